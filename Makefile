@@ -1,0 +1,38 @@
+# `make demo` runs the main job, `make test` runs every check that needs no GPU. Both set up .venv/ first.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+RUN := $(VENV)/bin
+INSTALL := PIP_CONSTRAINT=requirements.lock $(RUN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test check lock clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo
+	$(RUN)/steadydecay compare gpt --optimizers adamw,scion,scionc --out runs/demo
+
+test: $(VENV)/.dev check
+	$(RUN)/pytest --numprocesses 2
+
+check: $(VENV)/.dev
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/pyright
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml requirements.lock
+	$(INSTALL) --editable '.[recipes,report]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(INSTALL) --editable '.[recipes,report,hf,dev]'
+	touch $@
+
+lock: $(VENV)/.dev
+	$(RUN)/python -m pip freeze --all --exclude-editable --exclude pip \
+		| sed -e 's/+cpu$$//' -e '/^hatchling/d' -e '/^nvidia-/d' -e '/^triton/d' > requirements.lock
+	echo 'hatchling==1.33.0' >> requirements.lock
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,65 @@
+"""Momentum as a linear filter of the gradients, with unit sum.
+
+A momentum direction is ``m_t = Σ_j c_j g_{t-j}`` with ``Σ_j c_j = 1`` and a geometric tail.
+For independent gradients its autocorrelation is ``ρ_0 = 1`` and ``ρ_k = gain · decay^k`` for k ≥ 1.
+"""
+
+from typing import NamedTuple
+
+from steadydecay.theory.validation import require_in
+
+
+class MomentumFilter(NamedTuple):
+    """What a momentum does to independent gradients of unit variance.
+
+    Attributes:
+        gain: A in the autocorrelation ``ρ_k = A β^k`` (dimensionless).
+        decay: β, the momentum, in [0, 1).
+        energy: ``Σ_j c_j²``, the variance that is left; the effective lr is ``lr / √energy``.
+    """
+
+    gain: float
+    decay: float
+    energy: float
+
+
+def exponential_average(momentum: float) -> MomentumFilter:
+    """m_t = β m_{t-1} + (1-β) g_t, and heavy ball, which is the same up to scale (arXiv 2512.08217, Sec. 2.2).
+
+    >>> exponential_average(0.5)
+    MomentumFilter(gain=1.0, decay=0.5, energy=0.3333333333333333)
+    """
+    return MomentumFilter(gain=1.0, decay=momentum, energy=(1 - momentum) / (1 + momentum))
+
+
+def nesterov_average(momentum: float) -> MomentumFilter:
+    """The direction β m_t + (1-β) g_t of Nesterov momentum: c_0 = 1-β², c_j = (1-β) β^{j+1}.
+
+    >>> nesterov_average(0.0)
+    MomentumFilter(gain=0.0, decay=0.0, energy=1.0)
+    """
+    beta = momentum
+    first_coefficient = 1 - beta**2
+    tail_energy = (1 - beta) * beta**4 / (1 + beta)
+    energy = first_coefficient**2 + tail_energy
+    gain = (beta * (1 - beta) * first_coefficient + tail_energy) / energy
+    return MomentumFilter(gain=gain, decay=beta, energy=energy)
+
+
+def momentum_filter(momentum: float, nesterov: bool = False) -> MomentumFilter:
+    """The filter of an optimizer's momentum.
+
+    Args:
+        momentum: β in [0, 1), PyTorch's convention (0.9, not 0.1).
+        nesterov: look ahead by one gradient.
+
+    Raises:
+        ValueError: momentum outside [0, 1).
+    """
+    require_in("momentum", momentum, 0, 1, include_low=True, remedy="PyTorch's convention is 0.9, not 0.1")
+    return unchecked_filter(momentum, nesterov)
+
+
+def unchecked_filter(momentum: float, nesterov: bool) -> MomentumFilter:
+    """`momentum_filter` without a look at the value, so that 0-d tensors pass without a device sync."""
+    return nesterov_average(momentum) if nesterov else exponential_average(momentum)

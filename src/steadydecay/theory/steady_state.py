@@ -1,0 +1,174 @@
+"""The steady state of the weight norm, and its inverses (arXiv 2512.08217, Eqs. 1-4; exact in the decay).
+
+Notation: θ ← (1-η)θ - γu, with γ = `lr`, η = `decay` (all of it, per step), β = `momentum`,
+S = `steady_norm_sq` = E‖θ‖² / E‖u‖².
+"""
+
+import math
+
+from steadydecay.theory.filters import MomentumFilter, momentum_filter
+from steadydecay.theory.validation import require_in
+
+# Newton converges quadratically from a start that is right in both limits; 8 steps reach the last digit
+# wherever the root is simple (tests/theory/test_steady_state.py), and a fixed count keeps tensors free of branches.
+NEWTON_STEPS = 8
+
+
+def effective_lr(lr: float, momentum: float, nesterov: bool = False) -> float:
+    """γ_eff = γ / √(Σ c_j²): what one minibatch adds to the weights in all, for normalised updates (Eq. 3).
+
+    For an exponential average this is γ √((1+β)/(1-β)).
+
+    Args:
+        lr: γ ≥ 0.
+        momentum: β in [0, 1).
+        nesterov: look ahead by one gradient.
+
+    Raises:
+        ValueError: an argument outside its range.
+
+    >>> effective_lr(0.01, 0.0)
+    0.01
+    >>> round(effective_lr(0.01, 0.9), 12)
+    0.043588989435
+    """
+    require_in("lr", lr, 0, include_low=True)
+    return lr / math.sqrt(momentum_filter(momentum, nesterov).energy)
+
+
+def steady_norm_sq(
+    lr: float, decay: float, momentum: float = 0.0, *, nesterov: bool = False, lmo: str = "linear"
+) -> float:
+    """S = E‖θ‖²/E‖u‖² at steady state: γ²/(η(2-η)) · [1 + 2Σ_{k≥1} (1-η)^k ρ_k] (Eq. 3 before its approximation).
+
+    Args:
+        lr: γ ≥ 0.
+        decay: η in (0, 1), the fraction of the weight removed per step (PyTorch's lr · weight_decay).
+        momentum: β in [0, 1) of a *normalised* update; 0 for Adam, whose second moment normalises.
+        nesterov: look ahead by one gradient.
+        lmo: "linear", the paper's assumption that the update is as correlated as the momentum.
+
+    Raises:
+        ValueError: an argument outside its range.
+
+    >>> steady_norm_sq(1.0, 0.5)
+    1.3333333333333333
+    >>> round(steady_norm_sq(0.04, 1e-6, 0.9) / (effective_lr(0.04, 0.9) ** 2 / (2 * 1e-6)), 4)
+    1.0
+    """
+    require_in("lr", lr, 0, include_low=True)
+    require_in("decay", decay, 0, 1, remedy="decay is lr · weight_decay, the fraction removed in one step")
+    _require_linear(lmo)
+    return lr**2 / lr_sq_over_norm_sq(decay, momentum_filter(momentum, nesterov))
+
+
+def decay_for_norm(
+    steady_norm_sq: float, lr: float, momentum: float = 0.0, *, nesterov: bool = False, lmo: str = "linear"
+) -> float:
+    """η that holds E‖θ‖²/E‖u‖² at `steady_norm_sq`: the inverse of `steady_norm_sq`, exact in the decay.
+
+    Without momentum it is η = w/(1+√(1-w)) with w = γ²/S, which loses no digits as γ → 0.
+
+    Args:
+        steady_norm_sq: S > lr².
+        lr: γ ≥ 0; 0 gives 0.
+        momentum, nesterov, lmo: as in `steady_norm_sq`.
+
+    Raises:
+        ValueError: an argument outside its range; S ≤ lr² asks for more decay than the whole weight.
+
+    >>> decay_for_norm(4 / 3, 1.0)
+    0.5
+    >>> decay_for_norm(2.0, 0.0, 0.9)
+    0.0
+    """
+    require_in("lr", lr, 0, include_low=True)
+    remedy = f"one step of lr={lr!r} alone is larger; lower lr or raise the norm"
+    require_in("steady_norm_sq", steady_norm_sq, lr**2, remedy=remedy)
+    _require_linear(lmo)
+    lr_sq_over_norm_sq = lr**2 / steady_norm_sq
+    return lr_sq_over_norm_sq * decay_over_lr_sq(lr_sq_over_norm_sq, momentum_filter(momentum, nesterov))
+
+
+def momentum_for(effective_lr: float, lr: float, *, nesterov: bool = False) -> float:
+    """β with which `lr` has the given effective learning rate; (r-1)/(r+1) with r = (γ_eff/γ)² for an average.
+
+    Args:
+        effective_lr: γ_eff ≥ lr.
+        lr: γ > 0.
+        nesterov: look ahead by one gradient.
+
+    Raises:
+        ValueError: lr not positive, or effective_lr below lr (momentum can only raise it).
+
+    >>> momentum_for(0.01, 0.01)
+    0.0
+    >>> round(momentum_for(effective_lr(0.01, 0.9), 0.01), 12)
+    0.9
+    """
+    require_in("lr", lr, 0)
+    remedy = f"no momentum lowers it below lr={lr!r}; lower lr itself"
+    require_in("effective_lr", effective_lr, lr, include_low=True, remedy=remedy)
+    ratio = lr / effective_lr
+    if not nesterov:
+        return (1 - ratio) * (1 + ratio) / (1 + ratio**2)
+    return _bisect_momentum(wanted_energy=ratio**2)
+
+
+def time_constant(decay: float) -> float:
+    """Steps after which the squared norm has forgotten its start to 1/e: -1/(2 ln(1-η)) ≈ 1/(2η).
+
+    Args:
+        decay: η in [0, 1); 0 never forgets.
+
+    Raises:
+        ValueError: decay outside [0, 1).
+
+    >>> round(time_constant(0.01), 3)
+    49.749
+    """
+    require_in("decay", decay, 0, 1, include_low=True, remedy="decay is lr · weight_decay")
+    return math.inf if decay == 0 else -0.5 / math.log1p(-decay)
+
+
+def lr_sq_over_norm_sq(decay: float, momentum: MomentumFilter) -> float:
+    """w = γ²/S as a function of the decay alone: η(2-η) / [1 + 2A q/(1-q)], q = (1-η)β. Also 0-d tensors."""
+    correlation = (1 - decay) * momentum.decay
+    momentum_factor = 1 + 2 * momentum.gain * correlation / (1 - correlation)
+    return decay * (2 - decay) / momentum_factor
+
+
+def decay_over_lr_sq(lr_sq_over_norm_sq: float, momentum: MomentumFilter) -> float:
+    """h = η/w, the decay that holds S in units of w = γ²/S; finite at w = 0, where η ∝ γ_eff² is exact.
+
+    Solves h(2-η)(1-β+βη) = 1 + (2A-1)β(1-η), η = wh, which is S(η) = γ²/w with its denominators cleared.
+    w above 1 (no decay can hold so small a norm) counts as 1. Also for 0-d tensors: no branch on a value.
+    """
+    w, beta = _at_most_one(lr_sq_over_norm_sq), momentum.decay
+    slope = (2 * momentum.gain - 1) * beta
+    # Root of 2βw h² + 2(1-β) h = 1 + slope, written without cancellation: exact for η → 0, close for η → 1.
+    h = (1 + slope) / ((1 - beta) + ((1 - beta) ** 2 + 2 * beta * w * (1 + slope)) ** 0.5)
+    for _ in range(NEWTON_STEPS):
+        decay = w * h
+        memory = 1 - beta + beta * decay
+        residual = h * (2 - decay) * memory - 1 - slope * (1 - decay)
+        derivative = (2 - 2 * decay) * memory + beta * decay * (2 - decay) + slope * w
+        h = h - residual / derivative
+    return h
+
+
+def _at_most_one(value: float) -> float:
+    clip = getattr(value, "clip", None)
+    return min(value, 1.0) if clip is None else clip(max=1.0)
+
+
+def _bisect_momentum(wanted_energy: float) -> float:
+    low, high = 0.0, 1.0
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if momentum_filter(middle, True).energy > wanted_energy else (low, middle)
+    return low
+
+
+def _require_linear(lmo: str) -> None:
+    if lmo != "linear":
+        raise ValueError(f"lmo is {lmo!r}; legal is 'linear', the assumption of arXiv 2512.08217")
