@@ -1,0 +1,68 @@
+"""What a parameter group says about its weight decay: defaults, references, and the decay of a step."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from steadydecay.theory import Reference, decay, reference_weight_decay
+from steadydecay.theory.decay_rules import rule_named
+from steadydecay.theory.validation import require_in
+
+Group = dict[str, Any]
+
+
+def with_references(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> Group:
+    """The group with every default filled in and its references fixed, checked; nothing is written to.
+
+    `reference_lr` comes from the group's own `max_lr` (OneCycleLR), `initial_lr` (any scheduler) or `lr`, in that
+    order. The output layer keeps a constant rule unless it names one (arXiv 2512.08217, Appendix D).
+
+    Raises:
+        ValueError: a hyperparameter out of range, or two that exclude each other.
+    """
+    settings = {**defaults, **group}
+    if settings.get("role") == "output" and "decay" not in group:
+        settings["decay"] = "constant"
+    if settings.get("reference_lr") is None:
+        settings["reference_lr"] = float(settings.get("max_lr", settings.get("initial_lr", settings["lr"])))
+    if settings.get("reference_momentum") is None:
+        settings["reference_momentum"] = float(settings["momentum"])
+    _check(settings)
+    return settings
+
+
+def decay_of(group: Mapping[str, Any]) -> float:
+    """η of the next step of a group that `with_references` has filled in; a 0-d tensor if its lr or momentum is."""
+    rule, nesterov = group["decay"], group["nesterov"]
+    reference_lr, reference_momentum = group["reference_lr"], group["reference_momentum"]
+    weight_decay = group["weight_decay"]
+    if group["steady_norm_sq"] is not None:
+        weight_decay = reference_weight_decay(
+            group["steady_norm_sq"], reference_lr, reference_momentum, nesterov=nesterov, rule=rule
+        )
+    reference = Reference(reference_lr, weight_decay, reference_momentum)
+    return decay(group["lr"], group["momentum"], nesterov, reference, rule)
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    require_in("lr", float(settings["lr"]), 0, include_low=True)
+    require_in("momentum", float(settings["momentum"]), 0, 1, include_low=True, remedy="PyTorch's convention is 0.9")
+    require_in("weight_decay", float(settings["weight_decay"]), 0, include_low=True)
+    require_in("reference_momentum", settings["reference_momentum"], 0, 1, include_low=True)
+    rule_named(settings["decay"])
+    if settings["steady_norm_sq"] is not None:
+        _check_steady_norm(settings)
+    has_decay = settings["weight_decay"] > 0 or settings["steady_norm_sq"] is not None
+    if has_decay and settings["decay"] != "constant":
+        remedy = "give the group the lr at which weight_decay was chosen (the peak of its schedule)"
+        require_in("reference_lr", settings["reference_lr"], 0, remedy=remedy)
+    decay_at_reference = settings["reference_lr"] * float(settings["weight_decay"])
+    require_in("reference_lr · weight_decay", decay_at_reference, 0, 1, include_low=True, remedy="lower weight_decay")
+
+
+def _check_steady_norm(settings: Mapping[str, Any]) -> None:
+    if settings["weight_decay"] != 0:
+        both = f"steady_norm_sq={settings['steady_norm_sq']!r} and weight_decay={settings['weight_decay']!r}"
+        raise ValueError(f"{both} both set the decay; give one of them")
+    remedy = "it is E‖θ‖²/E‖u‖², which one step alone brings to lr²"
+    require_in("steady_norm_sq", settings["steady_norm_sq"], settings["reference_lr"] ** 2, remedy=remedy)
+    require_in("reference_lr", settings["reference_lr"], 0, remedy="steady_norm_sq needs the lr that it refers to")

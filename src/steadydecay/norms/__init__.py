@@ -1,0 +1,81 @@
+"""The norms of arXiv 2502.07529 and their linear minimisation oracles, by name."""
+
+import dataclasses
+from typing import Any
+
+from steadydecay.norms.bias import Bias
+from steadydecay.norms.col_norm import ColNorm
+from steadydecay.norms.protocol import Norm
+from steadydecay.norms.row_norm import RowNorm
+from steadydecay.norms.sign import Sign
+from steadydecay.norms.spectral import Spectral
+from steadydecay.norms.spectral_conv import SpectralConv
+
+NORMS: dict[str, type[Norm]] = {
+    "sign": Sign,
+    "spectral": Spectral,
+    "spectral_conv": SpectralConv,
+    "bias": Bias,
+    "col_norm": ColNorm,
+    "row_norm": RowNorm,
+}
+
+NormSpec = str | dict[str, Any] | Norm
+
+
+def norm_for(spec: NormSpec, ndim: int) -> Norm:
+    """The norm that a group's `norm` names, for a parameter of `ndim` dimensions.
+
+    Args:
+        spec: a key of `NORMS`, "auto" (vectors: bias; matrices: spectral; kernels of 4 or 5 dimensions: spectral_conv),
+            a plain dict {"name": key, **fields}, or any object that is a `Norm`.
+        ndim: dimensions of the parameter.
+
+    Raises:
+        ValueError: an unknown name; "auto" for 3 dimensions, which may be a stack of matrices or a 1-D kernel.
+        TypeError: a field that the norm does not have.
+    """
+    if isinstance(spec, str):
+        spec = {"name": _automatic_name(ndim) if spec == "auto" else spec}
+    if not isinstance(spec, dict):
+        return spec
+    name, fields = spec["name"], {key: value for key, value in spec.items() if key != "name"}
+    if name not in NORMS:
+        raise ValueError(f"norm is {name!r}; legal are 'auto', {', '.join(map(repr, NORMS))}")
+    if name == "spectral_conv":
+        fields = {"spatial_dims": ndim - 2} | fields
+    return NORMS[name](**fields)
+
+
+def plain_spec(spec: NormSpec) -> NormSpec:
+    """The same choice as text or a dict of plain values, so that a state dict loads with `weights_only`.
+
+    A norm of the user's own is returned as it is.
+    """
+    name = next((name for name, norm_type in NORMS.items() if type(spec) is norm_type), None)
+    if name is None or not dataclasses.is_dataclass(spec):
+        return spec
+    fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    return {"name": name, **fields} if fields else name
+
+
+def _automatic_name(ndim: int) -> str:
+    if ndim == 3:
+        remedy = "norm='spectral' for a stack of matrices, norm='spectral_conv' for a Conv1d kernel"
+        raise ValueError(f"norm is 'auto' and a parameter has 3 dimensions, which may mean two things: give {remedy}")
+    return {0: "bias", 1: "bias", 2: "spectral"}.get(ndim, "spectral_conv")
+
+
+__all__ = [
+    "NORMS",
+    "Bias",
+    "ColNorm",
+    "Norm",
+    "NormSpec",
+    "RowNorm",
+    "Sign",
+    "Spectral",
+    "SpectralConv",
+    "norm_for",
+    "plain_spec",
+]

@@ -1,0 +1,36 @@
+"""Bias: the root mean square of a vector."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from steadydecay.unit_vectors import unit_vectors
+
+
+@final
+@dataclass(frozen=True)
+class Bias:
+    """‖b‖ = RMS(b), lmo = g / RMS(g), for vectors of shape (..., d); a scalar is a vector of one entry."""
+
+    def lmo(self, gradient: Tensor) -> Tensor:
+        return (unit_vectors(gradient, dim=-1) * math.sqrt(_length(gradient.shape))).to(gradient.dtype)
+
+    def norm(self, weight: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(weight, dim=-1) / math.sqrt(_length(weight.shape))
+
+    def dual_norm(self, gradient: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(gradient, dim=-1) * math.sqrt(_length(gradient.shape))
+
+    def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        with torch.no_grad():
+            return weight.copy_(self.lmo(torch.randn(weight.shape, generator=generator, device=weight.device)))
+
+    def lmo_norm_sq(self, shape: tuple[int, ...]) -> float:
+        return float(math.prod(shape))
+
+
+def _length(shape: tuple[int, ...]) -> int:
+    return shape[-1] if shape else 1

@@ -1,0 +1,32 @@
+"""ColNorm: the largest root mean square of a column."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from steadydecay.unit_vectors import unit_vectors
+
+
+@final
+@dataclass(frozen=True)
+class ColNorm:
+    """‖w‖ = max_j RMS(w[:, j]), lmo = each column at RMS 1, for weights of shape (..., d_out, d_in)."""
+
+    def lmo(self, gradient: Tensor) -> Tensor:
+        return (unit_vectors(gradient, dim=-2) * math.sqrt(gradient.shape[-2])).to(gradient.dtype)
+
+    def norm(self, weight: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(weight, dim=-2).amax(dim=-1) / math.sqrt(weight.shape[-2])
+
+    def dual_norm(self, gradient: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(gradient, dim=-2).sum(dim=-1) * math.sqrt(gradient.shape[-2])
+
+    def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        with torch.no_grad():
+            return weight.copy_(self.lmo(torch.randn(weight.shape, generator=generator, device=weight.device)))
+
+    def lmo_norm_sq(self, shape: tuple[int, ...]) -> float:
+        return float(math.prod(shape))

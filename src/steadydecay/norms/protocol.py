@@ -1,0 +1,37 @@
+"""What a norm is to an optimizer."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Norm(Protocol):
+    """A norm on weights with its linear minimisation oracle (arXiv 2502.07529; Table 1 of arXiv 2512.08217).
+
+    Leading dimensions beyond those of one weight are a batch: each entry is a weight of its own.
+    No method writes to an argument but `init_`.
+    """
+
+    def lmo(self, gradient: Tensor) -> Tensor:
+        """The steepest direction u with ‖u‖ = 1 and ⟨u, gradient⟩ = dual_norm(gradient).
+
+        Invariant to the scale of the gradient; a zero gradient gives zero. Shape and dtype of the gradient.
+        """
+        ...
+
+    def norm(self, weight: Tensor) -> Tensor:
+        """‖weight‖, of the batch's shape."""
+        ...
+
+    def dual_norm(self, gradient: Tensor) -> Tensor:
+        """max ⟨u, gradient⟩ over ‖u‖ ≤ 1, of the batch's shape."""
+        ...
+
+    def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Fill `weight` with a random direction of norm 1, in place, and return it."""
+        ...
+
+    def lmo_norm_sq(self, shape: tuple[int, ...]) -> float:
+        """‖lmo(g)‖_F² summed over the batch, for a gradient of this shape and full rank."""
+        ...

@@ -1,0 +1,32 @@
+"""RowNorm: the largest length of a row."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from steadydecay.unit_vectors import unit_vectors
+
+
+@final
+@dataclass(frozen=True)
+class RowNorm:
+    """‖w‖ = √d_in · max_i ‖w[i]‖₂, lmo = each row at length 1/√d_in, for weights of shape (..., d_out, d_in)."""
+
+    def lmo(self, gradient: Tensor) -> Tensor:
+        return (unit_vectors(gradient, dim=-1) / math.sqrt(gradient.shape[-1])).to(gradient.dtype)
+
+    def norm(self, weight: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(weight, dim=-1).amax(dim=-1) * math.sqrt(weight.shape[-1])
+
+    def dual_norm(self, gradient: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(gradient, dim=-1).sum(dim=-1) / math.sqrt(gradient.shape[-1])
+
+    def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        with torch.no_grad():
+            return weight.copy_(self.lmo(torch.randn(weight.shape, generator=generator, device=weight.device)))
+
+    def lmo_norm_sq(self, shape: tuple[int, ...]) -> float:
+        return math.prod(shape[:-1]) / shape[-1]

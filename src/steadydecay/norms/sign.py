@@ -1,0 +1,31 @@
+"""Sign: the largest entry, for output layers and embeddings."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+
+@final
+@dataclass(frozen=True)
+class Sign:
+    """‖w‖ = d_in · max|w|, lmo = sign(g) / d_in, for weights of shape (..., d_out, d_in)."""
+
+    def lmo(self, gradient: Tensor) -> Tensor:
+        return gradient.sign() / gradient.shape[-1]
+
+    def norm(self, weight: Tensor) -> Tensor:
+        return weight.abs().amax(dim=(-2, -1)) * weight.shape[-1]
+
+    def dual_norm(self, gradient: Tensor) -> Tensor:
+        return gradient.abs().sum(dim=(-2, -1)) / gradient.shape[-1]
+
+    def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        with torch.no_grad():
+            fair_coin = torch.randint(0, 2, weight.shape, generator=generator, device=weight.device)
+            return weight.copy_((2 * fair_coin - 1) / weight.shape[-1])
+
+    def lmo_norm_sq(self, shape: tuple[int, ...]) -> float:
+        return math.prod(shape) / shape[-1] ** 2

@@ -1,0 +1,89 @@
+"""Spectral: the largest singular value, for matrices."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, final, get_args
+
+import torch
+from torch import Tensor
+
+from steadydecay.polar import polar_express
+
+Scale = Literal["rms", "max", "none"]
+
+
+@final
+@dataclass(frozen=True)
+class Spectral:
+    """‖w‖ = σ_max(w) / s, lmo = s · UVᵀ, for weights of shape (..., d_out, d_in).
+
+    Attributes:
+        scale: s = √(d_out/d_in) for "rms" (RMS-to-RMS operator norm), max(1, √(d_out/d_in)) for "max", 1 for "none".
+        split_sizes: rows of each of several matrices fused along d_out (query, key and value, say); each gets an lmo
+            of its own with its own d_out, the norm is their maximum. Matrices stacked as (3, d, d) need no split.
+        steps: Polar Express iterations; 5 leave singular values of a well-conditioned matrix within 0.13 of 1.
+
+    Raises:
+        ValueError: unknown scale, steps below 1, or split sizes that are not positive.
+    """
+
+    scale: Scale = "rms"
+    split_sizes: tuple[int, ...] | None = None
+    steps: int = 5
+
+    def __post_init__(self) -> None:
+        if self.scale not in get_args(Scale):
+            raise ValueError(f"scale is {self.scale!r}; legal are {', '.join(map(repr, get_args(Scale)))}")
+        if self.steps < 1:
+            raise ValueError(f"steps is {self.steps!r}; legal is 1 or more")
+        if self.split_sizes is not None and not all(size > 0 for size in self.split_sizes):
+            raise ValueError(f"split_sizes is {self.split_sizes!r}; legal are positive numbers of rows")
+
+    def lmo(self, gradient: Tensor) -> Tensor:
+        blocks = [polar_express(block, self.steps) * self._factor(block.shape) for block in self._blocks(gradient)]
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-2)
+
+    def norm(self, weight: Tensor) -> Tensor:
+        norms = [_singular_values(block).amax(dim=-1) / self._factor(block.shape) for block in self._blocks(weight)]
+        return torch.stack(norms).amax(dim=0)
+
+    def dual_norm(self, gradient: Tensor) -> Tensor:
+        duals = [_singular_values(block).sum(dim=-1) * self._factor(block.shape) for block in self._blocks(gradient)]
+        return torch.stack(duals).sum(dim=0)
+
+    def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        with torch.no_grad():
+            for block in self._blocks(weight):
+                block.copy_(random_orthogonal(block, generator) * self._factor(block.shape))
+        return weight
+
+    def lmo_norm_sq(self, shape: tuple[int, ...]) -> float:
+        *batch, rows, columns = shape
+        heights = self._heights(rows)
+        return math.prod(batch) * sum(self._factor((r, columns)) ** 2 * min(r, columns) for r in heights)
+
+    def _factor(self, shape: tuple[int, ...]) -> float:
+        ratio = math.sqrt(shape[-2] / shape[-1]) if shape[-1] else 1.0
+        return {"rms": ratio, "max": max(1.0, ratio), "none": 1.0}[self.scale]
+
+    def _blocks(self, weight: Tensor) -> tuple[Tensor, ...]:
+        return weight.split(self._heights(weight.shape[-2]), dim=-2)
+
+    def _heights(self, rows: int) -> list[int]:
+        heights = list(self.split_sizes or (rows,))
+        if sum(heights) != rows:
+            raise ValueError(f"split_sizes is {self.split_sizes!r} with sum {sum(heights)}; the weight has {rows} rows")
+        return heights
+
+
+def random_orthogonal(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Uniformly distributed semi-orthogonal matrices of the shape (..., n, m) and device of `like`, in float32."""
+    *batch, rows, columns = like.shape
+    tall_shape = (*batch, max(rows, columns), min(rows, columns))
+    q, r = torch.linalg.qr(torch.randn(tall_shape, generator=generator, device=like.device))
+    q = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+    return q if rows >= columns else q.mT
+
+
+def _singular_values(matrices: Tensor) -> Tensor:
+    return torch.linalg.svdvals(matrices.to(torch.promote_types(matrices.dtype, torch.float32)))

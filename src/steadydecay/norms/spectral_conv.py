@@ -1,0 +1,70 @@
+"""SpectralConv: the largest singular value of a convolution kernel seen as one matrix."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from steadydecay.norms.spectral import Spectral
+
+
+@final
+@dataclass(frozen=True)
+class SpectralConv:
+    """‖w‖ = σ_max(W) / s, lmo = s · UVᵀ, with W the kernel as (d_out, d_in · k), s = √(d_out/d_in) / k.
+
+    For kernels of shape (..., d_out, d_in, k₁, ..., k_n); k = k₁⋯k_n is the number of taps (arXiv 2502.07529).
+
+    Attributes:
+        spatial_dims: n, 1 to 3 in torch's convolutions.
+        steps: Polar Express iterations.
+
+    Raises:
+        ValueError: spatial_dims below 1.
+    """
+
+    spatial_dims: int = 2
+    steps: int = 5
+
+    def __post_init__(self) -> None:
+        if self.spatial_dims < 1:
+            raise ValueError(f"spatial_dims is {self.spatial_dims!r}; legal is 1 or more (Conv1d has 1)")
+
+    def lmo(self, gradient: Tensor) -> Tensor:
+        return (self._matrix_norm.lmo(self._as_matrix(gradient)) * self._factor(gradient.shape)).view(gradient.shape)
+
+    def norm(self, weight: Tensor) -> Tensor:
+        return self._matrix_norm.norm(self._as_matrix(weight)) / self._factor(weight.shape)
+
+    def dual_norm(self, gradient: Tensor) -> Tensor:
+        return self._matrix_norm.dual_norm(self._as_matrix(gradient)) * self._factor(gradient.shape)
+
+    def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        with torch.no_grad():
+            matrix = self._matrix_norm.init_(torch.empty_like(self._as_matrix(weight)), generator)
+            return weight.copy_((matrix * self._factor(weight.shape)).view(weight.shape))
+
+    def lmo_norm_sq(self, shape: tuple[int, ...]) -> float:
+        batch, (d_out, d_in, taps) = shape[: -2 - self.spatial_dims], self._sizes(shape)
+        return self._matrix_norm.lmo_norm_sq((*batch, d_out, d_in * taps)) * self._factor(shape) ** 2
+
+    @property
+    def _matrix_norm(self) -> Spectral:
+        return Spectral(scale="none", steps=self.steps)
+
+    def _as_matrix(self, kernel: Tensor) -> Tensor:
+        self._sizes(kernel.shape)
+        return kernel.flatten(start_dim=-1 - self.spatial_dims)
+
+    def _factor(self, shape: tuple[int, ...]) -> float:
+        d_out, d_in, taps = self._sizes(shape)
+        return math.sqrt(d_out / d_in) / taps if d_in * taps else 1.0
+
+    def _sizes(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        if len(shape) < 2 + self.spatial_dims:
+            wanted = f"(..., d_out, d_in) and {self.spatial_dims} spatial dimensions"
+            raise ValueError(f"kernel has shape {tuple(shape)}; legal is {wanted}")
+        d_out, d_in, *taps = shape[-2 - self.spatial_dims :]
+        return d_out, d_in, math.prod(taps)
