@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from steadydecay.theory import Reference, decay, reference_weight_decay
+from steadydecay.theory import Reference, decay, effective_lr, reference_weight_decay
 from steadydecay.theory.decay_rules import rule_named
 from steadydecay.theory.validation import require_in
 
@@ -32,8 +32,10 @@ def with_references(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> Gr
 
 def decay_of(group: Mapping[str, Any]) -> float:
     """η of the next step of a group that `with_references` has filled in; a 0-d tensor if its lr or momentum is."""
-    rule, nesterov = group["decay"], group["nesterov"]
+    nesterov = group["nesterov"]
     reference_lr, reference_momentum = group["reference_lr"], group["reference_momentum"]
+    # A group that was added at lr = 0 has no decay (`_check`), and no lr to take a ratio to.
+    rule = group["decay"] if reference_lr else "constant"
     weight_decay = group["weight_decay"]
     if group["steady_norm_sq"] is not None:
         weight_decay = reference_weight_decay(
@@ -63,6 +65,10 @@ def _check_steady_norm(settings: Mapping[str, Any]) -> None:
     if settings["weight_decay"] != 0:
         both = f"steady_norm_sq={settings['steady_norm_sq']!r} and weight_decay={settings['weight_decay']!r}"
         raise ValueError(f"{both} both set the decay; give one of them")
-    remedy = "it is E‖θ‖²/E‖u‖², which one step alone brings to lr²"
-    require_in("steady_norm_sq", settings["steady_norm_sq"], settings["reference_lr"] ** 2, remedy=remedy)
-    require_in("reference_lr", settings["reference_lr"], 0, remedy="steady_norm_sq needs the lr that it refers to")
+    lr, momentum, nesterov = settings["reference_lr"], settings["reference_momentum"], settings["nesterov"]
+    require_in("reference_lr", lr, 0, remedy="steady_norm_sq needs the lr that it refers to")
+    lowest, remedy = lr**2, "it is E‖θ‖²/E‖u‖², which one step alone brings to lr²"
+    half_effective = effective_lr(lr, momentum, nesterov) ** 2 / 2
+    if settings["decay"] == "corrected" and half_effective > lowest:
+        lowest, remedy = half_effective, "its decay γ_eff²/(2S) must stay below 1; raise it, lower lr or use 'exact'"
+    require_in("steady_norm_sq", settings["steady_norm_sq"], lowest, remedy=remedy)

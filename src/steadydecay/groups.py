@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from steadydecay.group_settings import Group
+from steadydecay.group_settings import Group, decay_of
 from steadydecay.norms import norm_for
 from steadydecay.roles import ROLES, Output, Role, require_match, roles_of
 
-PerRole = float | Mapping[str, float]
+PerRole = float | Mapping[Any, float]
 
 # Table 1 of arXiv 2512.08217 and Pethick et al. (arXiv 2502.07529) for convolutions.
 NORM_OF_ROLE: dict[Any, str] = {
@@ -144,20 +144,28 @@ def _of_role(argument: str, value: PerRole, role: Role, name: str) -> float:
 def _description(group: Mapping[str, Any]) -> tuple[str, ...]:
     parameters: list[Tensor] = group["params"]
     lr, weight_decay = float(group["lr"]), group.get("weight_decay")
-    decay_per_step = "" if weight_decay is None else f"{lr * float(weight_decay):.3g}"
+    weight_decay = "" if weight_decay is None else f"{float(weight_decay):.4g}"
     if group.get("steady_norm_sq") is not None:
-        weight_decay, decay_per_step = f"for S = {group['steady_norm_sq']:g}", ""
+        weight_decay = f"for S = {group['steady_norm_sq']:g}"
     return (
         str(group.get("role", "")),
         _norm_name(group.get("norm", "")),
         str(group.get("decay", "as optimizer")),
         f"{lr:.4g}",
-        f"{weight_decay:.4g}" if isinstance(weight_decay, float | int) else str(weight_decay),
-        decay_per_step,
+        weight_decay,
+        _decay_per_step(group),
         str(len(parameters)),
         f"{sum(parameter.numel() for parameter in parameters):,}",
         " ".join(_name_patterns(group.get("param_names", ()))),
     )
+
+
+def _decay_per_step(group: Mapping[str, Any]) -> str:
+    if group.keys() >= {"reference_lr", "reference_momentum", "nesterov"}:
+        return f"{float(decay_of(group)):.3g}"
+    # Before an optimizer has them the groups stand at their reference, where all rules agree.
+    is_known = group.get("weight_decay") is not None and group.get("steady_norm_sq") is None
+    return f"{float(group['lr']) * float(group['weight_decay']):.3g}" if is_known else ""
 
 
 def _norm_name(norm: Any) -> str:

@@ -40,14 +40,15 @@ def require_match(pattern: str, names: Iterable[str], argument: str) -> list[str
 
 
 def _role(name: str, parameter: Tensor, owner: nn.Module, is_output: bool) -> Role:
-    is_one_vector = parameter.numel() == max(parameter.shape, default=1) and parameter.ndim != 2
+    is_kernel = isinstance(owner, nn.modules.conv._ConvNd)
+    is_one_vector = parameter.numel() == max(parameter.shape, default=1) and parameter.ndim != 2 and not is_kernel
     if parameter.ndim < 2 or is_one_vector:
         return "vector"
     if is_output:
         return "output"
     if isinstance(owner, nn.Embedding | nn.EmbeddingBag) or "embed" in name.rpartition(".")[2]:
         return "embedding"
-    return "conv" if isinstance(owner, nn.modules.conv._ConvNd) else "hidden"
+    return "conv" if is_kernel else "hidden"
 
 
 def _output_names(model: nn.Module, output: Output) -> set[str]:

@@ -32,14 +32,16 @@ def norm_for(spec: NormSpec, ndim: int) -> Norm:
         ndim: dimensions of the parameter.
 
     Raises:
-        ValueError: an unknown name; "auto" for 3 dimensions, which may be a stack of matrices or a 1-D kernel.
+        ValueError: an unknown name or none; "auto" for 3 dimensions, which may be a stack of matrices or a 1-D kernel.
         TypeError: a field that the norm does not have.
     """
     if isinstance(spec, str):
-        spec = {"name": _automatic_name(ndim) if spec == "auto" else spec}
+        spec = {"name": spec}
     if not isinstance(spec, dict):
         return spec
-    name, fields = spec["name"], {key: value for key, value in spec.items() if key != "name"}
+    name, fields = spec.get("name"), {key: value for key, value in spec.items() if key != "name"}
+    if name == "auto":
+        name = _automatic_name(ndim)
     if name not in NORMS:
         raise ValueError(f"norm is {name!r}; legal are 'auto', {', '.join(map(repr, NORMS))}")
     if name == "spectral_conv":

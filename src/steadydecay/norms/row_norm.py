@@ -29,4 +29,4 @@ class RowNorm:
             return weight.copy_(self.lmo(torch.randn(weight.shape, generator=generator, device=weight.device)))
 
     def lmo_norm_sq(self, shape: tuple[int, ...]) -> float:
-        return math.prod(shape[:-1]) / shape[-1]
+        return math.prod(shape[:-1]) / shape[-1] if shape[-1] else 0.0

@@ -28,4 +28,4 @@ class Sign:
             return weight.copy_((2 * fair_coin - 1) / weight.shape[-1])
 
     def lmo_norm_sq(self, shape: tuple[int, ...]) -> float:
-        return math.prod(shape) / shape[-1] ** 2
+        return math.prod(shape[:-1]) / shape[-1] if shape[-1] else 0.0

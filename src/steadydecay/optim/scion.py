@@ -17,7 +17,10 @@ from torch.optim.optimizer import ParamsT
 
 from steadydecay.group_settings import Group, decay_of, with_references
 from steadydecay.groups import NORM_OF_ROLE
-from steadydecay.norms import Norm, NormSpec, norm_for, plain_spec
+from steadydecay.norms import ColNorm, Norm, NormSpec, RowNorm, Sign, Spectral, norm_for, plain_spec
+
+# Norms of matrices fail on vectors only in `step`, when other groups have already moved.
+FEWEST_DIMENSIONS: dict[type, int] = {Spectral: 2, ColNorm: 2, RowNorm: 1, Sign: 1}
 
 
 def updated_average(average: Tensor, gradient: Tensor, momentum: float | Tensor) -> Tensor:
@@ -30,6 +33,11 @@ def lmo_of_each(norm: Norm, directions: list[Tensor]) -> Iterable[Tensor]:
     if directions[0].ndim == 0 or len(directions) == 1:
         return [norm.lmo(direction) for direction in directions]
     return norm.lmo(torch.stack(directions)).unbind()
+
+
+def scaled_update(update: Tensor, lr: float | Tensor) -> Tensor:
+    """γu; zero at a tensor lr of zero even where u is not finite, without a branch on its value."""
+    return (update * lr).where(lr != 0, 0) if isinstance(lr, Tensor) else update * lr
 
 
 class Scion(torch.optim.Optimizer):
@@ -118,7 +126,7 @@ class Scion(torch.optim.Optimizer):
         if isinstance(lr, Tensor) or lr != 0:
             updates = lmo_of_each(norm_for(group["norm"], parameters[0].ndim), directions)
             for parameter, update in zip(parameters, updates, strict=True):
-                parameter.mul_(1 - decay).sub_(update * lr)
+                parameter.mul_(1 - decay).sub_(scaled_update(update, lr))
         if group["memory_light"]:
             for parameter in parameters:
                 _dense_gradient(parameter).mul_(group["momentum"])
@@ -145,9 +153,14 @@ class Scion(torch.optim.Optimizer):
         with self._gradients_as_state():
             return super().state_dict()
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what `state_dict` gave: hyperparameters, references and averages."""
-        super().load_state_dict(state_dict)
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and deepcopy take, with those averages: a copied parameter has no `.grad`."""
+        with self._gradients_as_state():
+            return {**super().__getstate__(), "state": self.state.copy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what `__getstate__` or, through `load_state_dict`, `state_dict` gave."""
+        super().__setstate__(state)
         for parameter in self._memory_light_parameters():
             parameter.grad = self.state.pop(parameter, {}).get("momentum")
 
@@ -196,7 +209,15 @@ def _check_group(group: Group) -> None:
     for entry in group["params"]:
         parameter = entry[1] if isinstance(entry, tuple) else entry
         if isinstance(parameter, Tensor):
-            norm_for(group["norm"], parameter.ndim).lmo_norm_sq(tuple(parameter.shape))
+            _check_norm(group["norm"], parameter)
+
+
+def _check_norm(spec: NormSpec, parameter: Tensor) -> None:
+    norm, shape = norm_for(spec, parameter.ndim), tuple(parameter.shape)
+    if parameter.ndim < FEWEST_DIMENSIONS.get(type(norm), 0):
+        raise ValueError(f"norm is {spec!r} for a parameter of shape {shape}; legal for vectors is 'bias'")
+    if parameter.numel() > 0:
+        norm.lmo_norm_sq(shape)
 
 
 def _by_shape(parameters: list[Tensor]) -> list[list[Tensor]]:

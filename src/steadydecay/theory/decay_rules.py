@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from steadydecay.theory.filters import MomentumFilter, unchecked_filter
 from steadydecay.theory.steady_state import decay_for_norm, decay_over_lr_sq, effective_lr, lr_sq_over_norm_sq
+from steadydecay.theory.validation import require_in
 
 
 class Reference(NamedTuple):
@@ -95,6 +96,7 @@ def reference_weight_decay(
     0.25
     """
     rule_named(rule)
+    require_in("lr", lr, 0, remedy="λ = η/γ needs a reference above 0, the peak of the schedule")
     exact_decay = decay_for_norm(steady_norm_sq, lr, momentum, nesterov=nesterov)
     if rule == "corrected":
         return effective_lr(lr, momentum, nesterov) ** 2 / (2 * steady_norm_sq) / lr

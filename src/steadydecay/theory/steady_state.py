@@ -9,9 +9,13 @@ import math
 from steadydecay.theory.filters import MomentumFilter, momentum_filter
 from steadydecay.theory.validation import require_in
 
-# Newton converges quadratically from a start that is right in both limits; 8 steps reach the last digit
-# wherever the root is simple (tests/theory/test_steady_state.py), and a fixed count keeps tensors free of branches.
+# Newton converges quadratically from a start that is right in both limits; 8 steps reach the last digit of S
+# for every decay and momentum (tests/theory/test_steady_state.py), and a fixed count keeps tensors free of branches.
 NEWTON_STEPS = 8
+# Two roots meet at η = 1 without momentum: a derivative of zero there, and 0/0 without this.
+TINY = 1e-30
+# γ_eff/γ above which 1-β has too few digits left; at 10⁸ β rounds to 1.
+LARGEST_LR_RATIO = 1e6
 
 
 def effective_lr(lr: float, momentum: float, nesterov: bool = False) -> float:
@@ -94,12 +98,13 @@ def momentum_for(effective_lr: float, lr: float, *, nesterov: bool = False) -> f
     """β with which `lr` has the given effective learning rate; (r-1)/(r+1) with r = (γ_eff/γ)² for an average.
 
     Args:
-        effective_lr: γ_eff ≥ lr.
+        effective_lr: γ_eff in [lr, 10⁶ lr).
         lr: γ > 0.
         nesterov: look ahead by one gradient.
 
     Raises:
-        ValueError: lr not positive, or effective_lr below lr (momentum can only raise it).
+        ValueError: lr not positive, effective_lr below lr (momentum can only raise it), or so far above it that β
+            would round to 1.
 
     >>> momentum_for(0.01, 0.01)
     0.0
@@ -107,8 +112,8 @@ def momentum_for(effective_lr: float, lr: float, *, nesterov: bool = False) -> f
     0.9
     """
     require_in("lr", lr, 0)
-    remedy = f"no momentum lowers it below lr={lr!r}; lower lr itself"
-    require_in("effective_lr", effective_lr, lr, include_low=True, remedy=remedy)
+    remedy = f"momentum raises it from lr={lr!r} by a factor of 1 to {LARGEST_LR_RATIO:g}; change lr itself"
+    require_in("effective_lr", effective_lr, lr, lr * LARGEST_LR_RATIO, include_low=True, remedy=remedy)
     ratio = lr / effective_lr
     if not nesterov:
         return (1 - ratio) * (1 + ratio) / (1 + ratio**2)
@@ -134,7 +139,8 @@ def time_constant(decay: float) -> float:
 def lr_sq_over_norm_sq(decay: float, momentum: MomentumFilter) -> float:
     """w = γ²/S as a function of the decay alone: η(2-η) / [1 + 2A q/(1-q)], q = (1-η)β. Also 0-d tensors."""
     correlation = (1 - decay) * momentum.decay
-    momentum_factor = 1 + 2 * momentum.gain * correlation / (1 - correlation)
+    forgotten = 1 - momentum.decay + decay * momentum.decay  # 1 - correlation, without its cancellation
+    momentum_factor = 1 + 2 * momentum.gain * correlation / forgotten
     return decay * (2 - decay) / momentum_factor
 
 
@@ -144,22 +150,24 @@ def decay_over_lr_sq(lr_sq_over_norm_sq: float, momentum: MomentumFilter) -> flo
     Solves h(2-η)(1-β+βη) = 1 + (2A-1)β(1-η), η = wh, which is S(η) = γ²/w with its denominators cleared.
     w above 1 (no decay can hold so small a norm) counts as 1. Also for 0-d tensors: no branch on a value.
     """
-    w, beta = _at_most_one(lr_sq_over_norm_sq), momentum.decay
+    w, beta = _clipped(lr_sq_over_norm_sq, 0.0, 1.0), momentum.decay
     slope = (2 * momentum.gain - 1) * beta
-    # Root of 2βw h² + 2(1-β) h = 1 + slope, written without cancellation: exact for η → 0, close for η → 1.
-    h = (1 + slope) / ((1 - beta) + ((1 - beta) ** 2 + 2 * beta * w * (1 + slope)) ** 0.5)
+    # h³ ≈ h² in βw²h³ leaves a quadratic, solved without cancellation: exact for η → 0, for η = 1 and for β = 0.
+    linear = 2 * (1 - beta) + slope * w
+    discriminant = linear**2 + 4 * (3 * beta - 1 - beta * w) * w * (1 + slope)
+    h = 2 * (1 + slope) / (linear + _clipped(discriminant, 0.0, math.inf) ** 0.5)
     for _ in range(NEWTON_STEPS):
         decay = w * h
         memory = 1 - beta + beta * decay
         residual = h * (2 - decay) * memory - 1 - slope * (1 - decay)
         derivative = (2 - 2 * decay) * memory + beta * decay * (2 - decay) + slope * w
-        h = h - residual / derivative
+        h = h - residual * derivative / (derivative**2 + TINY)
     return h
 
 
-def _at_most_one(value: float) -> float:
+def _clipped(value: float, low: float, high: float) -> float:
     clip = getattr(value, "clip", None)
-    return min(value, 1.0) if clip is None else clip(max=1.0)
+    return min(max(value, low), high) if clip is None else clip(low, high)
 
 
 def _bisect_momentum(wanted_energy: float) -> float:

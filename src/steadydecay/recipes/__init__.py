@@ -1,0 +1,1 @@
+"""Models, data and training runs in which the optimizers are compared."""

@@ -1,0 +1,199 @@
+"""One training run, from the recipe to its log and checkpoints, as a linear function."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim.lr_scheduler import LambdaLR
+
+from steadydecay.recipes import checkpoint
+from steadydecay.recipes.divergence import NonFiniteError, require_finite
+from steadydecay.recipes.measurements import hyperparameters_by_role, norm_by_layer, norms_by_role
+from steadydecay.recipes.optimizers import OPTIMIZERS, require_optimizer
+from steadydecay.recipes.precision import autocast
+from steadydecay.recipes.progress import RunProgress
+from steadydecay.recipes.recipe import Recipe, differences
+from steadydecay.recipes.run_log import RunLog
+from steadydecay.recipes.workers import Workers, joined_workers
+from steadydecay.schedules import cosine
+
+LOG_NAME = "run.jsonl"
+CHECKPOINT_FOLDER = "checkpoints"
+
+
+@final
+class RecipeChangedError(ValueError):
+    """A run folder holds checkpoints of another recipe."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The parts of a run in this process."""
+
+    recipe: Recipe
+    folder: Path
+    workers: Workers
+    data: Any
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: LambdaLR
+
+    @property
+    def is_writer(self) -> bool:
+        return self.workers.rank == 0
+
+
+def train(recipe: Recipe, folder: Path, *, restart: bool = False) -> None:
+    """Train, or go on from the last whole checkpoint in `folder`; a finished run returns at once.
+
+    Writes `run.jsonl` (the recipe first) and `checkpoints/`. Under torchrun each rank calls it.
+
+    Args:
+        recipe: a frozen dataclass.
+        folder: made if missing.
+        restart: begin anew, without the checkpoints that an earlier run left there.
+
+    Raises:
+        ValueError: unknown optimizer, or a batch size that the ranks cannot share.
+        RecipeChangedError: the folder's checkpoints are of another recipe, and not `restart`.
+        NonFiniteError: training diverged; the last checkpoint is whole.
+    """
+    require_optimizer(recipe.optimizer)
+    with joined_workers() as workers:
+        if restart and workers.rank == 0:
+            shutil.rmtree(folder / CHECKPOINT_FOLDER, ignore_errors=True)
+        workers.barrier()
+        torch.manual_seed(recipe.seed)
+        data = recipe.load_data()
+        model = recipe.build_model(data).to(workers.device)
+        optimizer = OPTIMIZERS[recipe.optimizer](model, recipe)
+        schedule = LambdaLR(optimizer, lambda step: cosine(step, recipe.steps, recipe.warmup_steps))
+        run = Run(recipe, folder, workers, data, model, optimizer, schedule)
+        steps_done = _resume(run)
+        if steps_done < recipe.steps:
+            _train_on(run, steps_done)
+
+
+def _train_on(run: Run, steps_done: int) -> None:
+    recipe, model, optimizer = run.recipe, run.model, run.optimizer
+    loss_of = _loss_function(run)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with _open_log(run, steps_done) as log, _open_progress(run, steps_done) as progress:
+        for step in range(steps_done + 1, recipe.steps + 1):
+            began = time.perf_counter()
+            loss = _backward(loss_of, run, step)
+            total_norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+            _stop_if_divergent(run, step, loss, total_norm, log)
+            measures = hyperparameters_by_role(optimizer) | norms_by_role(optimizer, "gradient_norm")
+            if recipe.clip is not None:
+                clip_grads_with_norm_(parameters, recipe.clip, total_norm)
+            optimizer.step()
+            run.schedule.step()
+            optimizer.zero_grad()
+            measures |= norms_by_role(optimizer, "weight_norm")
+            if step % recipe.layers_every == 0 or step == recipe.steps:
+                measures["layers"] = norm_by_layer(model)
+            log.write("step", step=step, loss=loss, seconds=time.perf_counter() - began, **measures)
+            progress.update(step, loss, measures["weight_norm"]["hidden"], measures["gradient_norm"]["hidden"])
+            if step % recipe.evaluate_every == 0 or step == recipe.steps:
+                log.write("validation", step=step, loss=_evaluate(run))
+            if run.is_writer and (step % recipe.checkpoint_every == 0 or step == recipe.steps):
+                checkpoint.save(run.folder / CHECKPOINT_FOLDER, step, _state(run), keep=recipe.keep_checkpoints)
+
+
+def _loss_function(run: Run) -> Callable[..., Tensor]:
+    loss_of: Any = torch.compile(run.model) if run.recipe.compile else run.model
+    return DistributedDataParallel(loss_of) if run.workers.world_size > 1 else loss_of
+
+
+def _backward(loss_of: Callable[..., Tensor], run: Run, step: int) -> float:
+    """Gradients of one step's mean loss, averaged over ranks; returns that loss."""
+    recipe, workers = run.recipe, run.workers
+    total = torch.zeros((), device=workers.device)
+    for micro_step in range(recipe.accumulate):
+        batch = _to(
+            workers.device, recipe.train_batch(run.data, step - 1, micro_step, workers.rank, workers.world_size)
+        )
+        # DDP exchanges gradients once, in the last backward pass of a step.
+        is_last = micro_step == recipe.accumulate - 1
+        is_local = isinstance(loss_of, DistributedDataParallel) and not is_last
+        with loss_of.no_sync() if is_local else nullcontext():  # pyright: ignore[reportFunctionMemberAccess]
+            with autocast(recipe.precision, workers.device):
+                loss = loss_of(*_to(workers.device, batch)) / recipe.accumulate
+            loss.backward()
+        total += loss.detach()
+    return workers.mean(total).item()
+
+
+@torch.no_grad()
+def _evaluate(run: Run) -> float:
+    """Mean validation loss over examples; the ranks take turns over the batches."""
+    workers = run.workers
+    loss_and_rows = torch.zeros(2, dtype=torch.float64, device=workers.device)
+    run.model.eval()
+    for index, batch in enumerate(run.recipe.validation_batches(run.data)):
+        if index % workers.world_size == workers.rank:
+            with autocast(run.recipe.precision, workers.device):
+                loss = run.model(*_to(workers.device, batch))
+            rows = len(batch[0])
+            loss_and_rows += torch.tensor([loss.item() * rows, rows], device=workers.device)
+    run.model.train()
+    loss_sum, row_sum = workers.sum(loss_and_rows).tolist()
+    return loss_sum / row_sum
+
+
+def _resume(run: Run) -> int:
+    """Steps already done, with model, optimizer and schedule as they were after them."""
+    found = checkpoint.load_latest(run.folder / CHECKPOINT_FOLDER)
+    if found is None:
+        return 0
+    step, state = found
+    if changed := differences(state["recipe"], asdict(run.recipe)):
+        remedy = "restart it (--restart) or choose another folder (--out)"
+        raise RecipeChangedError(f"{run.folder} holds a run of another recipe ({'; '.join(changed)}); {remedy}")
+    run.model.load_state_dict(state["model"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.schedule.load_state_dict(state["schedule"])
+    return step
+
+
+def _state(run: Run) -> dict[str, Any]:
+    return {
+        "recipe": asdict(run.recipe),
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "schedule": run.schedule.state_dict(),
+    }
+
+
+def _open_log(run: Run, steps_done: int) -> RunLog:
+    if not run.is_writer:
+        return RunLog(Path(os.devnull).open("w"))
+    configuration = asdict(run.recipe) | {"torch": torch.__version__, "world_size": run.workers.world_size}
+    return RunLog.open(run.folder / LOG_NAME, configuration=configuration, resume_step=steps_done or None)
+
+
+def _open_progress(run: Run, steps_done: int) -> RunProgress:
+    label = f"{run.recipe.optimizer} seed {run.recipe.seed}"
+    return RunProgress(label, steps_done, run.recipe.steps, silent=not run.is_writer)
+
+
+def _stop_if_divergent(run: Run, step: int, loss: float, total_norm: Tensor, log: RunLog) -> None:
+    try:
+        require_finite(step, loss, total_norm, run.model)
+    except NonFiniteError as error:
+        log.write("failure", step=step, loss=loss, message=str(error))
+        raise
+
+
+def _to(device: torch.device, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(part.to(device, non_blocking=True) for part in batch)

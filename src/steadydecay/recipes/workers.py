@@ -1,0 +1,60 @@
+"""The processes of one run: a single one, or the ranks that torchrun started."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import final
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@final
+@dataclass(frozen=True)
+class Workers:
+    """This process among the processes of a run.
+
+    Attributes:
+        rank: 0 writes logs and checkpoints.
+        world_size: number of processes; 1 needs no process group.
+        device: where this process computes.
+    """
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean over ranks, on every rank."""
+        return self.sum(value) / self.world_size
+
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum over ranks, on every rank."""
+        if self.world_size > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+        return value
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        if self.world_size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def joined_workers() -> Iterator[Workers]:
+    """Join the ranks of torchrun (its environment variables say so), or be the only one."""
+    has_cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if has_cuda else torch.device("cpu")
+    if not dist.is_torchelastic_launched():
+        yield Workers(0, 1, device)
+        return
+    if has_cuda:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if has_cuda else "gloo")
+    try:
+        yield Workers(dist.get_rank(), dist.get_world_size(), device)
+    finally:
+        dist.destroy_process_group()
