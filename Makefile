@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 RUN := $(VENV)/bin
-INSTALL := PIP_CONSTRAINT=requirements.lock $(RUN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL := PIP_CONSTRAINT=$(CURDIR)/requirements.lock $(RUN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test check lock clean
 .DELETE_ON_ERROR:
@@ -29,10 +29,11 @@ $(VENV)/.dev: $(VENV)/.demo
 	$(INSTALL) --editable '.[recipes,report,hf,dev]'
 	touch $@
 
+# Versions of every package, without builds: the same file serves a CPU, a CUDA and a ROCm machine.
 lock: $(VENV)/.dev
-	$(RUN)/python -m pip freeze --all --exclude-editable --exclude pip \
-		| sed -e 's/+cpu$$//' -e '/^hatchling/d' -e '/^nvidia-/d' -e '/^triton/d' > requirements.lock
-	echo 'hatchling==1.33.0' >> requirements.lock
+	$(RUN)/python -m pip freeze --all --exclude-editable --exclude pip 2>/dev/null \
+		| sed -e 's/+.*//' -e '/^nvidia-/d' -e '/^triton/d' > requirements.lock.new
+	mv requirements.lock.new requirements.lock
 
 clean:
 	rm -rf $(VENV) runs

@@ -17,14 +17,14 @@ SIZES: dict[str, dict[str, Any]] = {
     "124m": {"layers": 12, "heads": 6, "width": 768, "length": 1024, "batch_size": 256, "steps": 381_469},
 }
 SCION_SETTINGS: dict[str, dict[str, Any]] = {
-    "mini": {"lr": 0.04, "output_lr": 0.3, "decay_per_step": 0.015},
-    "small": {"lr": 0.04, "output_lr": 0.3, "decay_per_step": 0.002},
+    "mini": {"lr": 0.03, "output_lr": 0.6, "decay_per_step": 0.015},
+    "small": {"lr": 0.03, "output_lr": 0.6, "decay_per_step": 0.002},
     "124m": {"lr": 50 / 4096, "output_lr": 3000 / 4096, "decay_per_step": 1 / 4096},
 }
 # The paper has no AdamW run of the GPT; these are the usual values for GPT-2's size.
 ADAM_SETTINGS: dict[str, dict[str, Any]] = {
-    "mini": {"lr": 4e-3, "decay_per_step": 4e-4},
-    "small": {"lr": 2e-3, "decay_per_step": 2e-4},
+    "mini": {"lr": 2e-3, "decay_per_step": 2e-4},
+    "small": {"lr": 1e-3, "decay_per_step": 1e-4},
     "124m": {"lr": 6e-4, "decay_per_step": 6e-5},
 }
 
