@@ -6,11 +6,14 @@ from typing import Any
 from steadydecay.theory import Reference, decay, effective_lr, reference_weight_decay
 from steadydecay.theory.decay_rules import rule_named
 from steadydecay.theory.validation import require_in
+from steadydecay.update_momentum import AVERAGE, UpdateMomentum
 
 Group = dict[str, Any]
 
 
-def with_references(group: Mapping[str, Any], defaults: Mapping[str, Any]) -> Group:
+def with_references(
+    group: Mapping[str, Any], defaults: Mapping[str, Any], momentum: UpdateMomentum = AVERAGE
+) -> Group:
     """The group with every default filled in and its references fixed, checked; nothing is written to.
 
     `reference_lr` comes from the group's own `max_lr` (OneCycleLR), `initial_lr` (any scheduler) or `lr`, in that

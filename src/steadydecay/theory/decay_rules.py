@@ -7,7 +7,7 @@ coefficient, bit for bit, at the reference lr and momentum, and is finite at lr 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from steadydecay.theory.filters import MomentumFilter, unchecked_filter
+from steadydecay.theory.filters import Momentum, MomentumFilter, unchecked_filter
 from steadydecay.theory.steady_state import decay_for_norm, decay_over_lr_sq, effective_lr, lr_sq_over_norm_sq
 from steadydecay.theory.validation import require_in
 
@@ -23,7 +23,7 @@ class Reference(NamedTuple):
 
     lr: float
     weight_decay: float
-    momentum: float = 0.0
+    momentum: Momentum = 0.0
 
 
 def constant(lr: float, momentum: MomentumFilter, reference: Reference, start: MomentumFilter) -> float:
@@ -48,7 +48,7 @@ Rule = Callable[[float, MomentumFilter, Reference, MomentumFilter], float]
 DECAY_RULES: dict[str, Rule] = {"constant": constant, "corrected": corrected, "exact": exact}
 
 
-def weight_decay(lr: float, momentum: float, nesterov: bool, reference: Reference, rule: str) -> float:
+def weight_decay(lr: float, momentum: Momentum, nesterov: bool, reference: Reference, rule: str) -> float:
     """λ of a step under a rule. Floats, or 0-d tensors (no branch on a value, no device sync).
 
     Args:
@@ -67,7 +67,7 @@ def weight_decay(lr: float, momentum: float, nesterov: bool, reference: Referenc
     return rule_named(rule)(lr, unchecked_filter(momentum, nesterov), reference, _start(reference, nesterov))
 
 
-def decay(lr: float, momentum: float, nesterov: bool, reference: Reference, rule: str) -> float:
+def decay(lr: float, momentum: Momentum, nesterov: bool, reference: Reference, rule: str) -> float:
     """η = γλ of a step under a rule; arguments as in `weight_decay`.
 
     >>> decay(0.5, 0.0, False, Reference(lr=1.0, weight_decay=0.1), "corrected")
@@ -77,7 +77,7 @@ def decay(lr: float, momentum: float, nesterov: bool, reference: Reference, rule
 
 
 def reference_weight_decay(
-    steady_norm_sq: float, lr: float, momentum: float = 0.0, *, nesterov: bool = False, rule: str
+    steady_norm_sq: float, lr: float, momentum: Momentum = 0.0, *, nesterov: bool = False, rule: str
 ) -> float:
     """λ at the reference lr and momentum that asks for the steady state S.
 

@@ -46,20 +46,42 @@ def nesterov_average(momentum: float) -> MomentumFilter:
     return MomentumFilter(gain=gain, decay=beta, energy=energy)
 
 
-def momentum_filter(momentum: float, nesterov: bool = False) -> MomentumFilter:
-    """The filter of an optimizer's momentum.
+def lion_average(beta1: float, beta2: float) -> MomentumFilter:
+    """Lion's direction β₁ m_{t-1} + (1-β₁) g_t with m_t = β₂ m_{t-1} + (1-β₂) g_t (arXiv 2302.06675).
+
+    c_0 = 1-β₁ and c_j = β₁ (1-β₂) β₂^{j-1}; with β₁ = β₂ it is the exponential average.
+
+    >>> lion_average(0.5, 0.5) == exponential_average(0.5)
+    True
+    """
+    tail_energy = beta1**2 * (1 - beta2) / (1 + beta2)
+    energy = (1 - beta1) ** 2 + tail_energy
+    # c_0 c_k + Σ_j c_j c_{j+k} over β₂^{k-1}, so that β₂ = 0 divides by nothing.
+    first_correlation = (1 - beta1) * beta1 * (1 - beta2) + tail_energy * beta2
+    gain = first_correlation / (beta2 * energy) if beta2 else 0.0
+    return MomentumFilter(gain=gain, decay=beta2, energy=energy)
+
+
+Momentum = float | MomentumFilter
+
+
+def momentum_filter(momentum: Momentum, nesterov: bool = False) -> MomentumFilter:
+    """The filter of an optimizer's momentum; a filter is returned as it is.
 
     Args:
-        momentum: β in [0, 1), PyTorch's convention (0.9, not 0.1).
-        nesterov: look ahead by one gradient.
+        momentum: β in [0, 1), PyTorch's convention (0.9, not 0.1), or a filter such as `lion_average`.
+        nesterov: look ahead by one gradient; without meaning for a filter.
 
     Raises:
         ValueError: momentum outside [0, 1).
     """
-    require_in("momentum", momentum, 0, 1, include_low=True, remedy="PyTorch's convention is 0.9, not 0.1")
+    if not isinstance(momentum, MomentumFilter):
+        require_in("momentum", momentum, 0, 1, include_low=True, remedy="PyTorch's convention is 0.9, not 0.1")
     return unchecked_filter(momentum, nesterov)
 
 
-def unchecked_filter(momentum: float, nesterov: bool) -> MomentumFilter:
+def unchecked_filter(momentum: Momentum, nesterov: bool) -> MomentumFilter:
     """`momentum_filter` without a look at the value, so that 0-d tensors pass without a device sync."""
+    if isinstance(momentum, MomentumFilter):
+        return momentum
     return nesterov_average(momentum) if nesterov else exponential_average(momentum)

@@ -6,7 +6,7 @@ S = `steady_norm_sq` = E‖θ‖² / E‖u‖².
 
 import math
 
-from steadydecay.theory.filters import MomentumFilter, momentum_filter
+from steadydecay.theory.filters import Momentum, MomentumFilter, momentum_filter
 from steadydecay.theory.validation import require_in
 
 # Newton converges quadratically from a start that is right in both limits; 8 steps reach the last digit of S
@@ -18,7 +18,7 @@ TINY = 1e-30
 LARGEST_LR_RATIO = 1e6
 
 
-def effective_lr(lr: float, momentum: float, nesterov: bool = False) -> float:
+def effective_lr(lr: float, momentum: Momentum, nesterov: bool = False) -> float:
     """γ_eff = γ / √(Σ c_j²): what one minibatch adds to the weights in all, for normalised updates (Eq. 3).
 
     For an exponential average this is γ √((1+β)/(1-β)).
@@ -41,7 +41,7 @@ def effective_lr(lr: float, momentum: float, nesterov: bool = False) -> float:
 
 
 def steady_norm_sq(
-    lr: float, decay: float, momentum: float = 0.0, *, nesterov: bool = False, lmo: str = "linear"
+    lr: float, decay: float, momentum: Momentum = 0.0, *, nesterov: bool = False, lmo: str = "linear"
 ) -> float:
     """S = E‖θ‖²/E‖u‖² at steady state: γ²/(η(2-η)) · [1 + 2Σ_{k≥1} (1-η)^k ρ_k] (Eq. 3 before its approximation).
 
@@ -67,7 +67,7 @@ def steady_norm_sq(
 
 
 def decay_for_norm(
-    steady_norm_sq: float, lr: float, momentum: float = 0.0, *, nesterov: bool = False, lmo: str = "linear"
+    steady_norm_sq: float, lr: float, momentum: Momentum = 0.0, *, nesterov: bool = False, lmo: str = "linear"
 ) -> float:
     """η that holds E‖θ‖²/E‖u‖² at `steady_norm_sq`: the inverse of `steady_norm_sq`, exact in the decay.
 
@@ -130,7 +130,7 @@ def time_constant(decay: float) -> float:
         ValueError: decay outside [0, 1).
 
     >>> round(time_constant(0.01), 3)
-    49.749
+    49.75
     """
     require_in("decay", decay, 0, 1, include_low=True, remedy="decay is lr · weight_decay")
     return math.inf if decay == 0 else -0.5 / math.log1p(-decay)

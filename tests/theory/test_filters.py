@@ -1,0 +1,101 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steadydecay.theory.filters import (
+    MomentumFilter,
+    exponential_average,
+    momentum_filter,
+    nesterov_average,
+    unchecked_filter,
+)
+
+momenta = st.floats(0, 0.95)
+properties = settings(derandomize=True, deadline=None, max_examples=60)
+
+# 0.95^1000 is below half a unit in the last place of 1.
+MEMORY = 1000
+
+
+def average_response(momentum: float, nesterov: bool) -> list[float]:
+    """What a unit gradient at step 0 adds to the direction of each later step, by the optimizer's own recursion."""
+    average, response = 0.0, []
+    for step in range(MEMORY):
+        gradient = 1.0 if step == 0 else 0.0
+        average = momentum * average + (1 - momentum) * gradient
+        response.append(momentum * average + (1 - momentum) * gradient if nesterov else average)
+    return response
+
+
+def heavy_ball_response(momentum: float) -> list[float]:
+    buffer, response = 0.0, []
+    for step in range(MEMORY):
+        buffer = momentum * buffer + (1.0 if step == 0 else 0.0)
+        response.append(buffer)
+    return response
+
+
+def covariance(response: list[float], lag: int) -> float:
+    return math.fsum(early * late for early, late in zip(response, response[lag:], strict=False))
+
+
+def assert_autocorrelation_is(response: list[float], momentum: MomentumFilter) -> None:
+    for lag in (1, 2, 3, 10):
+        measured = covariance(response, lag) / covariance(response, 0)
+        assert momentum.gain * momentum.decay**lag == pytest.approx(measured, rel=1e-12, abs=1e-300)
+
+
+@properties
+@given(momenta, st.booleans())
+def test_direction_has_unit_sum(momentum: float, nesterov: bool) -> None:
+    assert math.fsum(average_response(momentum, nesterov)) == pytest.approx(1, rel=1e-12)
+
+
+@properties
+@given(momenta, st.booleans())
+def test_energy_is_the_sum_of_squared_coefficients(momentum: float, nesterov: bool) -> None:
+    measured = covariance(average_response(momentum, nesterov), 0)
+    assert momentum_filter(momentum, nesterov).energy == pytest.approx(measured, rel=1e-12)
+
+
+@properties
+@given(momenta, st.booleans())
+def test_autocorrelation_is_gain_times_powers_of_decay(momentum: float, nesterov: bool) -> None:
+    assert_autocorrelation_is(average_response(momentum, nesterov), momentum_filter(momentum, nesterov))
+
+
+@properties
+@given(momenta)
+def test_heavy_ball_is_as_correlated_as_the_average(momentum: float) -> None:
+    assert_autocorrelation_is(heavy_ball_response(momentum), exponential_average(momentum))
+
+
+@properties
+@given(momenta)
+def test_nesterov_gain_is_the_published_formula(momentum: float) -> None:
+    beta = momentum
+    variance = (1 - beta**2) ** 2 + (1 - beta) ** 2 * beta**4 / (1 - beta**2)
+    gain = (beta * (1 - beta) * (1 - beta**2) + beta**4 * (1 - beta) / (1 + beta)) / variance
+    assert nesterov_average(beta).gain == pytest.approx(gain, rel=1e-12, abs=1e-300)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_no_momentum_passes_the_gradient(nesterov: bool) -> None:
+    momentum = momentum_filter(0.0, nesterov)
+    assert momentum.energy == 1
+    assert momentum.gain * momentum.decay == 0
+
+
+@pytest.mark.parametrize("momentum", [1.0, -0.1, 1.5, math.nan, math.inf])
+def test_momentum_out_of_range_is_named(momentum: float) -> None:
+    with pytest.raises(ValueError, match=rf"^momentum is {momentum!r}; legal is \[0, 1\): .* 0\.9, not 0\.1$"):
+        momentum_filter(momentum)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_filter_of_a_tensor_has_the_same_numbers(nesterov: bool) -> None:
+    of_tensor = unchecked_filter(torch.tensor(0.9, dtype=torch.float64), nesterov)  # pyright: ignore[reportArgumentType]
+    assert [float(value) for value in of_tensor] == pytest.approx(list(momentum_filter(0.9, nesterov)), rel=1e-15)
