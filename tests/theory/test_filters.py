@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from steadydecay.theory.filters import (
     MomentumFilter,
     exponential_average,
+    lion_average,
     momentum_filter,
     nesterov_average,
     unchecked_filter,
@@ -35,6 +36,15 @@ def heavy_ball_response(momentum: float) -> list[float]:
     for step in range(MEMORY):
         buffer = momentum * buffer + (1.0 if step == 0 else 0.0)
         response.append(buffer)
+    return response
+
+
+def lion_response(beta1: float, beta2: float) -> list[float]:
+    average, response = 0.0, []
+    for step in range(MEMORY):
+        gradient = 1.0 if step == 0 else 0.0
+        response.append(beta1 * average + (1 - beta1) * gradient)
+        average = beta2 * average + (1 - beta2) * gradient
     return response
 
 
@@ -71,6 +81,18 @@ def test_autocorrelation_is_gain_times_powers_of_decay(momentum: float, nesterov
 @given(momenta)
 def test_heavy_ball_is_as_correlated_as_the_average(momentum: float) -> None:
     assert_autocorrelation_is(heavy_ball_response(momentum), exponential_average(momentum))
+
+
+@properties
+@given(momenta, st.floats(0.01, 0.95))
+def test_lion_has_its_own_gain_and_energy(beta1: float, beta2: float) -> None:
+    response, momentum = lion_response(beta1, beta2), lion_average(beta1, beta2)
+    assert_autocorrelation_is(response, momentum)
+    assert momentum.energy == pytest.approx(covariance(response, 0), rel=1e-12)
+
+
+def test_a_filter_stands_for_a_momentum() -> None:
+    assert momentum_filter(lion_average(0.9, 0.99)) == lion_average(0.9, 0.99)
 
 
 @properties

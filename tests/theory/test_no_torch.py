@@ -13,10 +13,14 @@ from steadydecay.theory import filters
 
 reference = theory.Reference(lr=0.1, weight_decay=0.1, momentum=0.9)
 calls = {
+    "MomentumFilter": lambda: theory.effective_lr(0.1, theory.MomentumFilter(1.0, 0.9, 0.1)),
     "Reference": lambda: theory.Reference(0.1, 0.1),
     "decay": lambda: theory.decay(0.05, 0.9, True, reference, "exact"),
     "decay_for_norm": lambda: theory.decay_for_norm(2.0, 0.1, 0.9),
     "effective_lr": lambda: theory.effective_lr(0.1, 0.9),
+    "exponential_average": lambda: theory.exponential_average(0.9),
+    "lion_average": lambda: theory.lion_average(0.9, 0.99),
+    "nesterov_average": lambda: theory.nesterov_average(0.9),
     "momentum_for": lambda: theory.momentum_for(0.2, 0.1, nesterov=True),
     "reference_weight_decay": lambda: theory.reference_weight_decay(2.0, 0.1, 0.9, rule="corrected"),
     "steady_norm_sq": lambda: theory.steady_norm_sq(0.1, 0.01, 0.9, nesterov=True),
