@@ -187,11 +187,10 @@ def test_vectors_are_one_line_of_numbers(build: Callable[[], nn.Module]) -> None
     assert all(vector.numel() == max(vector.shape, default=1) for vector in vectors)
 
 
-def test_an_encoder_without_a_head_of_torchs_own_takes_its_last_linear_for_the_output() -> None:
-    """Nothing tells it from a plain model whose last layer is the output: say output=False."""
+def test_the_last_linear_in_a_list_of_layers_is_no_output() -> None:
     model = transformer_encoder()
-    found = {name for name, role in roles_of(model).items() if role == "output"}
-    assert found == {"layers.1.linear2.weight"}
+    assert "output" not in roles_of(model).values()
+    assert roles_of(model) == roles_of(model, output=False)
     roles = roles_of(model, output=False)
     assert {without_layer_numbers(name) for name, role in roles.items() if role == "hidden"} == {
         "layers.*.self_attn.in_proj_weight",

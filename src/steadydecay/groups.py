@@ -1,5 +1,6 @@
 """Parameter groups from a model: which role each parameter has, and what follows from it."""
 
+import difflib
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from steadydecay.fused import spectral_spec
 from steadydecay.group_settings import Group, decay_of
 from steadydecay.norms import norm_for
-from steadydecay.roles import ROLES, Output, Role, require_match, roles_of
+from steadydecay.roles import ROLES, Output, Role, owners_of, require_match, roles_of
 
 PerRole = float | Mapping[Any, float]
 
@@ -22,7 +24,10 @@ NORM_OF_ROLE: dict[Any, str] = {
     "vector": "bias",
     "conv": "spectral_conv",
 }
+OVERRIDE_KEYS = ("lr", "momentum", "betas", "weight_decay", "decay", "reference_lr", "reference_momentum")
+OVERRIDE_KEYS += ("steady_norm_sq", "norm", "role", "nesterov", "memory_light", "eps")
 TAKES_NORMS = {"scion": True, "scionc": True, "adam": False, "adamw": False, "adamc": False}
+TAKES_NORMS |= {"lion": False, "sgdw": False, "muon": False}
 
 
 def param_groups(
@@ -33,13 +38,15 @@ def param_groups(
     weight_decay: PerRole = 0.0,
     output: Output = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    layer_decay: float = 1.0,
 ) -> list[Group]:
     """Groups for `optimizer`, one for each role and choice of settings, over every trainable parameter once.
 
     Roles: "output" is the last layer, found through the model's own `get_output_embeddings` (Hugging Face), a weight
     tied to an embedding, a usual name (lm_head, head, classifier, ...), or as the last Linear; "embedding", "conv"
     and "hidden" (matrices) follow from the module; "vector" is the rest: biases, gains, class tokens. The output
-    group has decay "constant" (arXiv 2512.08217, Appendix D). Vectors have no decay under Adam.
+    group has decay "constant" (arXiv 2512.08217, Appendix D). Vectors have no decay under Adam. Query, key and value
+    in one weight, stacked experts and transposed weights get an LMO for each matrix (`steadydecay.fused`).
 
     Args:
         model: its parameters, buffers and modules are only read.
@@ -50,25 +57,30 @@ def param_groups(
             False if the model has none.
         overrides: pattern of parameter names (`fnmatch`) to group keys: {"*.gate": {"lr": 0.1, "norm": "sign"}}.
             All that match apply, in order; "role" changes what follows from the role too.
+        layer_decay: in (0, 1]; lr of the layer k below the top is times layer_decay^k (arXiv 2106.08254). Layers are
+            numbered by the first number in a name; embeddings and what comes before the layers count as one more
+            below, the output and what comes after as the top. Overridden lr are not scaled.
 
     Raises:
-        ValueError: an unknown optimizer or role, a pattern that matches no parameter, a role without lr or
-            weight_decay (its parameters would be in no group), or a model with nothing to train.
+        ValueError: an unknown optimizer or role, a pattern that matches no parameter, a misspelled key, a role without
+            lr or weight_decay (its parameters would be in no group), or a model with nothing to train.
     """
-    if optimizer not in TAKES_NORMS:
-        raise ValueError(f"optimizer is {optimizer!r}; legal are {', '.join(map(repr, TAKES_NORMS))}")
     overrides = overrides or {}
+    _check_arguments(optimizer, lr, weight_decay, overrides, layer_decay)
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     if not names:
         raise ValueError("model has no trainable parameter; there is nothing to group")
     for pattern in overrides:
         require_match(pattern, names, argument="overrides")
     groups: dict[str, Group] = {}
-    roles = roles_of(model, output)
+    roles, owners, depths = roles_of(model, output), owners_of(model), depths_below_top(names)
     for name in names:
-        settings = _settings(name, roles[name], optimizer, lr, weight_decay, overrides)
+        parameter = model.get_parameter(name)
+        settings = _settings(name, roles[name], optimizer, lr, weight_decay, overrides, layer_decay ** depths[name])
+        if settings.get("norm") == "spectral":
+            settings["norm"] = spectral_spec(name, parameter, owners[name])
         group = groups.setdefault(repr(settings), {"params": [], "param_names": [], **settings})
-        group["params"].append(model.get_parameter(name))
+        group["params"].append(parameter)
         group["param_names"].append(name)
     return list(groups.values())
 
@@ -106,6 +118,48 @@ def init_(groups: Iterable[Mapping[str, Any]], generator: torch.Generator | None
                 norm_for(group["norm"], parameter.ndim).init_(parameter, generator)
 
 
+def depths_below_top(names: Iterable[str]) -> dict[str, int]:
+    """How far below the top each parameter's layer is; layers are numbered by the first number in a name.
+
+    >>> depths_below_top(["wte.weight", "h.0.up.weight", "h.1.up.weight", "head.weight"])
+    {'wte.weight': 3, 'h.0.up.weight': 2, 'h.1.up.weight': 1, 'head.weight': 0}
+    """
+    names = list(names)
+    numbers = {name: next((int(part) for part in name.split(".") if part.isdigit()), None) for name in names}
+    numbered = [index for index, name in enumerate(names) if numbers[name] is not None]
+    layers = 1 + max((number for number in numbers.values() if number is not None), default=-1)
+    first_layer = numbered[0] if numbered else len(names)
+    outside = {name: layers + 1 if index < first_layer else 0 for index, name in enumerate(names)}
+    return {name: outside[name] if (number := numbers[name]) is None else layers - number for name in names}
+
+
+def _check_arguments(
+    optimizer: str,
+    lr: PerRole,
+    weight_decay: PerRole,
+    overrides: Mapping[str, Mapping[str, Any]],
+    layer_decay: float,
+) -> None:
+    if optimizer not in TAKES_NORMS:
+        raise ValueError(f"optimizer is {optimizer!r}; legal are {', '.join(map(repr, TAKES_NORMS))}")
+    if not 0 < layer_decay <= 1:
+        raise ValueError(f"layer_decay is {layer_decay!r}; legal is (0, 1], and 1 gives all layers the same lr")
+    for argument, value in (("lr", lr), ("weight_decay", weight_decay)):
+        for role in value if isinstance(value, Mapping) else ():
+            if role not in ROLES:
+                raise ValueError(f"{argument} has an entry for role {role!r}; legal are {', '.join(ROLES)}")
+    for pattern, keys in overrides.items():
+        _check_spelling(pattern, keys)
+
+
+def _check_spelling(pattern: str, keys: Iterable[str]) -> None:
+    # Other optimizers have keys of their own; what is nearly one of ours is a misspelling.
+    for key in keys:
+        close = difflib.get_close_matches(key, OVERRIDE_KEYS, n=1, cutoff=0.8)
+        if key not in OVERRIDE_KEYS and close:
+            raise ValueError(f"overrides has key {key!r} for {pattern!r}; did you mean {close[0]!r}?")
+
+
 def _settings(
     name: str,
     found_role: Role,
@@ -113,6 +167,7 @@ def _settings(
     lr: PerRole,
     weight_decay: PerRole,
     overrides: Mapping[str, Mapping[str, Any]],
+    lr_scale: float,
 ) -> Group:
     override: Group = {}
     for pattern, keys in overrides.items():
@@ -121,7 +176,7 @@ def _settings(
     if role not in ROLES:
         raise ValueError(f"role is {role!r} for {name!r}; legal are {', '.join(map(repr, ROLES))}")
     settings: Group = {"role": role}
-    settings["lr"] = override["lr"] if "lr" in override else _of_role("lr", lr, role, name)
+    settings["lr"] = override["lr"] if "lr" in override else lr_scale * _of_role("lr", lr, role, name)
     if role == "vector" and not TAKES_NORMS[optimizer]:
         settings["weight_decay"] = 0.0
     elif "weight_decay" not in override and "steady_norm_sq" not in override:

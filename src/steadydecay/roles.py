@@ -21,10 +21,15 @@ def roles_of(model: nn.Module, output: Output = None) -> dict[str, Role]:
         ValueError: an output pattern that matches no parameter.
     """
     output_names = _output_names(model, output)
-    owners = {f"{path}.{name}" if path else name: m for path, m in model.named_modules() for name in m._parameters}
+    owners = owners_of(model)
     return {
         name: _role(name, parameter, owners[name], name in output_names) for name, parameter in model.named_parameters()
     }
+
+
+def owners_of(model: nn.Module) -> dict[str, nn.Module]:
+    """The module that each parameter is an attribute of, by the parameter's name."""
+    return {f"{path}.{name}" if path else name: m for path, m in model.named_modules() for name in m._parameters}
 
 
 def require_match(pattern: str, names: Iterable[str], argument: str) -> list[str]:
@@ -42,7 +47,8 @@ def require_match(pattern: str, names: Iterable[str], argument: str) -> list[str
 def _role(name: str, parameter: Tensor, owner: nn.Module, is_output: bool) -> Role:
     is_kernel = isinstance(owner, nn.modules.conv._ConvNd)
     is_one_vector = parameter.numel() == max(parameter.shape, default=1) and parameter.ndim != 2 and not is_kernel
-    if parameter.ndim < 2 or is_one_vector:
+    # A stack of experts has a stack of biases.
+    if parameter.ndim < 2 or is_one_vector or name.endswith("bias"):
         return "vector"
     if is_output:
         return "output"
@@ -78,8 +84,14 @@ def _found_output(model: nn.Module) -> list[Tensor]:
     named = [(path, module) for path, module in linears if path.rpartition(".")[2] in OUTPUT_MODULE_NAMES]
     if named:
         return list(min(reversed(named), key=lambda found: found[0].count("."))[1].parameters())
-    # A Hugging Face model that says it has no output embeddings is an encoder: its last Linear is not an output.
-    return list(linears[-1][1].parameters()) if linears and not callable(accessor) else []
+    # A Hugging Face model that says it has no output embeddings is an encoder, and a Linear in the last of several
+    # layers is hidden: the last Linear is an output only in between.
+    is_in_layers = bool(linears) and any(linears[-1][0].startswith(f"{path}.") for path in _layer_lists(model))
+    return [] if not linears or is_in_layers or callable(accessor) else list(linears[-1][1].parameters())
+
+
+def _layer_lists(model: nn.Module) -> list[str]:
+    return [path for path, module in model.named_modules() if isinstance(module, nn.ModuleList)]
 
 
 def _weights_tied_to_embeddings(model: nn.Module) -> list[Tensor]:

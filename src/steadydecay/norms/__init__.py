@@ -50,14 +50,17 @@ def norm_for(spec: NormSpec, ndim: int) -> Norm:
 
 
 def plain_spec(spec: NormSpec) -> NormSpec:
-    """The same choice as text or a dict of plain values, so that a state dict loads with `weights_only`.
+    """The same choice as text, or a dict of name and fields that differ from the default.
+
+    Plain values, so that a state dict loads with `weights_only`.
 
     A norm of the user's own is returned as it is.
     """
     name = next((name for name, norm_type in NORMS.items() if type(spec) is norm_type), None)
     if name is None or not dataclasses.is_dataclass(spec):
         return spec
-    fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    every_field = {field.name: (field.default, getattr(spec, field.name)) for field in dataclasses.fields(spec)}
+    fields = {key: value for key, (default, value) in every_field.items() if value != default}
     return {"name": name, **fields} if fields else name
 
 

@@ -21,6 +21,7 @@ class Spectral:
         scale: s = √(d_out/d_in) for "rms" (RMS-to-RMS operator norm), max(1, √(d_out/d_in)) for "max", 1 for "none".
         split_sizes: rows of each of several matrices fused along d_out (query, key and value, say); each gets an lmo
             of its own with its own d_out, the norm is their maximum. Matrices stacked as (3, d, d) need no split.
+        transposed: weights are stored as (..., d_in, d_out).
         steps: Polar Express iterations; 5 leave singular values of a well-conditioned matrix within 0.13 of 1.
 
     Raises:
@@ -29,6 +30,7 @@ class Spectral:
 
     scale: Scale = "rms"
     split_sizes: tuple[int, ...] | None = None
+    transposed: bool = False
     steps: int = 5
 
     def __post_init__(self) -> None:
@@ -41,7 +43,8 @@ class Spectral:
 
     def lmo(self, gradient: Tensor) -> Tensor:
         blocks = [polar_express(block, self.steps) * self._factor(block.shape) for block in self._blocks(gradient)]
-        return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-2)
+        lmo = blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-2)
+        return lmo.mT if self.transposed else lmo
 
     def norm(self, weight: Tensor) -> Tensor:
         norms = [_singular_values(block).amax(dim=-1) / self._factor(block.shape) for block in self._blocks(weight)]
@@ -59,6 +62,8 @@ class Spectral:
 
     def lmo_norm_sq(self, shape: tuple[int, ...]) -> float:
         *batch, rows, columns = shape
+        if self.transposed:
+            rows, columns = columns, rows
         heights = self._heights(rows)
         return math.prod(batch) * sum(self._factor((r, columns)) ** 2 * min(r, columns) for r in heights)
 
@@ -67,6 +72,8 @@ class Spectral:
         return {"rms": ratio, "max": max(1.0, ratio), "none": 1.0}[self.scale]
 
     def _blocks(self, weight: Tensor) -> tuple[Tensor, ...]:
+        """The matrices in a weight, as views of shape (..., d_out, d_in)."""
+        weight = weight.mT if self.transposed else weight
         return weight.split(self._heights(weight.shape[-2]), dim=-2)
 
     def _heights(self, rows: int) -> list[int]:

@@ -1,0 +1,43 @@
+"""Which matrices a parameter holds: fused along d_out, stacked, or stored as (d_in, d_out)."""
+
+from torch import Tensor, nn
+
+from steadydecay.norms import NormSpec
+
+# Names under which common models keep several matrices with one input in one weight.
+SQUARE_BLOCKS = {"qkv", "Wqkv", "c_attn", "in_proj", "in_proj_weight"}
+TWO_BLOCKS = {"gate_up_proj", "Wi", "w12", "gate_up"}
+
+
+def spectral_spec(name: str, weight: Tensor, owner: nn.Module) -> NormSpec:
+    """The Spectral norm that gives each matrix in `weight` an LMO of its own.
+
+    Query, key and value in one weight of 3d rows are three matrices; so are gate and up projections of 2f rows two.
+    Weights in the order (d_in, d_out), such as GPT-2's Conv1D and transposed experts, say so. Weights whose blocks
+    are interleaved head by head, or whose sizes only the configuration knows, count as one matrix.
+
+    Args:
+        name: of the parameter in the model.
+        weight: (..., d_out, d_in) or transposed; leading dimensions stack matrices.
+        owner: the module it is a parameter of.
+    """
+    is_transposed = type(owner).__name__ == "Conv1D" or bool(getattr(owner, "is_transposed", False))
+    rows, columns = weight.shape[-2:] if not is_transposed else (weight.shape[-1], weight.shape[-2])
+    sizes = _split_sizes(_leaf(name), rows, columns, is_interleaved=not getattr(owner, "is_concatenated", True))
+    options = {"transposed": True} if is_transposed else {}
+    options |= {"split_sizes": sizes} if sizes else {}
+    return {"name": "spectral", **options} if options else "spectral"
+
+
+def _split_sizes(leaf: str, rows: int, columns: int, is_interleaved: bool) -> tuple[int, ...] | None:
+    if leaf in SQUARE_BLOCKS and rows in (2 * columns, 3 * columns):
+        return (columns,) * (rows // columns)
+    if leaf in TWO_BLOCKS and rows % 2 == 0 and not is_interleaved:
+        return (rows // 2, rows // 2)
+    return None
+
+
+def _leaf(name: str) -> str:
+    """The name that says what it is: "attn.Wqkv.weight" is a Wqkv."""
+    path, _, last = name.rpartition(".")
+    return path.rpartition(".")[2] if last == "weight" else last
