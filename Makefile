@@ -26,7 +26,7 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml requirements.lock
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(INSTALL) --editable '.[recipes,report,hf,dev]'
+	$(INSTALL) --editable '.[recipes,report,hf,lightning,dev]'
 	touch $@
 
 # Versions of every package, without builds: the same file serves a CPU, a CUDA and a ROCm machine.

@@ -5,19 +5,48 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from steadydecay import norms, theory
+    from steadydecay.correction import correct_weight_decay
+    from steadydecay.effective_lr import EffectiveLR
     from steadydecay.groups import describe, init_, param_groups
+    from steadydecay.optim.adamc import AdamC
+    from steadydecay.optim.lion import Lion
+    from steadydecay.optim.renormalized_adamw import RenormalizedAdamW
     from steadydecay.optim.scion import Scion, ScionC
+    from steadydecay.optim.sgdw import SGDW
+    from steadydecay.steady_norm import SteadyNorm
 
 _HOMES = {
+    "EffectiveLR": "steadydecay.effective_lr",
+    "SteadyNorm": "steadydecay.steady_norm",
+    "AdamC": "steadydecay.optim.adamc",
+    "Lion": "steadydecay.optim.lion",
+    "RenormalizedAdamW": "steadydecay.optim.renormalized_adamw",
+    "SGDW": "steadydecay.optim.sgdw",
     "Scion": "steadydecay.optim.scion",
     "ScionC": "steadydecay.optim.scion",
+    "correct_weight_decay": "steadydecay.correction",
     "describe": "steadydecay.groups",
     "init_": "steadydecay.groups",
     "param_groups": "steadydecay.groups",
 }
 _MODULES = ("norms", "theory")
 
-__all__ = ["Scion", "ScionC", "describe", "init_", "norms", "param_groups", "theory"]
+__all__ = [
+    "SGDW",
+    "AdamC",
+    "EffectiveLR",
+    "Lion",
+    "RenormalizedAdamW",
+    "Scion",
+    "ScionC",
+    "SteadyNorm",
+    "correct_weight_decay",
+    "describe",
+    "init_",
+    "norms",
+    "param_groups",
+    "theory",
+]
 
 
 def __getattr__(name: str) -> Any:

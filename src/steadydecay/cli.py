@@ -21,7 +21,7 @@ from steadydecay.report.picture import write_picture
 from steadydecay.report.table import summary_table
 
 # What a person can put right; everything else is our fault and shows its traceback.
-USER_ERRORS = (ValueError, FileNotFoundError, NonFiniteError, CheckpointError)
+USER_ERRORS = (ValueError, OSError, NonFiniteError, CheckpointError)
 
 
 @dataclass
@@ -100,3 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console = Console(stderr=True, style="bold red")
         console.print(f"steadydecay: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
+
+
+# For torchrun: python -m torch.distributed.run ... -m steadydecay.cli train gpt
+if __name__ == "__main__":
+    main()

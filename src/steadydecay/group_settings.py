@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from steadydecay.theory import MomentumFilter, Reference, effective_lr, reference_weight_decay, weight_decay
-from steadydecay.theory.decay_rules import rule_named
+from steadydecay.theory.decay_rules import rule_named, unchecked_reference_weight_decay
 from steadydecay.theory.validation import require_in
 from steadydecay.update_momentum import AVERAGE, UpdateMomentum
 
@@ -36,9 +36,13 @@ def weight_decay_of(group: Mapping[str, Any], momentum: UpdateMomentum = AVERAGE
     reference_lr, start = group["reference_lr"], momentum.reference_of(group)
     # A group that was added at lr = 0 has no decay (`_check`), and no lr to take a ratio to.
     rule = group["decay"] if reference_lr else "constant"
-    reference_decay = group["weight_decay"]
-    if group.get("steady_norm_sq") is not None:
-        reference_decay = reference_weight_decay(group["steady_norm_sq"], reference_lr, start, rule=rule)
+    # Where the verb writes λ of each step into weight_decay, the coefficient at the reference has a key of its own.
+    reference_decay = group.get("reference_weight_decay", group["weight_decay"])
+    steady_norm_sq = group.get("steady_norm_sq")
+    if steady_norm_sq is not None:
+        is_tensor = hasattr(steady_norm_sq, "fill_")
+        inverse = unchecked_reference_weight_decay if is_tensor else reference_weight_decay
+        reference_decay = inverse(steady_norm_sq, reference_lr, start, rule=rule)
     reference = Reference(reference_lr, reference_decay, start)
     return weight_decay(group["lr"], momentum.of(group), False, reference, rule)
 
@@ -82,7 +86,7 @@ def _check_steady_norm(settings: Mapping[str, Any], start: MomentumFilter) -> No
         raise ValueError(f"{both} both set the decay; give one of them")
     lr = settings["reference_lr"]
     require_in("reference_lr", lr, 0, remedy="steady_norm_sq needs the lr that it refers to")
-    lowest, remedy = lr**2, "it is E‖θ‖²/E‖u‖², which one step alone brings to lr²"
+    lowest, remedy = lr**2 * start.scale_sq, "it is E‖θ‖²/E‖u‖², which one step alone brings to lr²"
     half_effective = effective_lr(lr, start) ** 2 / 2
     if settings["decay"] == "corrected" and half_effective > lowest:
         lowest, remedy = half_effective, "its decay γ_eff²/(2S) must stay below 1; raise it, lower lr or use 'exact'"

@@ -199,7 +199,7 @@ def test_role_conv_is_a_kernel_also_in_three_dimensions() -> None:
 def test_the_group_has_the_last_word_on_its_norm() -> None:
     group = {"params": random_parameters((4, 3)), "role": "output", "norm": Spectral(scale="max")}
     norm = Scion([group], 0.1, norm="sign").param_groups[0]["norm"]
-    assert norm == {"name": "spectral", "scale": "max", "split_sizes": None, "steps": 5}
+    assert norm == {"name": "spectral", "scale": "max"}
 
 
 class Doubled:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
+from steadydecay.recipes.atomic_write import replace_file
 from steadydecay.recipes.recipe import Recipe
 from steadydecay.recipes.run_log import read_log
 from steadydecay.recipes.train import LOG_NAME, train
@@ -45,13 +46,15 @@ class RunSummary:
 def compare(recipes: Sequence[Recipe], out: Path, *, restart: bool = False) -> list[RunSummary]:
     """Train each recipe in a folder of its own below `out`, and write `out/summary.json`.
 
-    Finished runs are taken as they are, cut ones go on; `restart` begins all anew. Errors as in `train`.
+    Finished runs are taken as they are, cut ones go on; `restart` begins all anew. A recipe given twice is one run.
+    Errors as in `train`.
     """
+    recipes = list(dict.fromkeys(recipes))
     for recipe in recipes:
         train(recipe, run_folder(out, recipe), restart=restart)
     summaries = [summarize(run_folder(out, recipe)) for recipe in recipes]
     content = json.dumps({"runs": [asdict(summary) for summary in summaries]}, indent=2)
-    (out / SUMMARY_NAME).write_text(content + "\n")
+    replace_file(out / SUMMARY_NAME, [content.encode(), b"\n"])
     return summaries
 
 

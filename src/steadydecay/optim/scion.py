@@ -17,7 +17,10 @@ from torch.optim.optimizer import ParamsT
 
 from steadydecay.group_settings import Group, decay_of, with_references
 from steadydecay.groups import NORM_OF_ROLE
+from steadydecay.low_precision import add_state, is_low_precision, move_, require_mode
 from steadydecay.norms import ColNorm, Norm, NormSpec, RowNorm, Sign, Spectral, norm_for, plain_spec
+from steadydecay.optim.decoupled_step import scaled_update
+from steadydecay.optim.dense_gradients import gradient_of, parameters_with_gradient
 
 # Norms of matrices fail on vectors only in `step`, when other groups have already moved.
 FEWEST_DIMENSIONS: dict[type, int] = {Spectral: 2, ColNorm: 2, RowNorm: 1, Sign: 1}
@@ -35,9 +38,12 @@ def lmo_of_each(norm: Norm, directions: list[Tensor]) -> Iterable[Tensor]:
     return norm.lmo(torch.stack(directions)).unbind()
 
 
-def scaled_update(update: Tensor, lr: float | Tensor) -> Tensor:
-    """γu; zero at a tensor lr of zero even where u is not finite, without a branch on its value."""
-    return (update * lr).where(lr != 0, 0) if isinstance(lr, Tensor) else update * lr
+def by_shape(parameters: list[Tensor]) -> list[list[Tensor]]:
+    """Lists of one shape, dtype and device each: one batch for the LMO."""
+    batches: dict[Any, list[Tensor]] = defaultdict(list)
+    for parameter in parameters:
+        batches[parameter.shape, parameter.dtype, parameter.device].append(parameter)
+    return list(batches.values())
 
 
 class Scion(torch.optim.Optimizer):
@@ -55,10 +61,13 @@ class Scion(torch.optim.Optimizer):
         nesterov: look ahead by one gradient.
         weight_decay: λ ≥ 0 at the reference; λ · lr < 1.
         decay: rule for λ under a schedule: "constant" (λ), "corrected" (λ ∝ γ_eff²/γ) or "exact".
-        steady_norm_sq: the wanted E‖θ‖²/E‖u‖² instead of weight_decay; > lr².
+        steady_norm_sq: the wanted E‖θ‖²/E‖u‖² instead of weight_decay; > lr². A 0-d tensor for `SteadyNorm`.
         norm: "auto" (by role, else by dimensions), a key of `steadydecay.norms.NORMS`, or a `Norm`.
         memory_light: keep no state: the average lives in `.grad`, where backward adds to it. `zero_grad` of this
             optimizer then does nothing; do not clear `.grad` otherwise. Without Nesterov momentum only.
+        low_precision: how bfloat16 and float16 weights keep what rounding would take (`steadydecay.low_precision`):
+            "compensated" (two bytes of state for each weight), "stochastic" (none, but noisier), "none", or "auto",
+            which is "compensated", and "stochastic" with memory_light. Other weights are as without it.
 
     Raises:
         ValueError: an argument outside its range, or two that exclude each other. Nothing has changed then.
@@ -73,9 +82,10 @@ class Scion(torch.optim.Optimizer):
         nesterov: bool = False,
         weight_decay: float | Tensor = 0.0,
         decay: str = "constant",
-        steady_norm_sq: float | None = None,
+        steady_norm_sq: float | Tensor | None = None,
         norm: NormSpec = "auto",
         memory_light: bool = False,
+        low_precision: str = "auto",
     ) -> None:
         defaults: Group = {
             "lr": lr,
@@ -86,6 +96,7 @@ class Scion(torch.optim.Optimizer):
             "steady_norm_sq": steady_norm_sq,
             "norm": norm,
             "memory_light": memory_light,
+            "low_precision": low_precision,
         }
         super().__init__(params, defaults)
 
@@ -96,11 +107,14 @@ class Scion(torch.optim.Optimizer):
             group["norm"] = NORM_OF_ROLE.get(group.get("role"), "auto")
         group["norm"] = plain_spec(group["norm"])
         group["params"] = _as_list(group["params"])
+        if group["low_precision"] == "auto":
+            group["low_precision"] = "stochastic" if group["memory_light"] else "compensated"
         _check_group(group)
         super().add_param_group(group)
         if not group["memory_light"]:
             for parameter in group["params"]:
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        self._add_low_precision_state(group)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -113,10 +127,13 @@ class Scion(torch.optim.Optimizer):
         batches = [
             (same_shape, group, decay_of(group))
             for group in self.param_groups
-            for same_shape in _by_shape(group["params"])
+            for same_shape in by_shape(parameters_with_gradient(group, type(self).__name__))
         ]
         for same_shape, group, decay in batches:
             self._step_same_shape(same_shape, group, decay)
+        for group in self.param_groups:
+            if "rounding_step" in group:
+                group["rounding_step"].add_(1)
         return loss
 
     def _step_same_shape(self, parameters: list[Tensor], group: Group, decay: float | Tensor) -> None:
@@ -125,14 +142,19 @@ class Scion(torch.optim.Optimizer):
         # lr = 0 is bitwise identity, whatever the gradient: loaders of distributed checkpoints run such a step.
         if isinstance(lr, Tensor) or lr != 0:
             updates = lmo_of_each(norm_for(group["norm"], parameters[0].ndim), directions)
+            rounding_step = group.get("rounding_step") if is_low_precision(parameters[0]) else None
             for parameter, update in zip(parameters, updates, strict=True):
-                parameter.mul_(1 - decay).sub_(scaled_update(update, lr))
+                compensation = self.state.get(parameter, {}).get("compensation")
+                # γu in float16 would underflow.
+                is_plain = compensation is None and rounding_step is None
+                step = scaled_update(update if is_plain else update.float(), lr)
+                move_(parameter, step, decay, compensation, rounding_step)
         if group["memory_light"]:
             for parameter in parameters:
-                _dense_gradient(parameter).mul_(group["momentum"])
+                gradient_of(parameter).mul_(group["momentum"])
 
     def _direction(self, parameter: Tensor, group: Group) -> Tensor:
-        gradient, momentum = _dense_gradient(parameter), group["momentum"]
+        gradient, momentum = gradient_of(parameter), group["momentum"]
         if group["memory_light"]:
             return gradient
         average = self.state[parameter]["momentum"]
@@ -163,6 +185,15 @@ class Scion(torch.optim.Optimizer):
         super().__setstate__(state)
         for parameter in self._memory_light_parameters():
             parameter.grad = self.state.pop(parameter, {}).get("momentum")
+        # The checkpoint may be of a run in float32.
+        for group in self.param_groups:
+            self._add_low_precision_state(group)
+
+    def _add_low_precision_state(self, group: Group) -> None:
+        mode = group.setdefault("low_precision", "none")
+        if mode == "stochastic" and any(map(is_low_precision, group["params"])):
+            group.setdefault("rounding_step", torch.zeros((), dtype=torch.int64))
+        add_state(self.state, group["params"], mode)
 
     @contextmanager
     def _gradients_as_state(self) -> Iterator[None]:
@@ -206,6 +237,11 @@ def _as_list(params: Any) -> list[Any]:
 def _check_group(group: Group) -> None:
     if group["memory_light"] and group["nesterov"]:
         raise ValueError("memory_light=True and nesterov=True: the average in .grad no longer has the last gradient")
+    require_mode(group["low_precision"])
+    if group["memory_light"] and group["low_precision"] == "compensated":
+        raise ValueError(
+            "memory_light=True and low_precision='compensated', which is state; use 'stochastic' or 'auto'"
+        )
     for entry in group["params"]:
         parameter = entry[1] if isinstance(entry, tuple) else entry
         if isinstance(parameter, Tensor):
@@ -218,20 +254,3 @@ def _check_norm(spec: NormSpec, parameter: Tensor) -> None:
         raise ValueError(f"norm is {spec!r} for a parameter of shape {shape}; legal for vectors is 'bias'")
     if parameter.numel() > 0:
         norm.lmo_norm_sq(shape)
-
-
-def _by_shape(parameters: list[Tensor]) -> list[list[Tensor]]:
-    """Parameters with a gradient, in lists of one shape, dtype and device: one batch for the LMO."""
-    batches: dict[Any, list[Tensor]] = defaultdict(list)
-    for parameter in parameters:
-        if parameter.grad is not None and _dense_gradient(parameter) is not None:
-            batches[parameter.shape, parameter.dtype, parameter.device].append(parameter)
-    return list(batches.values())
-
-
-def _dense_gradient(parameter: Tensor) -> Tensor:
-    gradient = parameter.grad
-    if gradient is None or gradient.is_sparse:
-        shape = tuple(parameter.shape)
-        raise ValueError(f"gradient of a {shape} parameter is sparse; Scion takes dense ones: Embedding(sparse=False)")
-    return gradient

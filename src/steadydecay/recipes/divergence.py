@@ -18,7 +18,8 @@ class NonFiniteError(FloatingPointError):
     def __init__(self, step: int, loss: float, parameters: list[str]) -> None:
         self.step, self.parameters = step, parameters
         count = f"({len(parameters)} in all)"
-        first = f"in the gradient of {parameters[0]!r} {count}" if parameters else "in the loss alone"
+        alone = "in the gradient norm alone, which overflows" if math.isfinite(loss) else "in the loss alone"
+        first = f"in the gradient of {parameters[0]!r} {count}" if parameters else alone
         remedy = "weights and checkpoints are as they were before it; lower lr or look at this step's batch"
         super().__init__(f"step {step}: loss {loss:g}, not finite {first}; {remedy}")
 

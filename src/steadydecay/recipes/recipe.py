@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Protocol, Union, get_args, get_origin, get_typ
 
 from torch import Tensor, nn
 
+from steadydecay.theory.validation import require_in
+
 Batch = tuple[Tensor, ...]
 
 
@@ -84,6 +86,21 @@ class Recipe(Protocol):
     def validation_batches(self, data: Any) -> Iterator[Batch]:
         """The same batches on every call."""
         ...
+
+
+def require_legal(recipe: Recipe) -> None:
+    """ValueError unless every number that a recipe shares with all others is in its range."""
+    whole = ("steps", "accumulate", "evaluate_every", "checkpoint_every", "layers_every", "keep_checkpoints")
+    for name in whole:
+        require_in(name, getattr(recipe, name), 1, include_low=True)
+    require_in("warmup_steps", recipe.warmup_steps, 0, recipe.steps, include_low=True, remedy="it is part of steps")
+    require_in("seed", recipe.seed, -(2**63), 2**64, include_low=True)
+    require_in("lr", recipe.lr, 0)
+    require_in("output_lr", recipe.output_lr, 0)
+    require_in("momentum", recipe.momentum, 0, 1, include_low=True, remedy="PyTorch's convention is 0.9")
+    require_in("decay_per_step", recipe.decay_per_step, 0, 1, include_low=True, remedy="it is the share lost in a step")
+    if recipe.clip is not None:
+        require_in("clip", recipe.clip, 0, remedy="clip=none turns clipping off")
 
 
 def parsed_overrides(recipe_type: type, texts: Iterable[str]) -> dict[str, Any]:

@@ -5,11 +5,12 @@ JSON has no NaN, and a diverged run is worth reading: non-finite numbers are the
 
 import json
 import math
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TextIO, final
+
+from steadydecay.recipes.atomic_write import replace_file
 
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -55,7 +56,7 @@ class RunLog:
             raise ValueError('configuration has the name "kind", which marks the record; legal is any other: rename it')
         first = json_line({"kind": "configuration", **configuration})
         kept = [] if resume_step is None or not path.exists() else _lines_until(path, resume_step)
-        _replace(path, kept if any(map(_is_configuration, kept)) else [first.encode(), *kept])
+        replace_file(path, kept if any(map(_is_configuration, kept)) else [first.encode(), *kept])
         return cls(path.open("a", encoding="utf-8", newline="\n"))
 
     def write(self, kind: str, **fields: Any) -> None:
@@ -165,15 +166,3 @@ def _is_later(record: dict[str, Any] | None, step: int) -> bool:
 def _is_configuration(line: bytes) -> bool:
     record = _record(line)
     return record is not None and record["kind"] == "configuration"
-
-
-def _replace(path: Path, lines: Iterable[bytes]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

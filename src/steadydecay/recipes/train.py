@@ -21,7 +21,7 @@ from steadydecay.recipes.measurements import hyperparameters_by_role, norm_by_la
 from steadydecay.recipes.optimizers import OPTIMIZERS, require_optimizer
 from steadydecay.recipes.precision import autocast
 from steadydecay.recipes.progress import RunProgress
-from steadydecay.recipes.recipe import Recipe, differences
+from steadydecay.recipes.recipe import Recipe, differences, require_legal
 from steadydecay.recipes.run_log import RunLog
 from steadydecay.recipes.workers import Workers, joined_workers
 from steadydecay.schedules import cosine
@@ -63,21 +63,23 @@ def train(recipe: Recipe, folder: Path, *, restart: bool = False) -> None:
         restart: begin anew, without the checkpoints that an earlier run left there.
 
     Raises:
-        ValueError: unknown optimizer, or a batch size that the ranks cannot share.
+        ValueError: unknown optimizer, a number outside its range, or a batch size that the ranks cannot share.
         RecipeChangedError: the folder's checkpoints are of another recipe, and not `restart`.
         NonFiniteError: training diverged; the last checkpoint is whole.
     """
     require_optimizer(recipe.optimizer)
+    require_legal(recipe)
     with joined_workers() as workers:
-        if restart and workers.rank == 0:
-            shutil.rmtree(folder / CHECKPOINT_FOLDER, ignore_errors=True)
-        workers.barrier()
         torch.manual_seed(recipe.seed)
         data = recipe.load_data()
         model = recipe.build_model(data).to(workers.device)
         optimizer = OPTIMIZERS[recipe.optimizer](model, recipe)
         schedule = LambdaLR(optimizer, lambda step: cosine(step, recipe.steps, recipe.warmup_steps))
         run = Run(recipe, folder, workers, data, model, optimizer, schedule)
+        # Only now: a wrong path or setting must not cost the earlier run.
+        if restart and run.is_writer:
+            shutil.rmtree(folder / CHECKPOINT_FOLDER, ignore_errors=True)
+        workers.barrier()
         steps_done = _resume(run)
         if steps_done < recipe.steps:
             _train_on(run, steps_done)
@@ -120,9 +122,7 @@ def _backward(loss_of: Callable[..., Tensor], run: Run, step: int) -> float:
     recipe, workers = run.recipe, run.workers
     total = torch.zeros((), device=workers.device)
     for micro_step in range(recipe.accumulate):
-        batch = _to(
-            workers.device, recipe.train_batch(run.data, step - 1, micro_step, workers.rank, workers.world_size)
-        )
+        batch = recipe.train_batch(run.data, step - 1, micro_step, workers.rank, workers.world_size)
         # DDP exchanges gradients once, in the last backward pass of a step.
         is_last = micro_step == recipe.accumulate - 1
         is_local = isinstance(loss_of, DistributedDataParallel) and not is_last

@@ -4,6 +4,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from steadydecay.experiments.compare import RunSummary
@@ -20,6 +21,8 @@ COLUMNS: dict[str, tuple[Cell, str]] = {
     "‖g‖ end ÷ middle": (lambda run: run.grad_norm_final / run.grad_norm_mid, ".3f"),
     "s/step": (lambda run: run.seconds_per_step, ".3f"),
 }
+# Optimizers whose columns fit a terminal of 80 characters.
+MOST_COLUMNS = 3
 HEADER = ("optimizer", "seeds", *COLUMNS)
 
 
@@ -32,13 +35,16 @@ def summary_rows(summaries: Sequence[RunSummary]) -> list[tuple[str, ...]]:
 
 
 def summary_table(summaries: Sequence[RunSummary]) -> Table:
-    """For a terminal, one column per optimizer. ‖θ‖ and ‖g‖ are over all hidden layers."""
-    table = Table()
-    columns = [HEADER, *summary_rows(summaries)]
-    for index, column in enumerate(columns):
-        table.add_column(column[0], justify="right" if index else "left", no_wrap=True)
-    for cells in zip(*(column[1:] for column in columns), strict=True):
-        table.add_row(*cells)
+    """For a terminal: a column per optimizer, or a row where there are many. ‖θ‖ and ‖g‖ are over all hidden layers."""
+    lines = [HEADER, *summary_rows(summaries)]
+    is_upright = len(lines) - 1 <= MOST_COLUMNS
+    if is_upright:
+        lines = list(zip(*lines, strict=True))
+    table = Table() if is_upright else Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for index, cell in enumerate(lines[0]):
+        table.add_column(cell, justify="right" if index else "left", no_wrap=index == 0)
+    for line in lines[1:]:
+        table.add_row(*line)
     return table
 
 

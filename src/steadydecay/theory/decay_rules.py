@@ -7,8 +7,8 @@ coefficient, bit for bit, at the reference lr and momentum, and is finite at lr 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from steadydecay.theory.filters import Momentum, MomentumFilter, unchecked_filter
-from steadydecay.theory.steady_state import decay_for_norm, decay_over_lr_sq, effective_lr, lr_sq_over_norm_sq
+from steadydecay.theory.filters import Momentum, MomentumFilter, momentum_filter, unchecked_filter
+from steadydecay.theory.steady_state import decay_over_lr_sq, lr_sq_over_norm_sq
 from steadydecay.theory.validation import require_in
 
 
@@ -39,9 +39,10 @@ def corrected(lr: float, momentum: MomentumFilter, reference: Reference, start: 
 def exact(lr: float, momentum: MomentumFilter, reference: Reference, start: MomentumFilter) -> float:
     """λ that holds the reference's own S at any lr and momentum, without the approximation η ≪ 1-β."""
     start_w = lr_sq_over_norm_sq(reference.lr * reference.weight_decay, start)
-    lr_ratio = lr / reference.lr
-    h_ratio = decay_over_lr_sq(lr_ratio**2 * start_w, momentum) / decay_over_lr_sq(start_w, start)
-    return reference.weight_decay * (lr_ratio * h_ratio)
+    lr_ratio, scale_sq_ratio = lr / reference.lr, momentum.scale_sq / start.scale_sq
+    w = lr_ratio**2 * scale_sq_ratio * start_w
+    h_ratio = decay_over_lr_sq(w, momentum) / decay_over_lr_sq(start_w, start)
+    return reference.weight_decay * (lr_ratio * scale_sq_ratio * h_ratio)
 
 
 Rule = Callable[[float, MomentumFilter, Reference, MomentumFilter], float]
@@ -84,7 +85,7 @@ def reference_weight_decay(
     "corrected" is the paper's Algorithm 2, η = γ_eff²/(2S) at every step; the other rules hold S exactly.
 
     Args:
-        steady_norm_sq: S > lr².
+        steady_norm_sq: S > lr², for a momentum that is not normalised (SGD) in units of E‖u‖² without momentum.
         lr: γ > 0 at the reference.
         momentum, nesterov: at the reference.
         rule: a key of `DECAY_RULES`.
@@ -97,10 +98,18 @@ def reference_weight_decay(
     """
     rule_named(rule)
     require_in("lr", lr, 0, remedy="λ = η/γ needs a reference above 0, the peak of the schedule")
-    exact_decay = decay_for_norm(steady_norm_sq, lr, momentum, nesterov=nesterov)
+    start = momentum_filter(momentum, nesterov)
+    remedy = f"one step of lr={lr!r} alone is larger; lower lr or raise the norm"
+    require_in("steady_norm_sq", steady_norm_sq, lr**2 * start.scale_sq, remedy=remedy)
+    return unchecked_reference_weight_decay(steady_norm_sq, lr, start, rule)
+
+
+def unchecked_reference_weight_decay(steady_norm_sq: float, lr: float, start: MomentumFilter, rule: str) -> float:
+    """`reference_weight_decay` without a look at the values, so that a 0-d tensor S passes without a device sync."""
+    lr_over_norm_sq = lr / steady_norm_sq
     if rule == "corrected":
-        return effective_lr(lr, momentum, nesterov) ** 2 / (2 * steady_norm_sq) / lr
-    return exact_decay / lr
+        return lr_over_norm_sq / (2 * start.energy)
+    return lr_over_norm_sq * start.scale_sq * decay_over_lr_sq(lr * lr_over_norm_sq * start.scale_sq, start)
 
 
 def rule_named(name: str) -> Rule:

@@ -16,18 +16,21 @@ class MomentumFilter(NamedTuple):
         gain: A in the autocorrelation ``ρ_k = A β^k`` (dimensionless).
         decay: β, the momentum, in [0, 1).
         energy: ``Σ_j c_j²``, the variance that is left; the effective lr is ``lr / √energy``.
+        scale_sq: E‖u‖² of the update that the direction becomes, against that of an update without momentum: 1 where
+            the optimizer normalises it, something else where it is taken as it is (SGD).
     """
 
     gain: float
     decay: float
     energy: float
+    scale_sq: float = 1.0
 
 
 def exponential_average(momentum: float) -> MomentumFilter:
     """m_t = β m_{t-1} + (1-β) g_t, and heavy ball, which is the same up to scale (arXiv 2512.08217, Sec. 2.2).
 
     >>> exponential_average(0.5)
-    MomentumFilter(gain=1.0, decay=0.5, energy=0.3333333333333333)
+    MomentumFilter(gain=1.0, decay=0.5, energy=0.3333333333333333, scale_sq=1.0)
     """
     return MomentumFilter(gain=1.0, decay=momentum, energy=(1 - momentum) / (1 + momentum))
 
@@ -36,7 +39,7 @@ def nesterov_average(momentum: float) -> MomentumFilter:
     """The direction β m_t + (1-β) g_t of Nesterov momentum: c_0 = 1-β², c_j = (1-β) β^{j+1}.
 
     >>> nesterov_average(0.0)
-    MomentumFilter(gain=0.0, decay=0.0, energy=1.0)
+    MomentumFilter(gain=0.0, decay=0.0, energy=1.0, scale_sq=1.0)
     """
     beta = momentum
     first_coefficient = 1 - beta**2

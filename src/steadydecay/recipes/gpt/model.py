@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from steadydecay.theory.validation import require_in
+
 
 @final
 class GPT(nn.Module):
@@ -17,11 +19,13 @@ class GPT(nn.Module):
         layers, heads, width: of the transformer; width is a multiple of 2 · heads.
 
     Raises:
-        ValueError: width that does not divide.
+        ValueError: a number below 1, or width that does not divide.
     """
 
     def __init__(self, vocabulary_size: int, layers: int, heads: int, width: int) -> None:
         super().__init__()
+        for name, value in {"layers": layers, "heads": heads, "width": width}.items():
+            require_in(name, value, 1, include_low=True)
         if width % (2 * heads):
             raise ValueError(f"width is {width!r}; legal is a multiple of 2 · heads = {2 * heads} (rotary pairs)")
         self.embedding = nn.Embedding(vocabulary_size, width)

@@ -1,0 +1,124 @@
+"""transformers.Trainer: the correction and the norms of weights and gradients, as a callback."""
+
+import warnings
+from typing import Any, Self, final
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from steadydecay.group_selection import Where
+from steadydecay.integrations.group_norms import gradient_norms, weight_norms
+from steadydecay.integrations.trainer_correction import TrainerCorrection
+
+
+@final
+class SteadyDecayCallback(TrainerCallback):
+    """`correct_weight_decay` while transformers.Trainer trains, and norms by group in its log.
+
+    The recommended form gives the Trainer groups with roles, so that the output layer keeps its constant decay:
+
+        groups = sd.param_groups(model, "adamw", lr=args.learning_rate, weight_decay=args.weight_decay)
+        trainer = Trainer(model, args, optimizers=(torch.optim.AdamW(groups), None), ...)
+        SteadyDecayCallback().add_to(trainer)
+
+    The last line alone works too: Trainer's own groups then mix the output layer with others, and a warning says so.
+
+    The correction is attached when training begins, after Trainer has loaded a checkpoint, and removed when training
+    ends. Its references are in the optimizer's state dict, so a resumed run continues exactly.
+
+    Args:
+        rule: as in `correct_weight_decay`; None only logs norms.
+        where: likewise; None is every group but one that holds the output layer alone.
+        reference_lr: likewise.
+        log_norms: add "weight_norm/<role>" and "gradient_norm/<role>" to what Trainer logs beside the loss. Gradient
+            norms are those before clipping; they cost one pass over the gradients in each step.
+
+    Raises:
+        ValueError: when training begins, as `correct_weight_decay`.
+    """
+
+    def __init__(
+        self,
+        rule: str | None = "corrected",
+        where: Where = None,
+        reference_lr: float | None = None,
+        *,
+        log_norms: bool = True,
+    ) -> None:
+        self._correction = TrainerCorrection(rule, where, reference_lr)
+        self._log_norms = log_norms
+        self._is_first = False
+        self._gradient_norms: dict[str, Tensor] = {}
+
+    def add_to(self, trainer: Trainer) -> Self:
+        """Add the callback ahead of all others: TensorBoard and W&B log what the log holds at their turn."""
+        callbacks = trainer.callback_handler.callbacks
+        callbacks[:] = [self, *(callback for callback in callbacks if callback is not self)]
+        self._is_first = True
+        return self
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        optimizer: Optimizer | None = None,
+        **kwargs: Any,
+    ) -> None:
+        assert model is not None and optimizer is not None
+        self._correction.attach([optimizer], model)
+        if self._log_norms and args.report_to and not self._is_first:
+            warnings.warn(
+                f"the norms come too late for {', '.join(args.report_to)}, whose callbacks run before this one; in "
+                f"place of Trainer(callbacks=...) write SteadyDecayCallback(...).add_to(trainer)",
+                stacklevel=2,
+            )
+
+    def on_pre_optimizer_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        optimizer: Optimizer | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if self._log_norms and optimizer is not None:
+            self._gradient_norms = gradient_norms(optimizer.param_groups)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        optimizer: Optimizer | None = None,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # Evaluations and the summary are logged through the same event, with another key for their loss.
+        if not self._log_norms or optimizer is None or logs is None or "loss" not in logs:
+            return
+        before_clipping = unclipping(logs.get("grad_norm"), args.max_grad_norm)
+        norms = {name: norm.item() for name, norm in weight_norms(optimizer.param_groups).items()}
+        norms |= {name: norm.item() * before_clipping for name, norm in self._gradient_norms.items()}
+        logs.update(norms)
+        # Trainer has put a copy of the logs there.
+        if state.log_history:
+            state.log_history[-1].update(norms)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._correction.remove()
+
+
+def unclipping(total_norm: float | None, max_norm: float | None) -> float:
+    """What undoes `clip_grad_norm_`, given the norm it returned; 1 where nothing was clipped.
+
+    >>> unclipping(3.0, 1.0), unclipping(0.5, 1.0), unclipping(3.0, 0.0)
+    (3.000001, 1.0, 1.0)
+    """
+    if total_norm is None or not max_norm:
+        return 1.0
+    return max(1.0, (float(total_norm) + 1e-6) / max_norm)

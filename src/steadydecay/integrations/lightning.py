@@ -1,0 +1,72 @@
+"""Lightning's Trainer: the correction and the norms of weights and gradients, as a callback."""
+
+from typing import final
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.optim import Optimizer
+
+from steadydecay.group_selection import Where
+from steadydecay.integrations.group_norms import gradient_norms, weight_norms
+from steadydecay.integrations.trainer_correction import TrainerCorrection
+
+
+@final
+class SteadyDecayCallback(Callback):
+    """`correct_weight_decay` for every optimizer of `configure_optimizers`, and norms by group in Lightning's log.
+
+        def configure_optimizers(self):
+            groups = sd.param_groups(self, "adamw", lr=1e-3, weight_decay=0.1)
+            optimizer = torch.optim.AdamW(groups)
+            ...
+
+        trainer = lightning.pytorch.Trainer(callbacks=[SteadyDecayCallback()], ...)
+
+    The correction is attached when training starts, after `fit(ckpt_path=...)` has loaded a checkpoint, and stays on
+    the optimizer after `fit`, so that `trainer.save_checkpoint` carries its references: a resumed run continues
+    exactly. The next `fit` asks for new optimizers; `remove` takes it off one that you keep.
+
+    Args:
+        rule: as in `correct_weight_decay`; None only logs norms.
+        where: likewise; None is every group but those of the output layer, as roles or else the module's layers tell
+            it. Of several optimizers, those of which it selects no group are left alone.
+        reference_lr: likewise, of all optimizers.
+        log_norms: log "weight_norm/<role>" and "gradient_norm/<role>", after the optimizer's index if there are
+            several: one pass over weights and gradients in each step. Gradient norms are those before clipping.
+
+    Raises:
+        ValueError: when training starts, as `correct_weight_decay`.
+    """
+
+    def __init__(
+        self,
+        rule: str | None = "corrected",
+        where: Where = None,
+        reference_lr: float | None = None,
+        *,
+        log_norms: bool = True,
+    ) -> None:
+        self._correction = TrainerCorrection(rule, where, reference_lr)
+        self._log_norms = log_norms
+
+    def remove(self) -> None:
+        """Restore every weight_decay and take the correction off; see `WeightDecayCorrection.remove`."""
+        self._correction.remove()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._correction.attach(trainer.optimizers, pl_module)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        if self._log_norms:
+            metrics = norms_of_one(optimizer, trainer.optimizers)
+            pl_module.log_dict(metrics, on_step=True, on_epoch=False)
+
+
+def norms_of_one(optimizer: Optimizer, optimizers: list[Optimizer]) -> dict[str, Tensor]:
+    """Norms of weights and gradients by group; names start with the optimizer's index where there are several."""
+    groups = optimizer.param_groups
+    norms = {**weight_norms(groups), **gradient_norms(groups)}
+    if len(optimizers) == 1:
+        return norms
+    index = next(index for index, other in enumerate(optimizers) if other is optimizer)
+    return {f"{index}/{name}": norm for name, norm in norms.items()}

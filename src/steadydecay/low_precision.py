@@ -1,0 +1,145 @@
+"""θ ← (1-η)θ - γu for weights in bfloat16 and float16, whose decay and small updates would round away.
+
+A decay of 2⁻¹² is below half a unit in the last place of bfloat16 (8 significant bits): (1-η)θ rounds back to θ, and
+there is no decay at all. Two remedies, measured in docs/low_precision.md:
+
+- "compensated": what rounding took off is kept in a second number of the same dtype and given back in the next step
+  (Kahan's summation; Zamirai et al., arXiv 2010.06192). Two bytes more for each weight.
+- "stochastic": round up or down at random so that the mean is right (same source). No bytes, but noise.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LOW_PRECISION = ("compensated", "stochastic", "none")
+LOW_PRECISION_DTYPES = (torch.bfloat16, torch.float16)
+BITS_32 = 0xFFFFFFFF
+# A factor that spreads 32 bits well (Mueller's integer hash) and whose products stay within int64.
+SPREAD = 0x45D9F3B
+
+
+def is_low_precision(parameter: Tensor) -> bool:
+    """Whether a decay of 2⁻¹² can vanish in this dtype."""
+    return parameter.dtype in LOW_PRECISION_DTYPES
+
+
+def compensated(
+    weight: Tensor, compensation: Tensor, scaled_update: Tensor, decay: float | Tensor
+) -> tuple[Tensor, Tensor]:
+    """The next weight and its compensation, as new tensors; entries that neither decay nor move keep their bits.
+
+    Args:
+        weight: in bfloat16 or float16; stands for weight + ε · compensation, ε = `torch.finfo(dtype).eps`.
+        compensation: as weight; zeros to begin. In units of ε so that float16 does not underflow.
+        scaled_update: γu, of any dtype.
+        decay: η in [0, 1).
+    """
+    epsilon = torch.finfo(weight.dtype).eps
+    value = _moved(weight.float().add(compensation.float(), alpha=epsilon), scaled_update, decay)
+    moves = (scaled_update != 0) | (torch.as_tensor(decay) != 0)
+    # Not value.to(dtype).float(): Inductor leaves out such a round trip, and the remainder would be 0.
+    unit = _unit_in_the_last_place(value, weight.dtype)
+    rounded = (value / unit).round() * unit
+    remainder = ((value - rounded) / epsilon).to(weight.dtype)
+    return rounded.to(weight.dtype).where(moves, weight), remainder.where(moves, compensation)
+
+
+def stochastic(weight: Tensor, scaled_update: Tensor, decay: float | Tensor, uniform: Tensor) -> Tensor:
+    """The next weight, rounded up with the probability of what it lies above; its mean is the exact value.
+
+    Args:
+        weight, scaled_update, decay: as in `compensated`.
+        uniform: random numbers in [0, 1) of weight's shape, in float32: `uniform_of_step`.
+    """
+    value = _moved(weight.float(), scaled_update, decay)
+    unit = _unit_in_the_last_place(value, weight.dtype)
+    return ((value / unit + uniform).floor() * unit).to(weight.dtype).where(value != weight, weight)
+
+
+def uniform_of_step(like: Tensor, rounding_step: Tensor) -> Tensor:
+    """Random numbers in [0, 1) in float32 that are a function of the step alone.
+
+    So ranks that hold the same weight round it the same way, a resumed run rounds as the first one would have, and
+    the global generator is left to the model.
+
+    Args:
+        like: of the wanted shape and device.
+        rounding_step: 0-d int64 tensor, counted on with each step.
+    """
+    bits = _mixed(_mixed(torch.arange(like.numel(), device=like.device)) ^ _mixed(rounding_step))
+    # 24 bits: a float32 of more would round up to 1.
+    return ((bits >> 8).float() * 2.0**-24).view(like.shape)
+
+
+def new_state(parameter: Tensor, mode: str) -> dict[str, Any]:
+    """State that a parameter needs from construction on: "compensation", or nothing."""
+    is_kept = mode == "compensated" and is_low_precision(parameter)
+    return {"compensation": torch.zeros_like(parameter)} if is_kept else {}
+
+
+def add_state(state: dict[Tensor, dict[str, Any]], parameters: Iterable[Tensor], mode: str) -> None:
+    """Give each parameter the `new_state` that an optimizer's `state` does not hold yet."""
+    for parameter in parameters:
+        for key, value in new_state(parameter, mode).items():
+            state[parameter].setdefault(key, value)
+
+
+def require_mode(mode: str) -> None:
+    """ValueError unless `mode` is one of `LOW_PRECISION`."""
+    if mode not in LOW_PRECISION:
+        raise ValueError(f"low_precision is {mode!r}; legal are {', '.join(map(repr, LOW_PRECISION))}")
+
+
+def require_deterministic(mode: str) -> None:
+    """ValueError unless `mode` is "compensated" or "none": for optimizers that count no steps."""
+    if mode not in ("compensated", "none"):
+        raise ValueError(f"low_precision is {mode!r}; legal are 'compensated', 'none'")
+
+
+def move_(
+    parameter: Tensor,
+    scaled_update: Tensor,
+    decay: float | Tensor,
+    compensation: Tensor | None = None,
+    rounding_step: Tensor | None = None,
+) -> None:
+    """θ ← (1-η)θ - γu in place, in the way that the given state asks for; without any, as plain arithmetic.
+
+    Args:
+        parameter: the weight; written to.
+        scaled_update: γu in the parameter's shape.
+        decay: η; 0 with a γu of 0 changes no bit.
+        compensation: `new_state`'s; written to.
+        rounding_step: count of steps, for stochastic rounding. Only for parameters that are `is_low_precision`.
+    """
+    if compensation is not None:
+        weight, remainder = compensated(parameter, compensation, scaled_update, decay)
+        parameter.copy_(weight)
+        compensation.copy_(remainder)
+    elif rounding_step is not None:
+        parameter.copy_(stochastic(parameter, scaled_update, decay, uniform_of_step(parameter, rounding_step)))
+    else:
+        parameter.mul_(1 - decay).sub_(scaled_update)
+
+
+def _moved(value: Tensor, scaled_update: Tensor, decay: float | Tensor) -> Tensor:
+    return value * (1 - decay) - scaled_update.float()
+
+
+def _unit_in_the_last_place(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Spacing of `dtype` around each float32 value: its power of two by masking the exponent bits, times ε."""
+    power = (value.view(torch.int32) & 0x7F800000).view(torch.float32)
+    # Not below the smallest normal float32: some devices flush what is smaller to zero, and 0/0 is NaN.
+    smallest = max(torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps, torch.finfo(torch.float32).tiny)
+    return (power * torch.finfo(dtype).eps).clamp(min=smallest)
+
+
+def _mixed(numbers: Tensor) -> Tensor:
+    """32 bits that look random, from the low 32 of int64; one to one."""
+    x = numbers & BITS_32
+    for _ in range(2):
+        x = ((x ^ (x >> 16)) * SPREAD) & BITS_32
+    return x ^ (x >> 16)

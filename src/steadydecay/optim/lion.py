@@ -1,0 +1,110 @@
+"""Lion (arXiv 2302.06675) with a weight decay that may follow the effective learning rate.
+
+    θ ← (1-η) θ - γ sign(β₁ m + (1-β₁) g)
+    m ← β₂ m + (1-β₂) g
+
+η = γλ, or η ∝ γ_eff² with γ_eff of Lion's two betas (`steadydecay.theory.filters.lion_average`).
+"""
+
+# torch's foreach functions have no public names.
+# pyright: reportPrivateImportUsage=false
+
+from collections.abc import Callable
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+from steadydecay.group_settings import Group, decay_of, with_references
+from steadydecay.low_precision import add_state, require_deterministic
+from steadydecay.optim.decoupled_step import Number, batches_of, move
+from steadydecay.optim.dense_gradients import parameters_with_gradient
+from steadydecay.update_momentum import LION
+
+
+def averages_of(averages: list[Tensor], gradients: list[Tensor], beta: Number) -> list[Tensor]:
+    """βm + (1-β)g of each, as new tensors."""
+    averaged = list(torch._foreach_mul(averages, beta))
+    torch._foreach_add_(averaged, torch._foreach_mul(gradients, 1 - beta))
+    return averaged
+
+
+@final
+class Lion(torch.optim.Optimizer):
+    """Sign of an interpolated momentum, with decoupled weight decay.
+
+    Args:
+        params: tensors, named tensors or groups. Groups may set any argument below but foreach, and reference_lr,
+            reference_momentum (the betas where weight_decay was chosen; by default the group's first values), role and
+            param_names. A group with role "output" keeps decay "constant" unless it names a rule.
+        lr: γ ≥ 0, the size of every entry of an update. A 0-d tensor may stand for lr, a beta and weight_decay.
+        betas: β₁ of the direction and β₂ of the momentum, in [0, 1).
+        weight_decay: λ ≥ 0 at the reference; λ · lr < 1.
+        decay: rule for λ under a schedule: "constant" (λ), "corrected" (λ ∝ γ_eff²/γ, for η ≪ 1-β₂) or "exact".
+            With β₂ = 0.99 the second is off by 20 % at η = 0.02; the third is not.
+        steady_norm_sq: the wanted E‖θ‖² per entry instead of weight_decay; > lr².
+        low_precision: "compensated" keeps what rounding takes off bfloat16 and float16 weights (docs/low_precision.md),
+            "none" loses it; other dtypes are not touched.
+        foreach: all parameters of a group in one pass (faster on GPUs, with temporaries of their size); None decides
+            by device.
+
+    Raises:
+        ValueError: an argument outside its range, or two that exclude each other. Nothing has changed then.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 1e-4,
+        betas: tuple[Number, Number] = (0.9, 0.99),
+        weight_decay: Number = 0.0,
+        *,
+        decay: str = "constant",
+        steady_norm_sq: float | None = None,
+        low_precision: str = "compensated",
+        foreach: bool | None = None,
+    ) -> None:
+        defaults: Group = {
+            "lr": lr,
+            "betas": betas,
+            "weight_decay": weight_decay,
+            "decay": decay,
+            "steady_norm_sq": steady_norm_sq,
+            "low_precision": low_precision,
+            "foreach": foreach,
+        }
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Check a group, fix its references, and give its parameters their state."""
+        group = with_references(param_group, self.defaults, LION)
+        require_deterministic(group["low_precision"])
+        super().add_param_group(group)
+        for parameter in group["params"]:
+            self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        add_state(self.state, group["params"], group["low_precision"])
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; returns what `closure`, which recomputes the loss, returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        # A list first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
+        work = [(group, parameters_with_gradient(group, "Lion"), decay_of(group, LION)) for group in self.param_groups]
+        for group, parameters, decay in work:
+            for batch in batches_of(parameters, group["foreach"]):
+                self._step_batch(batch, group, decay)
+        return loss
+
+    def _step_batch(self, parameters: list[Tensor], group: Group, decay: Number) -> None:
+        lr, (beta1, beta2) = group["lr"], group["betas"]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        averages = [self.state[parameter]["momentum"] for parameter in parameters]
+        directions = averages_of(averages, gradients, beta1)
+        torch._foreach_copy_(averages, averages_of(averages, gradients, beta2))
+        torch._foreach_sign_(directions)
+        compensations = [self.state[parameter].get("compensation") for parameter in parameters]
+        move(parameters, directions, lr, decay, compensations)

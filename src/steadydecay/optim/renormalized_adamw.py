@@ -1,0 +1,108 @@
+"""Renormalised AdamW (arXiv 2512.08217, Algorithm 1), for study: does u⊥ matter to the weight norm?
+
+    θ' ← (1-η) θ - γ u,                 an AdamW step
+    θ  ← θ' · |(1-η) ‖θ‖ - γ u∥| / ‖θ'‖,    u∥ = ⟨θ, u⟩ / ‖θ‖
+
+The part u⊥ of the update perpendicular to the weight turns it, and no longer adds to its norm.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from steadydecay.group_settings import Group, decay_of
+from steadydecay.optim.adamc import AdamC, without_hooks
+from steadydecay.optim.dense_gradients import parameters_with_gradient
+from steadydecay.update_momentum import NO_MOMENTUM
+
+Number = float | Tensor
+
+
+class Renormalization(NamedTuple):
+    """What Algorithm 1 makes of one step of one weight; 0-d tensors.
+
+    Attributes:
+        factor: of the weight after the step.
+        parallel: u∥, signed: positive where the update shortens the weight.
+        perpendicular: ‖u⊥‖ ≥ 0.
+    """
+
+    factor: Tensor
+    parallel: Tensor
+    perpendicular: Tensor
+
+
+def renormalization(before: Tensor, after: Tensor, lr: Number, decay: Number) -> Renormalization:
+    """From a weight before and after a step θ' = (1-η)θ - γu.
+
+    A weight that did not move (lr = 0, or a step that a GradScaler skipped) has factor 1 and no update, bit for bit.
+    A zero weight has no direction: all of the update is perpendicular, and the factor is 1, else it would stay zero.
+
+    Args:
+        before, after: θ and θ', of one shape.
+        lr: γ ≥ 0.
+        decay: η of the step.
+    """
+    before, after = _at_least_float(before), _at_least_float(after)
+    norm, norm_after = torch.linalg.vector_norm(before), torch.linalg.vector_norm(after)
+    direction = before / norm.where(norm != 0, 1)
+    # (1-η)‖θ‖ - γu∥ is what is left of θ' along θ.
+    wanted = (direction * after).sum().abs()
+    has_moved = (before != after).any()
+    factor = (wanted / norm_after).where(has_moved & (norm != 0) & (norm_after != 0), 1)
+    update = (((1 - decay) * before - after) / lr).where(has_moved, 0) if _may_move(lr) else torch.zeros_like(before)
+    parallel = (direction * update).sum()
+    perpendicular = torch.linalg.vector_norm(update - parallel * direction)
+    return Renormalization(factor, parallel, perpendicular)
+
+
+@final
+class RenormalizedAdamW(AdamC):
+    """AdamW after each of whose steps the perpendicular part of the update is taken out of the weight norm.
+
+    All arguments are `AdamC`'s; `decay` is "constant" by default. The state of each parameter also holds
+    `update_parallel` (u∥, positive where it shortens the weight) and `update_perpendicular` (‖u⊥‖) of its last step,
+    0-d tensors in units of an update. Needs a copy of the weights during the step.
+    """
+
+    def __init__(self, *arguments: Any, decay: str = "constant", **named_arguments: Any) -> None:
+        super().__init__(*arguments, decay=decay, **named_arguments)
+
+    def add_param_group(self, param_group: Group) -> None:
+        """As `AdamC`, and two measures for each parameter."""
+        super().add_param_group(param_group)
+        for parameter in self.param_groups[-1]["params"]:
+            dtype = torch.promote_types(parameter.dtype, torch.float32)
+            for name in ("update_parallel", "update_perpendicular"):
+                self.state[parameter][name] = torch.zeros((), dtype=dtype, device=parameter.device)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; returns what `closure`, which recomputes the loss, returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        work = [
+            (parameter, parameter.clone(), group, decay_of(group, NO_MOMENTUM))
+            for group in self.param_groups
+            for parameter in parameters_with_gradient(group, "RenormalizedAdamW")
+        ]
+        without_hooks(AdamC)(self)
+        for parameter, before, group, decay in work:
+            factor, parallel, perpendicular = renormalization(before, parameter, group["lr"], decay)
+            parameter.mul_(factor)
+            self.state[parameter]["update_parallel"].copy_(parallel)
+            self.state[parameter]["update_perpendicular"].copy_(perpendicular)
+        return loss
+
+
+def _at_least_float(x: Tensor) -> Tensor:
+    return x.detach().to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _may_move(lr: Number) -> bool:
+    """Without a look at a tensor's value."""
+    return isinstance(lr, Tensor) or lr != 0

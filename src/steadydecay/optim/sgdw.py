@@ -1,0 +1,115 @@
+"""SGD with decoupled weight decay (arXiv 1711.05101), which may follow the effective learning rate.
+
+    b ← β b + g
+    θ ← (1-η) θ - γ b          or g + β b with Nesterov momentum
+
+Momentum is torch.optim.SGD's with dampening 0: the sum, not the average, so that one minibatch adds γ/(1-β) in all.
+η = γλ, or η ∝ (γ/(1-β))²: `steadydecay.update_momentum.heavy_ball_sum`.
+"""
+
+# torch's foreach functions have no public names.
+# pyright: reportPrivateImportUsage=false
+
+from collections.abc import Callable
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+from steadydecay.group_settings import Group, decay_of, with_references
+from steadydecay.low_precision import add_state, require_deterministic
+from steadydecay.optim.decoupled_step import Number, batches_of, move
+from steadydecay.optim.dense_gradients import parameters_with_gradient
+from steadydecay.update_momentum import HEAVY_BALL
+
+
+def sums_of(sums: list[Tensor], gradients: list[Tensor], momentum: Number) -> list[Tensor]:
+    """βb + g of each, as new tensors."""
+    summed = list(torch._foreach_mul(sums, momentum))
+    torch._foreach_add_(summed, gradients)
+    return summed
+
+
+@final
+class SGDW(torch.optim.Optimizer):
+    """torch.optim.SGD (dampening 0) with decoupled weight decay in place of L2.
+
+    Args:
+        params: tensors, named tensors or groups. Groups may set any argument below but foreach, and reference_lr,
+            reference_momentum (where weight_decay was chosen; by default the group's first values), role and
+            param_names. A group with role "output" keeps decay "constant" unless it names a rule.
+        lr: γ ≥ 0. A 0-d tensor may stand for lr, momentum and weight_decay.
+        momentum: β in [0, 1), of the sum of gradients.
+        nesterov: look ahead by one gradient.
+        weight_decay: λ ≥ 0 at the reference; λ · lr < 1. Coming from torch's L2, whose pull on the weights passes
+            through the momentum too, the same strength is L2/(1-β).
+        decay: rule for λ under a schedule: "constant" (λ), "corrected" (λ ∝ γ_eff²/γ, γ_eff = γ/(1-β)) or "exact".
+        steady_norm_sq: the wanted E‖θ‖²/E‖g‖² instead of weight_decay; above that of a step, lr²/(1-β²).
+        low_precision: "compensated" keeps what rounding takes off bfloat16 and float16 weights (docs/low_precision.md),
+            "none" loses it; other dtypes are not touched.
+        foreach: all parameters of a group in one pass (faster on GPUs, with temporaries of their size); None decides
+            by device.
+
+    Raises:
+        ValueError: an argument outside its range, or two that exclude each other. Nothing has changed then.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: Number = 1e-3,
+        momentum: Number = 0.0,
+        *,
+        nesterov: bool = False,
+        weight_decay: Number = 0.0,
+        decay: str = "constant",
+        steady_norm_sq: float | None = None,
+        low_precision: str = "compensated",
+        foreach: bool | None = None,
+    ) -> None:
+        defaults: Group = {
+            "lr": lr,
+            "momentum": momentum,
+            "nesterov": nesterov,
+            "weight_decay": weight_decay,
+            "decay": decay,
+            "steady_norm_sq": steady_norm_sq,
+            "low_precision": low_precision,
+            "foreach": foreach,
+        }
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Check a group, fix its references, and give its parameters their state."""
+        group = with_references(param_group, self.defaults, HEAVY_BALL)
+        require_deterministic(group["low_precision"])
+        super().add_param_group(group)
+        for parameter in group["params"]:
+            self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        add_state(self.state, group["params"], group["low_precision"])
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; returns what `closure`, which recomputes the loss, returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        # A list first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
+        work = [
+            (group, parameters_with_gradient(group, "SGDW"), decay_of(group, HEAVY_BALL)) for group in self.param_groups
+        ]
+        for group, parameters, decay in work:
+            for batch in batches_of(parameters, group["foreach"]):
+                self._step_batch(batch, group, decay)
+        return loss
+
+    def _step_batch(self, parameters: list[Tensor], group: Group, decay: Number) -> None:
+        momentum = group["momentum"]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        sums = [self.state[parameter]["momentum"] for parameter in parameters]
+        torch._foreach_copy_(sums, sums_of(sums, gradients, momentum))
+        updates = sums_of(sums, gradients, momentum) if group["nesterov"] else sums
+        compensations = [self.state[parameter].get("compensation") for parameter in parameters]
+        move(parameters, updates, group["lr"], decay, compensations)

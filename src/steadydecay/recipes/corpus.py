@@ -1,0 +1,90 @@
+"""What a path names as token data: the embedded text, text files and folders, `.bin` shards and folders of them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from steadydecay.recipes.shards import Shard, read_shard
+from steadydecay.recipes.texts import (
+    DOCUMENT_SEPARATOR,
+    VALIDATION_ONE_IN,
+    embedded_files,
+    split_file,
+    split_texts,
+    texts_below,
+)
+from steadydecay.recipes.tokens import Piece, TokenData, TokenStream
+
+BYTE_VOCABULARY = 256
+SHARD_VOCABULARY = 50304
+
+
+def load_tokens(path: str | Path | None) -> TokenData:
+    """Token data from what `path` names.
+
+    Args:
+        path: None (the embedded text), a text file, a folder of text files, a `.bin` shard, a folder of shards.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        ShardError: a shard is broken.
+        ValueError: no text, or no training shard.
+    """
+    if path is None:
+        return embedded_text()
+    source, name = Path(path), str(path)
+    if not source.exists():
+        raise FileNotFoundError(
+            f"data is {name!r}, and nothing is there; legal is a text file, a folder of text files, a .bin shard, "
+            "a folder of .bin shards, or None for the embedded text"
+        )
+    if source.is_dir():
+        shards = sorted(source.glob("*.bin"))
+        return _shard_folder(name, shards) if shards else _text_data(name, *split_texts(texts_below(source)))
+    return _split_shard(name, source) if source.suffix == ".bin" else _text_data(name, *split_file(source))
+
+
+def embedded_text() -> TokenData:
+    """Source and prose of the running interpreter's standard library, without its tests: 12 MB of bytes, by file.
+
+    Raises:
+        ValueError: the interpreter came without its sources.
+    """
+    return _text_data("embedded", *split_texts(embedded_files()))
+
+
+def _text_data(name: str, train: list[bytes], validation: list[bytes]) -> TokenData:
+    return _data(name, BYTE_VOCABULARY, [_joined(name, train)], [_joined(name, validation)])
+
+
+def _joined(name: str, texts: list[bytes]) -> Piece:
+    return Piece(name, np.frombuffer(DOCUMENT_SEPARATOR.join(texts), dtype=np.uint8))
+
+
+def _shard_folder(name: str, paths: list[Path]) -> TokenData:
+    if len(paths) == 1:
+        return _split_shard(name, paths[0])
+    validation = [path for path in paths if "val" in path.name] or paths[-1:]
+    train = [_shard_piece(path) for path in paths if path not in validation]
+    if not train:
+        raise ValueError(f'every .bin file in {name} has "val" in its name; legal is at least one without, to train on')
+    return _data(name, SHARD_VOCABULARY, train, list(map(_shard_piece, validation)))
+
+
+def _split_shard(name: str, path: Path) -> TokenData:
+    tokens = len(read_shard(path))
+    cut = tokens - tokens // VALIDATION_ONE_IN
+    return _data(name, SHARD_VOCABULARY, [_shard_piece(path, 0, cut)], [_shard_piece(path, cut, tokens)])
+
+
+def _shard_piece(path: Path, start: int = 0, stop: int | None = None) -> Piece:
+    return Piece(str(path), Shard(path, start, len(read_shard(path)) if stop is None else stop))
+
+
+def _data(name: str, vocabulary_size: int, train: list[Piece], validation: list[Piece]) -> TokenData:
+    return TokenData(
+        train=TokenStream(f"the training split of {name}", tuple(train), vocabulary_size),
+        validation=TokenStream(f"the validation split of {name}", tuple(validation), vocabulary_size),
+        vocabulary_size=vocabulary_size,
+        name=name,
+    )
