@@ -11,7 +11,7 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
-from steadydecay.integrations.group_norms import gradient_norms, total_norm, weight_norms
+from steadydecay.group_norms import gradient_norms, total_norm, weight_norms
 from steadydecay.integrations.output_groups import groups_beside_output
 
 

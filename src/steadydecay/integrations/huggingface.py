@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from steadydecay.group_norms import gradient_norms, weight_norms
 from steadydecay.group_selection import Where
-from steadydecay.integrations.group_norms import gradient_norms, weight_norms
 from steadydecay.integrations.trainer_correction import TrainerCorrection
 
 

@@ -6,8 +6,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from steadydecay.group_norms import gradient_norms, weight_norms
 from steadydecay.group_selection import Where
-from steadydecay.integrations.group_norms import gradient_norms, weight_norms
 from steadydecay.integrations.trainer_correction import TrainerCorrection
 
 

@@ -1,14 +1,64 @@
-"""θ ← (1-η) θ - γ u for many weights at once."""
+"""Optimizers whose update is elementwise: θ ← (1-η) θ - γ u for many weights at once."""
 
 # torch's foreach functions have no public names.
 # pyright: reportPrivateImportUsage=false
 
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor
 
-from steadydecay.low_precision import move_
+from steadydecay.group_settings import Group, decay_of, with_references
+from steadydecay.low_precision import add_state, move_, require_deterministic
+from steadydecay.optim.dense_gradients import gradient_of, parameters_with_gradient
+from steadydecay.update_momentum import UpdateMomentum
 
 Number = float | Tensor
+
+
+class DecoupledOptimizer(torch.optim.Optimizer):
+    """One momentum buffer per weight, decoupled decay by rule; what the update is, is left to the optimizer.
+
+    Groups carry what `with_references` asks for, low_precision and foreach.
+    """
+
+    update_momentum: ClassVar[UpdateMomentum]
+
+    @abstractmethod
+    def updates(self, momenta: list[Tensor], gradients: list[Tensor], group: Group) -> list[Tensor]:
+        """u of each weight; moves the momenta in place, and writes to nothing else."""
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Check a group, fix its references, and give its parameters their state."""
+        group = with_references(param_group, self.defaults, self.update_momentum)
+        require_deterministic(group["low_precision"])
+        super().add_param_group(group)
+        for parameter in group["params"]:
+            self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        add_state(self.state, group["params"], group["low_precision"])
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; returns what `closure`, which recomputes the loss, returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        # A list first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
+        work = [
+            (group, parameters_with_gradient(group, type(self).__name__), decay_of(group, self.update_momentum))
+            for group in self.param_groups
+        ]
+        for group, parameters, decay in work:
+            for batch in batches_of(parameters, group["foreach"]):
+                momenta = [self.state[parameter]["momentum"] for parameter in batch]
+                compensations = [self.state[parameter].get("compensation") for parameter in batch]
+                gradients = [gradient_of(parameter) for parameter in batch]
+                updates = self.updates(momenta, gradients, group)
+                move(batch, updates, group["lr"], decay, compensations)
+        return loss
 
 
 def batches_of(parameters: list[Tensor], foreach: bool | None) -> list[list[Tensor]]:

@@ -9,17 +9,14 @@
 # torch's foreach functions have no public names.
 # pyright: reportPrivateImportUsage=false
 
-from collections.abc import Callable
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from steadydecay.group_settings import Group, decay_of, with_references
-from steadydecay.low_precision import add_state, require_deterministic
-from steadydecay.optim.decoupled_step import Number, batches_of, move
-from steadydecay.optim.dense_gradients import parameters_with_gradient
+from steadydecay.group_settings import Group
+from steadydecay.optim.decoupled_step import DecoupledOptimizer, Number
 from steadydecay.update_momentum import LION
 
 
@@ -31,7 +28,7 @@ def averages_of(averages: list[Tensor], gradients: list[Tensor], beta: Number) -
 
 
 @final
-class Lion(torch.optim.Optimizer):
+class Lion(DecoupledOptimizer):
     """Sign of an interpolated momentum, with decoupled weight decay.
 
     Args:
@@ -52,6 +49,8 @@ class Lion(torch.optim.Optimizer):
     Raises:
         ValueError: an argument outside its range, or two that exclude each other. Nothing has changed then.
     """
+
+    update_momentum = LION
 
     def __init__(
         self,
@@ -76,35 +75,9 @@ class Lion(torch.optim.Optimizer):
         }
         super().__init__(params, defaults)
 
-    def add_param_group(self, param_group: Group) -> None:
-        """Check a group, fix its references, and give its parameters their state."""
-        group = with_references(param_group, self.defaults, LION)
-        require_deterministic(group["low_precision"])
-        super().add_param_group(group)
-        for parameter in group["params"]:
-            self.state[parameter]["momentum"] = torch.zeros_like(parameter)
-        add_state(self.state, group["params"], group["low_precision"])
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; returns what `closure`, which recomputes the loss, returns."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        # A list first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
-        work = [(group, parameters_with_gradient(group, "Lion"), decay_of(group, LION)) for group in self.param_groups]
-        for group, parameters, decay in work:
-            for batch in batches_of(parameters, group["foreach"]):
-                self._step_batch(batch, group, decay)
-        return loss
-
-    def _step_batch(self, parameters: list[Tensor], group: Group, decay: Number) -> None:
-        lr, (beta1, beta2) = group["lr"], group["betas"]
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        averages = [self.state[parameter]["momentum"] for parameter in parameters]
-        directions = averages_of(averages, gradients, beta1)
-        torch._foreach_copy_(averages, averages_of(averages, gradients, beta2))
+    def updates(self, momenta: list[Tensor], gradients: list[Tensor], group: Group) -> list[Tensor]:
+        beta1, beta2 = group["betas"]
+        directions = averages_of(momenta, gradients, beta1)
+        torch._foreach_copy_(momenta, averages_of(momenta, gradients, beta2))
         torch._foreach_sign_(directions)
-        compensations = [self.state[parameter].get("compensation") for parameter in parameters]
-        move(parameters, directions, lr, decay, compensations)
+        return directions

@@ -10,17 +10,14 @@ Momentum is torch.optim.SGD's with dampening 0: the sum, not the average, so tha
 # torch's foreach functions have no public names.
 # pyright: reportPrivateImportUsage=false
 
-from collections.abc import Callable
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from steadydecay.group_settings import Group, decay_of, with_references
-from steadydecay.low_precision import add_state, require_deterministic
-from steadydecay.optim.decoupled_step import Number, batches_of, move
-from steadydecay.optim.dense_gradients import parameters_with_gradient
+from steadydecay.group_settings import Group
+from steadydecay.optim.decoupled_step import DecoupledOptimizer, Number
 from steadydecay.update_momentum import HEAVY_BALL
 
 
@@ -32,7 +29,7 @@ def sums_of(sums: list[Tensor], gradients: list[Tensor], momentum: Number) -> li
 
 
 @final
-class SGDW(torch.optim.Optimizer):
+class SGDW(DecoupledOptimizer):
     """torch.optim.SGD (dampening 0) with decoupled weight decay in place of L2.
 
     Args:
@@ -54,6 +51,8 @@ class SGDW(torch.optim.Optimizer):
     Raises:
         ValueError: an argument outside its range, or two that exclude each other. Nothing has changed then.
     """
+
+    update_momentum = HEAVY_BALL
 
     def __init__(
         self,
@@ -80,36 +79,6 @@ class SGDW(torch.optim.Optimizer):
         }
         super().__init__(params, defaults)
 
-    def add_param_group(self, param_group: Group) -> None:
-        """Check a group, fix its references, and give its parameters their state."""
-        group = with_references(param_group, self.defaults, HEAVY_BALL)
-        require_deterministic(group["low_precision"])
-        super().add_param_group(group)
-        for parameter in group["params"]:
-            self.state[parameter]["momentum"] = torch.zeros_like(parameter)
-        add_state(self.state, group["params"], group["low_precision"])
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; returns what `closure`, which recomputes the loss, returns."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        # A list first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
-        work = [
-            (group, parameters_with_gradient(group, "SGDW"), decay_of(group, HEAVY_BALL)) for group in self.param_groups
-        ]
-        for group, parameters, decay in work:
-            for batch in batches_of(parameters, group["foreach"]):
-                self._step_batch(batch, group, decay)
-        return loss
-
-    def _step_batch(self, parameters: list[Tensor], group: Group, decay: Number) -> None:
-        momentum = group["momentum"]
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        sums = [self.state[parameter]["momentum"] for parameter in parameters]
-        torch._foreach_copy_(sums, sums_of(sums, gradients, momentum))
-        updates = sums_of(sums, gradients, momentum) if group["nesterov"] else sums
-        compensations = [self.state[parameter].get("compensation") for parameter in parameters]
-        move(parameters, updates, group["lr"], decay, compensations)
+    def updates(self, momenta: list[Tensor], gradients: list[Tensor], group: Group) -> list[Tensor]:
+        torch._foreach_copy_(momenta, sums_of(momenta, gradients, group["momentum"]))
+        return sums_of(momenta, gradients, group["momentum"]) if group["nesterov"] else momenta

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import get_total_norm
 
+from steadydecay.group_norms import total_norm
 from steadydecay.group_settings import decay_of
 from steadydecay.norms import norm_for
 from steadydecay.theory import steady_norm_sq
@@ -21,7 +21,7 @@ def norms_by_role(optimizer: torch.optim.Optimizer, measure: str) -> dict[str, d
     for group in optimizer.param_groups:
         of_group = group["params"] if measure == "weight_norm" else [p.grad for p in group["params"]]
         tensors[group["role"]] += [tensor for tensor in of_group if tensor is not None]
-    return {measure: {role: get_total_norm(of_role).item() for role, of_role in tensors.items()}}
+    return {measure: {role: total_norm(of_role).item() if of_role else 0.0 for role, of_role in tensors.items()}}
 
 
 def hyperparameters_by_role(optimizer: torch.optim.Optimizer) -> dict[str, dict[str, float]]:

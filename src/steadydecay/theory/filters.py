@@ -9,6 +9,10 @@ from typing import NamedTuple
 from steadydecay.theory.validation import require_in
 
 
+# The smallest normal float32.
+TINY = 2.0**-126
+
+
 class MomentumFilter(NamedTuple):
     """What a momentum does to independent gradients of unit variance.
 
@@ -59,9 +63,9 @@ def lion_average(beta1: float, beta2: float) -> MomentumFilter:
     """
     tail_energy = beta1**2 * (1 - beta2) / (1 + beta2)
     energy = (1 - beta1) ** 2 + tail_energy
-    # c_0 c_k + Σ_j c_j c_{j+k} over β₂^{k-1}, so that β₂ = 0 divides by nothing.
+    # c_0 c_1 + Σ_j c_j c_{j+1} = gain · β₂ · energy. TINY, not a branch, keeps β₂ = 0 finite: β₂ may be a 0-d tensor.
     first_correlation = (1 - beta1) * beta1 * (1 - beta2) + tail_energy * beta2
-    gain = first_correlation / (beta2 * energy) if beta2 else 0.0
+    gain = first_correlation / (beta2 * energy + TINY)
     return MomentumFilter(gain=gain, decay=beta2, energy=energy)
 
 
