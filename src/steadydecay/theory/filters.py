@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from steadydecay.theory.validation import require_in
 
-
 # The smallest normal float32.
 TINY = 2.0**-126
 

@@ -1,0 +1,46 @@
+"""What the README shows runs and prints what it says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import steadydecay as sd
+from steadydecay.recipes.gpt.model import GPT
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_python_runs_from_top_to_bottom() -> None:
+    names: dict[str, Any] = {"torch": torch, "model": GPT(256, layers=3, heads=2, width=128)}
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) >= 3
+    for block in blocks:
+        exec(block, names)
+    described = sd.describe(names["optimizer"].param_groups)
+    shown = re.search(r"```\n(role .*?)```", README, re.DOTALL)
+    assert shown is not None
+    for line in shown[1].replace(" ...", "").splitlines():
+        assert any(real.startswith(line) for real in described.splitlines()), line
+
+
+def test_numbers_in_comments_are_what_the_call_gives() -> None:
+    found = re.findall(r"^(sd\.theory\.\S+\(.*\))\s+# ([\d.]+)\.\.\.$", README, re.MULTILINE)
+    assert found
+    for call, number in found:
+        assert str(eval(call, {"sd": sd})).startswith(number), call
+
+
+def test_every_public_name_is_in_the_table() -> None:
+    assert not [name for name in sd.__all__ if f"sd.{name}" not in README]
+
+
+def test_links_and_folders_exist() -> None:
+    root = Path(__file__).parent.parent
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
+    assert not [link for link in links if not (root / link).exists()]
+    tree = re.findall(r"^  ([\w/.]+(?:, [\w/.]+)*)  ", README, re.MULTILINE)
+    files = [name for line in tree for name in line.split(", ")]
+    assert len(files) > 15
+    assert not [name for name in files if not (root / "src/steadydecay" / name).exists()]
