@@ -9,6 +9,8 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from steadydecay.effective_lr import EffectiveLR
+from steadydecay.optim.adamc import AdamC
+from steadydecay.optim.renormalized_adamw import RenormalizedAdamW
 from steadydecay.optim.scion import Scion, ScionC
 from steadydecay.steady_norm import SteadyNorm
 
@@ -111,3 +113,21 @@ def test_the_count_sees_a_step_that_compiles_again() -> None:
     first, later = train(optimizer, [CosineAnnealingLR(optimizer, T_max=STEPS)], "eager")
     assert first == 1
     assert later >= 1
+
+
+@pytest.mark.parametrize("optimizer_class", [AdamC, RenormalizedAdamW])
+def test_adam_with_a_moving_lr_compiles_once(optimizer_class: Any) -> None:
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("eager")
+    parameters = [torch.nn.Parameter(torch.randn(4, 3)), torch.nn.Parameter(torch.randn(6))]
+    optimizer = optimizer_class(parameters, lr=torch.tensor(0.01), weight_decay=0.5)
+    step = torch.compile(optimizer.step, backend=counter)
+    frames = []
+    for index in range(5):
+        optimizer.param_groups[0]["lr"].fill_(0.01 * (1 - index / 5))
+        for parameter in parameters:
+            parameter.grad = torch.randn_like(parameter)
+        step()
+        frames.append(counter.frame_count)
+    assert frames[0] >= 1
+    assert frames[-1] == frames[0]

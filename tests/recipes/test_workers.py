@@ -1,14 +1,19 @@
 """Workers in real processes, joined as torchrun joins them."""
 
+import gc
 import multiprocessing
 import os
 import socket
+import time
+import weakref
 from collections.abc import Callable
 from multiprocessing.queues import Queue
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from steadydecay.recipes.workers import joined_workers
 
@@ -29,12 +34,20 @@ def rank_of(rank: int, port: int, answers: "Queue[Any]") -> None:
     os.environ |= {"CUDA_VISIBLE_DEVICES": ""}
     os.environ |= address | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "3"}
     torch.set_num_threads(1)
+    gc.disable()
     with joined_workers() as workers:
         value = torch.tensor([float(rank), 1.0])
         answer = [workers.rank, workers.world_size, workers.sum(value).tolist(), workers.mean(value).tolist()]
         workers.barrier()
         answer.append(value.tolist())
-    answers.put([*answer, dist.is_initialized()])
+        parallel = DistributedDataParallel(nn.Linear(2, 1))
+        parallel(value).backward()
+        model = weakref.ref(parallel)
+        del parallel
+        # Rank 0 has more to do at the end: it saves.
+        time.sleep(0.5 if rank == 0 else 0)
+        done = time.monotonic()
+    answers.put([*answer, dist.is_initialized(), model() is None, done, time.monotonic()])
 
 
 def in_processes(target: Callable[..., None], count: int) -> list[Any]:
@@ -59,4 +72,8 @@ def in_processes(target: Callable[..., None], count: int) -> list[Any]:
 
 def test_ranks_share_sums_and_means_and_leave_the_group() -> None:
     answers = in_processes(rank_of, 3)
-    assert answers == [[rank, 3, [3.0, 3.0], [1.0, 1.0], [float(rank), 1.0], False] for rank in range(3)]
+    for rank, (*answer, is_initialized, is_model_freed, _, left) in enumerate(answers):
+        assert answer == [rank, 3, [3.0, 3.0], [1.0, 1.0], [float(rank), 1.0]]
+        assert not is_initialized
+        assert is_model_freed, "a DDP model that outlives its group aborts some exits"
+        assert left > answers[0][-2], "no rank leaves before rank 0 is done"

@@ -1,5 +1,6 @@
 """The processes of one run: a single one, or the ranks that torchrun started."""
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,5 +57,9 @@ def joined_workers() -> Iterator[Workers]:
     dist.init_process_group("nccl" if has_cuda else "gloo")
     try:
         yield Workers(dist.get_rank(), dist.get_world_size(), device)
+        # Rank 0 may still be saving, and torchrun ends all ranks when one leaves in disorder.
+        dist.barrier()
     finally:
+        # DDP refers to itself and to the group. If it is freed as the process exits, threads of gloo abort the process.
+        gc.collect()
         dist.destroy_process_group()
