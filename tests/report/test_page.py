@@ -165,11 +165,13 @@ def test_a_run_cut_short_is_shown_as_far_as_it_went(parsed: Callable[..., Tags])
     }
 
 
-def test_a_run_without_an_evaluation_is_named(tmp_path: Path) -> None:
-    write_run(tmp_path / "scion-seed0", "scion", until=30, validations=())
-    with pytest.raises(ValueError, match=r"scion-seed0.*run\.jsonl holds 30 steps and 0 validations"):
-        write_report(tmp_path, tmp_path / "report.html")
-    assert not (tmp_path / "report.html").exists()
+def test_a_run_without_an_evaluation_is_drawn_and_named(parsed: Callable[..., Tags]) -> None:
+    cut = {"optimizer": "scion", "until": 30, "validations": ()}
+    tags = parsed(**{"scion-seed0": cut, "scionc-seed0": {"optimizer": "scionc"}})
+    assert "not evaluated yet: scion-seed0." in tags.text
+    assert [cell for cell in tags.cells if cell in ("Scion", "ScionC")] == ["ScionC"]
+    (traces, _), _ = figures(tags)
+    assert max(len(trace["x"]) for trace in traces if trace["name"] == "scion-seed0") == 30
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:

@@ -27,13 +27,15 @@ dotted lines are the steady-state norm that theory predicts for the learning rat
 
 
 def write_report(folder: Path, path: Path) -> Path:
-    """Write a page on all runs below `folder`.
+    """Write a page on all runs below `folder`; one without an evaluation yet is drawn, and named below the table.
 
     Raises:
-        ValueError: no run there, or one without a finished evaluation.
+        ValueError: no run there.
     """
     runs = load_runs(folder)
-    rows = summary_rows([summarize(folder / run.name) for run in runs])
+    rows = summary_rows([summarize(folder / run.name) for run in runs if run.validation_loss[0]])
+    unevaluated = ", ".join(run.name for run in runs if not run.validation_loss[0])
+    note = f"<p>Not in the table, because not evaluated yet: {escape(unevaluated)}.</p>" if unevaluated else ""
     panels = _html(_overview(runs), plotly_script="inline")
     layers = _html(_layers(runs), plotly_script=False)
     configurations = "".join(f"<h3>{escape(run.name)}</h3><pre>{escape(_lines(run))}</pre>" for run in runs)
@@ -41,7 +43,7 @@ def write_report(folder: Path, path: Path) -> Path:
         f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>steadydecay: {escape(folder.name)}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>
 <h1>{escape(" · ".join(dict.fromkeys(title_of(run.optimizer) for run in runs)))}</h1><p>{LEAD}</p>
-<div class="scroll">{_table(rows)}</div>
+<div class="scroll">{_table(rows)}</div>{note}
 <h2>Loss and norms of the hidden layers</h2>{panels}
 <h2>Weight norm of each layer</h2>{layers}
 <h2>Configurations</h2>{configurations}</body></html>""",

@@ -1,5 +1,6 @@
 """The GPT recipe: one dial, the size; visible lines derive the rest (arXiv 2512.08217, Sec. 3.1)."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, final
@@ -30,6 +31,8 @@ FAMILY_OF: dict[str, str] = {
 # Steps that do not depend on the size of gradients need no clipping.
 CLIPS: dict[str, float | None] = {"scion": None, "muon": None, "lion": None, "adam": 1.0, "adam_l2": 1.0, "sgd": 1.0}
 MOMENTA: dict[str, float] = {"muon": 0.95}
+# Sequences in memory at once in an evaluation: the logits of the paper's batch of 256 would take 53 GB.
+EVALUATION_ROWS = 16
 # By size, then by family. Only Scion's at 124m are the paper's; Adam's there are the usual ones for GPT-2.
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "mini": {
@@ -115,7 +118,8 @@ class GPTRecipe:
         )
 
     def validation_batches(self, data: TokenData) -> Iterator[Batch]:
-        rows, count = self.batch_size // self.accumulate, self.evaluation_batches * self.accumulate
+        rows = min(self.batch_size, EVALUATION_ROWS)
+        count = math.ceil(self.evaluation_batches * self.batch_size / rows)
         return validation_batches(data.validation, length=self.length, batch_size=rows, count=count)
 
 
