@@ -1,10 +1,8 @@
 """The comparison: exact definitions of its summary, and the claim of arXiv 2512.08217 on a small real run."""
 
 import json
-import shutil
 import statistics
-import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,21 +19,7 @@ FIELDS = ["optimizer", "seed", "steps", "val_loss", "hidden_norm_max", "hidden_n
 FIELDS += ["grad_norm_mid", "grad_norm_final", "seconds_per_step"]
 
 
-@pytest.fixture(autouse=True)
-def one_cpu_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("text")
-    for name in ("argparse.py", "ast.py", "abc.py"):
-        shutil.copy(Path(sysconfig.get_paths()["stdlib"]) / name, folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("one_cpu_thread")
 
 
 def tiny(text: Path, optimizer: str, **given: Any) -> GPTRecipe:

@@ -1,10 +1,8 @@
 """Runs of a tiny GPT on real text: what they log, clip and accumulate, and how they stop when they diverge."""
 
 import math
-import shutil
-import sysconfig
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,25 +24,16 @@ Make = Callable[..., GPTRecipe]
 COMPARED = ("adamw", "scion", "scionc")
 
 
-@pytest.fixture(autouse=True)
-def one_cpu_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_cpu_thread")
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Make:
+def tiny(text: Path) -> Make:
     """Recipes of a model with 18 thousand parameters on three modules of the standard library."""
-    folder = tmp_path_factory.mktemp("text")
-    for name in ("argparse.py", "ast.py", "abc.py"):
-        shutil.copy(Path(sysconfig.get_paths()["stdlib"]) / name, folder)
     small = {"layers": 1, "width": 32, "heads": 1, "length": 16, "batch_size": 4, "evaluation_batches": 4}
 
     def make(optimizer: str = "scionc", **given: Any) -> GPTRecipe:
-        return gpt_recipe("mini", optimizer, {"data": str(folder), "precision": "float32", **small, **given})
+        return gpt_recipe("mini", optimizer, {"data": str(text), "precision": "float32", **small, **given})
 
     return make
 

@@ -4,8 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +20,7 @@ SMALL = "layers=1 width=32 heads=1 length=16 batch_size=8 evaluation_batches=3 p
 OVERRIDES = f"{SMALL} steps=12 checkpoint_every=6 evaluate_every=4 layers_every=3".split(" ")
 
 
-@pytest.fixture(autouse=True)
-def one_cpu_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("text")
-    for name in ("argparse.py", "ast.py", "abc.py"):
-        shutil.copy(Path(sysconfig.get_paths()["stdlib"]) / name, folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("one_cpu_thread")
 
 
 def recipe_of(text: Path, optimizer: str, *overrides: str) -> GPTRecipe:

@@ -1,0 +1,28 @@
+"""What real training runs in tests share."""
+
+import shutil
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def one_cpu_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Bitwise comparisons need one device, and tests that run side by side one thread each."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three modules of the standard library."""
+    folder = tmp_path_factory.mktemp("text")
+    for name in ("argparse.py", "ast.py", "abc.py"):
+        shutil.copy(Path(sysconfig.get_paths()["stdlib"]) / name, folder)
+    return folder
