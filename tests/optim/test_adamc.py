@@ -98,7 +98,7 @@ def test_it_takes_all_arguments_of_adamw_in_their_order() -> None:
     theirs, ours = (inspect.signature(c).parameters for c in (AdamW, sd.AdamC))
     positional = [name for name, p in theirs.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
     assert list(ours)[: len(positional)] == positional
-    assert set(ours) - set(theirs) == {"decay", "steady_norm_sq"}
+    assert set(ours) - set(theirs) == {"decay", "low_precision", "steady_norm_sq"}
     assert {n: ours[n].default for n in theirs if n != "weight_decay"} == {
         n: p.default for n, p in theirs.items() if n != "weight_decay"
     }

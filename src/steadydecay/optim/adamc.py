@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from steadydecay.group_settings import Group, weight_decay_of, with_references
+from steadydecay.low_precision import add_state, move_, require_deterministic
 from steadydecay.optim.dense_gradients import parameters_with_gradient
 from steadydecay.theory.validation import require_in
 from steadydecay.update_momentum import NO_MOMENTUM
@@ -38,6 +39,8 @@ class AdamC(torch.optim.AdamW):
         decay: rule for λ under a schedule: "constant" (λ; AdamW bit for bit), "corrected" (λ ∝ γ) or "exact".
         steady_norm_sq: the wanted E‖θ‖² in units of one update without momentum, which has entries of about 1, instead
             of weight_decay: the weights' RMS is about its root. > lr².
+        low_precision: "compensated" keeps what rounding takes off bfloat16 and float16 weights (docs/low_precision.md),
+            "none" is AdamW, whose decay rounds away there; other dtypes are not touched.
 
     Raises:
         ValueError: an argument outside its range, or two that exclude each other. Nothing has changed then.
@@ -59,12 +62,13 @@ class AdamC(torch.optim.AdamW):
         fused: bool | None = None,
         decay: str = "corrected",
         steady_norm_sq: float | None = None,
+        low_precision: str = "compensated",
     ) -> None:
         if weight_decay is None:
             weight_decay = ADAMW_WEIGHT_DECAY if steady_norm_sq is None else 0.0
         _require_legal(lr, betas, eps, weight_decay)
         # torch's constructor fills self.defaults and adds the groups before it returns.
-        self._decay_defaults: Group = {"decay": decay, "steady_norm_sq": steady_norm_sq}
+        self._decay_defaults: Group = {"decay": decay, "steady_norm_sq": steady_norm_sq, "low_precision": low_precision}
         super().__init__(
             params,
             lr,
@@ -88,9 +92,11 @@ class AdamC(torch.optim.AdamW):
             defaults["weight_decay"] = 0.0
         group = with_references(param_group, defaults, NO_MOMENTUM)
         _require_legal(group["lr"], group["betas"], group["eps"], group["weight_decay"])
+        require_deterministic(group["low_precision"])
         super().add_param_group(group)
         for parameter in group["params"]:
             self.state[parameter].update(initial_state(parameter, group))
+        add_state(self.state, group["params"], group["low_precision"])
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step; returns what `closure`, which recomputes the loss, returns."""
@@ -100,7 +106,7 @@ class AdamC(torch.optim.AdamW):
                 loss = closure()
         for group in self.param_groups:
             parameters_with_gradient(group, type(self).__name__)
-        with self._decay_of_this_step():
+        with self._some_weights_apart(), self._decay_of_this_step():
             without_hooks(torch.optim.AdamW)(self)
         return loss
 
@@ -110,6 +116,43 @@ class AdamC(torch.optim.AdamW):
         for group in self.param_groups:
             if "reference_lr" not in group:
                 group.update(with_references(group, self.defaults, NO_MOMENTUM))
+            add_state(self.state, group["params"], group.setdefault("low_precision", "none"))
+
+    @contextmanager
+    def _some_weights_apart(self) -> Iterator[None]:
+        """Let torch's step move zeros in place of compensated weights: they become -γu, which these then take.
+
+        In place of all weights at lr = 0, where they must keep their bits, whatever the gradients.
+        """
+        moves: list[tuple[Tensor, Tensor, Number, Number]] = []
+        weights_of_groups = [group["params"] for group in self.param_groups]
+        try:
+            for group in self.param_groups:
+                lr, decay = group["lr"], self._unless_skipped(group["lr"] * weight_decay_of(group, NO_MOMENTUM))
+                stand_ins = {p: stand_in(p) for p in group["params"] if self._is_apart(p, lr)}
+                moves += [(parameter, zeros, lr, decay) for parameter, zeros in stand_ins.items()]
+                group["params"] = [stand_ins.get(parameter, parameter) for parameter in group["params"]]
+            for parameter, zeros, *_ in moves:
+                self.state[zeros] = self.state[parameter]
+            yield
+            for parameter, moved, lr, decay in moves:
+                if isinstance(lr, Tensor) or lr != 0:
+                    update = -moved.detach() if not isinstance(lr, Tensor) else -moved.detach().where(lr != 0, 0)
+                    move_(parameter.detach(), update, decay, self.state[parameter]["compensation"])
+        finally:
+            for _, zeros, *_ in moves:
+                self.state.pop(zeros, None)
+            for group, weights in zip(self.param_groups, weights_of_groups, strict=True):
+                group["params"] = weights
+
+    def _is_apart(self, parameter: Tensor, lr: Number) -> bool:
+        is_still = not isinstance(lr, Tensor) and lr == 0
+        return parameter.grad is not None and (is_still or "compensation" in self.state[parameter])
+
+    def _unless_skipped(self, decay: Number) -> Number:
+        """A GradScaler's fused step skips itself where gradients overflowed; so must the decay."""
+        found_inf = getattr(self, "found_inf", None)
+        return decay if found_inf is None else decay * (1 - found_inf)
 
     @contextmanager
     def _decay_of_this_step(self) -> Iterator[None]:
@@ -129,11 +172,7 @@ class AdamC(torch.optim.AdamW):
     def _decay_here(self, group: Group, weight_decay: Tensor) -> None:
         """The decay under a tensor lr: torch compares weight_decay with 0, and its fused kernel takes a float, which
         would both wait for the GPU."""
-        decay = group["lr"] * weight_decay
-        found_inf = getattr(self, "found_inf", None)
-        if found_inf is not None:
-            # A GradScaler's fused step skips itself where gradients overflowed.
-            decay = decay * (1 - found_inf)
+        decay = self._unless_skipped(group["lr"] * weight_decay)
         parameters = parameters_with_gradient(group, type(self).__name__)
         with torch.set_grad_enabled(self.defaults["differentiable"]):
             if parameters:
@@ -156,6 +195,13 @@ def initial_state(parameter: Tensor, group: Group) -> dict[str, Tensor]:
     if group["amsgrad"]:
         state["max_exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
     return state
+
+
+def stand_in(parameter: Tensor) -> Tensor:
+    """Zeros with the parameter's gradient."""
+    zeros = torch.zeros_like(parameter, requires_grad=True)
+    zeros.grad = parameter.grad
+    return zeros
 
 
 def without_hooks(optimizer_class: type[torch.optim.Optimizer]) -> Callable[..., Any]:

@@ -62,13 +62,15 @@ def renormalization(before: Tensor, after: Tensor, lr: Number, decay: Number) ->
 class RenormalizedAdamW(AdamC):
     """AdamW after each of whose steps the perpendicular part of the update is taken out of the weight norm.
 
-    All arguments are `AdamC`'s; `decay` is "constant" by default. The state of each parameter also holds
-    `update_parallel` (u∥, positive where it shortens the weight) and `update_perpendicular` (‖u⊥‖) of its last step,
-    0-d tensors in units of an update. Needs a copy of the weights during the step.
+    All arguments are `AdamC`'s; `decay` is "constant" and `low_precision` "none" by default. The state of each
+    parameter also holds `update_parallel` (u∥, positive where it shortens the weight) and `update_perpendicular`
+    (‖u⊥‖) of its last step, 0-d tensors in units of an update. Needs a copy of the weights during the step.
     """
 
-    def __init__(self, *arguments: Any, decay: str = "constant", **named_arguments: Any) -> None:
-        super().__init__(*arguments, decay=decay, **named_arguments)
+    def __init__(
+        self, *arguments: Any, decay: str = "constant", low_precision: str = "none", **named_arguments: Any
+    ) -> None:
+        super().__init__(*arguments, decay=decay, low_precision=low_precision, **named_arguments)
 
     def add_param_group(self, param_group: Group) -> None:
         """As `AdamC`, and two measures for each parameter."""
