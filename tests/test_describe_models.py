@@ -33,7 +33,8 @@ def qwen3_tied() -> nn.Module:
 
 
 def vit() -> nn.Module:
-    config = transformers.ViTConfig(**SMALL, image_size=32, patch_size=8, num_labels=5)
+    more: dict[str, Any] = {"image_size": 32, "patch_size": 8, "num_labels": 5}
+    config = transformers.ViTConfig(**SMALL, **more)
     return transformers.ViTForImageClassification(config)
 
 
