@@ -4,7 +4,6 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from steadydecay.experiments.compare import RunSummary
@@ -40,9 +39,10 @@ def summary_table(summaries: Sequence[RunSummary]) -> Table:
     is_upright = len(lines) - 1 <= MOST_COLUMNS
     if is_upright:
         lines = list(zip(*lines, strict=True))
-    table = Table() if is_upright else Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for index, cell in enumerate(lines[0]):
-        table.add_column(cell, justify="right" if index else "left", no_wrap=index == 0)
+    table = Table() if is_upright else Table(box=None, padding=(0, 1, 0, 0))
+    for index, cells in enumerate(zip(*lines, strict=True)):
+        # On a narrow terminal headers break into lines, numbers never.
+        table.add_column(cells[0], justify="right" if index else "left", min_width=max(map(len, cells[1:])))
     for line in lines[1:]:
         table.add_row(*line)
     return table
