@@ -5,7 +5,7 @@ from collections.abc import Iterable
 # Okabe and Ito's palette, safe for colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("solid", "dash", "longdash", "dashdot")
-TITLES = {"adamw": "AdamW", "adamc": "AdamC", "adam_l2": "Adam-L2", "renormalized_adamw": "renorm. AdamW"}
+TITLES = {"adamw": "AdamW", "adamc": "AdamC", "adam_l2": "Adam-L2", "renormalized_adamw": "RenormAdamW"}
 TITLES |= {"lion": "Lion", "lionc": "LionC", "muon": "Muon", "muonc": "MuonC", "sgdw": "SGDW", "sgdc": "SGDC"}
 TITLES |= {"scion": "Scion", "scionc": "ScionC"}
 # Fixed for the optimizers of the main figure, so that all its pictures agree.
