@@ -81,7 +81,8 @@ class Compare(What):
         write_picture(self.out, self.out / "picture.png")
         report = write_report(self.out, self.out / "report.html")
         console = Console()
-        console.print(summary_table(summaries))
+        # A table of many optimizers is wider than a narrow terminal; a number cut short would be worse.
+        console.print(summary_table(summaries), width=max(console.width, 90), crop=False)
         console.print(f"report: {report}", soft_wrap=True, highlight=False)
 
 

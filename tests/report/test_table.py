@@ -25,9 +25,9 @@ def test_one_seed_has_no_spread() -> None:
         "‖θ‖ max, 2nd half": "64.00",
         "‖θ‖ end": "48.00",
         "‖θ‖ end ÷ max": "0.750",
-        "‖g‖ middle": "0.500",
+        "‖g‖ mid": "0.500",
         "‖g‖ end": "0.750",
-        "‖g‖ end ÷ middle": "1.500",
+        "‖g‖ end ÷ mid": "1.500",
         "s/step": "0.062",
     }
 

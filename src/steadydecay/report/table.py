@@ -15,9 +15,9 @@ COLUMNS: dict[str, tuple[Cell, str]] = {
     "‖θ‖ max, 2nd half": (lambda run: run.hidden_norm_max, ".2f"),
     "‖θ‖ end": (lambda run: run.hidden_norm_final, ".2f"),
     "‖θ‖ end ÷ max": (lambda run: run.hidden_norm_final / run.hidden_norm_max, ".3f"),
-    "‖g‖ middle": (lambda run: run.grad_norm_mid, ".3f"),
+    "‖g‖ mid": (lambda run: run.grad_norm_mid, ".3f"),
     "‖g‖ end": (lambda run: run.grad_norm_final, ".3f"),
-    "‖g‖ end ÷ middle": (lambda run: run.grad_norm_final / run.grad_norm_mid, ".3f"),
+    "‖g‖ end ÷ mid": (lambda run: run.grad_norm_final / run.grad_norm_mid, ".3f"),
     "s/step": (lambda run: run.seconds_per_step, ".3f"),
 }
 # Optimizers whose columns fit a terminal of 80 characters.
@@ -39,7 +39,7 @@ def summary_table(summaries: Sequence[RunSummary]) -> Table:
     is_upright = len(lines) - 1 <= MOST_COLUMNS
     if is_upright:
         lines = list(zip(*lines, strict=True))
-    table = Table() if is_upright else Table(box=None, padding=(0, 1, 0, 0))
+    table = Table() if is_upright else Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for index, cells in enumerate(zip(*lines, strict=True)):
         # On a narrow terminal headers break into lines, numbers never.
         table.add_column(cells[0], justify="right" if index else "left", min_width=max(map(len, cells[1:])))
