@@ -128,10 +128,12 @@ class AdamC(torch.optim.AdamW):
         weights_of_groups = [group["params"] for group in self.param_groups]
         try:
             for group in self.param_groups:
-                lr, decay = group["lr"], self._unless_skipped(group["lr"] * weight_decay_of(group, NO_MOMENTUM))
+                lr = group["lr"]
                 stand_ins = {p: stand_in(p) for p in group["params"] if self._is_apart(p, lr)}
-                moves += [(parameter, zeros, lr, decay) for parameter, zeros in stand_ins.items()]
-                group["params"] = [stand_ins.get(parameter, parameter) for parameter in group["params"]]
+                if stand_ins:
+                    decay = self._unless_skipped(lr * weight_decay_of(group, NO_MOMENTUM))
+                    moves += [(parameter, zeros, lr, decay) for parameter, zeros in stand_ins.items()]
+                    group["params"] = [stand_ins.get(parameter, parameter) for parameter in group["params"]]
             for parameter, zeros, *_ in moves:
                 self.state[zeros] = self.state[parameter]
             yield
