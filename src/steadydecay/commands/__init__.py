@@ -1,0 +1,1 @@
+"""The subcommands of `steadydecay`: a typed dataclass each, with a method `run`."""

@@ -1,0 +1,34 @@
+"""`steadydecay compare`, the main job."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from steadydecay.commands.what import What
+from steadydecay.experiments.compare import compare
+from steadydecay.report.page import write_report
+from steadydecay.report.picture import write_picture
+from steadydecay.report.table import summary_table
+
+
+@dataclass
+class Compare(What):
+    """Train the same model under several optimizers; print the table, write summary.json, report.html, picture.png."""
+
+    optimizers: str = "adamw,scion,scionc"
+    """Names, separated by commas."""
+    seed: list[int] = field(default_factory=lambda: [0])
+    """One or more seeds: --seed 0 1 2."""
+    out: Path = Path("runs/compare")
+    """Folder for everything that is written."""
+
+    def run(self) -> None:
+        recipes = [self.recipe_of(name, seed) for name in self.optimizers.split(",") for seed in self.seed]
+        summaries = compare(recipes, self.out, restart=self.restart)
+        write_picture(self.out, self.out / "picture.png")
+        report = write_report(self.out, self.out / "report.html")
+        console = Console()
+        # A table of many optimizers is wider than a narrow terminal; a number cut short would be worse.
+        console.print(summary_table(summaries), width=max(console.width, 90), crop=False)
+        console.print(f"report: {report}", soft_wrap=True, highlight=False)
