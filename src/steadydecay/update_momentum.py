@@ -40,11 +40,10 @@ def heavy_ball_sum(momentum: float, nesterov: bool) -> MomentumFilter:
     momentum would not enter, as with Adam. Assumes gradients of a size that does not change.
 
     >>> heavy_ball_sum(0.5, False)
-    MomentumFilter(gain=1.0, decay=0.5, energy=0.25, scale_sq=1.3333333333333333)
+    MomentumFilter(carry=0.5, decay=0.5, scale_sq=1.3333333333333333)
     """
     average = unchecked_filter(momentum, nesterov)
-    energy = (1 - momentum) ** 2
-    return average._replace(energy=energy, scale_sq=average.energy / energy)
+    return average._replace(scale_sq=average.variance / (1 - momentum) ** 2)
 
 
 # Scion, Muon: an average of gradients, whose direction is then normalised.

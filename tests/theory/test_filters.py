@@ -53,9 +53,10 @@ def covariance(response: list[float], lag: int) -> float:
 
 
 def assert_autocorrelation_is(response: list[float], momentum: MomentumFilter) -> None:
-    for lag in (1, 2, 3, 10):
+    claimed = momentum.autocorrelation(11)
+    for lag in (0, 1, 2, 3, 10):
         measured = covariance(response, lag) / covariance(response, 0)
-        assert momentum.gain * momentum.decay**lag == pytest.approx(measured, rel=1e-12, abs=1e-300)
+        assert claimed[lag] == pytest.approx(measured, rel=1e-12, abs=1e-300)
 
 
 @properties
@@ -84,11 +85,31 @@ def test_heavy_ball_is_as_correlated_as_the_average(momentum: float) -> None:
 
 
 @properties
-@given(momenta, st.floats(0.01, 0.95))
+@given(momenta, momenta)
 def test_lion_has_its_own_gain_and_energy(beta1: float, beta2: float) -> None:
     response, momentum = lion_response(beta1, beta2), lion_average(beta1, beta2)
     assert_autocorrelation_is(response, momentum)
     assert momentum.energy == pytest.approx(covariance(response, 0), rel=1e-12)
+
+
+@properties
+@given(momenta, momenta)
+def test_impulse_response_is_lions_own(beta1: float, beta2: float) -> None:
+    assert lion_average(beta1, beta2).impulse_response(20) == pytest.approx(lion_response(beta1, beta2)[:20], abs=1e-15)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2])
+def test_responses_have_the_length_that_was_asked_for(length: int) -> None:
+    momentum = nesterov_average(0.9)
+    assert len(momentum.impulse_response(length)) == len(momentum.autocorrelation(length)) == length
+
+
+@pytest.mark.parametrize(
+    ("carry", "decay", "name"), [(1.0, 0.5, "carry"), (0.5, -0.1, "decay"), (0.5, math.nan, "decay")]
+)
+def test_a_filter_out_of_range_is_named(carry: float, decay: float, name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^momentum\.{name} is .*; legal is \[0, 1\)$"):
+        momentum_filter(MomentumFilter(carry, decay))
 
 
 def test_a_filter_stands_for_a_momentum() -> None:
@@ -101,7 +122,8 @@ def test_nesterov_gain_is_the_published_formula(momentum: float) -> None:
     beta = momentum
     variance = (1 - beta**2) ** 2 + (1 - beta) ** 2 * beta**4 / (1 - beta**2)
     gain = (beta * (1 - beta) * (1 - beta**2) + beta**4 * (1 - beta) / (1 + beta)) / variance
-    assert nesterov_average(beta).gain == pytest.approx(gain, rel=1e-12, abs=1e-300)
+    assert nesterov_average(beta).first_correlation == pytest.approx(gain * beta, rel=1e-12, abs=1e-300)
+    assert nesterov_average(0.9).gain * 0.9 == pytest.approx(nesterov_average(0.9).first_correlation)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
@@ -120,4 +142,7 @@ def test_momentum_out_of_range_is_named(momentum: float) -> None:
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_filter_of_a_tensor_has_the_same_numbers(nesterov: bool) -> None:
     of_tensor = unchecked_filter(torch.tensor(0.9, dtype=torch.float64), nesterov)  # pyright: ignore[reportArgumentType]
-    assert [float(value) for value in of_tensor] == pytest.approx(list(momentum_filter(0.9, nesterov)), rel=1e-15)
+    of_float = momentum_filter(0.9, nesterov)
+    assert [float(value) for value in of_tensor] == pytest.approx(list(of_float), rel=1e-15)
+    assert float(of_tensor.energy) == pytest.approx(of_float.energy, rel=1e-15)
+    assert float(of_tensor.first_correlation) == pytest.approx(of_float.first_correlation, rel=1e-15)

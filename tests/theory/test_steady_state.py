@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadydecay.theory import decay_for_norm, effective_lr, momentum_for, steady_norm_sq, time_constant
+from steadydecay.theory import (
+    correlation,
+    decay_for_norm,
+    effective_lr,
+    lion_average,
+    momentum_for,
+    perpendicular_share,
+    steady_norm_sq,
+    time_constant,
+)
+from steadydecay.theory.filters import momentum_filter
 
 properties = settings(derandomize=True, deadline=None, max_examples=100)
 learning_rates = st.floats(1e-6, 10)
@@ -85,6 +95,37 @@ def test_steady_norm_equals_a_random_walk(momentum: float, nesterov: bool) -> No
     five_standard_errors = 5 * math.sqrt(4 / entries)
     measured = simulated_norm_sq(0.05, momentum, nesterov, entries, steps=200)
     assert steady_norm_sq(1.0, 0.05, momentum, nesterov=nesterov) == pytest.approx(measured, rel=five_standard_errors)
+
+
+LMOS: list[Any] = ["linear", "sign", ("vector", 3), ("vector", 768), ("spectral", 64, 64), ("spectral", 16, 256)]
+MOMENTA: list[Any] = [0.0, 0.5, 0.9, 0.98, lion_average(0.9, 0.99), lion_average(0.5, 0.0)]
+
+
+@pytest.mark.parametrize("lmo", LMOS)
+@pytest.mark.parametrize("momentum", MOMENTA)
+@pytest.mark.parametrize("decay", [1e-4, 0.01, 0.7])
+def test_steady_norm_under_an_lmo_equals_the_summed_series(decay: float, momentum: Any, lmo: Any) -> None:
+    first, beta = momentum_filter(momentum).first_correlation, momentum_filter(momentum).decay
+    correlations = [(1 - decay) ** lag * correlation(first * beta ** (lag - 1), lmo) for lag in range(1, 2000)]
+    factor = 1 + 2 * math.fsum(correlations)
+    assert steady_norm_sq(0.3, decay, momentum, lmo=lmo) == pytest.approx(0.3**2 / (decay * (2 - decay)) * factor)
+    assert perpendicular_share(decay, momentum, lmo=lmo) == pytest.approx(1 / factor)
+
+
+@pytest.mark.parametrize("lmo", LMOS)
+@pytest.mark.parametrize("momentum", MOMENTA)
+@pytest.mark.parametrize("decay", [1e-12, 1e-4, 0.01, 0.7, 0.99])
+@pytest.mark.parametrize("lr", [1e-6, 3.0])
+def test_decay_for_norm_inverts_under_every_lmo(lr: float, decay: float, momentum: Any, lmo: Any) -> None:
+    norm_sq = steady_norm_sq(lr, decay, momentum, lmo=lmo)
+    assert decay_for_norm(norm_sq, lr, momentum, lmo=lmo) == pytest.approx(decay, rel=1e-9)
+    assert decay_for_norm(norm_sq, 0.0, momentum, lmo=lmo) == 0
+
+
+def test_signs_with_momentum_are_30_percent_below_the_paper() -> None:
+    assert steady_norm_sq(0.1, 1e-4, 0.9, lmo="sign") / steady_norm_sq(0.1, 1e-4, 0.9) == pytest.approx(0.70, abs=0.005)
+    square = steady_norm_sq(0.1, 1e-4, 0.9, lmo=("spectral", 96, 96)) / steady_norm_sq(0.1, 1e-4, 0.9)
+    assert square == pytest.approx(0.78, abs=0.005)
 
 
 @properties
@@ -248,13 +289,16 @@ ERRORS: list[tuple[Callable[[], float], str]] = [
     (lambda: steady_norm_sq(1.0, 1.0), r"^decay is 1\.0; legal is \(0, 1\): "),
     (lambda: steady_norm_sq(1.0, math.nan), r"^decay is nan; legal is \(0, 1\): "),
     (lambda: steady_norm_sq(1.0, 0.1, 1.5), r"^momentum is 1\.5; legal is \[0, 1\): "),
-    (lambda: steady_norm_sq(1.0, 0.1, lmo="spectral"), r"^lmo is 'spectral'; legal is 'linear'"),
+    (lambda: steady_norm_sq(1.0, 0.1, lmo="spectral"), r"^lmo is 'spectral'; legal are 'linear'"),
     (lambda: decay_for_norm(1.0, -1.0), r"^lr is -1\.0; legal is \[0, inf\)$"),
     (lambda: decay_for_norm(4.0, 2.0), r"^steady_norm_sq is 4\.0; legal is \(4\.0, inf\): .*lr=2\.0 alone is larger"),
     (lambda: decay_for_norm(math.nan, 2.0), r"^steady_norm_sq is nan; legal is \(4\.0, inf\): "),
     (lambda: decay_for_norm(0.0, 0.0), r"^steady_norm_sq is 0\.0; legal is \(0\.0, inf\): "),
+    (lambda: perpendicular_share(0.0), r"^decay is 0\.0; legal is \(0, 1\)"),
+    (lambda: perpendicular_share(math.nan), r"^decay is nan"),
+    (lambda: perpendicular_share(0.1, 1.0), r"^momentum is 1\.0"),
     (lambda: decay_for_norm(9.0, 2.0, -0.1), r"^momentum is -0\.1; legal is \[0, 1\): "),
-    (lambda: decay_for_norm(9.0, 2.0, lmo="sign"), r"^lmo is 'sign'; legal is 'linear'"),
+    (lambda: decay_for_norm(9.0, 2.0, lmo="signs"), r"^lmo is 'signs'; legal are 'linear'"),
     (lambda: momentum_for(1.0, 0.0), r"^lr is 0\.0; legal is \(0, inf\)$"),
     (lambda: momentum_for(0.9, 1.0), r"^effective_lr is 0\.9; legal is \[1\.0, 1000000\.0\): .* change lr itself$"),
     (lambda: momentum_for(1e6, 1.0), r"^effective_lr is 1000000\.0; legal is \[1\.0, 1000000\.0\): "),

@@ -6,6 +6,7 @@ S = `steady_norm_sq` = E‖θ‖² / E‖u‖².
 
 import math
 
+from steadydecay.theory.correlation import Lmo, power_series
 from steadydecay.theory.filters import Momentum, MomentumFilter, momentum_filter
 from steadydecay.theory.validation import require_in
 
@@ -41,16 +42,16 @@ def effective_lr(lr: float, momentum: Momentum, nesterov: bool = False) -> float
 
 
 def steady_norm_sq(
-    lr: float, decay: float, momentum: Momentum = 0.0, *, nesterov: bool = False, lmo: str = "linear"
+    lr: float, decay: float, momentum: Momentum = 0.0, *, nesterov: bool = False, lmo: Lmo = "linear"
 ) -> float:
-    """S = E‖θ‖²/E‖u‖² at steady state: γ²/(η(2-η)) · [1 + 2Σ_{k≥1} (1-η)^k ρ_k] (Eq. 3 before its approximation).
+    """S = E‖θ‖²/E‖u‖² at steady state: γ²/(η(2-η)) · [1 + 2Σ_{k≥1} (1-η)^k φ(ρ_k)] (Eq. 3 before its approximation).
 
     Args:
         lr: γ ≥ 0.
         decay: η in (0, 1), the fraction of the weight removed per step (PyTorch's lr · weight_decay).
         momentum: β in [0, 1) of a *normalised* update; 0 for Adam, whose second moment normalises.
         nesterov: look ahead by one gradient.
-        lmo: "linear", the paper's assumption that the update is as correlated as the momentum.
+        lmo: φ, as in `correlation`; "linear" is the paper's: the update is as correlated as the momentum.
 
     Raises:
         ValueError: an argument outside its range.
@@ -59,15 +60,16 @@ def steady_norm_sq(
     1.3333333333333333
     >>> round(steady_norm_sq(0.04, 1e-6, 0.9) / (effective_lr(0.04, 0.9) ** 2 / (2 * 1e-6)), 4)
     1.0
+    >>> round(steady_norm_sq(0.04, 1e-6, 0.9, lmo="sign") / steady_norm_sq(0.04, 1e-6, 0.9), 2)
+    0.7
     """
     require_in("lr", lr, 0, include_low=True)
-    require_in("decay", decay, 0, 1, remedy="decay is lr · weight_decay, the fraction removed in one step")
-    _require_linear(lmo)
-    return lr**2 / lr_sq_over_norm_sq(decay, momentum_filter(momentum, nesterov))
+    _require_decay(decay)
+    return lr**2 / _lr_sq_over_norm_sq(decay, momentum_filter(momentum, nesterov), lmo)
 
 
 def decay_for_norm(
-    steady_norm_sq: float, lr: float, momentum: Momentum = 0.0, *, nesterov: bool = False, lmo: str = "linear"
+    steady_norm_sq: float, lr: float, momentum: Momentum = 0.0, *, nesterov: bool = False, lmo: Lmo = "linear"
 ) -> float:
     """η that holds E‖θ‖²/E‖u‖² at `steady_norm_sq`: the inverse of `steady_norm_sq`, exact in the decay.
 
@@ -85,13 +87,38 @@ def decay_for_norm(
     0.5
     >>> decay_for_norm(2.0, 0.0, 0.9)
     0.0
+    >>> round(decay_for_norm(steady_norm_sq(1.0, 0.1, 0.9, lmo="sign"), 1.0, 0.9, lmo="sign"), 12)
+    0.1
     """
     require_in("lr", lr, 0, include_low=True)
     remedy = f"one step of lr={lr!r} alone is larger; lower lr or raise the norm"
     require_in("steady_norm_sq", steady_norm_sq, lr**2, remedy=remedy)
-    _require_linear(lmo)
-    lr_sq_over_norm_sq = lr**2 / steady_norm_sq
-    return lr_sq_over_norm_sq * decay_over_lr_sq(lr_sq_over_norm_sq, momentum_filter(momentum, nesterov))
+    ratio, momentum = lr**2 / steady_norm_sq, momentum_filter(momentum, nesterov)
+    return ratio * decay_over_lr_sq(ratio, momentum) if lmo == "linear" else _bisect_decay(ratio, momentum, lmo)
+
+
+def perpendicular_share(
+    decay: float, momentum: Momentum = 0.0, *, nesterov: bool = False, lmo: Lmo = "linear"
+) -> float:
+    """The share of E‖θ‖² that the part of the updates perpendicular to the weights adds: 1/[1 + 2Σ_k (1-η)^k φ(ρ_k)].
+
+    The rest comes from updates that repeat earlier ones. It is small with momentum, which is why AdamW renormalised
+    after every step (Algorithm 1) behaves as AdamW does.
+
+    Args:
+        decay: η in (0, 1).
+        momentum, nesterov, lmo: as in `steady_norm_sq`.
+
+    Raises:
+        ValueError: an argument outside its range.
+
+    >>> round(1 / perpendicular_share(1e-9, 0.9))
+    19
+    >>> perpendicular_share(0.1)
+    1.0
+    """
+    _require_decay(decay)
+    return 1 / _momentum_factor(decay, momentum_filter(momentum, nesterov), lmo)
 
 
 def momentum_for(effective_lr: float, lr: float, *, nesterov: bool = False) -> float:
@@ -137,21 +164,23 @@ def time_constant(decay: float) -> float:
 
 
 def lr_sq_over_norm_sq(decay: float, momentum: MomentumFilter) -> float:
-    """w = γ²/S as a function of the decay alone: η(2-η) / [1 + 2A q/(1-q)], q = (1-η)β. Also 0-d tensors."""
-    correlation = (1 - decay) * momentum.decay
-    forgotten = 1 - momentum.decay + decay * momentum.decay  # 1 - correlation, without its cancellation
-    momentum_factor = 1 + 2 * momentum.gain * correlation / forgotten
+    """w = γ²/S as a function of the decay alone, for a linear LMO: η(2-η) / [1 + 2 (1-η)ρ_1/(1-q)], q = (1-η)β.
+
+    Also for 0-d tensors.
+    """
+    forgotten = 1 - momentum.decay + decay * momentum.decay  # 1 - q, without its cancellation
+    momentum_factor = 1 + 2 * (1 - decay) * momentum.first_correlation / forgotten
     return decay * (2 - decay) / momentum_factor
 
 
 def decay_over_lr_sq(lr_sq_over_norm_sq: float, momentum: MomentumFilter) -> float:
     """h = η/w, the decay that holds S in units of w = γ²/S; finite at w = 0, where η ∝ γ_eff² is exact.
 
-    Solves h(2-η)(1-β+βη) = 1 + (2A-1)β(1-η), η = wh, which is S(η) = γ²/w with its denominators cleared.
+    Solves h(2-η)(1-β+βη) = 1 + (2ρ_1-β)(1-η), η = wh, which is S(η) = γ²/w with its denominators cleared.
     w above 1 (no decay can hold so small a norm) counts as 1. Also for 0-d tensors: no branch on a value.
     """
     w, beta = _clipped(lr_sq_over_norm_sq, 0.0, 1.0), momentum.decay
-    slope = (2 * momentum.gain - 1) * beta
+    slope = 2 * momentum.first_correlation - beta
     # h³ ≈ h² in βw²h³ leaves a quadratic, solved without cancellation: exact for η → 0, for η = 1 and for β = 0.
     linear = 2 * (1 - beta) + slope * w
     discriminant = linear**2 + 4 * (3 * beta - 1 - beta * w) * w * (1 + slope)
@@ -177,6 +206,27 @@ def _bisect_momentum(wanted_energy: float) -> float:
     return low
 
 
-def _require_linear(lmo: str) -> None:
-    if lmo != "linear":
-        raise ValueError(f"lmo is {lmo!r}; legal is 'linear', the assumption of arXiv 2512.08217")
+def _momentum_factor(decay: float, momentum: MomentumFilter, lmo: Lmo) -> float:
+    """1 + 2Σ_k (1-η)^k φ(ρ_k): Σ_k (1-η)^k (ρ_1 β^(k-1))^p is a geometric series for each power p of φ."""
+    kept = 1 - decay
+    first, beta = momentum.first_correlation, momentum.decay
+    return 1 + 2 * math.fsum(a * kept * first**p / (1 - kept * beta**p) for p, a in power_series(lmo))
+
+
+def _lr_sq_over_norm_sq(decay: float, momentum: MomentumFilter, lmo: Lmo) -> float:
+    if lmo == "linear":
+        return lr_sq_over_norm_sq(decay, momentum)
+    return decay * (2 - decay) / _momentum_factor(decay, momentum, lmo)
+
+
+def _bisect_decay(lr_sq_over_norm_sq: float, momentum: MomentumFilter, lmo: Lmo) -> float:
+    """w rises with η, and lies between η(2-η) and that over the factor at η = 0."""
+    low, high = lr_sq_over_norm_sq / 2, min(1.0, lr_sq_over_norm_sq * _momentum_factor(0.0, momentum, lmo))
+    while low < (middle := (low + high) / 2) < high:
+        is_low = _lr_sq_over_norm_sq(middle, momentum, lmo) < lr_sq_over_norm_sq
+        low, high = (middle, high) if is_low else (low, middle)
+    return low
+
+
+def _require_decay(decay: float) -> None:
+    require_in("decay", decay, 0, 1, remedy="decay is lr · weight_decay, the fraction removed in one step")
