@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from steadydecay.norms import Bias, Norm, RowNorm, Sign, Spectral
+from steadydecay.norms import Bias, Norm, RowNorm, Sign, Spectral, lmo_norm_sq
 from steadydecay.optim.scion import Scion
 from steadydecay.theory.correlation import Lmo, power_series
 from steadydecay.theory.filters import Momentum, MomentumFilter
@@ -68,7 +68,7 @@ class RandomWalk:
 
     def __init__(self, lmo: Lmo, dim: int, seed: int, initial_norm_sq: float, nesterov: bool) -> None:
         norm, shape = _norm_and_shape(lmo, dim)
-        self.nominal_update_norm_sq = norm.lmo_norm_sq(shape)
+        self.nominal_update_norm_sq = lmo_norm_sq(norm, shape)
         self._generator = torch.Generator().manual_seed(seed)
         initial_deviation = math.sqrt(initial_norm_sq * self.nominal_update_norm_sq / math.prod(shape))
         self._weight = (self._noise(shape) * initial_deviation).requires_grad_()

@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, se
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, OneCycleLR, SequentialLR
 
 import steadydecay as sd
-from steadydecay.norms import Spectral, SpectralConv
+from steadydecay.norms import LmoBlock, Spectral, SpectralConv
 from steadydecay.optim.scion import Scion, ScionC
 
 RULES = ("constant", "corrected", "exact")
@@ -208,8 +208,8 @@ class Doubled:
     def lmo(self, gradient: Tensor) -> Tensor:
         return torch.stack([bias_lmo(vector) / 2 for vector in gradient])
 
-    def lmo_norm_sq(self, shape: tuple[int, ...]) -> float:
-        return math.prod(shape) / 4
+    def lmo_blocks(self, shape: tuple[int, ...]) -> list[LmoBlock]:
+        return [LmoBlock(("vector", shape[-1]), math.prod(shape) / 4)]
 
 
 def test_a_norm_of_the_users_own() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from steadydecay.groups import param_groups
 from steadydecay.optim.scion import Scion
 from steadydecay.recipes.measurements import hyperparameters_by_role, norm_by_layer, norms_by_role
+from steadydecay.theory import correlation
 
 
 class Model(nn.Module):
@@ -38,9 +39,9 @@ def frobenius(*tensors: Tensor) -> float:
     return math.sqrt(sum(float(tensor.detach().double().square().sum()) for tensor in tensors))
 
 
-def steady_norm_sq(lr: float, decay: float, momentum: float) -> float:
-    """S summed term by term: γ²/(η(2-η)) · [1 + 2 Σ (1-η)^k β^k]."""
-    correlations = sum(((1 - decay) * momentum) ** k for k in range(1, 2000))
+def steady_norm_sq(lr: float, decay: float, momentum: float, lmo: Any = "linear") -> float:
+    """S summed term by term: γ²/(η(2-η)) · [1 + 2 Σ (1-η)^k φ(β^k)]."""
+    correlations = sum((1 - decay) ** k * correlation(momentum**k, lmo) for k in range(1, 2000))
     return lr**2 / (decay * (2 - decay)) * (1 + 2 * correlations)
 
 
@@ -98,10 +99,18 @@ def test_hyperparameters_are_those_of_the_next_step() -> None:
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_the_predicted_norm_of_scion_is_that_of_updates_with_the_lmo_s_norm(momentum: float) -> None:
     optimizer = scion_of(Model(), momentum=momentum)
-    # ‖lmo‖_F²: d_out/d_in · min(d_out, d_in) per matrix; a vector and a Sign layer have entries of 1 and of 1/d_in.
-    update_norm_sq = {"hidden": 3 * 6 + 24 / 6 * 6, "output": 11 * 6 / 36, "embedding": 11 * 6 / 36, "vector": 24}
     lr = {"hidden": 0.04, "output": 0.3, "embedding": 0.2, "vector": 0.1}
-    expected = {role: math.sqrt(steady_norm_sq(lr[role], 0.01, momentum) * update_norm_sq[role]) for role in lr}
+    # (law, ‖lmo‖_F²): d_out/d_in · min(d_out, d_in) per matrix; a vector and a Sign layer have entries of 1 and 1/d_in.
+    updates: dict[str, list[tuple[Any, float]]] = {
+        "hidden": [(("spectral", 6, 6), 3 * 6), (("spectral", 6, 24), 24 / 6 * 6)],
+        "output": [("sign", 11 * 6 / 36)],
+        "embedding": [("sign", 11 * 6 / 36)],
+        "vector": [(("vector", 24), 24)],
+    }
+    expected = {
+        role: math.sqrt(sum(steady_norm_sq(lr[role], 0.01, momentum, lmo) * size for lmo, size in of_role))
+        for role, of_role in updates.items()
+    }
     assert hyperparameters_by_role(optimizer)["predicted_norm"] == pytest.approx(expected)
 
 
@@ -118,10 +127,10 @@ def test_the_prediction_holds_for_independent_gradients() -> None:
     assert norms_by_role(optimizer, "weight_norm")["weight_norm"]["hidden"] == pytest.approx(predicted, rel=0.05)
 
 
-def test_adam_s_prediction_has_unit_entries_and_no_momentum() -> None:
+def test_adam_s_prediction_has_the_entries_that_an_average_leaves_of_1() -> None:
     measures = hyperparameters_by_role(adamw_of(Model()))
     entries = {"hidden": 3 * 36 + 24 * 6, "output": 66, "embedding": 66}
-    expected = {role: math.sqrt(steady_norm_sq(0.01, 0.005, 0.0) * count) for role, count in entries.items()}
+    expected = {role: math.sqrt(steady_norm_sq(0.01, 0.005, 0.9) * count * 0.1 / 1.9) for role, count in entries.items()}
     assert measures["predicted_norm"] == pytest.approx(expected | {"vector": math.inf})
     assert measures["decay"] == pytest.approx(dict.fromkeys(entries, 0.005) | {"vector": 0.0})
     assert set(measures["lr"].values()) == {0.01}

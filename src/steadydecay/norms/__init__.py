@@ -1,11 +1,12 @@
 """The norms of arXiv 2502.07529 and their linear minimisation oracles, by name."""
 
 import dataclasses
+import math
 from typing import Any
 
 from steadydecay.norms.bias import Bias
 from steadydecay.norms.col_norm import ColNorm
-from steadydecay.norms.protocol import Norm
+from steadydecay.norms.protocol import LmoBlock, Norm
 from steadydecay.norms.row_norm import RowNorm
 from steadydecay.norms.sign import Sign
 from steadydecay.norms.spectral import Spectral
@@ -64,6 +65,15 @@ def plain_spec(spec: NormSpec) -> NormSpec:
     return {"name": name, **fields} if fields else name
 
 
+def lmo_norm_sq(norm: Norm, shape: tuple[int, ...]) -> float:
+    """‖lmo(g)‖_F² summed over the batch, for a gradient of this shape and full rank.
+
+    >>> lmo_norm_sq(Spectral(), (2, 4, 4))
+    8.0
+    """
+    return math.fsum(norm_sq for _, norm_sq in norm.lmo_blocks(shape))
+
+
 def _automatic_name(ndim: int) -> str:
     if ndim == 3:
         remedy = "norm='spectral' for a stack of matrices, norm='spectral_conv' for a Conv1d kernel"
@@ -75,12 +85,14 @@ __all__ = [
     "NORMS",
     "Bias",
     "ColNorm",
+    "LmoBlock",
     "Norm",
     "NormSpec",
     "RowNorm",
     "Sign",
     "Spectral",
     "SpectralConv",
+    "lmo_norm_sq",
     "norm_for",
     "plain_spec",
 ]

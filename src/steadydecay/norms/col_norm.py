@@ -7,6 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from steadydecay.norms.protocol import LmoBlock
 from steadydecay.unit_vectors import unit_vectors
 
 
@@ -28,5 +29,5 @@ class ColNorm:
         with torch.no_grad():
             return weight.copy_(self.lmo(torch.randn(weight.shape, generator=generator, device=weight.device)))
 
-    def lmo_norm_sq(self, shape: tuple[int, ...]) -> float:
-        return float(math.prod(shape))
+    def lmo_blocks(self, shape: tuple[int, ...]) -> list[LmoBlock]:
+        return [LmoBlock(("vector", shape[-2]), float(math.prod(shape)))] if 0 not in shape else []

@@ -1,9 +1,23 @@
 """What a norm is to an optimizer."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from steadydecay.theory.correlation import Lmo
+
+
+class LmoBlock(NamedTuple):
+    """Parts of an update that one law of correlation describes.
+
+    Attributes:
+        lmo: that law, as `steadydecay.theory.correlation` takes it.
+        norm_sq: ‖lmo(g)‖_F², summed over these parts and the batch.
+    """
+
+    lmo: Lmo
+    norm_sq: float
 
 
 class Norm(Protocol):
@@ -32,6 +46,6 @@ class Norm(Protocol):
         """Fill `weight` with a random direction of norm 1, in place, and return it."""
         ...
 
-    def lmo_norm_sq(self, shape: tuple[int, ...]) -> float:
-        """‖lmo(g)‖_F² summed over the batch, for a gradient of this shape and full rank."""
+    def lmo_blocks(self, shape: tuple[int, ...]) -> list[LmoBlock]:
+        """What theory needs of the lmo of a gradient of this shape and full rank: its blocks of one kind each."""
         ...

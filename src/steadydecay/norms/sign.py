@@ -7,6 +7,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+from steadydecay.norms.protocol import LmoBlock
+
 
 @final
 @dataclass(frozen=True)
@@ -27,5 +29,5 @@ class Sign:
             fair_coin = torch.randint(0, 2, weight.shape, generator=generator, device=weight.device)
             return weight.copy_((2 * fair_coin - 1) / weight.shape[-1])
 
-    def lmo_norm_sq(self, shape: tuple[int, ...]) -> float:
-        return math.prod(shape[:-1]) / shape[-1] if shape[-1] else 0.0
+    def lmo_blocks(self, shape: tuple[int, ...]) -> list[LmoBlock]:
+        return [LmoBlock("sign", math.prod(shape[:-1]) / shape[-1])] if 0 not in shape else []

@@ -1,12 +1,14 @@
 """Spectral: the largest singular value, for matrices."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal, final, get_args
 
 import torch
 from torch import Tensor
 
+from steadydecay.norms.protocol import LmoBlock
 from steadydecay.polar import polar_express
 
 Scale = Literal["rms", "max", "none"]
@@ -60,12 +62,18 @@ class Spectral:
                 block.copy_(random_orthogonal(block, generator) * self._factor(block.shape))
         return weight
 
-    def lmo_norm_sq(self, shape: tuple[int, ...]) -> float:
+    def lmo_blocks(self, shape: tuple[int, ...]) -> list[LmoBlock]:
         *batch, rows, columns = shape
         if self.transposed:
             rows, columns = columns, rows
-        heights = self._heights(rows)
-        return math.prod(batch) * sum(self._factor((r, columns)) ** 2 * min(r, columns) for r in heights)
+        heights = Counter(self._heights(rows)) if 0 not in shape else {}
+        return [
+            LmoBlock(
+                ("spectral", min(height, columns), max(height, columns)),
+                math.prod(batch) * count * self._factor((height, columns)) ** 2 * min(height, columns),
+            )
+            for height, count in heights.items()
+        ]
 
     def _factor(self, shape: tuple[int, ...]) -> float:
         ratio = math.sqrt(shape[-2] / shape[-1]) if shape[-1] else 1.0

@@ -7,6 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from steadydecay.norms.protocol import LmoBlock
 from steadydecay.norms.spectral import Spectral
 
 
@@ -46,9 +47,11 @@ class SpectralConv:
             matrix = self._matrix_norm.init_(torch.empty_like(self._as_matrix(weight)), generator)
             return weight.copy_((matrix * self._factor(weight.shape)).view(weight.shape))
 
-    def lmo_norm_sq(self, shape: tuple[int, ...]) -> float:
+    def lmo_blocks(self, shape: tuple[int, ...]) -> list[LmoBlock]:
         batch, (d_out, d_in, taps) = shape[: -2 - self.spatial_dims], self._sizes(shape)
-        return self._matrix_norm.lmo_norm_sq((*batch, d_out, d_in * taps)) * self._factor(shape) ** 2
+        factor_sq = self._factor(shape) ** 2
+        blocks = self._matrix_norm.lmo_blocks((*batch, d_out, d_in * taps))
+        return [LmoBlock(lmo, factor_sq * norm_sq) for lmo, norm_sq in blocks]
 
     @property
     def _matrix_norm(self) -> Spectral:

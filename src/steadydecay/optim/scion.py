@@ -253,4 +253,4 @@ def _check_norm(spec: NormSpec, parameter: Tensor) -> None:
     if parameter.ndim < FEWEST_DIMENSIONS.get(type(norm), 0):
         raise ValueError(f"norm is {spec!r} for a parameter of shape {shape}; legal for vectors is 'bias'")
     if parameter.numel() > 0:
-        norm.lmo_norm_sq(shape)
+        norm.lmo_blocks(shape)
