@@ -1,0 +1,116 @@
+"""`steadydecay forecast`."""
+
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+
+from steadydecay.forecasting.forecast_page import write_page
+from steadydecay.forecasting.forecast_panels import panels_of
+from steadydecay.forecasting.forecast_picture import write_picture
+from steadydecay.forecasting.forecast_record import forecast_record
+from steadydecay.forecasting.forecast_table import forecast_table, suggestion_table
+from steadydecay.forecasting.hyperparameters import Hyperparameters
+from steadydecay.forecasting.kind_forecast import KindForecast, advice, forecast_kinds
+from steadydecay.forecasting.plan import Plan, plan_of, plan_of_run, shares_of
+from steadydecay.recipes.run_log import json_line
+
+# On a narrower terminal the table's lines would break.
+NARROWEST = 108
+HYPERPARAMETERS = tuple(field.name for field in fields(Hyperparameters))
+# What a run's log says itself.
+PLANNED = (*HYPERPARAMETERS, "shape", "model", "schedule", "warmup", "steps", "init_rms")
+
+
+@dataclass
+class Forecast:
+    """Weight norms over training before it happens, under constant and corrected decay."""
+
+    folder: tyro.conf.Positional[Path | None] = None
+    """A run of `steadydecay train`: its settings, and beside them what it measured. Otherwise say what is planned:"""
+    shape: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
+    """Layers, repeatable: 768x768, 3072x768:spectral, 50304x768:output, 768x768:12
+    (d_out x d_in, then role, norm, how many); or"""
+    model: str | None = None
+    """a transformers model: a config.json, the folder of one, or a type (gpt2) with its default configuration."""
+    optimizer: str | None = None
+    """scion (by default), adamw, lion or muon; both decay rules are shown."""
+    lr: float | None = None
+    """γ at the peak of the schedule."""
+    output_lr: float | None = None
+    """γ of the output layer and of embeddings; under muon, of all that is not hidden. By default --lr."""
+    weight_decay: float | None = None
+    """λ, which a step multiplies by lr; or"""
+    decay_per_step: float | None = None
+    """η, the share of the weight that a step at the peak removes; or"""
+    steady_norm_sq: float | None = None
+    """S, the wanted E‖θ‖²/E‖u‖²."""
+    momentum: float | None = None
+    """β, or β₁; by default 0.9, for muon 0.95."""
+    beta2: float | None = None
+    """Lion's β₂; by default 0.99."""
+    nesterov: bool = False
+    """Look ahead by one gradient (scion)."""
+    schedule: str | None = None
+    """cosine (by default), linear, wsd or constant."""
+    warmup: int | None = None
+    """Steps of a linear warm-up; by default 0."""
+    steps: int | None = None
+    """Optimizer steps."""
+    init_rms: float | None = None
+    """RMS of all weights at the start; by default as steadydecay.init_ makes them, and 0 for adamw and lion."""
+    wanted_rms: float | None = None
+    """Suggest the decay that gives this RMS at steady state."""
+    json: bool = False
+    """Print a line of JSON instead of tables."""
+    html: bool = False
+    """Write forecast.html, a page with figures."""
+    png: bool = False
+    """Write forecast.png."""
+    out: Path = Path("runs/forecast")
+    """Folder for both."""
+
+    def run(self) -> None:
+        plan = self._plan() if self.folder is None else self._plan_of_run(self.folder)
+        forecasts = forecast_kinds(plan.kinds, plan.shares, run=plan.run, wanted_rms=self.wanted_rms)
+        notes = [f"Weights at the start: {plan.start}.", *advice(forecasts)]
+        written = self._write(forecasts, notes)
+        if self.json:
+            sys.stdout.write(json_line(forecast_record(forecasts, len(plan.shares), notes)))
+        else:
+            self._print(forecasts, len(plan.shares), [*notes, *(f"written: {path}" for path in written)])
+
+    def _plan(self) -> Plan:
+        if self.lr is None or self.steps is None:
+            missing = "lr" if self.lr is None else "steps"
+            raise ValueError(f"{missing} is not given; give --lr, --steps and a decay, or the folder of a run")
+        given: dict[str, Any] = {name: getattr(self, name) for name in HYPERPARAMETERS}
+        given["optimizer"] = self.optimizer or "scion"
+        shares = shares_of(self.schedule or "cosine", self.steps, self.warmup or 0)
+        return plan_of(self.shape, self.model, Hyperparameters(**given), shares, self.init_rms)
+
+    def _plan_of_run(self, folder: Path) -> Plan:
+        default = Forecast()
+        given = [name for name in PLANNED if getattr(self, name) != getattr(default, name)]
+        if given:
+            raise ValueError(f"{given[0]} is given beside folder {str(folder)!r}, whose log says it; leave one out")
+        return plan_of_run(folder)
+
+    def _write(self, forecasts: list[KindForecast], notes: list[str]) -> list[Path]:
+        panels = panels_of(forecasts) if self.html or self.png else []
+        pages = [write_page(panels, notes, self.out / "forecast.html")] if self.html else []
+        pictures = [write_picture(panels, self.out / "forecast.png")] if self.png else []
+        return pages + pictures
+
+    def _print(self, forecasts: list[KindForecast], steps: int, notes: list[str]) -> None:
+        console = Console(width=max(Console().width, NARROWEST))
+        console.print(forecast_table(forecasts, steps))
+        if self.wanted_rms is not None:
+            console.print()
+            console.print(suggestion_table(forecasts, steps))
+        console.print()
+        for note in notes:
+            console.print(note, soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,76 @@
+"""What the pictures of a forecast show, for any library that draws: a panel for each kind of layers, then the decay."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from steadydecay.forecasting.kind_forecast import KindForecast
+from steadydecay.forecasting.trajectories import Trajectory
+from steadydecay.report.style import COLOURS
+
+# A line of more points than this only makes the file large.
+MOST_POINTS = 500
+# Panels in a row.
+COLUMNS = 3
+
+
+@final
+@dataclass(frozen=True)
+class Line:
+    """One line of a panel; `dash` as plotly names it, "markers" for points without a line."""
+
+    name: str
+    steps: np.ndarray
+    values: np.ndarray
+    colour: str
+    dash: str = "solid"
+
+
+@final
+@dataclass(frozen=True)
+class Panel:
+    """Lines over steps, from 0 up."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+COLOUR_OF = {"constant": COLOURS[1], "corrected": COLOURS[0], "exact": COLOURS[2]}
+DASH_OF = {"constant": "dash", "corrected": "solid", "exact": "dashdot"}
+
+
+def panels_of(forecasts: Sequence[KindForecast]) -> list[Panel]:
+    """‖θ‖ of one layer of each kind; then η of the first kind that has more than one rule (else of the first)."""
+    norms = [_norm_panel(forecast) for forecast in forecasts]
+    corrected = next((forecast for forecast in forecasts if len(forecast.by_rule) > 1), forecasts[0])
+    return [*norms, Panel("decay per step η", tuple(map(_decay_line, corrected.by_rule)))]
+
+
+def _norm_panel(forecast: KindForecast) -> Panel:
+    lines = [_norm_line(one, one.rule) for one in forecast.by_rule]
+    if np.isfinite(steady := forecast.by_rule[0].steady_norm):
+        ends = np.asarray([0, len(forecast.by_rule[0].decays)])
+        lines.insert(0, Line("steady state of the peak", ends, np.full(2, steady), COLOURS[5], "dot"))
+    if forecast.from_updates is not None:
+        lines.append(_norm_line(forecast.from_updates, "with measured updates", COLOURS[3], "longdash"))
+    if forecast.measured is not None:
+        steps, values = _drawn(forecast.measured.steps, forecast.measured.values, most=60)
+        lines.append(Line("measured", steps, values, COLOURS[4], "markers"))
+    return Panel(f"{forecast.kind.title}\n{forecast.kind.description}", tuple(lines))
+
+
+def _norm_line(trajectory: Trajectory, name: str, colour: str | None = None, dash: str | None = None) -> Line:
+    steps, norms = _drawn(np.arange(len(trajectory.norms)), trajectory.norms)
+    return Line(name, steps, norms, colour or COLOUR_OF[trajectory.rule], dash or DASH_OF[trajectory.rule])
+
+
+def _decay_line(trajectory: Trajectory) -> Line:
+    steps, decays = _drawn(np.arange(1, len(trajectory.decays) + 1), trajectory.decays)
+    return Line(trajectory.rule, steps, decays, COLOUR_OF[trajectory.rule], DASH_OF[trajectory.rule])
+
+
+def _drawn(steps: np.ndarray, values: np.ndarray, most: int = MOST_POINTS) -> tuple[np.ndarray, np.ndarray]:
+    chosen = np.unique(np.linspace(0, len(steps) - 1, min(most, len(steps))).round().astype(int))
+    return steps[chosen], values[chosen]

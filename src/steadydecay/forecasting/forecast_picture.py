@@ -1,0 +1,38 @@
+"""A forecast as a PNG."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from steadydecay.forecasting.forecast_panels import COLUMNS, Line, Panel
+
+DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-.", "longdash": (0, (8, 3))}
+TITLE_WIDTH = 44
+
+
+def write_picture(panels: Sequence[Panel], path: Path) -> Path:
+    """Draw the panels into a PNG at `path`."""
+    rows, columns = -(-len(panels) // COLUMNS), min(COLUMNS, len(panels))
+    figure = Figure(figsize=(4.2 * columns, 3.1 * rows + 0.4), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    handles = {}
+    for panel, axes in zip(panels, grid.flat, strict=False):
+        for line in panel.lines:
+            (handles[line.name],) = axes.plot(line.steps, line.values, label=line.name, **_look(line))
+        axes.set_title("\n".join(part[:TITLE_WIDTH] for part in panel.title.split("\n")), fontsize=9, parse_math=False)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("step")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    return path
+
+
+def _look(line: Line) -> dict[str, object]:
+    if line.dash == "markers":
+        return {"color": line.colour, "linestyle": "none", "marker": "o", "markersize": 3}
+    return {"color": line.colour, "linestyle": DASHES[line.dash]}

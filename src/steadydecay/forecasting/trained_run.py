@@ -1,0 +1,158 @@
+"""A run that was trained: its recipe, and the norms that it measured."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from steadydecay.forecasting.layer_kinds import LayerKind, layer_kinds
+from steadydecay.prediction import momentum_of
+from steadydecay.recipes.gpt.recipe import GPTRecipe
+from steadydecay.recipes.optimizers import OPTIMIZERS, require_optimizer
+from steadydecay.recipes.recipe import Recipe, require_legal
+from steadydecay.recipes.run_log import read_log
+from steadydecay.recipes.train import LOG_NAME
+
+# By what it needs: the recipe whose fields a configuration has.
+RECIPES: tuple[type, ...] = (GPTRecipe,)
+
+
+@final
+@dataclass(frozen=True)
+class Measured:
+    """A measure of a kind of layers at some steps: root of the mean square over its layers."""
+
+    steps: np.ndarray
+    values: np.ndarray
+
+    def at(self, steps: Any) -> np.ndarray:
+        """Interpolated; before the first and after the last step as there."""
+        return np.interp(steps, self.steps, self.values)
+
+
+@final
+@dataclass(frozen=True)
+class TrainedRun:
+    """What the log of a run holds.
+
+    Attributes:
+        name: its folder's.
+        recipe: what was trained.
+        weight_norms, update_norms: ‖θ‖ and ‖γu‖ by layer, then by step; the second is empty in logs without updates.
+    """
+
+    name: str
+    recipe: Recipe
+    weight_norms: Mapping[str, Mapping[int, float]]
+    update_norms: Mapping[str, Mapping[int, float]]
+
+    def weight_norm(self, kind: LayerKind) -> Measured | None:
+        """‖θ‖ of one layer of a kind; None where the log has none of them."""
+        return _of_kind(self.weight_norms, kind)
+
+    def update_norm(self, kind: LayerKind, shares: Sequence[float]) -> Measured | None:
+        """‖u‖, without γ, of one layer of a kind; None where the log has none of them.
+
+        Args:
+            kind: whose lr is that of the peak.
+            shares: lr of each step as a share of it. Where it is 0 nothing was added, and there is no ‖u‖ to tell.
+        """
+        lr_at = {step: share * float(kind.settings["lr"]) for step, share in enumerate(shares, start=1) if share}
+        without_lr = {
+            name: {step: norm / lr_at[step] for step, norm in added.items() if step in lr_at}
+            for name, added in self.update_norms.items()
+        }
+        return _of_kind(without_lr, kind)
+
+
+def read_run(folder: Path) -> TrainedRun:
+    """The run in a folder that `steadydecay train` wrote, or the only one that `steadydecay compare` wrote below it.
+
+    Raises:
+        ValueError: no log, or several, or one without the configuration of a recipe.
+    """
+    log = read_log(_log_below(folder))
+    weight_norms: dict[str, dict[int, float]] = {}
+    update_norms: dict[str, dict[int, float]] = {}
+    for step, name, measures in _layer_records(log.records):
+        if "weight_norm" in measures:
+            weight_norms.setdefault(name, {})[step] = measures["weight_norm"]
+        if "update_norm" in measures:
+            update_norms.setdefault(name, {})[step] = measures["update_norm"]
+    return TrainedRun(folder.name, _recipe(log.configuration, folder), weight_norms, update_norms)
+
+
+def kinds_of_run(run: TrainedRun) -> list[LayerKind]:
+    """Kinds of layers of the run's model as its seed made it; torch's generator stays as it was.
+
+    Raises:
+        ValueError, OSError: the run's data are not where they were; they say how large the vocabulary is.
+    """
+    recipe = run.recipe
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        model = recipe.build_model(recipe.load_data())
+    optimizer = OPTIMIZERS[recipe.optimizer](model, recipe)
+    groups = [(group, momentum_of(optimizer, group)) for group in optimizer.param_groups]
+    return layer_kinds(groups, lambda name, parameter, group: parameter.detach().double().square().sum().item())
+
+
+def _log_below(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise ValueError(f"folder is {str(folder)!r}, which is no folder; legal is the --out of `steadydecay train`")
+    if (folder / LOG_NAME).is_file():
+        return folder / LOG_NAME
+    below = sorted(folder.glob(f"*/{LOG_NAME}"))
+    if len(below) > 1:
+        names = ", ".join(str(path.parent) for path in below[:5])
+        raise ValueError(f"folder is {str(folder)!r}, which holds {len(below)} runs; give one of them: {names}")
+    if not below:
+        raise ValueError(f"folder is {str(folder)!r}, which holds no {LOG_NAME}; give the --out of `steadydecay train`")
+    return below[0]
+
+
+def _recipe(configuration: Mapping[str, Any], folder: Path) -> Recipe:
+    for recipe_type in RECIPES:
+        names = [field.name for field in dataclasses.fields(recipe_type)]
+        if configuration.keys() >= set(names):
+            recipe = recipe_type(**{name: configuration[name] for name in names})
+            return _checked(recipe, folder)
+    missing = ", ".join(field.name for field in dataclasses.fields(RECIPES[0]) if field.name not in configuration)
+    raise ValueError(f"folder is {str(folder)!r}, whose log has no recipe of steadydecay: it lacks {missing}")
+
+
+def _checked(recipe: Recipe, folder: Path) -> Recipe:
+    try:
+        require_optimizer(recipe.optimizer)
+        require_legal(recipe)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"folder is {str(folder)!r}, whose log has a recipe that cannot be: {error}") from None
+    return recipe
+
+
+def _layer_records(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+    """Step, layer and measures: of "step" records, which hold norms alone, and of "watch" records."""
+    for record in records:
+        layers, step = record.get("layers"), record.get("step")
+        if not isinstance(layers, Mapping) or not isinstance(step, int):
+            continue
+        for name, measures in layers.items():
+            measures = measures if isinstance(measures, Mapping) else {"weight_norm": measures}
+            yield step, name, {key: value for key, value in measures.items() if _is_finite(value)}
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and bool(np.isfinite(value))
+
+
+def _of_kind(by_layer: Mapping[str, Mapping[int, float]], kind: LayerKind) -> Measured | None:
+    members = [by_layer[name] for name in kind.names if name in by_layer]
+    if not members:
+        return None
+    steps = sorted(set.intersection(*(set(member) for member in members)))
+    values = [np.sqrt(np.mean([member[step] ** 2 for member in members])) for step in steps]
+    return Measured(np.asarray(steps), np.asarray(values)) if steps else None

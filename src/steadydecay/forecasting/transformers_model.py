@@ -1,0 +1,72 @@
+"""A transformers model from its configuration alone: on the meta device, without weights and without the network."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from steadydecay.recipes.recipe import nearest
+
+# Where a configuration names no class; encoders come first, because many are also listed as causal models.
+AUTO_CLASSES = ("AutoModelForMaskedLM", "AutoModelForSeq2SeqLM", "AutoModelForCausalLM")
+AUTO_CLASSES += ("AutoModelForImageClassification", "AutoModel")
+
+
+def model_on_meta(name: str) -> nn.Module:
+    """The model of a configuration file, of a folder that holds a `config.json`, or of a model type ("gpt2").
+
+    A type stands for its default configuration. The class is the first of the configuration's `architectures`, else
+    the type's language model, else its image classifier.
+
+    Raises:
+        ValueError: transformers is not installed, no such file or type, or a configuration that builds no model.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise ValueError(f"model is {name!r}, which needs transformers: pip install 'steadydecay[hf]'") from None
+    types = list(transformers.models.auto.configuration_auto.CONFIG_MAPPING.keys())
+    model_type, fields = _configuration(name, types)
+    try:
+        config = transformers.AutoConfig.for_model(model_type, **fields)
+        with torch.device("meta"):
+            return _built(config, transformers)
+    # What a foreign configuration does in a constructor is any exception at all.
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"model is {name!r}, and its configuration builds no {model_type!r}: {reason}") from error
+
+
+def _configuration(name: str, types: list[str]) -> tuple[str, dict[str, Any]]:
+    path = Path(name)
+    path = path / "config.json" if path.is_dir() else path
+    if not path.is_file():
+        _require_type(f"model is {name!r}, no configuration file, no folder with config.json, and no type", name, types)
+        return name, {}
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"model is {name!r}, and {path} is no JSON: {error}") from None
+    if not isinstance(fields, dict) or not isinstance(fields.get("model_type"), str):
+        raise ValueError(f"model is {name!r}, and {path} has no model_type; legal is a configuration of transformers")
+    model_type = fields.pop("model_type")
+    _require_type(f"model is {name!r}, and model_type in {path} is {model_type!r}, no type", model_type, types)
+    return model_type, fields
+
+
+def _require_type(problem: str, model_type: str, types: list[str]) -> None:
+    if model_type not in types:
+        hint = nearest(model_type, types)
+        # A list of hundreds is no hint.
+        hint = hint if "did you mean" in hint else "; legal are 'gpt2', 'llama', 'vit' and others"
+        raise ValueError(f"{problem} of transformers{hint}")
+
+
+def _built(config: Any, transformers: Any) -> nn.Module:
+    named = config.architectures[0] if config.architectures else None
+    if named is not None:
+        return getattr(transformers, named)(config)
+    auto_classes = (getattr(transformers, name) for name in AUTO_CLASSES)
+    return next(found for found in auto_classes if type(config) in found._model_mapping).from_config(config)

@@ -1,0 +1,100 @@
+"""Tables of a forecast: every number is one of the trajectory's."""
+
+import math
+from io import StringIO
+
+import numpy as np
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from steadydecay.forecasting.forecast_table import forecast_table, suggestion_table
+from steadydecay.forecasting.hyperparameters import Hyperparameters
+from steadydecay.forecasting.kind_forecast import KindForecast, forecast_kinds
+from steadydecay.forecasting.plan import plan_of, shares_of
+from steadydecay.forecasting.trained_run import TrainedRun
+from steadydecay.recipes.gpt.recipe import gpt_recipe
+
+STEPS = 400
+
+
+def forecasts(*shapes: str, run: TrainedRun | None = None, wanted_rms: float | None = None) -> list[KindForecast]:
+    given = Hyperparameters("scion", lr=0.1, decay_per_step=0.02)
+    plan = plan_of(list(shapes), None, given, shares_of("cosine", STEPS))
+    return forecast_kinds(plan.kinds, plan.shares, run=run, wanted_rms=wanted_rms)
+
+
+def lines_of(table: Table, width: int = 120) -> list[str]:
+    shown = StringIO()
+    Console(file=shown, width=width).print(table)
+    return [line.rstrip() for line in shown.getvalue().splitlines()]
+
+
+def test_a_line_shows_four_points_of_its_trajectory() -> None:
+    (forecast,) = forecasts("8x4:6")
+    header, constant, corrected = lines_of(forecast_table([forecast], STEPS))
+    assert header.split()[:7] == ["layers", "decay", "start", "middle", "90", "%", "end"]
+    for line, trajectory in zip((constant, corrected), forecast.by_rule, strict=True):
+        cells = line[line.index(trajectory.rule) :].split()
+        expected = [trajectory.norms[step] for step in (0, 200, 360, 400)]
+        expected += [trajectory.norms[-1] / math.sqrt(32), trajectory.steady_norm]
+        assert cells[1:7] == [f"{value:.4g}" for value in expected]
+        settled = trajectory.settled_step
+        assert settled is not None
+        assert cells[7:9] == [str(settled), f"({settled / STEPS:.0%})"]
+        assert len(cells[9]) == 10 and set(cells[9]) <= set("▁▂▃▄▅▆▇█") and "█" in cells[9]
+    assert constant.startswith("8x4:6 ") and corrected.startswith("hidden spectral 8×4 ×6 ")
+
+
+def test_an_output_layer_has_one_rule_and_still_its_description() -> None:
+    _, first, second = lines_of(forecast_table(forecasts("16x4:output"), STEPS))
+    assert first.startswith("16x4:output") and " constant " in first
+    assert second == "output sign 16×4"
+
+
+def test_measurements_stand_below_the_forecast() -> None:
+    norms = {step: 2.0 + step / STEPS for step in range(4, STEPS + 1, 4)}
+    run = TrainedRun("run", gpt_recipe("mini", "scion", {}), {"8x4": norms}, {"8x4": {100: 2.0}})
+    (forecast,) = forecasts("8x4", run=run)
+    lines = lines_of(forecast_table([forecast], STEPS))
+    measured = lines[4].split()
+    assert measured[:5] == ["measured", f"{math.sqrt(8):.4g}", "2.5", "2.9", "3"]
+    assert measured[5] == f"{3 / math.sqrt(32):.4g}"
+    assert forecast.from_updates is not None
+    assert lines[3].split()[:3] == ["as", "updated", f"{math.sqrt(8):.4g}"]
+    assert lines[3].split()[5] == f"{forecast.from_updates.norms[-1]:.4g}"
+
+
+@pytest.mark.parametrize("width", [100, 200])
+def test_no_number_is_cut_or_broken(width: int) -> None:
+    long_names = [f"{8 * index}x4:sign:1000{index}" for index in range(1, 5)]
+    text = "\n".join(lines_of(forecast_table(forecasts(*long_names), STEPS), width))
+    assert "…" not in text
+    for forecast in forecasts(*long_names):
+        assert f"{forecast.by_rule[1].norms[-1]:.4g}" in text
+
+
+def test_without_decay_the_steady_norm_is_infinite_and_never_there() -> None:
+    given = Hyperparameters("scion", lr=0.1, decay_per_step=0.0)
+    plan = plan_of(["8x4"], None, given, shares_of("cosine", STEPS))
+    line = lines_of(forecast_table(forecast_kinds(plan.kinds, plan.shares), STEPS))[1]
+    assert line.split()[7:9] == ["∞", "no"]
+
+
+def test_a_zero_weight_that_stays_zero_has_a_flat_line() -> None:
+    (forecast,) = forecasts("8x4")
+    norms = np.zeros_like(forecast.by_rule[0].norms)
+    zero = [type(one)(one.rule, norms, one.decays, 1.0, 1.0, 1.0, None) for one in forecast.by_rule]
+    line = lines_of(forecast_table([KindForecast(forecast.kind, tuple(zero))], STEPS))[1]
+    assert line.endswith("▁" * 10)
+
+
+def test_suggestions_are_those_of_each_kind() -> None:
+    matrix, vector = found = forecasts("8x4", "8", wanted_rms=0.09)
+    lines = lines_of(suggestion_table(found, STEPS))
+    assert matrix.suggestion is not None and vector.is_unreachable
+    numbers = (0.09, matrix.suggestion.decay, matrix.suggestion.weight_decay, matrix.suggestion.steady_norm_sq)
+    assert lines[1].split()[1:5] == [f"{number:.4g}" for number in numbers]
+    assert lines[1].split()[5:7] == [f"{matrix.suggestion.time_constant:.0f}", "steps"]
+    assert lines[1].split()[7] == f"{matrix.suggestion.time_constant / STEPS:.2%}"
+    assert "one update alone is larger; lower lr" in lines[3]

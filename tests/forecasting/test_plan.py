@@ -1,0 +1,108 @@
+"""Plans: which layers, which schedule, and how large the weights start."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steadydecay.forecasting.hyperparameters import UNPREDICTABLE, Hyperparameters
+from steadydecay.forecasting.kind_forecast import forecast_kinds
+from steadydecay.forecasting.plan import plan_of, plan_of_run, shares_of
+from steadydecay.recipes.gpt.recipe import gpt_recipe
+from steadydecay.recipes.optimizers import OPTIMIZERS as TRAINED
+from steadydecay.recipes.run_log import RunLog
+from steadydecay.schedules import cosine
+
+SCION = Hyperparameters("scion", lr=0.1, decay_per_step=0.01)
+ADAMW = Hyperparameters("adamw", lr=0.1, decay_per_step=0.01)
+
+
+def test_shares_are_those_that_training_uses() -> None:
+    assert shares_of("cosine", 20, 4) == [cosine(step, 20, 4) for step in range(20)]
+    assert shares_of("constant", 3) == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps", "warmup", "message"),
+    [
+        ("cosin", 10, 0, "shape is 'cosin'; legal are 'cosine'"),
+        ("cosine", 0, 0, "steps is 0; legal is"),
+        ("cosine", -5, 0, "steps is -5"),
+        ("cosine", 10**9, 0, "steps is 1000000000; legal is"),
+        ("cosine", 10, 10, r"warmup is 10; legal is \[0, 10\)"),
+        ("cosine", 10, -1, "warmup is -1"),
+    ],
+)
+def test_a_schedule_outside_its_range_is_named(schedule: str, steps: int, warmup: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        shares_of(schedule, steps, warmup)
+
+
+def test_shapes_take_the_role_norm_and_count_they_name() -> None:
+    plan = plan_of(["8x4:3", "16x4:output", "4x4:sign"], None, SCION, [1.0])
+    found = [(kind.title, kind.settings["role"], kind.settings["norm"], kind.count) for kind in plan.kinds]
+    assert found == [
+        ("8x4:3", "hidden", "spectral", 3),
+        ("16x4:output", "output", "sign", 1),
+        ("4x4:sign", "hidden", "sign", 1),
+    ]
+
+
+def test_a_model_is_planned_whole() -> None:
+    plan = plan_of([], "gpt2", SCION, [1.0])
+    assert sum(kind.entries * kind.count for kind in plan.kinds) == 124_439_808
+    attention = next(kind for kind in plan.kinds if "c_attn.weight" in kind.title)
+    assert attention.settings["norm"] == {"name": "spectral", "transposed": True, "split_sizes": (768, 768, 768)}
+
+
+def test_the_start_is_said_in_words_and_taken() -> None:
+    unit = plan_of(["8x4"], None, SCION, [1.0])
+    assert unit.start.startswith("those of steadydecay.init_") and "zero where" not in unit.start
+    assert unit.kinds[0].initial_norm_sq == pytest.approx(8 / 4 * 4)
+    zero = plan_of(["8x4"], None, ADAMW, [1.0])
+    assert zero.start.startswith("zero") and zero.kinds[0].initial_norm_sq == 0
+    given = plan_of(["8x4"], None, ADAMW, [1.0], init_rms=0.5)
+    assert given.start == "an RMS of 0.5" and given.kinds[0].initial_norm_sq == 8.0
+    muon = plan_of(["8x4", "8x4:output"], None, Hyperparameters("muon", lr=0.1, decay_per_step=0.01), [1.0])
+    assert muon.start.endswith("zero where a layer has no norm")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "model", "hyperparameters", "init_rms", "message"),
+    [
+        ([], None, SCION, None, r"shape is \[\] and model is None; legal is one of them"),
+        (["4x4"], "gpt2", SCION, None, r"shape is \['4x4'\] and model is 'gpt2'; legal is one of them"),
+        (["4x4"], None, SCION, -1.0, "init_rms is -1.0; legal is"),
+        (["4x4"], None, SCION, math.nan, "init_rms is nan"),
+        (["4x4:spectral"], None, ADAMW, None, "shape is '4x4:spectral', whose norm 'adamw' does not use"),
+    ],
+)
+def test_what_cannot_be_planned_is_named(
+    shapes: list[str], model: str | None, hyperparameters: Any, init_rms: float | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        plan_of(shapes, model, hyperparameters, [1.0], init_rms)
+
+
+@pytest.mark.parametrize("optimizer", sorted(TRAINED.keys() - UNPREDICTABLE.keys()))
+def test_a_run_of_every_other_optimizer_is_planned_and_forecast(optimizer: str, text: Path, tmp_path: Path) -> None:
+    small = {"layers": 1, "width": 16, "heads": 1, "steps": 20, "data": str(text)}
+    recipe = gpt_recipe("mini", optimizer, small)
+    RunLog.open(tmp_path / "run.jsonl", configuration=dataclasses.asdict(recipe), resume_step=None).close()
+    plan = plan_of_run(tmp_path)
+    assert (plan.start, len(plan.shares)) == ("those of the model with seed 0", 20)
+    assert plan.shares == [cosine(step, 20, recipe.warmup_steps) for step in range(20)]
+    for forecast in forecast_kinds(plan.kinds, plan.shares, run=plan.run):
+        own = next(one for one in forecast.by_rule if one.rule == forecast.kind.own_rule)
+        assert all(map(math.isfinite, own.norms)) and own.norms[-1] > 0
+        assert own.decays[recipe.warmup_steps] == pytest.approx(recipe.decay_per_step, rel=0.02)
+
+
+@pytest.mark.parametrize("optimizer", sorted(UNPREDICTABLE.keys() & TRAINED.keys()))
+def test_a_run_that_no_theory_predicts_is_refused(optimizer: str, tmp_path: Path) -> None:
+    recipe = gpt_recipe("mini", optimizer, {})
+    RunLog.open(tmp_path / "run.jsonl", configuration=dataclasses.asdict(recipe), resume_step=None).close()
+    with pytest.raises(ValueError, match=f"folder is .*, a run of '{optimizer}', (the size of whose|whose L2)"):
+        plan_of_run(tmp_path)
