@@ -1,13 +1,14 @@
 """The table: one row per optimizer, mean and sample standard deviation over its seeds."""
 
 import io
+import math
 import statistics
 from dataclasses import replace
 
 from rich.console import Console
 
 from steadydecay.experiments.compare import RunSummary
-from steadydecay.report.table import HEADER, summary_rows, summary_table
+from steadydecay.report.table import HEADER, summary_row, summary_rows, summary_table
 
 RUN = RunSummary("scionc", 0, 100, 1.25, 64.0, 48.0, 0.5, 0.75, 0.0625)
 
@@ -61,3 +62,10 @@ def test_three_optimizers_fit_a_terminal_uncut() -> None:
     body = [line for line in console.export_text().splitlines() if "│" in line]
     shown = [[cell.strip() for cell in line.split("│")[1:-1]] for line in body]
     assert shown == [list(line) for line in zip(HEADER, *summary_rows(runs), strict=True)][1:]
+
+
+def test_what_no_log_says_is_a_dash() -> None:
+    row = cells(summary_row("mine", [replace(RUN, grad_norm_final=math.nan), RUN]))
+    assert (row["optimizer"], row["seeds"]) == ("mine", "2")
+    assert {name for name, text in row.items() if text == "–"} == {"‖g‖ end", "‖g‖ end ÷ mid"}
+    assert cells(summary_row("mine", [replace(RUN, hidden_norm_max=0.0)]))["‖θ‖ end ÷ max"] == "–"

@@ -1,47 +1,98 @@
-"""The claim in one picture: weight norm and gradient norm of the hidden layers, for papers and the README."""
+"""The panels as a PNG, for papers and the README."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from steadydecay.report.runs import RunSeries, Series, load_runs, smoothed
-from steadydecay.report.style import style_of, title_of
+from steadydecay.report.panels import Line, Panel, panels_of
+from steadydecay.report.runs import Run, load_runs
+from steadydecay.report.variants import Variant, variants_of
 
-MATPLOTLIB_DASHES = {"solid": "-", "dash": "--", "longdash": (0, (8, 3)), "dashdot": "-."}
+DASHES = {"solid": "-", "dash": (0, (5, 2)), "longdash": (0, (8, 3)), "dashdot": "-.", "longdashdot": (0, (8, 2, 2, 2))}
+MARKERS = {"circle": "o", "square": "s", "triangle-up": "^", "diamond": "D", "triangle-down": "v"}
+MARKERS |= {"cross": "P", "x": "X", "star": "*"}
+MARKERS_PER_LINE = 7
+COLUMNS = 3
+# Of the picture in the README: the claim in two panels.
+CLAIM = ("weight-norm", "gradient-norm")
+PANEL_INCHES = (4.4, 3.2)
 
 
 def write_picture(folder: Path, path: Path) -> Path:
-    """Draw all runs below `folder` into a PNG at `path`."""
-    runs = load_runs(folder)
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    weight_axes, gradient_axes = figure.subplots(1, 2)
-    for run in runs:
-        _draw(weight_axes, run, runs, "weight_norm", window=1)
-        _draw(gradient_axes, run, runs, "gradient_norm", window=_window(run.loss))
-    weight_axes.set(title="weight norm ‖θ‖ of the hidden layers", xlabel="step")
-    gradient_axes.set(title="gradient norm ‖g‖ of the hidden layers", xlabel="step")
-    weight_axes.set_ylim(bottom=0)
-    gradient_axes.set_ylim(0, 1.3 * max(_after_start(run.hidden["gradient_norm"]) for run in runs))
-    weight_axes.legend(frameon=False)
-    for axes in (weight_axes, gradient_axes):
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    """Draw weight norm and gradient norm of all runs below `folder` into a PNG at `path`.
+
+    Raises:
+        ValueError: no run there.
+    """
+    variants = variants_of(load_runs(folder))
+    return _write([panel for panel in panels_of(variants)[0] if panel.measure.key in CLAIM], variants, path)
+
+
+def write_panels(runs: Sequence[Run], path: Path) -> Path:
+    """Draw all panels of the page into a PNG at `path`."""
+    variants = variants_of(runs)
+    return _write(panels_of(variants)[0], variants, path)
+
+
+def _write(panels: Sequence[Panel], variants: Sequence[Variant], path: Path) -> Path:
+    columns = min(COLUMNS, max(1, len(panels)))
+    rows = max(1, math.ceil(len(panels) / columns))
+    figure = Figure(figsize=(PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for place, panel in zip(axes, panels, strict=False):
+        _draw(place, panel)
+    for empty in axes[len(panels) :]:
+        empty.set_axis_off()
+    if panels:
+        _add_legend(axes[0], variants, any(line.kind == "predicted" for panel in panels for line in panel.lines))
+    else:
+        axes[0].text(0.5, 0.5, "nothing logged yet", ha="center")
+    figure.savefig(path, dpi=150, format="png")
     return path
 
 
-def _after_start(series: Series) -> float:
-    """The largest smoothed value after the first tenth, where gradients are ten times as large."""
-    values = smoothed(series, _window(series))[1]
-    return max(values[len(values) // 10 :], default=1.0)
+def _draw(axes: Axes, panel: Panel) -> None:
+    for line in panel.lines:
+        _draw_line(axes, line)
+    axes.set_title(panel.measure.title, fontsize=10, parse_math=False)
+    axes.set_xlabel("step")
+    if panel.measure.is_log:
+        axes.set_yscale("log", subs=(2, 5))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+    if panel.measure.zero_line:
+        axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_ylim(panel.y_range)
+    axes.set_xlim(left=0)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
-def _window(series: Series) -> int:
-    return max(1, len(series[0]) // 25)
+def _draw_line(axes: Axes, line: Line) -> None:
+    style = line.variant.style
+    x, y = line.series.steps, line.series.values
+    if line.kind == "raw":
+        axes.plot(x, y, color=style.colour, linewidth=0.6, alpha=0.2)
+    elif line.kind == "predicted":
+        axes.plot(x, y, color=style.colour, linewidth=1.2, linestyle=":")
+    else:
+        every = max(1, len(x) // MARKERS_PER_LINE)
+        look = {"linestyle": DASHES[style.dash], "marker": MARKERS[style.symbol], "markevery": every, "markersize": 4}
+        axes.plot(x, y, color=style.colour, linewidth=1.6, **look)
 
 
-def _draw(axes: Axes, run: RunSeries, runs: list[RunSeries], measure: str, window: int) -> None:
-    colour, dash = style_of(other.optimizer for other in runs)[run.optimizer]
-    is_first = next(other for other in runs if other.optimizer == run.optimizer) is run
-    label = title_of(run.optimizer) if is_first else None
-    axes.plot(*smoothed(run.hidden[measure], window), color=colour, linestyle=MATPLOTLIB_DASHES[dash], label=label)
+def _add_legend(axes: Axes, variants: Sequence[Variant], has_predictions: bool) -> None:
+    """Labels on lines without points, so that a name with $ or _ is text and each variant is there once."""
+    handles = [
+        axes.plot([], [], color=v.style.colour, linestyle=DASHES[v.style.dash], marker=MARKERS[v.style.symbol])[0]
+        for v in variants
+    ]
+    labels = [variant.label for variant in variants]
+    if has_predictions:
+        handles.append(axes.plot([], [], color="grey", linestyle=":")[0])
+        labels.append("predicted")
+    legend = axes.legend(handles, labels, frameon=False, fontsize=9)
+    for text in legend.get_texts():
+        text.set_parse_math(False)

@@ -1,39 +1,102 @@
-"""Runs of a folder as series over steps."""
+"""A run as series over steps, read from its log."""
 
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from steadydecay.recipes.run_log import read_log
-from steadydecay.recipes.train import LOG_NAME
+import numpy as np
 
-Series = tuple[list[int], list[float]]
+from steadydecay.recipes.train import LOG_NAME
+from steadydecay.report.find_logs import find_logs, unique_names
+from steadydecay.report.records import LogFaults, number, records
+from steadydecay.report.series import EMPTY, Series
+
+# What the report reads of each layer; a log holds five times as much.
+LAYER_MEASURES = {"norm_ratio", "weight_norm", "predicted_norm", "predicted_norm_measured"}
+ROLE_MEASURES = ("weight_norm", "lr", "decay")
+# (kind of record, measure, role or layer; "" where there is one number for the whole model)
+Key = tuple[str, str, str]
 
 
 @final
-@dataclass(frozen=True)
-class RunSeries:
-    """A run's log as series (steps, values).
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a log holds. Series that were not logged are empty.
 
     Attributes:
-        name: its folder.
-        optimizer: for colours: runs of one optimizer look alike.
-        configuration: the first record.
-        loss, validation_loss: in nats.
-        hidden: measure ("weight_norm", "predicted_norm", "gradient_norm", "decay", "lr") of the hidden role.
-        layers: Frobenius norm of each layer by name.
+        name: its folder, and as much of the path as makes it unique.
+        path: of the log.
+        configuration: the first record; empty if there is none.
+        series: all that was logged over steps.
+        verdicts: of each layer, from the last record that has them.
+        failure: the message with which training stopped, or "".
+        faults: what in the log is no record.
     """
 
     name: str
-    optimizer: str
+    path: Path
     configuration: dict[str, Any]
-    loss: Series
-    validation_loss: Series
-    hidden: dict[str, Series]
-    layers: dict[str, Series]
+    series: dict[Key, Series]
+    verdicts: dict[str, str]
+    failure: str
+    faults: LogFaults
+
+    @property
+    def optimizer(self) -> str:
+        """Its name, "" if the log does not say."""
+        name = self.configuration.get("optimizer", "")
+        return name if isinstance(name, str) else ""
+
+    @property
+    def loss(self) -> Series:
+        return self.series.get(("step", "loss", ""), EMPTY)
+
+    @property
+    def validation_loss(self) -> Series:
+        return self.series.get(("validation", "loss", ""), EMPTY)
+
+    @property
+    def steps_done(self) -> int:
+        return int(max((series.steps[-1] for series in self.series.values()), default=0))
+
+    @property
+    def steps_planned(self) -> int:
+        """Of the configuration; those done, if it does not say."""
+        planned = number(self.configuration.get("steps"))
+        return int(planned) if planned is not None and np.isfinite(planned) and planned > 0 else self.steps_done
+
+    def of_role(self, measure: str, role: str) -> Series:
+        """A measure of all parameters of a role: of each step, or else of the monitor."""
+        of_each_step = self.series.get(("step", measure, role), EMPTY)
+        return of_each_step if len(of_each_step) else self.of_group(measure, role)
+
+    def of_group(self, measure: str, role: str) -> Series:
+        """A measure of a role from the monitor's records."""
+        return self.series.get(("groups", measure, role), EMPTY)
+
+    def roles(self) -> list[str]:
+        """Those with weights, in the order of the log."""
+        of_roles = ("step", "groups")
+        return list(
+            dict.fromkeys(role for kind, what, role in self.series if kind in of_roles and what in ROLE_MEASURES)
+        )
+
+    @property
+    def main_role(self) -> str:
+        """The role whose norms the pictures show: "hidden", or the first where no role has that name."""
+        roles = self.roles()
+        return "hidden" if "hidden" in roles or not roles else roles[0]
+
+    def of_layers(self, measure: str) -> dict[str, Series]:
+        return {
+            name: series for (kind, what, name), series in self.series.items() if (kind, what) == ("layers", measure)
+        }
 
 
-def load_runs(folder: Path) -> list[RunSeries]:
+def load_runs(folder: Path) -> list[Run]:
     """Every run below `folder`, by name.
 
     Raises:
@@ -42,49 +105,69 @@ def load_runs(folder: Path) -> list[RunSeries]:
     logs = sorted(folder.glob(f"*/{LOG_NAME}"))
     if not logs:
         raise ValueError(f"folder is {folder}, which holds no */{LOG_NAME}; give the --out of a compare")
-    return [load_run(path) for path in logs]
+    return [load_run(path, path.parent.name) for path in logs]
 
 
-def load_run(path: Path) -> RunSeries:
-    """The run whose log is at `path`."""
-    log = read_log(path)
-    steps = [record for record in log.records if record["kind"] == "step"]
-    validations = [record for record in log.records if record["kind"] == "validation"]
-    with_layers = [record for record in steps if "layers" in record]
-    layer_names = with_layers[0]["layers"] if with_layers else ()
-    return RunSeries(
-        name=path.parent.name,
-        optimizer=log.configuration.get("optimizer", "unknown"),
-        configuration=log.configuration,
-        loss=_series(steps, "loss"),
-        validation_loss=_series(validations, "loss"),
-        hidden={
-            measure: _series(steps, measure, "hidden")
-            for measure in ("weight_norm", "predicted_norm", "gradient_norm", "decay", "lr")
-        },
-        layers={name: _series(with_layers, "layers", name) for name in layer_names},
-    )
+def load_all(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
+    """The runs at `paths` (see `find_logs`), each once, and what is missing there, in words.
+
+    Raises:
+        ValueError: a path that is no run, or no run at all.
+    """
+    logs, missing = find_logs(paths)
+    return [load_run(path, name) for path, name in unique_names(logs).items()], missing
 
 
-def smoothed(series: Series, window: int) -> Series:
-    """Mean over the last `window` values, fewer at the start."""
-    steps, values = series
-    if window < 2:
-        return series
-    sums = [0.0]
-    for value in values:
-        sums.append(sums[-1] + value)
-    starts = [max(0, end - window) for end in range(1, len(sums))]
-    return steps, [(sums[end] - sums[start]) / (end - start) for end, start in enumerate(starts, 1)]
+def load_run(path: Path, name: str) -> Run:
+    """Read the log at `path`; lines that are no records are counted, never an error."""
+    faults, columns, configuration, verdicts, failure = LogFaults(), _Columns(), None, {}, ""
+    for record in records(path, faults):
+        if record["kind"] == "configuration":
+            configuration = configuration or {key: value for key, value in record.items() if key != "kind"}
+        elif record["kind"] == "failure":
+            failure = f"step {record['step']}: {record.get('message', 'no message')}"
+        else:
+            columns.add(record)
+            verdicts = _verdicts(record) or verdicts
+    return Run(name, path, configuration or {}, columns.as_series(), verdicts, failure, faults)
 
 
-def _series(records: list[dict[str, Any]], *keys: str) -> Series:
-    steps, values = [], []
-    for record in records:
-        value: Any = record
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        if isinstance(value, int | float):
+@final
+class _Columns:
+    """Numbers by key as they come; arrays, because a long log has millions."""
+
+    def __init__(self) -> None:
+        self._columns: dict[Key, tuple[array[float], array[float]]] = defaultdict(lambda: (array("d"), array("d")))
+
+    def add(self, record: dict[str, Any]) -> None:
+        for key, value in _numbers(record):
+            steps, values = self._columns[key]
             steps.append(record["step"])
-            values.append(float(value))
-    return steps, values
+            values.append(value)
+
+    def as_series(self) -> dict[Key, Series]:
+        return {key: Series(np.array(steps), np.array(values)) for key, (steps, values) in self._columns.items()}
+
+
+def _numbers(record: dict[str, Any]) -> Iterator[tuple[Key, float]]:
+    if record["kind"] == "watch":
+        yield from _numbers_of_watch(record)
+        return
+    for measure, content in record.items():
+        for owner, value in content.items() if isinstance(content, dict) else (("", content),):
+            if measure != "step" and (found := number(value)) is not None:
+                yield (record["kind"], measure, owner), found
+
+
+def _numbers_of_watch(record: dict[str, Any]) -> Iterator[tuple[Key, float]]:
+    for part, wanted in (("layers", LAYER_MEASURES), ("groups", None)):
+        owners = record.get(part)
+        for owner, measures in owners.items() if isinstance(owners, dict) else ():
+            for measure, value in measures.items() if isinstance(measures, dict) else ():
+                if (wanted is None or measure in wanted) and (found := number(value)) is not None:
+                    yield (part, measure, owner), found
+
+
+def _verdicts(record: dict[str, Any]) -> dict[str, str]:
+    found = record.get("verdicts")
+    return {name: str(verdict) for name, verdict in found.items()} if isinstance(found, dict) else {}

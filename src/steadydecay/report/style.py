@@ -1,10 +1,17 @@
-"""How runs look in every figure: one colour and one dash per optimizer, told apart without colour too."""
+"""How runs look in every figure: colour, dash and marker, so that they are told apart without colour too."""
 
-from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
 
-# Okabe and Ito's palette, safe for colour-blind readers.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("solid", "dash", "longdash", "dashdot")
+# Okabe and Ito's palette, safe for colour-blind readers; grey instead of black, which a dark page would swallow.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
+# "dot" is kept for predictions. Beside each name its stroke-dasharray in SVG.
+SVG_DASHES = {"solid": "none", "dash": "9 5", "longdash": "14 5", "dashdot": "9 4 2 4", "longdashdot": "14 4 2 4"}
+DASHES = tuple(SVG_DASHES)
+SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star")
+# The same symbols in text, for labels at the end of a line.
+GLYPHS = {"circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "triangle-down": "▼"}
+GLYPHS |= {"cross": "✚", "x": "✖", "star": "★"}
 TITLES = {"adamw": "AdamW", "adamc": "AdamC", "adam_l2": "Adam-L2", "renormalized_adamw": "RenormAdamW"}
 TITLES |= {"lion": "Lion", "lionc": "LionC", "muon": "Muon", "muonc": "MuonC", "sgdw": "SGDW", "sgdc": "SGDC"}
 TITLES |= {"scion": "Scion", "scionc": "ScionC"}
@@ -12,11 +19,27 @@ TITLES |= {"scion": "Scion", "scionc": "ScionC"}
 PREFERRED_ORDER = ("scionc", "scion", "adamw")
 
 
-def style_of(optimizers: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """(colour, plotly dash) of each optimizer."""
-    names = dict.fromkeys(optimizers)
-    ordered = [name for name in PREFERRED_ORDER if name in names] + [n for n in names if n not in PREFERRED_ORDER]
-    return {name: (COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)]) for i, name in enumerate(ordered)}
+@final
+@dataclass(frozen=True)
+class Style:
+    """How one variant is drawn; names as plotly has them."""
+
+    colour: str
+    dash: str
+    symbol: str
+
+    @property
+    def glyph(self) -> str:
+        return GLYPHS[self.symbol]
+
+    @property
+    def svg_dash(self) -> str:
+        return SVG_DASHES[self.dash]
+
+
+def style_at(index: int) -> Style:
+    """The style of the variant with this number; 280 of them differ."""
+    return Style(COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)], SYMBOLS[index % len(SYMBOLS)])
 
 
 def title_of(optimizer: str) -> str:

@@ -1,5 +1,6 @@
 """The comparison as a table."""
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -14,10 +15,10 @@ COLUMNS: dict[str, tuple[Cell, str]] = {
     "validation loss": (lambda run: run.val_loss, ".4f"),
     "‖θ‖ max, 2nd half": (lambda run: run.hidden_norm_max, ".2f"),
     "‖θ‖ end": (lambda run: run.hidden_norm_final, ".2f"),
-    "‖θ‖ end ÷ max": (lambda run: run.hidden_norm_final / run.hidden_norm_max, ".3f"),
+    "‖θ‖ end ÷ max": (lambda run: _ratio(run.hidden_norm_final, run.hidden_norm_max), ".3f"),
     "‖g‖ mid": (lambda run: run.grad_norm_mid, ".3f"),
     "‖g‖ end": (lambda run: run.grad_norm_final, ".3f"),
-    "‖g‖ end ÷ mid": (lambda run: run.grad_norm_final / run.grad_norm_mid, ".3f"),
+    "‖g‖ end ÷ mid": (lambda run: _ratio(run.grad_norm_final, run.grad_norm_mid), ".3f"),
     "s/step": (lambda run: run.seconds_per_step, ".3f"),
 }
 # Optimizers whose columns fit a terminal of 80 characters.
@@ -30,7 +31,7 @@ def summary_rows(summaries: Sequence[RunSummary]) -> list[tuple[str, ...]]:
     by_optimizer: dict[str, list[RunSummary]] = defaultdict(list)
     for summary in summaries:
         by_optimizer[summary.optimizer].append(summary)
-    return [_row(optimizer, runs) for optimizer, runs in by_optimizer.items()]
+    return [summary_row(title_of(optimizer), runs) for optimizer, runs in by_optimizer.items()]
 
 
 def summary_table(summaries: Sequence[RunSummary]) -> Table:
@@ -48,11 +49,18 @@ def summary_table(summaries: Sequence[RunSummary]) -> Table:
     return table
 
 
-def _row(optimizer: str, runs: Sequence[RunSummary]) -> tuple[str, ...]:
+def summary_row(label: str, runs: Sequence[RunSummary]) -> tuple[str, ...]:
+    """A row in the order of `HEADER`; "–" where some run's log does not say (NaN)."""
     cells = (_mean_and_spread([value(run) for run in runs], form) for value, form in COLUMNS.values())
-    return (title_of(optimizer), str(len(runs)), *cells)
+    return (label, str(len(runs)), *cells)
+
+
+def _ratio(upper: float, lower: float) -> float:
+    return upper / lower if lower else math.nan
 
 
 def _mean_and_spread(values: Sequence[float], form: str) -> str:
+    if not all(map(math.isfinite, values)):
+        return "–"
     mean = format(statistics.fmean(values), form)
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):{form}}"

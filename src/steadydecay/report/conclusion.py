@@ -1,0 +1,168 @@
+"""Which run is better and why, in a short paragraph made from numbers alone."""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from steadydecay.report.findings import decay_law
+from steadydecay.report.runs import Run
+from steadydecay.report.series import mean_within
+from steadydecay.report.summary import summary_of
+from steadydecay.report.variants import NOT_SETTINGS, Variant, differing_settings
+
+# Standard errors between two means from which a difference is called clear: Student's t at 97.5 % for one, two, ...
+# degrees of freedom; a variant's seeds less one is the least that Welch's formula can give.
+CLEAR = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
+# More rivals than this are in the table.
+MOST_RIVALS = 3
+# Of the steps, at the end, over which rotations are compared.
+LATE_SHARE = 0.2
+
+
+@final
+@dataclass(frozen=True)
+class Losses:
+    """Validation losses of the seeds of a variant at one step; lower is better."""
+
+    variant: Variant
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.values)
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean; NaN for one seed."""
+        return statistics.stdev(self.values) / math.sqrt(len(self.values)) if len(self.values) > 1 else math.nan
+
+    def __str__(self) -> str:
+        if len(self.values) == 1:
+            return f"{self.mean:.4f}"
+        return f"{self.mean:.4f} ± {statistics.stdev(self.values):.4f} over {len(self.values)} seeds"
+
+
+@final
+@dataclass(frozen=True)
+class Conclusion:
+    """In words: which variant has the lowest loss and by how much; what in the logs goes with it, or ""."""
+
+    ranking: str
+    reasons: str
+
+
+def conclusion(variants: Sequence[Variant]) -> Conclusion:
+    """From the validation losses at the last step at which they can be compared."""
+    step = comparable_step(variants)
+    ranked = sorted((losses for one in variants if (losses := losses_at(one, step))), key=lambda one: one.mean)
+    if not ranked:
+        return Conclusion("There is no step at which runs were evaluated, so the logs do not say which is better.", "")
+    left_out = _left_out(variants, ranked)
+    best, rivals = ranked[0], ranked[1 : 1 + MOST_RIVALS]
+    if not rivals:
+        alone = f"{best.variant.label} has a validation loss of {best} at step {step:,.0f}; nothing to compare it with."
+        return Conclusion(" ".join([alone, *left_out]), "")
+    ranking = [f"{best.variant.label} has the lowest validation loss at step {step:,.0f} (lower is better): {best}."]
+    ranking += [_distance(best, rival) for rival in rivals]
+    if any(math.isnan(one.error) for one in (best, *rivals)):
+        ranking.append("A difference from a single seed may be chance: repeat with --seed 0 1 2.")
+    reasons = _reasons([best.variant, *(rival.variant for rival in rivals)])
+    return Conclusion(" ".join([*ranking, *left_out]), " ".join(reasons))
+
+
+def comparable_step(variants: Sequence[Variant]) -> float:
+    """The last step at which all finished runs were evaluated, or all runs while fewer than two variants are finished.
+
+    NaN if there is none.
+    """
+    evaluated = [[run for run in variant.runs if len(run.validation_loss.finite())] for variant in variants]
+    finished = [
+        [run for run in runs if run.validation_loss.finite().steps[-1] >= run.steps_planned] for runs in evaluated
+    ]
+    chosen = finished if sum(map(bool, finished)) > 1 else evaluated
+    steps = [set(run.validation_loss.finite().steps.tolist()) for runs in chosen for run in runs]
+    return max(set.intersection(*steps), default=math.nan) if steps else math.nan
+
+
+def losses_at(variant: Variant, step: float) -> Losses | None:
+    """Of the seeds that were evaluated at `step`."""
+    at_step = [run.validation_loss.finite().within(step - 0.5, step).values.tolist() for run in variant.runs]
+    values = tuple(value for values in at_step for value in values)
+    return Losses(variant, values) if values else None
+
+
+def _distance(best: Losses, rival: Losses) -> str:
+    difference = rival.mean - best.mean
+    text = f"{rival.variant.label} has {rival}, which is {difference:.4f} more"
+    error = math.hypot(best.error, rival.error)
+    if not error > 0:
+        return f"{text}."
+    freedom = min(len(best.values), len(rival.values)) - 1
+    is_clear = difference >= CLEAR[min(freedom, len(CLEAR)) - 1] * error
+    verdict = "a clear difference" if is_clear else "not settled by these seeds"
+    return f"{text}: {difference / error:.1f} standard errors, {verdict}."
+
+
+def _reasons(ranked: Sequence[Variant]) -> list[str]:
+    """What the first two variants with a single difference show, and who differs from the best in too much to tell."""
+    pairs = [(one, other) for index, one in enumerate(ranked) for other in ranked[index + 1 :]]
+    alike = [pair for pair in pairs if _differences(*pair) == ["optimizer"]]
+    others = [one for one in ranked[1:] if _differences(ranked[0], one) not in (["optimizer"], [])]
+    sentences = [_reason(*alike[0])] if alike else []
+    if others:
+        names = dict.fromkeys(name for one in others for name in _differences(ranked[0], one) if name != "optimizer")
+        labels = " and ".join(one.label for one in others)
+        sentences.append(
+            f"{labels} differ{'s' if len(others) == 1 else ''} from {ranked[0].label} in {', '.join(names)}, too,"
+            " so the logs do not say which setting makes that difference."
+        )
+    return sentences
+
+
+def _differences(one: Variant, other: Variant) -> list[str]:
+    return [name for name in differing_settings([one.runs[0], other.runs[0]]) if name not in NOT_SETTINGS]
+
+
+def _reason(one: Variant, other: Variant) -> str:
+    pairs = [(text, _mean(one, read), _mean(other, read)) for text, read in _CAUSES]
+    known = [text.format(ours, theirs) for text, ours, theirs in pairs if math.isfinite(ours + theirs)]
+    start = f"{one.label} and {other.label} differ in the optimizer alone"
+    return f"{start}. What it changed, {one.label} against {other.label}: {'; '.join(known)}." if known else f"{start}."
+
+
+def _norm_kept(run: Run) -> float:
+    summary = summary_of(run)
+    return 100 * summary.hidden_norm_final / (summary.hidden_norm_max or math.nan)
+
+
+def _gradient_change(run: Run) -> float:
+    summary = summary_of(run)
+    return summary.grad_norm_final / (summary.grad_norm_mid or math.nan)
+
+
+def _late_rotation(run: Run) -> float:
+    steps = run.steps_planned
+    return mean_within(run.of_group("rotation", run.main_role), (1 - LATE_SHARE) * steps, steps)
+
+
+_CAUSES: tuple[tuple[str, Callable[[Run], float]], ...] = (
+    ("the decay follows the learning rate to the power {:.1f} against {:.1f}", decay_law),
+    ("the weight norm ends at {:.0f} % against {:.0f} % of its largest value in the second half", _norm_kept),
+    ("from middle to end the gradient norm goes to {:.2f} against {:.2f} times its value", _gradient_change),
+    ("in the last fifth each step turns the weights by {:.2g} against {:.2g} radians", _late_rotation),
+)
+
+
+def _mean(variant: Variant, read: Callable[[Run], float]) -> float:
+    """Over the seeds whose logs say; NaN if none does."""
+    known = [value for run in variant.runs if math.isfinite(value := read(run))]
+    return statistics.fmean(known) if known else math.nan
+
+
+def _left_out(variants: Sequence[Variant], ranked: Sequence[Losses]) -> list[str]:
+    compared = {losses.variant.label for losses in ranked}
+    others = [variant for variant in variants if variant.label not in compared]
+    progress = [f"{one.label} (step {one.runs[0].steps_done:,} of {one.runs[0].steps_planned:,})" for one in others]
+    return [f"Not compared, because not evaluated at that step: {', '.join(progress)}."] if others else []

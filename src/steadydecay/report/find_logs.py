@@ -1,0 +1,55 @@
+"""Which logs a command line means: run folders, folders of runs, and logs themselves."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from steadydecay.recipes.train import LOG_NAME
+from steadydecay.report.records import LogFaults, records
+
+REMEDY = f"give the folder of a run, a folder of such folders, or a {LOG_NAME}"
+
+
+def find_logs(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """The logs at `paths`, each once, in their order, and one line for each folder that holds none.
+
+    Raises:
+        ValueError: a path that does not exist, a file that is no log, or no log at all.
+    """
+    logs: dict[Path, Path] = {}
+    missing = []
+    for path in paths:
+        found = _logs_at(path)
+        logs |= {log.resolve(): log for log in found if log.resolve() not in logs}
+        missing += [] if found else [f"{path}: no {LOG_NAME} in it yet"]
+    if not logs:
+        raise ValueError(f"no run found ({'; '.join(missing) or 'no path given'}): {REMEDY}")
+    return list(logs.values()), missing
+
+
+def unique_names(logs: Iterable[Path]) -> dict[Path, str]:
+    """A name for each log: its folder, with as many folders above as make all names different."""
+    folders = {log: log.resolve().parent for log in logs}
+    depth = 1
+    while len({folder.parts[-depth:] for folder in folders.values()}) < len(set(folders.values())):
+        depth += 1
+    names = {log: "/".join(folder.parts[-depth:]) for log, folder in folders.items()}
+    counts = list(names.values())
+    # Two logs of different names in one folder.
+    return {log: name if counts.count(name) == 1 else f"{name}/{log.name}" for log, name in names.items()}
+
+
+def _logs_at(path: Path) -> list[Path]:
+    if path.is_file():
+        _require_log(path)
+        return [path]
+    if not path.is_dir():
+        raise ValueError(f"run is {str(path)!r}, which does not exist: {REMEDY}")
+    own = path / LOG_NAME
+    return [own] if own.is_file() else sorted(log for log in path.rglob(LOG_NAME) if log.is_file())
+
+
+def _require_log(path: Path) -> None:
+    faults = LogFaults()
+    is_empty = next(records(path, faults), None) is None
+    if is_empty and (path.name != LOG_NAME or faults.foreign):
+        raise ValueError(f"run is {str(path)!r}, and no line of it is a record of a run: {REMEDY}")

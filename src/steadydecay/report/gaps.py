@@ -1,0 +1,52 @@
+"""What the logs lack, in words."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from steadydecay.report.runs import Run
+
+
+def gaps_of(runs: Sequence[Run], undrawn: Sequence[str]) -> list[str]:
+    """A sentence for each thing that a complete log would have; `undrawn` names panels that no run has numbers for."""
+    return [sentence for run in runs for sentence in _gaps(run)] + [f"No run logged: {title}." for title in undrawn]
+
+
+def _gaps(run: Run) -> Iterator[str]:
+    if not run.series:
+        yield f"{run.name}: the log holds no step."
+    elif run.failure:
+        yield f"{run.name}: training stopped with an error. {run.failure}"
+    elif run.steps_done < run.steps_planned:
+        yield f"{run.name}: {run.steps_done:,} of {run.steps_planned:,} steps so far; numbers of its end are missing."
+    yield from _missing_parts(run)
+    yield from _faults(run)
+    yield from _not_finite(run)
+
+
+def _missing_parts(run: Run) -> Iterator[str]:
+    if not run.configuration:
+        yield f"{run.name}: no record of the configuration; seeds and settings are unknown."
+    elif "steps" not in run.configuration:
+        yield f"{run.name}: the configuration does not say how many steps were planned; the last one counts as the end."
+    if len(run.loss) and not len(run.validation_loss):
+        yield f"{run.name}: not evaluated on validation data."
+    if run.series and not run.of_layers("norm_ratio"):
+        yield f"{run.name}: no record of single layers, so no heat map and no verdicts (the monitor writes them)."
+
+
+def _faults(run: Run) -> Iterator[str]:
+    if run.faults.foreign:
+        yield f"{run.name}: {run.faults.foreign:,} lines of the log are no records and were left out."
+    if run.faults.repeated:
+        yield f"{run.name}: {run.faults.repeated:,} records of steps that the log had already passed were left out."
+    if run.faults.is_cut_off:
+        yield f"{run.name}: the last line is cut off; it is being written, or its writer was stopped."
+
+
+def _not_finite(run: Run) -> Iterator[str]:
+    for what, series in (("training losses", run.loss), ("validation losses", run.validation_loss)):
+        bad = series.where(~np.isfinite(series.values))
+        if len(bad):
+            first = f"the first at step {bad.steps[0]:,.0f}"
+            yield f"{run.name}: {len(bad):,} {what} are not finite, {first}; they are not drawn."

@@ -1,0 +1,69 @@
+"""Gaps: what a log lacks is said, and nothing is said of a whole one."""
+
+from pathlib import Path
+
+import pytest
+
+from report_logs import write_run
+from steadydecay.report.gaps import gaps_of
+from steadydecay.report.runs import load_run
+
+
+def gaps(path: Path) -> list[str]:
+    return gaps_of([load_run(path, "run")], [])
+
+
+def log(tmp_path: Path, *lines: str) -> Path:
+    path = tmp_path / "run.jsonl"
+    path.write_text("".join(line + "\n" for line in lines))
+    return path
+
+
+CONFIGURATION = '{"kind": "configuration", "optimizer": "scion", "steps": 2}'
+STEP = '{"kind": "step", "step": %d, "loss": 1.0}'
+WATCH = '{"kind": "watch", "step": 2, "layers": {"a": {"norm_ratio": 1.0}}}'
+VALIDATION = '{"kind": "validation", "step": 2, "loss": 1.0}'
+WHOLE = (CONFIGURATION, STEP % 1, STEP % 2, WATCH, VALIDATION)
+
+
+def test_a_whole_log_has_no_gaps(tmp_path: Path) -> None:
+    assert gaps(log(tmp_path, *WHOLE)) == []
+    assert gaps(write_run(tmp_path / "run")) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ((), "the log holds no step"),
+        (WHOLE[1:], "no record of the configuration"),
+        (('{"kind": "configuration", "seed": 1}', *WHOLE[1:]), "does not say how many steps were planned"),
+        ((*WHOLE[:2], WATCH.replace("2", "1", 1), VALIDATION.replace("2", "1")), "1 of 2 steps so far"),
+        (WHOLE[:4], "not evaluated on validation data"),
+        ((*WHOLE[:3], VALIDATION), "no record of single layers"),
+        ((*WHOLE, "Traceback", "x"), "2 lines of the log are no records"),
+        ((*WHOLE, STEP % 1), "1 records of steps that the log had already passed"),
+        (
+            (CONFIGURATION, STEP % 1, STEP.replace("1.0", '"NaN"') % 2, WATCH, VALIDATION),
+            "1 training losses are not finite",
+        ),
+        (
+            (*WHOLE[:4], VALIDATION.replace("1.0", '"Infinity"')),
+            "1 validation losses are not finite, the first at step 2",
+        ),
+        ((*WHOLE, '{"kind": "failure", "step": 2, "message": "boom"}'), "stopped with an error. step 2: boom"),
+    ],
+)
+def test_each_gap_is_told(tmp_path: Path, lines: tuple[str, ...], sentence: str) -> None:
+    found = gaps(log(tmp_path, *lines))
+    assert any(sentence in gap for gap in found), found
+    assert all(gap.startswith("run: ") for gap in found)
+
+
+def test_a_line_that_is_being_written_is_told(tmp_path: Path) -> None:
+    path = log(tmp_path, *WHOLE)
+    path.write_bytes(path.read_bytes() + b'{"kind": "st')
+    assert gaps(path) == ["run: the last line is cut off; it is being written, or its writer was stopped."]
+
+
+def test_panels_that_no_run_fills_are_named() -> None:
+    assert gaps_of([], ["Sign norm"]) == ["No run logged: Sign norm."]
