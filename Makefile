@@ -2,15 +2,16 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 RUN := $(VENV)/bin
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 INSTALL := PIP_CONSTRAINT=$(CURDIR)/requirements.lock $(RUN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check lock clean
+.PHONY: demo test check browser lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
 	$(RUN)/steadydecay compare gpt --optimizers adamw,scion,scionc --out runs/demo
 
-test: $(VENV)/.dev check
+test: $(VENV)/.dev browser check
 	$(RUN)/pytest --numprocesses 2
 
 check: $(VENV)/.dev
@@ -26,8 +27,14 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml requirements.lock
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(INSTALL) --editable '.[recipes,report,hf,lightning,dev]'
+	$(INSTALL) --editable '.[recipes,report,hf,lightning,explore,dev]'
 	touch $@
+
+# The tests of pages drive a real browser (tests/browser.py).
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+		|| { $(AS_ROOT) apt-get update -q && $(AS_ROOT) apt-get install -q -y --no-install-recommends chromium; } \
+		|| { echo 'The tests need chromium, chromium-browser or google-chrome: install one, then run make again.'; false; }
 
 # Versions of every package, without builds: the same file serves a CPU, a CUDA and a ROCm machine.
 lock: $(VENV)/.dev

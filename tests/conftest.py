@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from browser import chromium, open_page, page_errors
+
+# Fixtures of pages in a real browser.
+__all__ = ["chromium", "open_page", "page_errors"]
+
 
 @pytest.fixture
 def one_cpu_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

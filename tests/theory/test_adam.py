@@ -1,7 +1,9 @@
 """One weight under AdamW and Adam with L2: torch's numbers, the worked example's digits, and what is refused."""
 
+import doctest
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,3 +172,9 @@ GOOD = AdamSettings(0.1, 0.1)
 def test_a_number_outside_its_range_is_named(update: Any, arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         update(*arguments)
+
+
+def test_the_page_of_the_docs_shows_what_the_functions_give() -> None:
+    page = Path(__file__).parents[2] / "docs/adam_l2.md"
+    failed, tried = doctest.testfile(str(page), module_relative=False)
+    assert (failed, tried) == (0, 3)

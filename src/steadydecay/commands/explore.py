@@ -1,0 +1,23 @@
+"""`steadydecay explore`."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+
+@dataclass
+class Explore:
+    """A page with sliders, in the browser: AdamW against Adam-L2, norms under a schedule, momentum."""
+
+    port: int = 2718
+    """Of 127.0.0.1, which only this machine reaches; 0 takes any that is free."""
+    browser: bool = True
+    """Open the page in the default browser."""
+
+    def run(self) -> None:
+        if find_spec("marimo") is None:
+            raise ValueError("the page needs marimo, which is not installed: pip install 'steadydecay[explore]'")
+        from steadydecay.explore.server import serve
+
+        with suppress(KeyboardInterrupt):
+            serve(self.port, open_browser=self.browser)

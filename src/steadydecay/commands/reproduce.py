@@ -1,0 +1,36 @@
+"""`steadydecay reproduce`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from rich.console import Console
+
+from steadydecay.experiments.fig7 import fig7
+from steadydecay.experiments.finding import Finding
+from steadydecay.experiments.seed003 import seed003
+
+Experiment = Callable[[Path, int | None], Finding]
+EXPERIMENTS: dict[str, Experiment] = {"fig7": fig7, "seed003": seed003}
+
+
+@dataclass
+class Reproduce:
+    """One experiment: its claim, the measured numbers, whether they bear it out, and a picture."""
+
+    name: tyro.conf.Positional[Literal["fig7", "seed003"]]
+    """fig7: a random walk under a cosine lr. seed003: AdamW against Adam-L2 on text with rare words."""
+    out: Path = Path("runs/reproduce")
+    """Folder for the picture."""
+    steps: int | None = None
+    """Of each run; by default the experiment's."""
+
+    def run(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps is {self.steps}; legal is [1, inf)")
+        self.out.mkdir(parents=True, exist_ok=True)
+        finding = EXPERIMENTS[self.name](self.out, self.steps)
+        # Wider than a narrow terminal: a number cut short would be worse.
+        Console(width=max(Console().width, 100)).print(finding.shown(), highlight=False)

@@ -1,0 +1,44 @@
+"""Serve the page to this machine's own browser."""
+
+import socket
+import webbrowser
+from pathlib import Path
+
+import marimo
+import uvicorn
+
+from steadydecay.explore.layout import HEAD
+
+# Nobody else on the network may reach it.
+HOST = "127.0.0.1"
+PAGE = Path(__file__).with_name("page.py")
+
+
+def serve(port: int, *, open_browser: bool) -> None:
+    """Serve the page until interrupted.
+
+    Args:
+        port: 0 takes any that is free.
+        open_browser: show the page in the default browser.
+
+    Raises:
+        OSError: the port is taken or not allowed.
+    """
+    with _listening(port) as listener:
+        url = f"http://{HOST}:{listener.getsockname()[1]}"
+        print(f"steadydecay explore: {url} (Ctrl-C ends it)", flush=True)
+        # The listener keeps an early visitor waiting until the server answers.
+        if open_browser:
+            webbrowser.open(url)
+        # A page that is closed ends its kernel at once: one that lived on would keep the process from ending.
+        maker = marimo.create_asgi_app(quiet=True, html_head=HEAD, session_ttl=0)
+        page = maker.with_app(path="", root=str(PAGE)).build()
+        server = uvicorn.Server(uvicorn.Config(page, log_level="warning", timeout_graceful_shutdown=1))
+        server.run(sockets=[listener])
+
+
+def _listening(port: int) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port))
+    except (OSError, OverflowError) as error:
+        raise OSError(f"port is {port}, and {HOST} refuses it ({error}); --port 0 takes any that is free") from error

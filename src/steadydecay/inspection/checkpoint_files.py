@@ -1,0 +1,89 @@
+"""Which files a path means: a file, an index of shards, or a folder that holds one or the other."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple, final
+
+from steadydecay.recipes.checkpoint import checkpoints
+from steadydecay.recipes.train import CHECKPOINT_FOLDER
+
+# As transformers looks for them.
+KNOWN_NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+# transformers.Trainer's and Accelerate's, beside the model.
+OPTIMIZER_NAMES = ("optimizer.pt", "optimizer.bin")
+NO_WEIGHTS = (*OPTIMIZER_NAMES, "training_args.bin", "scheduler.pt", "scheduler.bin", "scaler.pt")
+
+
+@final
+class CheckpointFiles(NamedTuple):
+    """The files of one checkpoint.
+
+    Attributes:
+        main: what was found at the path: a file, or an index.
+        shards: file -> names of its tensors, None for all of them.
+        optimizer: the file of the optimizer's state beside them.
+    """
+
+    main: Path
+    shards: dict[Path, list[str] | None]
+    optimizer: Path | None
+
+
+def found_files(path: Path) -> CheckpointFiles:
+    """The files that a path means; of a run's folder, its newest checkpoint.
+
+    Raises:
+        OSError: nothing there, or it cannot be read.
+        ValueError: a folder with no checkpoint or several, or an index that names no shards beside it.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; give a .safetensors or .pt file, or a folder with one")
+    main = _main_file(path) if path.is_dir() else path
+    if not main.is_file():
+        raise ValueError(f"{main} is no regular file; give a .safetensors or .pt file, or a folder with one")
+    beside = (main.parent / name for name in OPTIMIZER_NAMES)
+    optimizer = next((one for one in beside if one.is_file() and one != main), None)
+    shards: dict[Path, list[str] | None] = {main: None}
+    if main.suffix == ".json":
+        shards = _shards(main)
+    return CheckpointFiles(main, shards, optimizer)
+
+
+def _main_file(folder: Path) -> Path:
+    if ours := checkpoints(folder / CHECKPOINT_FOLDER) or checkpoints(folder):
+        return ours[0].path
+    known = [folder / name for name in KNOWN_NAMES if (folder / name).is_file()]
+    others = sorted(one for one in folder.iterdir() if one.suffix in SUFFIXES and _may_hold_weights(one))
+    if known or len(others) == 1:
+        return (known or others)[0]
+    candidates = others or sorted(one for one in folder.iterdir() if one.is_dir())
+    names = ", ".join(one.name for one in candidates[:3]) or "nothing like it"
+    legal = "legal is a folder with one checkpoint (model.safetensors, its index.json, a .pt file)"
+    raise ValueError(f"{folder} holds {names}; {legal}: name the one to read")
+
+
+def _may_hold_weights(path: Path) -> bool:
+    return path.is_file() and path.name not in NO_WEIGHTS and not path.name.startswith("rng_state")
+
+
+def _shards(index: Path) -> dict[Path, list[str] | None]:
+    try:
+        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        named = [(str(name), str(shard)) for name, shard in weight_map.items()]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{index} is no index of shards ({type(error).__name__}): it needs a weight_map from tensor to file, as "
+            "save_pretrained writes it; give the model.safetensors.index.json or one shard"
+        ) from error
+    shards: dict[Path, list[str] | None] = {}
+    for name, shard in named:
+        path = index.parent / shard
+        # An index from elsewhere must not make this read any file it likes.
+        if shard != path.name or not path.is_file():
+            raise ValueError(f"{index} names the shard {shard!r}, which is no file beside it; copy all shards there")
+        names = shards.setdefault(path, [])
+        names.append(name) if names is not None else None
+    if not shards:
+        raise ValueError(f"{index} names no shards; give the file that holds the weights")
+    return shards

@@ -1,0 +1,125 @@
+"""Hyperparameters as a command line gives them, for each role of weights."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+from steadydecay.groups import NORM_OF_ROLE
+from steadydecay.inspection.layer_settings import LayerSettings, checked_settings
+from steadydecay.inspection.module_skeleton import Guess
+from steadydecay.norms import NORMS
+from steadydecay.theory.validation import require_in
+from steadydecay.update_momentum import AVERAGE, LION, NO_MOMENTUM
+
+OptimizerName = Literal["adamw", "lion", "muon", "scion"]
+TITLES = {"adamw": "AdamW", "lion": "Lion", "muon": "Muon", "scion": "Scion"}
+# The defaults of torch's Muon and AdamW, of our Scion and of Lion.
+MOMENTA = {"muon": 0.95, "scion": 0.9}
+# Its UVᵀ times max(1, √(d_out/d_in)); of each matrix in a stack.
+MUON_NORM = {"name": "spectral", "scale": "max"}
+BETAS = {"adamw": (0.9, 0.999), "lion": (0.9, 0.99)}
+HAS_OUTPUT_LR = ("output", "embedding")
+
+
+@final
+@dataclass(frozen=True)
+class GivenSettings:
+    """Options; None where nothing was said.
+
+    Attributes:
+        lr: γ > 0, at the peak of a schedule.
+        weight_decay: λ ≥ 0 in PyTorch's convention; or
+        decay: η = γλ in [0, 1), the share removed in a step, the same for each role.
+        optimizer: what moved the weights.
+        output_lr: γ of output layer and embeddings, where it differs.
+        momentum, nesterov: of Scion or Muon.
+        betas: of AdamW or Lion.
+        norm: of Scion's hidden matrices; a key of `steadydecay.norms.NORMS`.
+
+    Raises:
+        ValueError: an option outside its range, one that is missing, or one that the optimizer has not.
+    """
+
+    lr: float | None = None
+    weight_decay: float | None = None
+    decay: float | None = None
+    optimizer: OptimizerName | None = None
+    output_lr: float | None = None
+    momentum: float | None = None
+    nesterov: bool | None = None
+    betas: tuple[float, float] | None = None
+    norm: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.is_given:
+            return
+        both = self.weight_decay is not None and self.decay is not None
+        if self.lr is None or both or (self.weight_decay is None and self.decay is None):
+            found = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value is not None)
+            raise ValueError(f"options are {found}; legal are --lr and one of --weight-decay and --decay, and others")
+        self._check_ranges(self.lr)
+        self._check_what_the_optimizer_has()
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there is any option; then nothing stored counts."""
+        return any(value is not None for value in vars(self).values())
+
+    @property
+    def name(self) -> OptimizerName:
+        return self.optimizer or "adamw"
+
+    def settings_of(self, guess: Guess, shape: tuple[int, ...]) -> LayerSettings:
+        """The settings of a weight of a role."""
+        lr, weight_decay = self._lr_and_weight_decay(guess.role)
+        group: dict[str, Any] = {"role": guess.role, "lr": lr, "weight_decay": weight_decay}
+        # As in `param_groups`: elementwise optimizers do not decay vectors.
+        group |= {"weight_decay": 0.0} if guess.role == "vector" and self.name != "scion" else {}
+        group |= {"betas": self.betas or BETAS[self.name]} if self.name in BETAS else {}
+        refusal = ""
+        if self.name in MOMENTA:
+            momentum = MOMENTA[self.name] if self.momentum is None else self.momentum
+            nesterov = self.name == "muon" if self.nesterov is None else self.nesterov
+            group |= {"momentum": momentum, "nesterov": nesterov, "norm": self._norm(guess)}
+        if self.name == "muon" and guess.role != "hidden":
+            refusal = "Muon moves hidden matrices only; inspect again with --optimizer adamw for the others"
+        momentum = {"adamw": NO_MOMENTUM, "lion": LION}.get(self.name, AVERAGE)
+        return checked_settings(LayerSettings(TITLES[self.name], group, momentum, refusal=refusal), shape)
+
+    def _lr_and_weight_decay(self, role: str) -> tuple[float, float]:
+        own = self.output_lr if role in HAS_OUTPUT_LR else None
+        lr = float(self.lr if own is None else own) if self.lr is not None else 0.0
+        return lr, self.decay / lr if self.decay is not None else float(self.weight_decay or 0.0)
+
+    def _norm(self, guess: Guess) -> Any:
+        if self.name == "muon":
+            return MUON_NORM
+        if guess.role != "hidden":
+            return NORM_OF_ROLE[guess.role]
+        return self.norm if self.norm not in (None, "spectral") else guess.matrices
+
+    def _check_ranges(self, lr: float) -> None:
+        require_in("--lr", lr, 0, remedy="give the peak of the schedule")
+        if self.output_lr is not None:
+            require_in("--output-lr", self.output_lr, 0)
+        for one in (lr, self.output_lr or lr):
+            decay = self.decay if self.decay is not None else one * float(self.weight_decay or 0.0)
+            name = "--decay" if self.decay is not None else "lr · --weight-decay"
+            require_in(name, decay, 0, 1, include_low=True, remedy="it is the share of the weight removed in a step")
+        for name, values in (("--momentum", [self.momentum]), ("--betas", self.betas or [])):
+            for value in values:
+                if value is not None:
+                    require_in(name, value, 0, 1, include_low=True, remedy="PyTorch's convention is 0.9, not 0.1")
+
+    def _check_what_the_optimizer_has(self) -> None:
+        owners = {
+            "momentum": ("scion", "muon"),
+            "nesterov": ("scion", "muon"),
+            "betas": ("adamw", "lion"),
+            "norm": ("scion",),
+        }
+        for option, legal in owners.items():
+            if getattr(self, option) is not None and self.name not in legal:
+                told = f"--{option} is given with --optimizer {self.name}, which does not have it"
+                raise ValueError(f"{told}; legal is it with {' or '.join(legal)}: leave it out")
+        if self.norm is not None and self.norm not in NORMS:
+            raise ValueError(f"--norm is {self.norm!r}; legal are {', '.join(map(repr, NORMS))}")

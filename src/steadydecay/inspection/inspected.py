@@ -1,0 +1,126 @@
+"""One checkpoint read from beginning to end: every weight measured, beside what its hyperparameters predict."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from steadydecay.inspection import torch_file
+from steadydecay.inspection.checkpoint_files import CheckpointFiles, found_files
+from steadydecay.inspection.given_settings import GivenSettings
+from steadydecay.inspection.layer_settings import LayerSettings
+from steadydecay.inspection.layers import Layer
+from steadydecay.inspection.module_skeleton import Guess, guesses
+from steadydecay.inspection.plain_names import plain_names
+from steadydecay.inspection.stored_settings import At, stored_settings
+from steadydecay.inspection.weight_measures import measures_of
+from steadydecay.inspection.weights import Weights, found_weights
+from steadydecay.norms import NormSpec
+
+OnEntries = Callable[[int, int], None]
+
+
+@final
+@dataclass(frozen=True)
+class Inspection:
+    """What was found in a checkpoint.
+
+    Attributes:
+        main: the file, or the index of its shards.
+        files: that hold its weights.
+        layers: its floating-point weights.
+        left_out: how many other tensors there are.
+        steps: that the weights were trained for, None where no file says so.
+        problems: files beside the weights that could not be read.
+    """
+
+    main: Path
+    files: tuple[Path, ...]
+    layers: list[Layer]
+    left_out: int
+    steps: int | None
+    problems: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What was read, and how much that is."""
+        entries = sum(layer.weight.size for layer in self.layers)
+        shards = f" ({len(self.files)} shards)" if len(self.files) > 1 else ""
+        steps = "" if self.steps is None else f", after {self.steps:,} steps"
+        return f"{self.main}{shards}: {len(self.layers):,} weights, {entries:,} entries{steps}"
+
+    @property
+    def settings_lines(self) -> list[str]:
+        """Each different settings once, and how many weights they move."""
+        counts = Counter(layer.settings.text for layer in self.layers if layer.settings is not None)
+        return [f"{text} ({count} weight{'s' if count > 1 else ''})" for text, count in counts.items()]
+
+
+def inspect_checkpoint(
+    path: Path,
+    given: GivenSettings,
+    at: At = "peak",
+    *,
+    with_spectral: bool = True,
+    on_entries: OnEntries = lambda done, total: None,
+) -> Inspection:
+    """Measure every weight of a checkpoint. Nothing is written to; one weight at a time is in memory.
+
+    Args:
+        path: a file, an index of shards, or a folder that holds one.
+        given: hyperparameters; without any, those stored in the file or beside it count.
+        at: the lr of stored hyperparameters that predictions are for.
+        with_spectral: measure spectral norms too, which takes most of the time.
+        on_entries: called after each weight with the entries measured and the entries there are.
+
+    Raises:
+        OSError, ValueError: a file that is missing, foreign, damaged or hostile; the message names it and a remedy.
+    """
+    files = found_files(path)
+    weights = found_weights(files)
+    guessed = guesses(weights.listed, weights.in_model_order)
+    holder, problems = _holder_of_settings(files, weights, given)
+    if given.is_given:
+        settings = {one.name: given.settings_of(guessed[one.name], one.shape) for one in weights.listed}
+    else:
+        settings = stored_settings(torch_file.optimizer_states_of(holder), weights.listed, at)
+    layers = list(_measured(weights, guessed, settings, with_spectral, on_entries))
+    steps = torch_file.steps_of(holder)
+    return Inspection(files.main, tuple(sorted(files.shards)), layers, weights.left_out, steps, problems)
+
+
+def _holder_of_settings(files: CheckpointFiles, weights: Weights, given: GivenSettings) -> tuple[Any, tuple[str, ...]]:
+    """What holds the optimizer's state: the checkpoint, or the file beside it; and why that could not be read."""
+    is_inside = bool(torch_file.optimizer_states_of(weights.content))
+    if given.is_given or is_inside or files.optimizer is None:
+        return weights.content, ()
+    try:
+        return torch_file.load(files.optimizer), ()
+    except ValueError as error:
+        return weights.content, (str(error),)
+
+
+def _measured(
+    weights: Weights,
+    guessed: Mapping[str, Guess],
+    settings: Mapping[str, LayerSettings],
+    with_spectral: bool,
+    on_entries: OnEntries,
+) -> Iterator[Layer]:
+    names = plain_names([one.name for one in weights.listed])
+    done, total = 0, sum(one.size for one in weights.listed)
+    for weight, tensor in weights.tensors():
+        guess, own = guessed[weight.name], settings.get(weight.name)
+        matrices = _matrices(guess, own) if with_spectral else None
+        role = guess.role if own is None else str(own.group.get("role", guess.role))
+        yield Layer(weight, names[weight.name], role, measures_of(tensor, matrices), own)
+        done += weight.size
+        on_entries(done, total)
+
+
+def _matrices(guess: Guess, settings: LayerSettings | None) -> NormSpec | None:
+    """How the weight was split in training, as far as its group says so."""
+    norm: Any = None if settings is None or settings.refusal else settings.group.get("norm")
+    name = norm.get("name") if isinstance(norm, dict) else norm
+    return norm if name == "spectral" else guess.matrices

@@ -1,0 +1,133 @@
+"""Guessed roles and matrices of weights of which only names and shapes are known.
+
+A model without values is built from the names, so that the rules for real models (`roles`, `fused`) apply to it.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import nn
+
+from steadydecay.fused import spectral_spec
+from steadydecay.inspection.plain_names import plain_names
+from steadydecay.inspection.stored_weight import StoredWeight
+from steadydecay.norms import NormSpec
+from steadydecay.roles import OUTPUT_MODULE_NAMES, Role, owners_of, roles_of
+
+# Modules that look tokens or positions up, beside those with "emb" in their name.
+EMBEDDING_NAMES = {"wte", "wpe", "shared", "relative_attention_bias"}
+OUTPUT_NAMES = OUTPUT_MODULE_NAMES | {"embed_out"}
+CONVOLUTIONS: dict[int, type[nn.Module]] = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
+# GPT-2's Conv1D keeps (d_in, d_out); a c_attn of d × 3d gives it away.
+CONV1D_NAMES = {"c_attn", "c_proj", "c_fc", "q_attn"}
+# Deeper names exhaust the stack of nn.Module's own recursion.
+MOST_PARTS = 100
+
+
+@final
+class Guess(NamedTuple):
+    """What names and shapes say of a weight.
+
+    Attributes:
+        role: as `steadydecay.roles.roles_of` finds it in a model.
+        matrices: the Spectral or SpectralConv norm that tells its matrices apart, None for vectors.
+    """
+
+    role: Role
+    matrices: NormSpec | None
+
+
+def guesses(weights: Iterable[StoredWeight], in_model_order: bool) -> dict[str, Guess]:
+    """A guess for each weight, by its name in the file.
+
+    Args:
+        weights: of the whole model.
+        in_model_order: whether their order is that of the model's layers.
+
+    Raises:
+        ValueError: a name of more than `MOST_PARTS` parts.
+    """
+    weights = list(weights)
+    names = plain_names([name for one in weights for name in (one.name, *one.tied)])
+    skeleton = _skeleton(weights, names, in_model_order)
+    roles, owners = roles_of(skeleton), owners_of(skeleton)
+    return {
+        one.name: _guess([names[name] for name in (one.name, *one.tied)], one.shape, roles, owners) for one in weights
+    }
+
+
+def _guess(names: list[str], shape: tuple[int, ...], roles: dict[str, Role], owners: dict[str, nn.Module]) -> Guess:
+    found: list[Role] = [roles[name] for name in names if name in roles]
+    # A name with empty parts is that of no module.
+    if not found:
+        return Guess("hidden", "spectral") if len(shape) > 1 else Guess("vector", None)
+    if found[0] in ("vector", "conv"):
+        return Guess(found[0], "spectral_conv" if found[0] == "conv" else None)
+    return Guess(found[0], spectral_spec(names[0], _placeholder(shape), owners[names[0]]))
+
+
+def _skeleton(weights: list[StoredWeight], names: dict[str, str], in_model_order: bool) -> nn.Module:
+    has_conv1d = any(_is_conv1d_attention(names[one.name], one.shape) for one in weights)
+    parameters = [(names[name], parameter) for one in weights for name, parameter in _named_placeholders(one)]
+    skeleton: Any = nn.Module()
+    # Weights decide what kind of module owns them; a bias beside one belongs to the same.
+    for name, parameter in sorted(parameters, key=lambda named: not named[0].endswith("weight")):
+        path, _, leaf = name.rpartition(".")
+        owner = _module_at(skeleton, path.split(".") if path else [], _kind(_last(path), leaf, parameter.ndim))
+        owner._parameters[leaf] = parameter
+        if has_conv1d and _last(path) in CONV1D_NAMES:
+            owner.is_transposed = True
+    linears = [path for path, module in skeleton.named_modules() if isinstance(module, nn.Linear)]
+    if not in_model_order and not any(_last(path) in OUTPUT_NAMES for path in linears):
+        # Without the model's order the last Linear may be any; transformers' word for "no output layer" is this.
+        skeleton.get_output_embeddings = lambda: None
+    return skeleton
+
+
+def _module_at(root: nn.Module, path: list[str], kind: type[nn.Module]) -> Any:
+    """The module at a path, made if missing; written to the dicts, because nn.Module refuses some names."""
+    if len(path) > MOST_PARTS:
+        raise ValueError(f"a weight's name has {len(path)} parts; legal are {MOST_PARTS}: this is no model's file")
+    module = root
+    for depth, part in enumerate(path):
+        rest = path[depth + 1 :]
+        # Numbered modules that hold modules are layers; numbered ones that hold weights are a Sequential.
+        is_layer_list = len(rest) > 1 and rest[0].isdecimal()
+        of_path = kind if not rest else nn.ModuleList if is_layer_list else nn.Module
+        children: dict[str, Any] = module._modules
+        module = children.setdefault(part, _without_parameters(of_path))
+    return module
+
+
+def _kind(owner: str, leaf: str, ndim: int) -> type[nn.Module]:
+    if leaf != "weight" or ndim < 2:
+        return nn.Module
+    if ndim in (4, 5) or (ndim == 3 and "conv" in owner):
+        return CONVOLUTIONS[ndim]
+    is_lookup = owner in EMBEDDING_NAMES or "emb" in owner.lower()
+    return nn.Embedding if is_lookup and owner not in OUTPUT_NAMES else nn.Linear
+
+
+def _without_parameters(kind: type[nn.Module]) -> nn.Module:
+    module = kind.__new__(kind)
+    nn.Module.__init__(module)
+    return module
+
+
+def _is_conv1d_attention(name: str, shape: tuple[int, ...]) -> bool:
+    return name.endswith("c_attn.weight") and len(shape) == 2 and shape[1] in (2 * shape[0], 3 * shape[0])
+
+
+def _named_placeholders(weight: StoredWeight) -> list[tuple[str, nn.Parameter]]:
+    """One parameter under each of the weight's names."""
+    parameter = _placeholder(weight.shape)
+    return [(name, parameter) for name in (weight.name, *weight.tied)]
+
+
+def _placeholder(shape: tuple[int, ...]) -> nn.Parameter:
+    return nn.Parameter(torch.empty(shape, device="meta"))
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]

@@ -1,0 +1,80 @@
+"""What a reader must know to read the numbers of an inspection, as sentences."""
+
+from collections.abc import Iterator
+
+from steadydecay.inspection.inspected import Inspection
+
+# A norm that started elsewhere is within 5 % (of its square) of the steady state after this many memories.
+SETTLED_MEMORIES = 3
+MOST_TIED_NAMES = 3
+
+
+def notes_on(inspection: Inspection, tolerance: float) -> list[str]:
+    """Sentences, the most important first.
+
+    Args:
+        inspection: of a checkpoint.
+        tolerance: share by which a norm may differ from its prediction.
+    """
+    return [
+        *_on_the_result(inspection, tolerance),
+        *inspection.problems,
+        *_on_missing_predictions(inspection),
+        *_on_the_steady_state(inspection),
+        *_on_the_weights(inspection),
+    ]
+
+
+def _on_the_result(inspection: Inspection, tolerance: float) -> Iterator[str]:
+    broken = [layer for layer in inspection.layers if layer.measures.non_finite]
+    for layer in broken[:MOST_TIED_NAMES]:
+        counts = f"{layer.measures.non_finite:,} of {layer.weight.size:,} entries"
+        yield f"{layer.name} is not finite: {counts} are infinite or NaN."
+    if len(broken) > MOST_TIED_NAMES:
+        yield f"{len(broken) - MOST_TIED_NAMES} more weights are not finite."
+    predicted = [layer for layer in inspection.layers if layer.is_predicted]
+    far = sum(layer.is_far(tolerance) for layer in predicted)
+    if predicted:
+        yield f"{far} of {len(predicted)} weights with a prediction are more than {tolerance:.0%} from it."
+
+
+def _on_missing_predictions(inspection: Inspection) -> Iterator[str]:
+    if not any(layer.settings for layer in inspection.layers):
+        yield (
+            "No hyperparameters are stored with these weights. For predictions give --lr (the peak) and "
+            "--weight-decay or --decay; and --optimizer with its momentum where it is not AdamW."
+        )
+
+
+def _on_the_steady_state(inspection: Inspection) -> Iterator[str]:
+    predicted = [layer for layer in inspection.layers if layer.is_predicted]
+    settings = [layer.settings for layer in predicted if layer.settings is not None]
+    longest = max((one.memory for one in settings), default=0.0)
+    if inspection.steps is not None and inspection.steps < SETTLED_MEMORIES * longest:
+        yield (
+            f"After {inspection.steps:,} steps norms with a memory of {longest:,.0f} steps are still on their way from "
+            "where they started."
+        )
+    falling = {one.title: one.lr_in_file for one in settings if one.falls_with_lr}
+    if falling:
+        remedy = "; --at now predicts for the lr in the file" if any(falling.values()) else ""
+        yield (
+            f"{', '.join(falling)}: under a constant weight_decay the norm follows √lr, and the lr has fallen: "
+            f"expect it below the prediction{remedy}."
+        )
+    if any(layer.role == "output" for layer in predicted):
+        yield (
+            "Updates of an output layer never become independent of its weights (arXiv 2512.08217, Appendix D): "
+            "its norm may be far from the prediction for good."
+        )
+
+
+def _on_the_weights(inspection: Inspection) -> Iterator[str]:
+    if any(layer.settings is None or "role" not in layer.settings.group for layer in inspection.layers):
+        yield "Roles are guessed from names and shapes."
+    tied = [f"{name} is {layer.name}" for layer in inspection.layers for name in layer.weight.tied]
+    if tied:
+        more = f" and {len(tied) - MOST_TIED_NAMES} more" if len(tied) > MOST_TIED_NAMES else ""
+        yield f"Tied weights, listed once: {', '.join(tied[:MOST_TIED_NAMES])}{more}."
+    if inspection.left_out:
+        yield f"Tensors left out, because they are no weights (integers, buffers, empty ones): {inspection.left_out:,}."

@@ -1,0 +1,44 @@
+"""Weights of one safetensors file; the library checks the header before anything is mapped."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from steadydecay.inspection.stored_weight import StoredWeight, is_weight
+
+TYPE_NAMES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+}
+
+
+def listed_weights(path: Path) -> tuple[list[StoredWeight], int]:
+    """The weights in a file, and how many other tensors it holds.
+
+    Raises:
+        ValueError: not a whole safetensors file.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            names = file.keys()
+            slices = [(name, file.get_slice(name)) for name in names]
+            described = [(name, tuple(one.get_shape()), str(one.get_dtype())) for name, one in slices]
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is no whole safetensors file ({error}): it is cut short, damaged or another format; "
+            "copy or download it again"
+        ) from error
+    typed = [StoredWeight(name, shape, TYPE_NAMES.get(dtype, dtype)) for name, shape, dtype in described]
+    weights = [one for one in typed if is_weight(one.name, one.shape, one.dtype)]
+    return weights, len(typed) - len(weights)
+
+
+def opened(path: Path) -> Callable[[str], Tensor]:
+    """The file mapped, as a function from name to tensor; unmapped when that and its tensors are gone."""
+    return safe_open(path, "pt").get_tensor

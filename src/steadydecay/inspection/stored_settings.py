@@ -1,0 +1,116 @@
+"""Hyperparameters from the optimizer states of a checkpoint: which group moves which weight, at which lr.
+
+A state dict does not name its optimizer's class; the keys of its groups give it away.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from torch import Tensor
+
+from steadydecay.correction_keys import peak_lr
+from steadydecay.decoupled_decay import MUST_BE_FALSE, MUST_BE_TRUE
+from steadydecay.inspection.layer_settings import LayerSettings, checked_settings
+from steadydecay.inspection.plain_names import plain_name
+from steadydecay.inspection.stored_weight import StoredWeight
+from steadydecay.update_momentum import AVERAGE, HEAVY_BALL, LION, NO_MOMENTUM, UpdateMomentum
+
+At = Literal["peak", "now"]
+Group = Mapping[str, Any]
+# (keys that a group must have, keys that it must not): optimizer and its momentum; the first that fits.
+KEYS_OF: tuple[tuple[set[str], set[str], str, UpdateMomentum], ...] = (
+    ({"norm", "momentum"}, set(), "Scion", AVERAGE),
+    ({"ns_steps", "momentum"}, set(), "Muon", AVERAGE),
+    ({"betas", "eps"}, {"ns_steps"}, "AdamW", NO_MOMENTUM),
+    ({"betas"}, {"eps"}, "Lion", LION),
+    ({"momentum"}, {"betas", "eps"}, "SGD", HEAVY_BALL),
+)
+
+
+def stored_settings(
+    states: Iterable[Mapping[str, Any]], weights: Iterable[StoredWeight], at: At
+) -> dict[str, LayerSettings]:
+    """The settings of each weight that a stored group moves, by its name in the file.
+
+    A group's weights are known by name; without them by the shapes of its state, as far as no other group
+    with other settings has the same shape.
+
+    Args:
+        states: state dicts of optimizers: anything, because files may hold anything.
+        weights: of the model.
+        at: "peak": the lr where weight_decay was chosen (`reference_lr`, `max_lr`, `initial_lr`, else lr); "now": lr.
+    """
+    groups = [
+        (group, state.get("state")) for state in states for group in state["param_groups"] if isinstance(group, Mapping)
+    ]
+    settings = [_settings(group, at) for group, _ in groups]
+    by_name = {plain_name(str(name)): i for i, (group, _) in enumerate(groups) for name in _names(group)}
+    shapes = [_shapes(group, state) for group, state in groups]
+    found: dict[str, LayerSettings] = {}
+    for weight in weights:
+        named = [by_name[name] for name in map(plain_name, (weight.name, *weight.tied)) if name in by_name]
+        fitting = named or ([] if by_name else [i for i, known in enumerate(shapes) if weight.shape in known])
+        if fitting and all(settings[i] == settings[fitting[0]] for i in fitting):
+            found[weight.name] = checked_settings(settings[fitting[0]], weight.shape)
+    return found
+
+
+def _settings(group: Group, at: At) -> LayerSettings:
+    plain = {key: _plain(value) for key, value in group.items() if key not in ("params", "param_names")}
+    fits = (one for one in KEYS_OF if one[0] <= plain.keys() and not one[1] & plain.keys())
+    *_, name, momentum = next(fits, ((), (), "unknown optimizer", NO_MOMENTUM))
+    if refusal := _refusal(plain, name):
+        return LayerSettings(name, plain, momentum, refusal=refusal)
+    if at == "now":
+        is_over = "the lr in the file is 0, where nothing moves; --at peak has a steady state"
+        return LayerSettings(name, plain, momentum, "in the file", refusal="" if plain["lr"] else is_over)
+    source = next((key for key in ("reference_lr", "max_lr", "initial_lr") if plain.get(key) is not None), "lr")
+    peak = plain.get("reference_lr") or peak_lr(plain, plain["lr"])
+    told = "in the file" if peak == plain["lr"] else f"{source}, the peak; {plain['lr']:.3g} in the file"
+    return LayerSettings(name, plain | {"lr": peak} | _momentum_at_peak(plain), momentum, told, plain["lr"])
+
+
+def _refusal(group: Group, optimizer: str) -> str:
+    is_coupled = any(key in group and not group[key] for key in MUST_BE_TRUE)
+    if optimizer == "unknown optimizer":
+        return f"the keys of its group are of none that is known ({', '.join(sorted(map(str, group))[:5])})"
+    if optimizer == "SGD":
+        return "the size of SGD's updates depends on the gradients"
+    if not all(isinstance(group.get(key), int | float) for key in ("lr", "weight_decay")):
+        return "its group has no lr or no weight_decay"
+    if rule := group.get("decay_replacement"):
+        return f"{rule} takes the place of the decay"
+    if is_coupled or any(group.get(key) for key in MUST_BE_FALSE):
+        return "its decay is not lr · weight_decay apart from the gradient"
+    return ""
+
+
+def _momentum_at_peak(group: Group) -> dict[str, Any]:
+    reference = group.get("reference_momentum")
+    if reference is None:
+        return {}
+    return {"betas" if isinstance(reference, tuple | list) else "momentum": reference}
+
+
+def _plain(value: Any) -> Any:
+    """Without tensors: 0-d ones as numbers, others as None."""
+    if isinstance(value, Tensor):
+        return value.item() if value.numel() == 1 and not value.is_meta else None
+    return tuple(map(_plain, value)) if isinstance(value, tuple | list) else value
+
+
+def _listed(group: Group, key: str) -> list[Any]:
+    listed = group.get(key)
+    return list(listed) if isinstance(listed, list | tuple) else []
+
+
+def _names(group: Group) -> list[Any]:
+    """Names of the group's weights; torch.distributed.checkpoint has them in place of numbers."""
+    return _listed(group, "param_names") or [name for name in _listed(group, "params") if isinstance(name, str)]
+
+
+def _shapes(group: Group, state: Any) -> set[tuple[int, ...]]:
+    """Shapes of the group's weights, as the largest tensor of each one's state has it."""
+    of_each = [state.get(index) for index in _listed(group, "params")] if isinstance(state, Mapping) else []
+    tensors = [[t for t in one.values() if isinstance(t, Tensor)] for one in of_each if isinstance(one, Mapping)]
+    return {tuple(max(one, key=Tensor.numel).shape) for one in tensors if one}

@@ -1,0 +1,83 @@
+"""Norms of one weight in bounded memory: a few megabytes beside it, whatever its size and dtype."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from steadydecay.norms import NormSpec
+from steadydecay.spectral_norm import power_iteration
+
+# Entries that are widened to float64 at a time: 8 MB.
+PIECE = 2**20
+
+
+@final
+class Measures(NamedTuple):
+    """Norms of one weight; NaN where an entry is not finite.
+
+    Attributes:
+        rms: root of the mean square of its entries.
+        norm: Frobenius norm.
+        spectral: largest singular value of each of its matrices; empty for vectors and where it was not asked for.
+        non_finite: entries that are infinite or NaN.
+    """
+
+    rms: float
+    norm: float
+    spectral: tuple[float, ...]
+    non_finite: int
+
+
+def measures_of(weight: Tensor, matrices: NormSpec | None) -> Measures:
+    """Measure a weight, in float64 but for the singular values (float32, right to 1 %); it is not written to.
+
+    Args:
+        weight: floating-point, not empty.
+        matrices: how it holds matrices (`matrices_in`); None for no spectral norm.
+    """
+    pieces = weight.detach().reshape(-1).split(PIECE)
+    non_finite = sum(int((~piece.double().isfinite()).sum()) for piece in pieces)
+    if non_finite:
+        spectral = (math.nan,) if matrices is not None else ()
+        return Measures(math.nan, math.nan, spectral, non_finite)
+    # Squares of 1e-200 and 1e200 leave the range of float64.
+    largest = max(float(piece.double().abs().max()) for piece in pieces)
+    mean_sq = sum(float((piece.double() / (largest or 1.0)).square().sum()) for piece in pieces) / weight.numel()
+    rms = largest * math.sqrt(mean_sq)
+    found = () if matrices is None else matrices_in(weight.detach(), matrices)
+    spectral = tuple(_largest_singular_value(matrix, largest) for matrix in found)
+    return Measures(rms, rms * math.sqrt(weight.numel()), spectral, 0)
+
+
+def matrices_in(weight: Tensor, spec: NormSpec) -> Iterator[Tensor]:
+    """Each matrix in a weight, as views.
+
+    Args:
+        weight: (..., n, m), or a kernel (d_out, d_in, k₁, ...) where spec is "spectral_conv".
+        spec: "spectral", or a dict of it with `split_sizes` and `transposed` (`steadydecay.norms.Spectral`).
+
+    >>> [tuple(one.shape) for one in matrices_in(torch.ones(2, 4, 3), {"name": "spectral", "split_sizes": (3, 1)})]
+    [(3, 3), (1, 3), (3, 3), (1, 3)]
+    """
+    options = spec if isinstance(spec, dict) else {}
+    if "spectral_conv" in (spec, options.get("name")):
+        yield weight.flatten(start_dim=1)
+        return
+    for matrix in weight.reshape(-1, *weight.shape[-2:]):
+        matrix = matrix.mT if options.get("transposed") else matrix
+        yield from matrix.split(list(options.get("split_sizes") or matrix.shape[:1]))
+
+
+def _largest_singular_value(matrix: Tensor, largest: float) -> float:
+    """Root of the largest eigenvalue of the smaller Gram matrix, in which one iteration does the work of two."""
+    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.mT
+    if largest == 0:
+        return 0.0
+    gram = torch.zeros(tall.shape[1], tall.shape[1])
+    for rows in tall.split(max(1, PIECE // tall.shape[1])):
+        scaled = (rows.double() / largest).float()
+        gram.addmm_(scaled.mT, scaled)
+    return largest * math.sqrt(float(power_iteration(gram)[0]))

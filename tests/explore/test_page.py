@@ -1,0 +1,145 @@
+"""The page in a real browser, served by the real command."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import psutil
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from browser import OpenPage, horizontal_overflow
+
+COMMAND = Path(sys.executable).with_name("steadydecay")
+TABS = {"AdamW or L2": 2, "Schedules": 1, "Momentum": 3}
+CONTROLS = {
+    "AdamW or L2": ["weight θ", "gradient g", "learning rate γ", "weight decay λ", "β₁", "β₂"],
+    "Schedules": ["peak lr γ", "weight decay λ", "momentum β", "steps"],
+    "Momentum": ["learning rate γ", "momentum β"],
+}
+CHOICES = {
+    "AdamW or L2": {},
+    "Schedules": {"lr schedule": "wsd", "decay rule": "exact", "update (LMO)": "Sign"},
+    "Momentum": {"shape of γeff": "linear"},
+}
+
+ROLES: tuple[Literal["tab", "slider", "combobox", "checkbox"], ...] = ("tab", "slider", "combobox", "checkbox")
+
+
+class Served(NamedTuple):
+    process: subprocess.Popen[str]
+    url: str
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The command, ended as a person ends it: it says nothing but its address."""
+    errors = tmp_path_factory.mktemp("explore") / "stderr.txt"
+    with errors.open("w") as stderr:
+        command = [COMMAND, "explore", "--port", "0", "--no-browser"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        assert process.stdout
+        found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+        assert found, errors.read_text()
+        yield Served(process, found.group())
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+        assert process.stdout.read() == ""
+    assert errors.read_text() == ""
+
+
+def shown(page: Page, tab: str) -> Locator:
+    """The figures of a tab, all drawn."""
+    page.get_by_role("tab", name=tab).click()
+    figures = page.locator(".js-plotly-plot")
+    expect(figures).to_have_count(TABS[tab], timeout=30_000)
+    return figures
+
+
+def data_of(figures: Locator) -> str:
+    return figures.evaluate_all("figures => JSON.stringify(figures.map(figure => figure.data))")
+
+
+def changed(figures: Locator, before: str, moved: str) -> str:
+    """The figures' data, once it differs and stays."""
+    deadline, last = time.monotonic() + 20, before
+    while time.monotonic() < deadline:
+        time.sleep(0.15)
+        now = data_of(figures)
+        if now == last and now not in (before, "[]"):
+            return now
+        last = now
+    raise AssertionError(f"{moved} changes no picture")
+
+
+def slider(page: Page, label: str) -> Locator:
+    return page.locator("marimo-slider").filter(has_text=re.compile(rf"^\s*{label}")).get_by_role("slider")
+
+
+def test_the_default_is_the_worked_example_and_nothing_comes_from_the_network(
+    served: Served, open_page: OpenPage
+) -> None:
+    page = open_page("about:blank", "desktop")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(served.url)
+    shown(page, "AdamW or L2")
+    adamw, adam_l2 = page.locator(".katex-html").all_inner_texts()
+    assert "=0.399854" in adamw
+    assert "=0.399866" in adam_l2
+    expect(page.get_by_text("25 times")).to_be_visible()
+    assert asked
+    assert [url for url in asked if not url.startswith((served.url, "data:", "blob:"))] == []
+
+
+def test_every_control_changes_its_picture_and_keeps_its_place(served: Served, open_page: OpenPage) -> None:
+    page = open_page(served.url, "desktop")
+    left: dict[str, str] = {}
+    for tab in TABS:
+        figures = shown(page, tab)
+        left[tab] = data_of(figures)
+        for label in CONTROLS[tab]:
+            slider(page, label).press("ArrowLeft")
+            left[tab] = changed(figures, left[tab], label)
+        assert page.locator("marimo-slider").count() == len(CONTROLS[tab])
+        for label, choice in CHOICES[tab].items():
+            page.locator("marimo-dropdown").filter(has_text=label).get_by_role("combobox").select_option(choice)
+            left[tab] = changed(figures, left[tab], label)
+        assert page.locator("marimo-dropdown").count() == len(CHOICES[tab])
+        for box in page.get_by_role("checkbox").all():
+            box.click()
+            left[tab] = changed(figures, left[tab], "Nesterov")
+        assert page.get_by_role("checkbox").count() == (tab != "AdamW or L2")
+    for tab, data in left.items():
+        assert data_of(shown(page, tab)) == data
+
+
+def test_a_phone_shows_every_tab_within_its_width(served: Served, open_page: OpenPage) -> None:
+    page = open_page(served.url, "phone")
+    for tab in TABS:
+        figures = shown(page, tab)
+        assert horizontal_overflow(page) <= 0
+        assert page.locator(".katex-html").evaluate_all("all => all.every(one => one.scrollWidth <= one.clientWidth)")
+        roles = [page.get_by_role(role) for role in ROLES]
+        parts = [part for parts in (figures, *roles) for part in parts.all()]
+        assert len(parts) > 7
+        for part in parts:
+            box = part.bounding_box()
+            assert box
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 390
+
+
+def test_only_this_machine_reaches_it(served: Served) -> None:
+    process = psutil.Process(served.process.pid)
+    connections = [one for each in (process, *process.children(True)) for one in each.net_connections("inet")]
+    listening = {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
+    assert listening == {"127.0.0.1"}
