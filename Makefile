@@ -27,7 +27,7 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml requirements.lock
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(INSTALL) --editable '.[recipes,report,hf,lightning,explore,dev]'
+	$(INSTALL) --editable '.[recipes,report,hf,lightning,explore,loggers,dev]'
 	touch $@
 
 # The tests of pages drive a real browser (tests/browser.py).

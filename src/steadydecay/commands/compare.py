@@ -28,7 +28,7 @@ class Compare(What):
         summaries = compare(recipes, self.out, restart=self.restart)
         write_picture(self.out, self.out / "picture.png")
         report = write_report(self.out, self.out / "report.html")
-        console = Console()
         # A table of many optimizers is wider than a narrow terminal; a number cut short would be worse.
-        console.print(summary_table(summaries), width=max(console.width, 90), crop=False)
+        console = Console(width=max(Console().width, 90))
+        console.print(summary_table(summaries))
         console.print(f"report: {report}", soft_wrap=True, highlight=False)
