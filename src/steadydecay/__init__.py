@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from steadydecay.correction import correct_weight_decay
     from steadydecay.effective_lr import EffectiveLR
     from steadydecay.groups import describe, init_, param_groups
+    from steadydecay.monitor.watch import watch
     from steadydecay.optim.adamc import AdamC
     from steadydecay.optim.lion import Lion
     from steadydecay.optim.renormalized_adamw import RenormalizedAdamW
@@ -28,6 +29,7 @@ _HOMES = {
     "describe": "steadydecay.groups",
     "init_": "steadydecay.groups",
     "param_groups": "steadydecay.groups",
+    "watch": "steadydecay.monitor.watch",
 }
 _MODULES = ("norms", "theory")
 
@@ -46,6 +48,7 @@ __all__ = [
     "norms",
     "param_groups",
     "theory",
+    "watch",
 ]
 
 

@@ -28,9 +28,17 @@ def total_norm(tensors: Iterable[Tensor]) -> Tensor:
     >>> total_norm([torch.tensor([3.0, 0.0], dtype=torch.bfloat16), torch.tensor([[4.0]])])
     tensor(5.)
     """
-    norms = [torch.linalg.vector_norm(t.detach(), dtype=torch.promote_types(t.dtype, torch.float32)) for t in tensors]
+    norms = [_norm(tensor.detach()) for tensor in tensors]
     whole = [norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms]
     return torch.linalg.vector_norm(torch.stack([norm.to(whole[0].device) for norm in whole]))
+
+
+def _norm(tensor: Tensor) -> Tensor:
+    """Row by row: on a CPU float32 sums of 4·10⁷ squares lose 0.2 % of the norm."""
+    rows = torch.linalg.vector_norm(
+        tensor, dim=-1 if tensor.ndim else None, dtype=torch.promote_types(tensor.dtype, torch.float32)
+    )
+    return torch.linalg.vector_norm(rows)
 
 
 def _norms(measure: str, groups: Sequence[Mapping[str, Any]], tensor_of: Any) -> dict[str, Tensor]:

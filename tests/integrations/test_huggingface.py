@@ -18,6 +18,7 @@ from transformers import (
 )
 
 import steadydecay as sd
+from steadydecay.correction import unwrapped
 from steadydecay.integrations.huggingface import SteadyDecayCallback, unclipping
 
 STEPS, LR, WEIGHT_DECAY = 8, 1e-2, 0.5
@@ -199,6 +200,36 @@ def test_without_norms_the_log_is_as_it_was(tmp_path: Path) -> None:
     trainer, _ = trainer_with_roles(tmp_path, SteadyDecayCallback(log_norms=False), save_strategy="no")
     trainer.train()
     assert not [key for log in trainer.state.log_history for key in log if "_norm/" in key]
+
+
+def watched(trainer: Trainer) -> dict[float, dict[str, float]]:
+    """By step, what the log has of the monitor."""
+    measures = ("layer/", "group/")
+    entries = {
+        log["step"]: {key: value for key, value in log.items() if key.startswith(measures)}
+        for log in trainer.state.log_history
+        if "loss" in log
+    }
+    return {step: entry for step, entry in entries.items() if entry}
+
+
+def test_the_monitor_is_in_the_log_and_resumes_with_the_checkpoint(tmp_path: Path) -> None:
+    whole, _ = trainer_with_roles(tmp_path, SteadyDecayCallback(watch_every=2))
+    whole.train()
+    assert list(watched(whole)) == [2, 4, 6, 8]
+    last, name = watched(whole)[8], "model.layers.0.mlp.up_proj.weight"
+    assert last[f"layer/{name}/weight_norm"] == pytest.approx(weights(whole)[name].norm().item(), rel=1e-5)
+    assert last["group/hidden/time_constants"] > watched(whole)[6]["group/hidden/time_constants"]
+    resumed, _ = trainer_with_roles(tmp_path, SteadyDecayCallback(watch_every=2))
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
+    assert {step: watched(resumed)[step] for step in (6, 8)} == {step: watched(whole)[step] for step in (6, 8)}
+
+
+def test_the_monitor_waits_for_the_next_log(tmp_path: Path) -> None:
+    trainer, _ = trainer_with_roles(tmp_path, SteadyDecayCallback(watch_every=2), save_strategy="no", logging_steps=3)
+    trainer.train()
+    assert list(watched(trainer)) == [3, 6]
+    assert unwrapped(optimizer_of(trainer))._optimizer_step_post_hooks == {}, "taken off"
 
 
 def test_as_a_plain_callback_it_corrects_and_says_that_reporters_get_no_norms(tmp_path: Path) -> None:

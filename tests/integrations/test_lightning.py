@@ -169,6 +169,49 @@ def test_norms_are_in_the_logger_and_gradients_are_unclipped(tmp_path: Path) -> 
         assert math.hypot(*(float(values[f"gradient_norm/{role}"]) for role in ROLES)) > 0.1
 
 
+class Watched(Callback):
+    """What the monitor has logged, by step."""
+
+    def __init__(self) -> None:
+        self.logged: dict[int, dict[str, float]] = {}
+
+    def on_train_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+        measures = {name: value.item() for name, value in trainer.callback_metrics.items() if "/hidden/" in name}
+        self.logged[trainer.global_step] = measures
+
+
+def test_the_monitor_is_logged_and_resumes_with_the_checkpoint(tmp_path: Path) -> None:
+    checkpoints = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=4, save_top_k=-1)
+    whole, resumed = Watched(), Watched()
+    trainer_in(tmp_path, SteadyDecayCallback(watch_every=3), checkpoints, whole).fit(new_module(), batches())
+    seen = [step for step, metrics in whole.logged.items() if "group/hidden/rotation" in metrics]
+    assert seen == [3, 4, 5, 6, 7, 8], "Lightning keeps the latest"
+    assert whole.logged[3] == whole.logged[5] != whole.logged[6] == whole.logged[8]
+    callback = SteadyDecayCallback(watch_every=3)
+    trainer = trainer_in(tmp_path, callback, resumed)
+    trainer.fit(new_module(), batches(), ckpt_path=tmp_path / "step=4.ckpt")
+    assert resumed.logged[6] == whole.logged[6] != {}
+    callback.remove()
+
+
+def test_the_monitor_of_several_optimizers_has_their_index_in_front(tmp_path: Path) -> None:
+    from steadydecay.integrations.trainer_watch import TrainerWatch
+
+    weights = [nn.Parameter(torch.ones(2, 2)) for _ in range(2)]
+    optimizers = [torch.optim.AdamW([weight], lr=LR) for weight in weights]
+    watch = TrainerWatch(every=1)
+    watch.attach(optimizers)
+    weights[1].grad = torch.ones(2, 2)
+    optimizers[1].step()
+    metrics = watch.new_metrics()
+    assert metrics["1/layer/group_0.0/update_norm"] == pytest.approx(2 * LR, rel=1e-4)
+    assert all(name.startswith("1/") for name in metrics) and watch.new_metrics() == {}
+    watch.attach(optimizers)
+    watch.remove()
+    optimizers[1].step()
+    assert watch.new_metrics() == {}
+
+
 def test_norms_can_be_left_out(tmp_path: Path) -> None:
     trainer = trainer_in(tmp_path, SteadyDecayCallback(log_norms=False), max_steps=1)
     trainer.fit(new_module(), batches())

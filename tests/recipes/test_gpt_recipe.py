@@ -57,6 +57,7 @@ def test_other_fields_follow_from_steps() -> None:
     assert recipe_of("steps=100000").checkpoint_every == 1000
     short = recipe_of("steps=1")
     assert (short.evaluate_every, short.checkpoint_every, short.layers_every) == (1, 1, 1)
+    assert recipe_of().layers_every == 10, "sd.watch must stay below 2 % of the smallest model's run"
 
 
 def test_a_field_that_is_given_is_not_derived() -> None:
@@ -130,7 +131,8 @@ def test_124m_takes_a_step_on_real_shards(tmp_path: Path) -> None:
     train(recipe, tmp_path / "run")
     log = read_log(tmp_path / "run" / "run.jsonl")
     assert log.configuration["decay_per_step"] == 2**-12
-    step, validation = log.records
+    step, watched, validation = log.records
+    assert watched["kind"] == "watch"
     assert step["loss"] == pytest.approx(np.log(SHARD_VOCABULARY), abs=0.5)
     assert np.isfinite(validation["loss"])
     loaded = load_latest(tmp_path / "run" / "checkpoints")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from steadydecay.groups import param_groups
 from steadydecay.optim.scion import Scion
-from steadydecay.recipes.measurements import hyperparameters_by_role, norm_by_layer, norms_by_role
+from steadydecay.recipes.measurements import hyperparameters_by_role, norms_by_role
 from steadydecay.theory import correlation
 
 
@@ -77,15 +77,6 @@ def test_norms_of_one_role_are_joined_over_its_groups() -> None:
     assert norms_by_role(optimizer, "weight_norm") == {"weight_norm": {"hidden": 10.0}}
 
 
-def test_norm_by_layer_is_of_every_trainable_parameter() -> None:
-    model = Model().bfloat16()
-    norms = norm_by_layer(model)
-    expected = {name: frobenius(p) for name, p in model.named_parameters() if not name.startswith("frozen")}
-    assert len(expected) == 5
-    assert norms == pytest.approx(expected, rel=1e-5)
-    assert list(norms) == list(expected)
-
-
 def test_hyperparameters_are_those_of_the_next_step() -> None:
     optimizer = scion_of(Model(), decay="corrected")
     for group in optimizer.param_groups:
@@ -130,7 +121,9 @@ def test_the_prediction_holds_for_independent_gradients() -> None:
 def test_adam_s_prediction_has_the_entries_that_an_average_leaves_of_1() -> None:
     measures = hyperparameters_by_role(adamw_of(Model()))
     entries = {"hidden": 3 * 36 + 24 * 6, "output": 66, "embedding": 66}
-    expected = {role: math.sqrt(steady_norm_sq(0.01, 0.005, 0.9) * count * 0.1 / 1.9) for role, count in entries.items()}
+    expected = {
+        role: math.sqrt(steady_norm_sq(0.01, 0.005, 0.9) * count * 0.1 / 1.9) for role, count in entries.items()
+    }
     assert measures["predicted_norm"] == pytest.approx(expected | {"vector": math.inf})
     assert measures["decay"] == pytest.approx(dict.fromkeys(entries, 0.005) | {"vector": 0.0})
     assert set(measures["lr"].values()) == {0.01}

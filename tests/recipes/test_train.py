@@ -83,7 +83,7 @@ def test_a_run_learns_and_logs_every_step(tmp_path: Path, tiny: Make, optimizer:
     assert validations[-1] < validations[0] < losses[0]
     assert [record["step"] for record in records_of(tmp_path)] == list(range(1, 201))
     assert [record["step"] for record in records_of(tmp_path, "validation")] == [60, 120, 180, 200]
-    assert [record["step"] for record in records_of(tmp_path) if "layers" in record] == [80, 160, 200]
+    assert [record["step"] for record in records_of(tmp_path, "watch")] == [80, 160, 200]
     assert [one.step for one in checkpoints(tmp_path / "checkpoints")] == [200, 140]
     assert {path.name for path in tmp_path.iterdir()} == {"run.jsonl", "checkpoints"}
 
@@ -105,8 +105,13 @@ def test_each_step_logs_what_it_was_taken_with(tmp_path: Path, tiny: Make, optim
             squares["output" if name == "embedding.weight" else "hidden"] += float(weight.double().square().sum())
     last = records_of(tmp_path)[-1]
     assert last["weight_norm"] == pytest.approx({role: math.sqrt(square) for role, square in squares.items()})
-    of_layers = math.hypot(*(norm for name, norm in last["layers"].items() if name.startswith("blocks")))
+    watched = records_of(tmp_path, "watch")[-1]
+    layers = watched["layers"].items()
+    of_layers = math.hypot(*(measures["weight_norm"] for name, measures in layers if name.startswith("blocks")))
     assert of_layers == pytest.approx(last["weight_norm"]["hidden"])
+    for measure in ("lr", "decay", "weight_norm", "predicted_norm"):
+        of_groups = {role: measures.get(measure) for role, measures in watched["groups"].items()}
+        assert of_groups == pytest.approx(last[measure], rel=1e-6), "watch and step say the same"
 
 
 def test_the_logged_gradient_norm_is_of_the_step_s_gradient(tmp_path: Path, tiny: Make) -> None:

@@ -73,7 +73,8 @@ def test_zero_lr_only_decays() -> None:
 def test_a_number_stands_for_a_constant_schedule() -> None:
     lr = [0.1] * 30
     assert forecast(lr, 0.01, 0.9) == forecast(lr, [0.01] * 30, [0.9] * 30)
-    assert forecast(np.array(lr), np.full(30, 0.01), np.full(30, 0.9)) == pytest.approx(forecast(lr, 0.01, 0.9))
+    arrays: list[Any] = [np.array(lr), np.full(30, 0.01), np.full(30, 0.9)]
+    assert forecast(*arrays) == pytest.approx(forecast(lr, 0.01, 0.9))
 
 
 def test_100_000_steps_are_quick() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.norms import NormSpec
-from steadydecay.spectral_norm import power_iteration
+from steadydecay.spectral_norm import largest_singular_values
 
 # Entries that are widened to float64 at a time: 8 MB.
 PIECE = 2**20
@@ -80,4 +80,4 @@ def _largest_singular_value(matrix: Tensor, largest: float) -> float:
     for rows in tall.split(max(1, PIECE // tall.shape[1])):
         scaled = (rows.double() / largest).float()
         gram.addmm_(scaled.mT, scaled)
-    return largest * math.sqrt(float(power_iteration(gram)[0]))
+    return largest * math.sqrt(float(largest_singular_values(gram[None])))

@@ -1,8 +1,10 @@
-"""transformers.Trainer: the correction and the norms of weights and gradients, as a callback."""
+"""transformers.Trainer: the correction, norms of weights and gradients, and the monitor, as a callback."""
 
 import warnings
+from pathlib import Path
 from typing import Any, Self, final
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -10,6 +12,9 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from steadydecay.group_norms import gradient_norms, weight_norms
 from steadydecay.group_selection import Where
 from steadydecay.integrations.trainer_correction import TrainerCorrection
+from steadydecay.integrations.trainer_watch import TrainerWatch
+
+WATCH_STATE = "steadydecay_watch.pt"
 
 
 @final
@@ -33,6 +38,9 @@ class SteadyDecayCallback(TrainerCallback):
         reference_lr: likewise.
         log_norms: add "weight_norm/<role>" and "gradient_norm/<role>" to what Trainer logs beside the loss. Gradient
             norms are those before clipping; they cost one pass over the gradients in each step.
+        watch_every: measure every so many steps (`sd.watch`; docs/monitor.md) and log each measurement beside the next
+            loss; None does not. Gradients there are those that the optimizer used, after clipping. Its state is a file
+            in Trainer's checkpoints, looked for in `output_dir`.
 
     Raises:
         ValueError: when training begins, as `correct_weight_decay`.
@@ -45,8 +53,10 @@ class SteadyDecayCallback(TrainerCallback):
         reference_lr: float | None = None,
         *,
         log_norms: bool = True,
+        watch_every: int | None = None,
     ) -> None:
         self._correction = TrainerCorrection(rule, where, reference_lr)
+        self._watch = TrainerWatch(watch_every)
         self._log_norms = log_norms
         self._is_first = False
         self._gradient_norms: dict[str, Tensor] = {}
@@ -69,6 +79,10 @@ class SteadyDecayCallback(TrainerCallback):
     ) -> None:
         assert model is not None and optimizer is not None
         self._correction.attach([optimizer], model)
+        saved = checkpoint_folder(args, state) / WATCH_STATE
+        if saved.exists():
+            self._watch.load_state_dict(torch.load(saved, map_location="cpu", weights_only=True))
+        self._watch.attach([optimizer])
         if self._log_norms and args.report_to and not self._is_first:
             warnings.warn(
                 f"the norms come too late for {', '.join(args.report_to)}, whose callbacks run before this one; in "
@@ -97,20 +111,35 @@ class SteadyDecayCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         # Evaluations and the summary are logged through the same event, with another key for their loss.
-        if not self._log_norms or optimizer is None or logs is None or "loss" not in logs:
+        if optimizer is None or logs is None or "loss" not in logs:
             return
-        before_clipping = unclipping(logs.get("grad_norm"), args.max_grad_norm)
-        norms = {name: norm.item() for name, norm in weight_norms(optimizer.param_groups).items()}
-        norms |= {name: norm.item() * before_clipping for name, norm in self._gradient_norms.items()}
-        logs.update(norms)
+        norms = self._norms(args, optimizer, logs) if self._log_norms else {}
+        measures = norms | self._watch.new_metrics()
+        logs.update(measures)
         # Trainer has put a copy of the logs there.
         if state.log_history:
-            state.log_history[-1].update(norms)
+            state.log_history[-1].update(measures)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        saved = self._watch.state_dict()
+        if saved["watches"] and args.should_save:
+            torch.save(saved, checkpoint_folder(args, state) / WATCH_STATE)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._correction.remove()
+        self._watch.remove()
+
+    def _norms(self, args: TrainingArguments, optimizer: Optimizer, logs: dict[str, Any]) -> dict[str, float]:
+        before_clipping = unclipping(logs.get("grad_norm"), args.max_grad_norm)
+        norms = {name: norm.item() for name, norm in weight_norms(optimizer.param_groups).items()}
+        return norms | {name: norm.item() * before_clipping for name, norm in self._gradient_norms.items()}
+
+
+def checkpoint_folder(args: TrainingArguments, state: TrainerState) -> Path:
+    """Where Trainer saves the present step."""
+    return Path(args.output_dir or ".") / f"checkpoint-{state.global_step}"
 
 
 def unclipping(total_norm: float | None, max_norm: float | None) -> float:

@@ -1,6 +1,6 @@
-"""Lightning's Trainer: the correction and the norms of weights and gradients, as a callback."""
+"""Lightning's Trainer: the correction, norms of weights and gradients, and the monitor, as a callback."""
 
-from typing import final
+from typing import Any, final
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from steadydecay.group_norms import gradient_norms, weight_norms
 from steadydecay.group_selection import Where
 from steadydecay.integrations.trainer_correction import TrainerCorrection
+from steadydecay.integrations.trainer_watch import TrainerWatch
 
 
 @final
@@ -33,6 +34,8 @@ class SteadyDecayCallback(Callback):
         reference_lr: likewise, of all optimizers.
         log_norms: log "weight_norm/<role>" and "gradient_norm/<role>", after the optimizer's index if there are
             several: one pass over weights and gradients in each step. Gradient norms are those before clipping.
+        watch_every: measure every so many steps and log all of it (`sd.watch`; docs/monitor.md); None does not. Its
+            state is in Lightning's checkpoints. Gradients there are those that the optimizer used, after clipping.
 
     Raises:
         ValueError: when training starts, as `correct_weight_decay`.
@@ -45,21 +48,37 @@ class SteadyDecayCallback(Callback):
         reference_lr: float | None = None,
         *,
         log_norms: bool = True,
+        watch_every: int | None = None,
     ) -> None:
         self._correction = TrainerCorrection(rule, where, reference_lr)
+        self._watch = TrainerWatch(watch_every)
         self._log_norms = log_norms
 
     def remove(self) -> None:
-        """Restore every weight_decay and take the correction off; see `WeightDecayCorrection.remove`."""
+        """Restore every weight_decay and take correction and watch off; see `WeightDecayCorrection.remove`."""
         self._correction.remove()
+        self._watch.remove()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._correction.attach(trainer.optimizers, pl_module)
+        self._watch.attach(trainer.optimizers)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         if self._log_norms:
             metrics = norms_of_one(optimizer, trainer.optimizers)
             pl_module.log_dict(metrics, on_step=True, on_epoch=False)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if metrics := self._watch.new_metrics():
+            pl_module.log_dict(metrics, on_step=True, on_epoch=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._watch.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._watch.load_state_dict(state_dict)
 
 
 def norms_of_one(optimizer: Optimizer, optimizers: list[Optimizer]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from steadydecay.group_norms import total_norm
 from steadydecay.prediction import applied_decay, momentum_of, predicted_norm_sq
@@ -32,10 +32,3 @@ def hyperparameters_by_role(optimizer: torch.optim.Optimizer) -> dict[str, dict[
         predicted_sq[role] += sum(predicted_norm_sq(group, tuple(one.shape), momentum) for one in group["params"])
     predicted = {role: math.sqrt(square) for role, square in predicted_sq.items()}
     return {"lr": lr, "decay": decay, "predicted_norm": predicted}
-
-
-def norm_by_layer(model: nn.Module) -> dict[str, float]:
-    """Frobenius norm of every trainable parameter, by name."""
-    named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    norms = torch.stack([parameter.detach().float().norm() for parameter in named.values()])
-    return dict(zip(named, norms.tolist(), strict=True))

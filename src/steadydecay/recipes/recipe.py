@@ -30,7 +30,7 @@ class Recipe(Protocol):
         clip: largest gradient norm, None for no clipping.
         precision: "float32", "bfloat16" (autocast) or "auto".
         compile: run the model through torch.compile.
-        evaluate_every, checkpoint_every, layers_every: steps between evaluations, checkpoints, records of each layer.
+        evaluate_every, checkpoint_every, layers_every: steps between evaluations, checkpoints, records of `sd.watch`.
         keep_checkpoints: how many stay.
     """
 

@@ -15,9 +15,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.lr_scheduler import LambdaLR
 
+from steadydecay.monitor.watch import Watch, watch
 from steadydecay.recipes import checkpoint
 from steadydecay.recipes.divergence import NonFiniteError, require_finite
-from steadydecay.recipes.measurements import hyperparameters_by_role, norm_by_layer, norms_by_role
+from steadydecay.recipes.measurements import hyperparameters_by_role, norms_by_role
 from steadydecay.recipes.optimizers import OPTIMIZERS, require_optimizer
 from steadydecay.recipes.precision import autocast
 from steadydecay.recipes.progress import RunProgress
@@ -46,6 +47,7 @@ class Run:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: LambdaLR
+    monitor: Watch
 
     @property
     def is_writer(self) -> bool:
@@ -75,7 +77,8 @@ def train(recipe: Recipe, folder: Path, *, restart: bool = False) -> None:
         model = recipe.build_model(data).to(workers.device)
         optimizer = OPTIMIZERS[recipe.optimizer](model, recipe)
         schedule = LambdaLR(optimizer, lambda step: cosine(step, recipe.steps, recipe.warmup_steps))
-        run = Run(recipe, folder, workers, data, model, optimizer, schedule)
+        monitor = watch(optimizer, every=recipe.layers_every)
+        run = Run(recipe, folder, workers, data, model, optimizer, schedule, monitor)
         # Only now: a wrong path or setting must not cost the earlier run.
         if restart and run.is_writer:
             shutil.rmtree(folder / CHECKPOINT_FOLDER, ignore_errors=True)
@@ -98,13 +101,15 @@ def _train_on(run: Run, steps_done: int) -> None:
             measures = hyperparameters_by_role(optimizer) | norms_by_role(optimizer, "gradient_norm")
             if recipe.clip is not None:
                 clip_grads_with_norm_(parameters, recipe.clip, total_norm)
+            if step == recipe.steps:
+                run.monitor.measure_next_step()
             optimizer.step()
             run.schedule.step()
             optimizer.zero_grad()
             measures |= norms_by_role(optimizer, "weight_norm")
-            if step % recipe.layers_every == 0 or step == recipe.steps:
-                measures["layers"] = norm_by_layer(model)
             log.write("step", step=step, loss=loss, seconds=time.perf_counter() - began, **measures)
+            if step % recipe.layers_every == 0 or step == recipe.steps:
+                log.write("watch", step=step, **run.monitor.record())
             progress.update(step, loss, measures["weight_norm"]["hidden"], measures["gradient_norm"]["hidden"])
             if step % recipe.evaluate_every == 0 or step == recipe.steps:
                 log.write("validation", step=step, loss=_evaluate(run))
@@ -163,6 +168,9 @@ def _resume(run: Run) -> int:
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
     run.schedule.load_state_dict(state["schedule"])
+    # Checkpoints made before there was a monitor have no state of one.
+    if "monitor" in state:
+        run.monitor.load_state_dict(state["monitor"])
     return step
 
 
@@ -172,6 +180,7 @@ def _state(run: Run) -> dict[str, Any]:
         "model": run.model.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "schedule": run.schedule.state_dict(),
+        "monitor": run.monitor.state_dict(),
     }
 
 

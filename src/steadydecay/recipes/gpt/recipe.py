@@ -153,7 +153,8 @@ def gpt_recipe(size: str, optimizer: str, given: Mapping[str, Any]) -> GPTRecipe
         "evaluation_batches": 32,
         "checkpoint_every": max(1, min(1_000, steps // 5)),
         "keep_checkpoints": 2,
-        "layers_every": max(1, steps // 100),
+        # A measured step costs a tenth of one of the smallest size (benchmarks/watch_cost.py).
+        "layers_every": max(min(10, steps), steps // 100),
     } | values
     if values["accumulate"] < 1 or values["batch_size"] % values["accumulate"]:
         legal = f"a divisor of batch_size={values['batch_size']}"

@@ -1,0 +1,1 @@
+"""What an optimizer does to its weights while it trains, measured beside what the theory predicts."""

@@ -1,0 +1,181 @@
+"""VERB: measure what any torch optimizer does to its weights."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Self, final
+
+import torch
+from torch.optim import Optimizer
+
+from steadydecay.correction import unwrapped
+from steadydecay.monitor.chunks import Scratch
+from steadydecay.monitor.decay_clock import DecayClock
+from steadydecay.monitor.facts import GroupFacts
+from steadydecay.monitor.measurement import StackResult, measure
+from steadydecay.monitor.readings import Record, record_of
+from steadydecay.monitor.roster import Roster
+
+NOTHING: Record = {"layers": {}, "groups": {}, "verdicts": {}}
+
+
+def watch(optimizer: Optimizer, every: int = 1) -> "Watch":
+    """Measure norms, updates and their distance from theory at every k-th step of an optimizer.
+
+    A measured step keeps a copy of the weights while it is taken and one until the next; no step waits for the device.
+    `metrics()` does, once. docs/monitor.md lists the measures.
+
+    Args:
+        optimizer: any torch optimizer, or one that holds others as `optimizers`. Names come from the groups'
+            `param_names` (`sd.param_groups` and named parameters set them), else "group_<index>.<position>".
+        every: k ≥ 1; steps k, 2k, ... are measured, and the one after `measure_next_step()`.
+
+    Returns:
+        A handle whose `remove()` takes it off; also a context manager. Under torch.distributed every rank must watch,
+        for sharded weights (FSDP2) are summed over ranks as part of a measured step; any rank may read.
+
+    Raises:
+        TypeError: not an optimizer.
+        ValueError: every below 1.
+    """
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer is a {type(optimizer).__name__}; legal is a torch.optim.Optimizer")
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise ValueError(f"every is {every!r}; legal is a whole number from 1 on, of steps between measurements")
+    return Watch(unwrapped(optimizer), every)
+
+
+@final
+class Watch:
+    """What `watch` returns: it lives as hooks of the optimizer's step until `remove`."""
+
+    def __init__(self, optimizer: Optimizer, every: int) -> None:
+        self._optimizer, self._every = optimizer, every
+        self._steps, self._measured_step = 0, 0
+        self._scratch, self._clock = Scratch(), DecayClock()
+        # Also of layers that are not there yet: a checkpoint may be loaded before a group is added.
+        self._saved: dict[str, Any] = {}
+        self._roster = Roster(optimizer, self._scratch)
+        self._clock.take_in(len(optimizer.param_groups), self._roster.layers)
+        self._warn_of_unknown_decay()
+        self._is_next_measured = False
+        # Of the step that is being taken: whether it is measured, and layers without gradient, if that is known.
+        self._is_measuring: bool | None = None
+        self._idle: set[str] | None = None
+        self._measured: tuple[list[StackResult], list[GroupFacts]] | None = None
+        self._record: Record = NOTHING
+        # Outside the graph of a compiled step: hooks branch on the count of steps.
+        before: Any = torch.compiler.disable(self._before_step)
+        after: Any = torch.compiler.disable(self._after_step)
+        self._hooks = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+
+    def metrics(self) -> dict[str, float]:
+        """The last measured step: {"layer/<name>/<measure>": ..., "group/<role or name>/<measure>": ...}.
+
+        Empty before the first. A measure that there is not (no momentum, no decay to predict from) has no entry.
+        """
+        record = self.record()
+        kinds = {"layer": record["layers"], "group": record["groups"]}
+        return {
+            f"{kind}/{name}/{measure}": value
+            for kind, of_kind in kinds.items()
+            for name, measures in of_kind.items()
+            for measure, value in measures.items()
+        }
+
+    def record(self) -> Record:
+        """The same, nested: {"layers": {name: {measure: ...}}, "groups": {...}, "verdicts": {name: ...}}."""
+        if self._measured is not None:
+            self._record, self._measured = record_of(*self._measured), None
+        return self._record
+
+    def verdicts(self) -> dict[str, str]:
+        """Of each layer at the last measured step, one of `steadydecay.monitor.verdict.Verdict`."""
+        return self.record()["verdicts"]
+
+    @property
+    def measured_step(self) -> int:
+        """The step that was measured last, counted from 1 since the optimizer is watched; 0 before the first."""
+        return self._measured_step
+
+    def measure_next_step(self) -> None:
+        """Measure the next step, whatever its number."""
+        self._is_next_measured = True
+
+    def remove(self) -> None:
+        """Take the hooks off and give memory back; what was measured last can still be read. May be called again."""
+        for hook in self._hooks:
+            hook.remove()
+        self._saved = self._saved | self._roster.state()
+        self._roster.stacks, self._scratch = [], Scratch()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs to measure as the uninterrupted one would: tensors and plain values."""
+        return {
+            "steps": self._steps,
+            "measured_step": self._measured_step,
+            "clock": self._clock.state_dict(),
+            "layers": self._saved | self._roster.state(),
+            "record": self.record(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take what `state_dict` gave, from any device; layers are found by name."""
+        self._steps, self._measured_step = state["steps"], state["measured_step"]
+        self._record, self._measured = state["record"], None
+        self._saved = dict(state["layers"])
+        self._clock.load_state_dict(state["clock"])
+        self._take_in()
+
+    def _take_in(self) -> None:
+        self._roster = Roster(self._optimizer, self._scratch)
+        self._roster.restore(self._saved)
+        self._clock.take_in(len(self._optimizer.param_groups), self._roster.layers)
+
+    def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self._roster.is_of(optimizer):
+            self._saved |= self._roster.state()
+            self._take_in()
+        self._is_measuring = self._is_next_measured or (self._steps + 1) % self._every == 0
+        # A closure makes the gradients within the step; a hook may take them away after it.
+        # The first argument is the optimizer itself.
+        has_closure = any(argument is not None for argument in (*args[1:], kwargs.get("closure")))
+        self._idle = None if has_closure else self._roster.without_gradient()
+        if self._is_measuring:
+            with torch.no_grad():
+                for stack in self._roster.stacks:
+                    stack.remember()
+
+    def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # Taken out first: a subclass that calls super().step() runs the hooks twice.
+        is_measuring, self._is_measuring = self._is_measuring, None
+        if is_measuring is None:
+            return
+        self._steps += 1
+        idle = self._roster.without_gradient() if self._idle is None else self._idle
+        decays = self._roster.decays()
+        self._clock.advance(decays, [layer for layer in self._roster.layers if layer.name in idle] if idle else ())
+        if is_measuring:
+            self._is_next_measured = False
+            facts = self._roster.facts(decays)
+            with torch.no_grad(), torch.autocast(self._device_type, enabled=False):
+                results = measure(self._roster.stacks, facts, idle, self._clock.of, self._scratch)
+            self._measured, self._measured_step = (results, facts), self._steps
+
+    @property
+    def _device_type(self) -> str:
+        return self._roster.layers[0].parameter.device.type if self._roster.layers else "cpu"
+
+    def _warn_of_unknown_decay(self) -> None:
+        if unknown := self._roster.with_unknown_decay():
+            name = type(self._optimizer).__name__
+            warnings.warn(
+                f"the weight_decay of {name}'s groups {unknown} does not act as θ ← (1-lr·weight_decay)θ: what is "
+                f"measured as their update contains it, and no norm is predicted. Decoupled decay (AdamW) has both",
+                stacklevel=4,
+            )

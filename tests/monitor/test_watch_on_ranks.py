@@ -1,0 +1,48 @@
+"""Two real processes under gloo measure what one does: DDP, FSDP2, and weights cut in other ways."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steadydecay.spectral_norm import COLD_ITERATIONS, WARM_ITERATIONS
+
+PROGRAM = Path(__file__).with_name("watched_training.py")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Records and collectives by mode; "one" is a process alone."""
+    out = tmp_path_factory.mktemp("ranks") / "out.json"
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, *launcher, str(PROGRAM), str(out)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(out.read_text())
+
+
+@pytest.mark.parametrize("mode", ["ddp", "fsdp", "layouts"])
+def test_two_processes_measure_the_same(mode: str, measured: dict[str, Any]) -> None:
+    one, two = measured["one"], measured[mode]
+    assert len(two["records"]) == len(one["records"]) == 3
+    for record, expected in zip(two["records"], one["records"], strict=True):
+        assert record["verdicts"] == expected["verdicts"]
+        for kind in ("layers", "groups"):
+            assert list(record[kind]) == list(expected[kind])
+            for name, measures in expected[kind].items():
+                assert record[kind][name] == pytest.approx(measures, rel=2e-4, abs=1e-6), (mode, name)
+    # One collective for each product with the weights, the last of which takes the sums along; none under DDP.
+    cold, warm = (0, 0) if mode == "ddp" else (COLD_ITERATIONS, WARM_ITERATIONS)
+    assert two["collectives"] == [0, cold, 0, warm, 0, warm]
+
+
+def test_the_comparison_covers_every_kind_of_measure(measured: dict[str, Any]) -> None:
+    last = measured["one"]["records"][-1]
+    stacked = {"spectral_norm", "tuc", "momentum_norm", "drift", "predicted_norm_measured", "rotation"}
+    assert stacked <= set(last["layers"]["stacked"])
+    assert "sign_norm" in last["layers"]["head.weight"] and "tuc" not in last["layers"]["unused.weight"]
