@@ -24,7 +24,7 @@ def polar_series(rows: int, columns: int) -> Iterable[Term]:
     """φ of the polar factor of n×m matrices: the limit of large matrices with a fitted correction of order 1/n.
 
     The correction mixes in the law of a vector of about m-n+1 entries, for the smallest singular value, and moves y.
-    Against Monte Carlo its error in φ is at most 0.0012 for n ≥ 8 and 0.005 for n = 2 to 7; n = 1 is exact
+    Against Monte Carlo its error in φ is at most 0.0010 for n ≥ 8 and 0.005 for n = 2 to 7; n = 1 is exact
     (`benchmarks/polar_correlation.py`).
 
     Args:
