@@ -187,7 +187,13 @@ def _state(run: Run) -> dict[str, Any]:
 def _open_log(run: Run, steps_done: int) -> RunLog:
     if not run.is_writer:
         return RunLog(Path(os.devnull).open("w"))
-    configuration = asdict(run.recipe) | {"torch": torch.__version__, "world_size": run.workers.world_size}
+    dtypes = {str(parameter.dtype).removeprefix("torch.") for parameter in run.model.parameters()}
+    machine = {
+        "torch": torch.__version__,
+        "world_size": run.workers.world_size,
+        "weight_dtype": ", ".join(sorted(dtypes)),
+    }
+    configuration = asdict(run.recipe) | machine
     return RunLog.open(run.folder / LOG_NAME, configuration=configuration, resume_step=steps_done or None)
 
 
