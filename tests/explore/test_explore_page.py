@@ -70,7 +70,7 @@ def data_of(figures: Locator) -> str:
 
 def changed(figures: Locator, before: str, moved: str) -> str:
     """The figures' data, once it differs and stays."""
-    deadline, last = time.monotonic() + 20, before
+    deadline, last = time.monotonic() + 60, before
     while time.monotonic() < deadline:
         time.sleep(0.15)
         now = data_of(figures)
