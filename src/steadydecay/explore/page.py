@@ -8,11 +8,15 @@ app = marimo.App(width="medium", app_title="steadydecay explore")
 @app.cell
 def _():
     import marimo as mo
+    import torch
 
     from steadydecay.explore import adam_part, controls, momentum_part, norm_part
     from steadydecay.explore.layout import controls_grid, figures_grid
     from steadydecay.theory import AdamSettings
 
+    # Of this thread, which draws the page: on a busy machine the small matrices of the simulation take a second on one
+    # thread and minutes on two, which wait for each other.
+    torch.set_num_threads(1)
     return AdamSettings, adam_part, controls, controls_grid, figures_grid, mo, momentum_part, norm_part
 
 

@@ -5,7 +5,6 @@ import webbrowser
 from pathlib import Path
 
 import marimo
-import torch
 import uvicorn
 
 from steadydecay.explore.layout import HEAD
@@ -25,8 +24,6 @@ def serve(port: int, *, open_browser: bool) -> None:
     Raises:
         OSError: the port is taken or not allowed.
     """
-    # On a busy machine two threads take several times as long as one for the small matrices of the simulation.
-    torch.set_num_threads(1)
     with _listening(port) as listener:
         url = f"http://{HOST}:{listener.getsockname()[1]}"
         print(f"steadydecay explore: {url} (Ctrl-C ends it)", flush=True)
