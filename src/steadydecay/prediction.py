@@ -31,10 +31,15 @@ def momentum_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> U
     return known_update_momentum(owner, group) or NO_MOMENTUM
 
 
-def applied_decay(group: Mapping[str, Any], momentum: UpdateMomentum) -> float:
-    """η of the group's next step: by its rule, or lr · weight_decay where it has none."""
+def step_decay(group: Mapping[str, Any], momentum: UpdateMomentum) -> float:
+    """η of the group's next step: by its rule, or lr · weight_decay where it has none; a 0-d tensor if either is."""
     is_by_rule = "decay" in group and "reference_lr" in group
-    return float(decay_of(group, momentum)) if is_by_rule else float(group["lr"]) * float(group["weight_decay"])
+    return decay_of(group, momentum) if is_by_rule else group["lr"] * group["weight_decay"]
+
+
+def applied_decay(group: Mapping[str, Any], momentum: UpdateMomentum) -> float:
+    """`step_decay` as a number on the host."""
+    return float(step_decay(group, momentum))
 
 
 def predicted_norm_sq(

@@ -75,7 +75,6 @@ def summarize(folder: Path) -> RunSummary:
     if not records or not validations:
         raise ValueError(f"{folder / LOG_NAME} holds {len(records)} steps and {len(validations)} validations; train on")
     steps = log.configuration["steps"]
-    middle = (0.5 * (1 - MIDDLE_SHARE) * steps, 0.5 * (1 + MIDDLE_SHARE) * steps)
     return RunSummary(
         optimizer=log.configuration["optimizer"],
         seed=log.configuration["seed"],
@@ -83,10 +82,15 @@ def summarize(folder: Path) -> RunSummary:
         val_loss=validations[-1],
         hidden_norm_max=max(_hidden(records, "weight_norm", steps / 2, steps)),
         hidden_norm_final=records[-1]["weight_norm"]["hidden"],
-        grad_norm_mid=statistics.fmean(_hidden(records, "gradient_norm", *middle)),
+        grad_norm_mid=statistics.fmean(_hidden(records, "gradient_norm", *middle_of(steps))),
         grad_norm_final=statistics.fmean(_hidden(records, "gradient_norm", (1 - FINAL_SHARE) * steps, steps)),
         seconds_per_step=statistics.median(record["seconds"] for record in records),
     )
+
+
+def middle_of(steps: int) -> tuple[float, float]:
+    """(after, until): the steps in the middle of a run."""
+    return 0.5 * (1 - MIDDLE_SHARE) * steps, 0.5 * (1 + MIDDLE_SHARE) * steps
 
 
 def _hidden(records: list[dict[str, Any]], measure: str, after: float, until: float) -> list[float]:

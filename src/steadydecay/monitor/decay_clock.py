@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from steadydecay.decoupled_decay import require_decoupled
-from steadydecay.group_settings import decay_of
 from steadydecay.monitor.host import Number
 from steadydecay.monitor.layers import Layer
+from steadydecay.prediction import step_decay
 from steadydecay.update_momentum import UpdateMomentum
 
 
@@ -31,8 +31,7 @@ def decay_of_step(owner: Optimizer, group: Mapping[str, Any], momentum: UpdateMo
     """η of the step that is being taken, without a look at tensors; 0 where it is not known."""
     if not decoupled or "decay_replacement" in group or "weight_decay" not in group or group.get("lr") is None:
         return 0.0
-    is_by_rule = "decay" in group and "reference_lr" in group
-    decay = decay_of(group, momentum) if is_by_rule else group["lr"] * group["weight_decay"]
+    decay = step_decay(group, momentum)
     # A GradScaler's fused step skips itself, and its decay, where gradients overflowed.
     found_inf = getattr(owner, "found_inf", None)
     decay = decay if found_inf is None else decay * (1 - found_inf)

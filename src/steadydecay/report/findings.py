@@ -7,12 +7,11 @@ from typing import final
 
 import numpy as np
 
-from steadydecay.experiments.compare import FINAL_SHARE
+from steadydecay.experiments.compare import FINAL_SHARE, middle_of
 from steadydecay.report import advice
 from steadydecay.report.advice import Finding
 from steadydecay.report.runs import Run
 from steadydecay.report.series import Series, mean_within
-from steadydecay.report.summary import middle_of
 from steadydecay.report.variants import Variant
 
 # Steps with less than this share of the peak learning rate say nothing about a rule: both are 0 there.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from steadydecay.experiments.compare import FINAL_SHARE, MIDDLE_SHARE, RunSummary
+from steadydecay.experiments.compare import FINAL_SHARE, RunSummary, middle_of
 from steadydecay.recipes.run_log import NON_FINITE
 from steadydecay.report.records import number
 from steadydecay.report.runs import Run
@@ -32,11 +32,6 @@ def summary_of(run: Run) -> RunSummary:
         grad_norm_final=mean_within(gradients, (1 - FINAL_SHARE) * steps, steps),
         seconds_per_step=float(np.median(seconds.values)) if len(seconds) else NAN,
     )
-
-
-def middle_of(steps: int) -> tuple[float, float]:
-    """(after, until): the steps in the middle of a run."""
-    return 0.5 * (1 - MIDDLE_SHARE) * steps, 0.5 * (1 + MIDDLE_SHARE) * steps
 
 
 def _largest(series: Series) -> float:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from steadydecay.theory.correlation import Lmo, power_series
-from steadydecay.theory.filters import Momentum, MomentumFilter, momentum_filter
+from steadydecay.theory.filters import Momentum, MomentumFilter, momentum_filter, unchecked_filter
 from steadydecay.theory.power_series import PowerSeries
 from steadydecay.theory.validation import require_in
 
@@ -70,7 +70,7 @@ def forecast(
     """
     lrs, decays, momenta = checked_schedules(lr, decay, momentum)
     require_in("initial_norm_sq", initial_norm_sq, 0, include_low=True)
-    correlations = _correlations([momentum_filter(one, nesterov) for one in momenta])
+    correlations = _correlations([unchecked_filter(one, nesterov) for one in momenta])
     largest = max(one.from_average for one in correlations) * max(one.to_average for one in correlations)
     powers, shares = _kept_terms(power_series(lmo), largest)
     norm_sq, memories, norms_sq = initial_norm_sq, [0.0] * len(powers), []
