@@ -1,0 +1,7 @@
+"""The polar factor UVᵀ of matrices: Polar Express by products alone, and its exact float64 twin by SVD."""
+
+from steadydecay.polar.coefficients import coefficients
+from steadydecay.polar.exact import exact_polar
+from steadydecay.polar.express import polar_express
+
+__all__ = ["coefficients", "exact_polar", "polar_express"]

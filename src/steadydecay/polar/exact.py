@@ -1,0 +1,15 @@
+"""The polar factor in float64 by a singular value decomposition: slow, and what the fast forms are held against."""
+
+import torch
+from torch import Tensor
+
+from steadydecay.polar.shapes import require_matrices
+
+
+def exact_polar(matrices: Tensor) -> Tensor:
+    """UVᵀ by SVD in float64; directions with a singular value of zero stay zero. Arguments as `polar_express`."""
+    require_matrices(matrices)
+    u, s, vh = torch.linalg.svd(matrices.double(), full_matrices=False)
+    largest = s[..., :1] if s.shape[-1] else s
+    is_nonzero = s > largest * max(matrices.shape[-2:]) * torch.finfo(torch.float64).eps
+    return (u * is_nonzero.unsqueeze(-2)) @ vh
