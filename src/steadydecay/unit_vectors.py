@@ -7,16 +7,22 @@ from torch import Tensor
 def unit_vectors(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """x / ‖x‖₂ over `dim`, in float32 or better; zero gives zero, without an epsilon that would set a scale.
 
-    Divides by the largest entry first: the square of 1e-30 is zero in float32, and that of 1e30 infinite.
-
     Args:
         x: any shape; not written to.
         dim: dimension or dimensions that make up one vector.
     """
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    return unit_vectors_(x.to(torch.promote_types(x.dtype, torch.float32), copy=True), dim)
+
+
+def unit_vectors_(x: Tensor, dim: int | tuple[int, ...], length: float = 1.0) -> Tensor:
+    """`unit_vectors` in place, times `length`, for float32 or better.
+
+    Divides by the largest entry first: the square of 1e-30 is zero in float32, and that of 1e30 infinite.
+    """
     if x.numel() == 0:
-        return x.clone()
-    largest = x.abs().amax(dim=dim, keepdim=True)
-    x = x / largest.where(largest != 0, 1)
+        return x
+    # Not vector_norm(inf), which takes forty times as long on a CPU, nor abs(), which is another x.
+    largest = torch.maximum(x.amax(dim=dim, keepdim=True), -x.amin(dim=dim, keepdim=True))
+    x.div_(largest.where(largest != 0, 1))
     norm = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
-    return x / norm.where(norm != 0, 1)
+    return x.div_(norm.where(norm != 0, 1) / length)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from steadydecay.unit_vectors import unit_vectors
 @dataclass(frozen=True)
 class RowNorm:
     """‖w‖ = √d_in · max_i ‖w[i]‖₂, lmo = each row at length 1/√d_in, for weights of shape (..., d_out, d_in)."""
+
+    is_row_wise: ClassVar[bool] = True
 
     def lmo(self, gradient: Tensor) -> Tensor:
         return (unit_vectors(gradient, dim=-1) / math.sqrt(gradient.shape[-1])).to(gradient.dtype)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -15,8 +15,10 @@ from steadydecay.norms.protocol import LmoBlock
 class Sign:
     """‖w‖ = d_in · max|w|, lmo = sign(g) / d_in, for weights of shape (..., d_out, d_in)."""
 
+    is_row_wise: ClassVar[bool] = True
+
     def lmo(self, gradient: Tensor) -> Tensor:
-        return gradient.sign() / gradient.shape[-1]
+        return gradient.sign().div_(gradient.shape[-1])
 
     def norm(self, weight: Tensor) -> Tensor:
         return weight.abs().amax(dim=(-2, -1)) * weight.shape[-1]

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, final, get_args
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.norms.protocol import LmoBlock
-from steadydecay.polar import polar_express
+from steadydecay.polar import polar_express_of_each
 
 Scale = Literal["rms", "max", "none"]
 
@@ -44,9 +45,19 @@ class Spectral:
             raise ValueError(f"split_sizes is {self.split_sizes!r}; legal are positive numbers of rows")
 
     def lmo(self, gradient: Tensor) -> Tensor:
-        blocks = [polar_express(block, self.steps) * self._factor(block.shape) for block in self._blocks(gradient)]
-        lmo = blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-2)
-        return lmo.mT if self.transposed else lmo
+        return self.lmo_of_each([gradient])[0]
+
+    def lmo_of_each(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+        """lmo of gradients of one shape; their blocks of one height are one stack."""
+        weights = [gradient.mT if self.transposed else gradient for gradient in gradients]
+        heights = self._heights(weights[0].shape[-2])
+        if len(set(heights)) == 1:
+            even = (len(heights), heights[0])
+            lmos = self._scaled_polar([weight.unflatten(-2, even) for weight in weights]).flatten(-3, -2)
+        else:
+            blocks = zip(*(weight.split(heights, dim=-2) for weight in weights), strict=True)
+            lmos = torch.cat([self._scaled_polar(equal) for equal in blocks], dim=-2)
+        return (lmos.mT if self.transposed else lmos).unbind()
 
     def norm(self, weight: Tensor) -> Tensor:
         norms = [_singular_values(block).amax(dim=-1) / self._factor(block.shape) for block in self._blocks(weight)]
@@ -74,6 +85,9 @@ class Spectral:
             )
             for height, count in heights.items()
         ]
+
+    def _scaled_polar(self, matrices: Sequence[Tensor]) -> Tensor:
+        return polar_express_of_each(matrices, self.steps, scale=self._factor(matrices[0].shape))
 
     def _factor(self, shape: tuple[int, ...]) -> float:
         ratio = math.sqrt(shape[-2] / shape[-1]) if shape[-1] else 1.0

@@ -1,6 +1,7 @@
 """SpectralConv: the largest singular value of a convolution kernel seen as one matrix."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -34,7 +35,13 @@ class SpectralConv:
             raise ValueError(f"spatial_dims is {self.spatial_dims!r}; legal is 1 or more (Conv1d has 1)")
 
     def lmo(self, gradient: Tensor) -> Tensor:
-        return (self._matrix_norm.lmo(self._as_matrix(gradient)) * self._factor(gradient.shape)).view(gradient.shape)
+        return self.lmo_of_each([gradient])[0]
+
+    def lmo_of_each(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+        """lmo of gradients of one shape, as one stack."""
+        shape = gradients[0].shape
+        lmos = self._matrix_norm.lmo_of_each([self._as_matrix(gradient) for gradient in gradients])
+        return [lmo.mul_(self._factor(shape)).view(shape) for lmo in lmos]
 
     def norm(self, weight: Tensor) -> Tensor:
         return self._matrix_norm.norm(self._as_matrix(weight)) / self._factor(weight.shape)

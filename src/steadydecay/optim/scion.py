@@ -6,8 +6,10 @@
 η = γλ for Scion, η ∝ γ_eff² for ScionC: `steadydecay.theory.decay_rules`.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+# torch's foreach functions have no public names.
+# pyright: reportPrivateImportUsage=false
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,31 +21,42 @@ from steadydecay.group_settings import Group, decay_of, with_references
 from steadydecay.groups import NORM_OF_ROLE
 from steadydecay.low_precision import add_state, is_low_precision, move_, require_mode
 from steadydecay.norms import ColNorm, Norm, NormSpec, RowNorm, Sign, Spectral, norm_for, plain_spec
-from steadydecay.optim.decoupled_step import scaled_update
+from steadydecay.norms.batches import lmo_of_each
+from steadydecay.optim.decoupled_step import move, scaled_update
 from steadydecay.optim.dense_gradients import gradient_of, parameters_with_gradient
+from steadydecay.optim.parts import Part, by_shape, chunks, workspace_entries
 
 # Norms of matrices fail on vectors only in `step`, when other groups have already moved.
 FEWEST_DIMENSIONS: dict[type, int] = {Spectral: 2, ColNorm: 2, RowNorm: 1, Sign: 1}
 
 
-def updated_average(average: Tensor, gradient: Tensor, momentum: float | Tensor) -> Tensor:
+def update_averages_(averages: list[Tensor], gradients: list[Tensor], momentum: float | Tensor) -> None:
     """m ← βm + (1-β)g."""
-    return average * momentum + gradient * (1 - momentum)
+    if isinstance(momentum, Tensor):
+        torch._foreach_mul_(averages, momentum)
+        torch._foreach_add_(averages, torch._foreach_mul(gradients, 1 - momentum))
+    else:
+        torch._foreach_lerp_(averages, gradients, 1 - momentum)
 
 
-def lmo_of_each(norm: Norm, directions: list[Tensor]) -> Iterable[Tensor]:
-    """lmo of tensors of one shape, as one batch."""
-    if directions[0].ndim == 0 or len(directions) == 1:
-        return [norm.lmo(direction) for direction in directions]
-    return norm.lmo(torch.stack(directions)).unbind()
+def look_ahead(averages: list[Tensor], gradients: list[Tensor], momentum: float | Tensor) -> list[Tensor]:
+    """βm + (1-β)g as new tensors: Nesterov's direction."""
+    directions = [average.clone() for average in averages]
+    update_averages_(directions, gradients, momentum)
+    return directions
 
 
-def by_shape(parameters: list[Tensor]) -> list[list[Tensor]]:
-    """Lists of one shape, dtype and device each: one batch for the LMO."""
-    batches: dict[Any, list[Tensor]] = defaultdict(list)
-    for parameter in parameters:
-        batches[parameter.shape, parameter.dtype, parameter.device].append(parameter)
-    return list(batches.values())
+def move_parts(
+    parts: list[Part], updates: list[Tensor], lr: float | Tensor, decay: float | Tensor, rounding_step: Tensor | None
+) -> None:
+    """θ ← (1-η)θ - γu of each, rounded at random where a count of steps is given."""
+    if rounding_step is None:
+        compensations = [part.compensation for part in parts]
+        move([part.weight for part in parts], updates, lr, decay, compensations)
+        return
+    for part, update in zip(parts, updates, strict=True):
+        # γu in float16 would underflow.
+        move_(part.weight, scaled_update(update.float(), lr), decay, None, rounding_step)
 
 
 class Scion(torch.optim.Optimizer):
@@ -68,6 +81,8 @@ class Scion(torch.optim.Optimizer):
         low_precision: how bfloat16 and float16 weights keep what rounding would take (`steadydecay.low_precision`):
             "compensated" (two bytes of state for each weight), "stochastic" (none, but noisier), "none", or "auto",
             which is "compensated", and "stochastic" with memory_light. Other weights are as without it.
+        workspace_bytes: for the temporaries of a step, beyond those of the largest weight alone; by default 0.4 for
+            each entry of a group, and on a CPU at most 10 MiB, because larger stacks leave the cache.
 
     Raises:
         ValueError: an argument outside its range, or two that exclude each other. Nothing has changed then.
@@ -86,6 +101,7 @@ class Scion(torch.optim.Optimizer):
         norm: NormSpec = "auto",
         memory_light: bool = False,
         low_precision: str = "auto",
+        workspace_bytes: int | None = None,
     ) -> None:
         defaults: Group = {
             "lr": lr,
@@ -97,6 +113,7 @@ class Scion(torch.optim.Optimizer):
             "norm": norm,
             "memory_light": memory_light,
             "low_precision": low_precision,
+            "workspace_bytes": workspace_bytes,
         }
         super().__init__(params, defaults)
 
@@ -124,42 +141,41 @@ class Scion(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         # A list first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
-        batches = [
-            (same_shape, group, decay_of(group))
-            for group in self.param_groups
-            for same_shape in by_shape(parameters_with_gradient(group, type(self).__name__))
-        ]
-        for same_shape, group, decay in batches:
-            self._step_same_shape(same_shape, group, decay)
-        for group in self.param_groups:
+        work = [(group, self._parts(group), decay_of(group)) for group in self.param_groups]
+        for group, parts, decay in work:
+            for same_shape in by_shape(parts):
+                self._step_same_shape(same_shape, group, decay)
             if "rounding_step" in group:
                 group["rounding_step"].add_(1)
         return loss
 
-    def _step_same_shape(self, parameters: list[Tensor], group: Group, decay: float | Tensor) -> None:
-        lr = group["lr"]
-        directions = [self._direction(parameter, group) for parameter in parameters]
+    def _parts(self, group: Group) -> list[Part]:
+        parts: list[Part] = []
+        for parameter in parameters_with_gradient(group, type(self).__name__):
+            gradient, state = gradient_of(parameter), self.state.get(parameter, {})
+            parts.append(Part(parameter, gradient, state.get("momentum", gradient), state.get("compensation")))
+        return parts
+
+    def _step_same_shape(self, parts: list[Part], group: Group, decay: float | Tensor) -> None:
+        norm = norm_for(group["norm"], parts[0].weight.ndim)
+        # The random numbers of stochastic rounding belong to whole weights.
+        by_rows = getattr(norm, "is_row_wise", False) and "rounding_step" not in group
+        entries = workspace_entries(group["params"], group["workspace_bytes"])
+        for chunk in chunks(parts, entries, by_rows):
+            self._step_chunk(chunk, norm, group, decay)
+
+    def _step_chunk(self, parts: list[Part], norm: Norm, group: Group, decay: float | Tensor) -> None:
+        gradients, averages = [part.gradient for part in parts], [part.average for part in parts]
+        lr, momentum = group["lr"], group["momentum"]
+        if not group["memory_light"]:
+            update_averages_(averages, gradients, momentum)
         # lr = 0 is bitwise identity, whatever the gradient: loaders of distributed checkpoints run such a step.
         if isinstance(lr, Tensor) or lr != 0:
-            updates = lmo_of_each(norm_for(group["norm"], parameters[0].ndim), directions)
-            rounding_step = group.get("rounding_step") if is_low_precision(parameters[0]) else None
-            for parameter, update in zip(parameters, updates, strict=True):
-                compensation = self.state.get(parameter, {}).get("compensation")
-                # γu in float16 would underflow.
-                is_plain = compensation is None and rounding_step is None
-                step = scaled_update(update if is_plain else update.float(), lr)
-                move_(parameter, step, decay, compensation, rounding_step)
+            directions = look_ahead(averages, gradients, momentum) if group["nesterov"] else averages
+            rounding_step = group.get("rounding_step") if is_low_precision(parts[0].weight) else None
+            move_parts(parts, list(lmo_of_each(norm, directions)), lr, decay, rounding_step)
         if group["memory_light"]:
-            for parameter in parameters:
-                gradient_of(parameter).mul_(group["momentum"])
-
-    def _direction(self, parameter: Tensor, group: Group) -> Tensor:
-        gradient, momentum = gradient_of(parameter), group["momentum"]
-        if group["memory_light"]:
-            return gradient
-        average = self.state[parameter]["momentum"]
-        average.copy_(updated_average(average, gradient, momentum))
-        return updated_average(average, gradient, momentum) if group["nesterov"] else average
+            torch._foreach_mul_(gradients, momentum)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients, except where they hold the average (`memory_light`)."""

@@ -2,6 +2,6 @@
 
 from steadydecay.polar.coefficients import coefficients
 from steadydecay.polar.exact import exact_polar
-from steadydecay.polar.express import polar_express
+from steadydecay.polar.express import polar_express, polar_express_of_each
 
-__all__ = ["coefficients", "exact_polar", "polar_express"]
+__all__ = ["coefficients", "exact_polar", "polar_express", "polar_express_of_each"]

@@ -1,18 +1,17 @@
 """Polar Express: one function over all forms, in the dtype and the form that are fastest within their accuracy."""
 
-import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from steadydecay.polar.choice import chosen_dtype, chosen_form
-from steadydecay.polar.coefficients import SAFETY_FACTOR, coefficients
+from steadydecay.polar.coefficients import coefficients
 from steadydecay.polar.forms import FORMS
 from steadydecay.polar.shapes import require_matrices
-from steadydecay.unit_vectors import unit_vectors
+from steadydecay.polar.unit_stack import unit_stack
 
 
-@torch.no_grad()
 def polar_express(matrices: Tensor, steps: int = 5, compute_dtype: torch.dtype | None = None) -> Tensor:
     """Approximate UVᵀ of each matrix, where USVᵀ is its singular value decomposition (arXiv 2505.16932).
 
@@ -32,10 +31,23 @@ def polar_express(matrices: Tensor, steps: int = 5, compute_dtype: torch.dtype |
     Raises:
         ValueError: fewer than two dimensions, or steps below 1.
     """
-    require_matrices(matrices)
-    polynomials = coefficients(steps)
-    dtype = compute_dtype or chosen_dtype(matrices, steps)
-    form = FORMS[chosen_form(matrices, dtype)]
-    stack = matrices.reshape(math.prod(matrices.shape[:-2]), *matrices.shape[-2:])
-    x = unit_vectors(stack, dim=(-2, -1)).div_(SAFETY_FACTOR).to(dtype).contiguous()
-    return form(x, polynomials).to(matrices.dtype).reshape(matrices.shape)
+    return polar_express_of_each([matrices], steps, compute_dtype)[0]
+
+
+@torch.no_grad()
+def polar_express_of_each(
+    matrices: Sequence[Tensor], steps: int = 5, compute_dtype: torch.dtype | None = None, scale: float = 1.0
+) -> Tensor:
+    """`polar_express` of several tensors of one shape, dtype and device, times `scale`: (len(matrices), ..., n, m).
+
+    Its temporaries are the matrices in float32 and a stack of them in the dtype of the products, then two such stacks
+    and some Gram matrices.
+    """
+    first = matrices[0]
+    require_matrices(first)
+    *polynomials, (a, b, c) = coefficients(steps)
+    dtype = compute_dtype or chosen_dtype(first, steps)
+    form = FORMS[chosen_form(first, dtype)]
+    # The last polynomial scales, at no pass over memory.
+    result = form(unit_stack(matrices, dtype), [*polynomials, (scale * a, scale * b, scale * c)])
+    return result.to(first.dtype).view(len(matrices), *first.shape)

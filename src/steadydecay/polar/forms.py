@@ -1,8 +1,8 @@
 """The same iteration x ← ax + b(xxᵀ)x + c(xxᵀ)²x in several orders of products, which differ in time and in rounding.
 
-Each form takes a stack (batch, n, m) whose matrices have norm 1 or less and the (a, b, c) of every step. It returns a
-tensor of the same shape and dtype and does not write to its argument. Wide and tall stacks take the same time: a tall
-one is multiplied from the right, by the m×m matrix xᵀx in place of xxᵀ.
+Each form takes a contiguous stack (batch, n, m) whose matrices have norm 1 or less and the (a, b, c) of every step. It
+returns a tensor of the same shape and dtype. The argument is a buffer to it and lost to the caller. Wide and tall
+stacks take the same time: a tall one is multiplied from the right, by the m×m matrix xᵀx in place of xxᵀ.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,12 +36,11 @@ def plain(x: Tensor, steps: Sequence[Step]) -> Tensor:
 def fused(x: Tensor, steps: Sequence[Step]) -> Tensor:
     """The plain form with the sums inside the products: no pass over memory but theirs, and no buffer made twice."""
     gram_matrix = _gram_matrix(x)
-    polynomial, result, spare = torch.empty_like(gram_matrix), torch.empty_like(x), torch.empty_like(x)
+    polynomial, other = torch.empty_like(gram_matrix), torch.empty_like(x)
     for index, (a, b, c) in enumerate(steps):
         gram_matrix = _gram_matrix(x, out=gram_matrix) if index else gram_matrix
         torch.baddbmm(gram_matrix, gram_matrix, gram_matrix, beta=b, alpha=c, out=polynomial)
-        x = _plus_product(x, a, polynomial, out=result)
-        result, spare = spare, result
+        x, other = _plus_product(x, a, polynomial, out=other), x
     return x
 
 
@@ -57,12 +56,12 @@ def gram(x: Tensor, steps: Sequence[Step], segments: Sequence[int], restart_safe
         segments: steps from one fresh R to the next; they start over when `steps` has more.
         restart_safety: shrinks the argument of the first step after a segment of several, which may have overshot.
     """
-    safety = 1.0
+    safety, other = 1.0, torch.empty_like(x)
     for segment in _segments(steps, segments):
         (a, b, c), *others = segment
         first = (a / safety, b / safety**3, c / safety**5)
         scale, matrix = _segment(_gram_matrix(x), [first, *others])
-        x = _plus_product(x, scale, matrix)
+        x, other = _plus_product(x, scale, matrix, out=other), x
         safety = restart_safety if others else 1.0
     return x
 
