@@ -29,6 +29,9 @@ from steadydecay.optim.parts import Part, by_shape, chunks, workspace_entries
 # Norms of matrices fail on vectors only in `step`, when other groups have already moved.
 FEWEST_DIMENSIONS: dict[type, int] = {Spectral: 2, ColNorm: 2, RowNorm: 1, Sign: 1}
 
+# Entries: below it what an operation costs before it begins is more than what it does.
+LARGE_WEIGHT = 2**15
+
 
 def update_averages_(averages: list[Tensor], gradients: list[Tensor], momentum: float | Tensor) -> None:
     """m ← βm + (1-β)g."""
@@ -51,8 +54,11 @@ def move_parts(
 ) -> None:
     """θ ← (1-η)θ - γu of each, rounded at random where a count of steps is given."""
     if rounding_step is None:
-        compensations = [part.compensation for part in parts]
-        move([part.weight for part in parts], updates, lr, decay, compensations)
+        # Large weights one by one: a pass over memory each, without a temporary of their sizes together.
+        is_large = parts[0].weight.numel() >= LARGE_WEIGHT
+        for some in [slice(i, i + 1) for i in range(len(parts))] if is_large else [slice(None)]:
+            compensations = [part.compensation for part in parts[some]]
+            move([part.weight for part in parts[some]], updates[some], lr, decay, compensations)
         return
     for part, update in zip(parts, updates, strict=True):
         # γu in float16 would underflow.

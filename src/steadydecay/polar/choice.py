@@ -1,7 +1,10 @@
-"""Which dtype and which form `polar_express` takes: the fastest one that keeps within its budget of accuracy."""
+"""Which dtype, form and products `polar_express` takes: the fastest that keep within their budget of accuracy."""
 
 import torch
 from torch import Tensor
+
+from steadydecay.polar.panels import PANEL_PRODUCTS
+from steadydecay.polar.products import Products, products_for
 
 # Not what oneDNN supports: it also emulates bfloat16, at a tenth of the speed of float32.
 HAS_FAST_BFLOAT16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
@@ -34,3 +37,8 @@ def chosen_form(matrices: Tensor, dtype: torch.dtype) -> str:
     if smaller < SMALLEST_GRAM_SIDE or larger < SMALLEST_GRAM_ASPECT[dtype] * smaller:
         return "fused"
     return "gram_bfloat16" if dtype == torch.bfloat16 else "gram_float32"
+
+
+def chosen_products(x: Tensor) -> Products:
+    """How to multiply a stack."""
+    return PANEL_PRODUCTS if x.device.type == "cpu" else products_for(x)

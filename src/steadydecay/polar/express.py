@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from steadydecay.polar.choice import chosen_dtype, chosen_form
+from steadydecay.polar.choice import chosen_dtype, chosen_form, chosen_products
 from steadydecay.polar.coefficients import coefficients
 from steadydecay.polar.forms import FORMS
 from steadydecay.polar.shapes import require_matrices
@@ -49,5 +49,6 @@ def polar_express_of_each(
     dtype = compute_dtype or chosen_dtype(first, steps)
     form = FORMS[chosen_form(first, dtype)]
     # The last polynomial scales, at no pass over memory.
-    result = form(unit_stack(matrices, dtype), [*polynomials, (scale * a, scale * b, scale * c)])
+    x = unit_stack(matrices, dtype)
+    result = form(x, [*polynomials, (scale * a, scale * b, scale * c)], chosen_products(x))
     return result.to(first.dtype).view(len(matrices), *first.shape)

@@ -12,8 +12,10 @@ from itertools import cycle, islice
 import torch
 from torch import Tensor
 
+from steadydecay.polar.products import GEMM_PRODUCTS, Products
+
 Step = tuple[float, float, float]
-Form = Callable[[Tensor, Sequence[Step]], Tensor]
+Form = Callable[[Tensor, Sequence[Step], Products], Tensor]
 # Steps between two fresh Gram matrices. In bfloat16 three steps on one matrix diverge, and of two orders of equal work
 # (2, 2, 1) lifts singular values to 1.34 (1.23 with the safety below), (2, 1, 2) to 1.18 (docs/polar.md).
 BFLOAT16_SEGMENTS = (2, 1, 2)
@@ -23,9 +25,9 @@ FLOAT32_SEGMENTS = (5,)
 BFLOAT16_RESTART_SAFETY = 1.01
 
 
-def plain(x: Tensor, steps: Sequence[Step]) -> Tensor:
-    """One expression for each step: the reference of every other form, and the one for every device."""
-    is_tall = x.shape[-2] > x.shape[-1]
+def plain(x: Tensor, steps: Sequence[Step], products: Products = GEMM_PRODUCTS) -> Tensor:
+    """One expression for each step: the reference of every other form, by torch's products whatever is given."""
+    is_tall = _is_tall(x)
     x = x.mT if is_tall else x
     for a, b, c in steps:
         gram = x @ x.mT
@@ -33,18 +35,25 @@ def plain(x: Tensor, steps: Sequence[Step]) -> Tensor:
     return x.mT if is_tall else x
 
 
-def fused(x: Tensor, steps: Sequence[Step]) -> Tensor:
+def fused(x: Tensor, steps: Sequence[Step], products: Products = GEMM_PRODUCTS) -> Tensor:
     """The plain form with the sums inside the products: no pass over memory but theirs, and no buffer made twice."""
-    gram_matrix = _gram_matrix(x)
+    gram_matrix = products.gram(_wide(x))
     polynomial, other = torch.empty_like(gram_matrix), torch.empty_like(x)
     for index, (a, b, c) in enumerate(steps):
-        gram_matrix = _gram_matrix(x, out=gram_matrix) if index else gram_matrix
-        torch.baddbmm(gram_matrix, gram_matrix, gram_matrix, beta=b, alpha=c, out=polynomial)
-        x, other = _plus_product(x, a, polynomial, out=other), x
+        gram_matrix = products.gram(_wide(x), out=gram_matrix) if index else gram_matrix
+        products.symmetric(gram_matrix, gram_matrix, gram_matrix, b, c, out=polynomial)
+        x, other = _plus_product(x, a, polynomial, products, out=other), x
     return x
 
 
-def gram(x: Tensor, steps: Sequence[Step], segments: Sequence[int], restart_safety: float = 1.0) -> Tensor:
+def gram(
+    x: Tensor,
+    steps: Sequence[Step],
+    products: Products = GEMM_PRODUCTS,
+    *,
+    segments: Sequence[int],
+    restart_safety: float = 1.0,
+) -> Tensor:
     """Iterates on the square R = xxᵀ instead of x, and multiplies x once for each segment of steps.
 
     With P = aI + bR + cR² a step is x ← Px, hence R ← PRP, and a segment is x ← Qx with Q the product of its Ps. Q is
@@ -53,6 +62,7 @@ def gram(x: Tensor, steps: Sequence[Step], segments: Sequence[int], restart_safe
     Args:
         x: see the module.
         steps: see the module.
+        products: how to multiply.
         segments: steps from one fresh R to the next; they start over when `steps` has more.
         restart_safety: shrinks the argument of the first step after a segment of several, which may have overshot.
     """
@@ -60,8 +70,8 @@ def gram(x: Tensor, steps: Sequence[Step], segments: Sequence[int], restart_safe
     for segment in _segments(steps, segments):
         (a, b, c), *others = segment
         first = (a / safety, b / safety**3, c / safety**5)
-        scale, matrix = _segment(_gram_matrix(x), [first, *others])
-        x, other = _plus_product(x, scale, matrix, out=other), x
+        scale, matrix = _segment(products.gram(_wide(x)), [first, *others], products)
+        x, other = _plus_product(x, scale, matrix, products, out=other), x
         safety = restart_safety if others else 1.0
     return x
 
@@ -74,17 +84,17 @@ FORMS: dict[str, Form] = {
 }
 
 
-def _segment(r: Tensor, steps: Sequence[Step]) -> tuple[float, Tensor]:
+def _segment(r: Tensor, steps: Sequence[Step], products: Products) -> tuple[float, Tensor]:
     """α and V of αI + V, the product of the polynomials of these steps."""
     a, b, c = steps[0]
-    polynomial = torch.baddbmm(r, r, r, beta=b, alpha=c)
+    polynomial = products.symmetric(r, r, r, b, c)
     scale, matrix = a, polynomial
     for next_a, b, c in steps[1:]:
-        half = torch.baddbmm(r, polynomial, r, beta=a)
-        r = torch.baddbmm(half, half, polynomial, beta=a)
-        polynomial = torch.baddbmm(r, r, r, beta=b, alpha=c)
+        half = products.symmetric(r, polynomial, r, a, 1.0)
+        r = products.symmetric(half, half, polynomial, a, 1.0)
+        polynomial = products.symmetric(r, r, r, b, c)
         a = next_a
-        matrix = torch.baddbmm(matrix, polynomial, matrix, beta=a).add_(polynomial, alpha=scale)
+        matrix = products.symmetric(matrix, polynomial, matrix, a, 1.0).add_(polynomial, alpha=scale)
         scale *= a
     return scale, matrix
 
@@ -98,15 +108,14 @@ def _segments(steps: Sequence[Step], lengths: Sequence[int]) -> Iterator[Sequenc
         yield segment
 
 
-def _gram_matrix(x: Tensor, out: Tensor | None = None) -> Tensor:
-    """xxᵀ of a wide x, xᵀx of a tall one."""
-    return torch.bmm(x.mT, x, out=out) if _is_tall(x) else torch.bmm(x, x.mT, out=out)
-
-
-def _plus_product(x: Tensor, a: float, symmetric: Tensor, out: Tensor | None = None) -> Tensor:
+def _plus_product(x: Tensor, a: float, symmetric: Tensor, products: Products, out: Tensor) -> Tensor:
     """ax + Wx of a wide x, ax + xW of a tall one."""
     first, second = (x, symmetric) if _is_tall(x) else (symmetric, x)
-    return torch.baddbmm(x, first, second, beta=a, out=out)
+    return products.general(x, first, second, a, out=out)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.mT if _is_tall(x) else x
 
 
 def _is_tall(x: Tensor) -> bool:
