@@ -1,114 +1,93 @@
-"""Print the table of docs/polar.md: time of each form of `polar_express` on the CPU, as ratios.
+"""Print the table of docs/polar.md: time of each form of the Polar Express on the CPU, as ratios.
 
-    OMP_NUM_THREADS=1 python benchmarks/polar_forms.py
-    OMP_NUM_THREADS=2 python benchmarks/polar_forms.py --repetitions 9
+    OMP_NUM_THREADS=2 python benchmarks/polar_forms.py
 
-All forms run in turn, on the same matrices, in each repetition. Cells: median time ÷ that of the plain float32 form, in
-brackets the quartiles of that ratio over the repetitions. "÷ floor" is the form in use against the products of the form
-with the least work at the rate of square products of 1024 rows in the same run and dtype.
+All forms run in turn, on the same matrices, in each repetition. Cells: median over the repetitions of time ÷ that of
+the plain float32 form. "÷ floor" is the form in use, with the norms and conversions before and after it, against its
+own products, all halves counted, at the best rate of square products in the same run.
 """
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from steadydecay.bench.products import products_rate
+from steadydecay.bench.timing import in_turn, seconds
+from steadydecay.bench.work import PLAIN, SEGMENTS, polar_work
 from steadydecay.polar import coefficients, polar_express
-from steadydecay.polar.choice import chosen_dtype, chosen_form
+from steadydecay.polar.choice import HAS_FAST_BFLOAT16, chosen_dtype, chosen_form
 from steadydecay.polar.forms import FORMS
-from steadydecay.unit_vectors import unit_vectors
+from steadydecay.polar.panels import PANEL_PRODUCTS
+from steadydecay.polar.products import GEMM_PRODUCTS, Products
+from steadydecay.polar.unit_stack import unit_stack
 
 SHAPES = [
-    (1, 768, 768),
+    (24, 128, 128),
+    (12, 128, 512),
+    (3, 384, 384),
+    (1, 384, 1536),
+    (1, 1536, 384),
+    (1, 512, 1024),
+    (2, 768, 768),
     (1, 768, 3072),
     (1, 3072, 768),
-    (36, 128, 128),
-    (12, 128, 512),
-    (1, 384, 1536),
-    (1, 512, 1024),
-    (1, 384, 1152),
     (1, 1600, 1600),
 ]
-LARGE = 1600 * 1600
-COLUMNS = [
-    ("fused", torch.float32),
-    ("gram_float32", torch.float32),
-    ("plain", torch.bfloat16),
-    ("fused", torch.bfloat16),
-    ("gram_bfloat16", torch.bfloat16),
-]
-STEPS = 5
+CPU = torch.device("cpu")
+PRODUCTS: dict[str, Products] = {"": GEMM_PRODUCTS, ", panels": PANEL_PRODUCTS}
+COLUMNS = [("fused", torch.float32), ("gram_float32", torch.float32)]
+BFLOAT16_COLUMNS = [("plain", torch.bfloat16), ("fused", torch.bfloat16), ("gram_bfloat16", torch.bfloat16)]
+REFERENCE, IN_USE = "plain float32", "in use"
 
 
-def seconds(work: Callable[[], Tensor]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+def timed_form(form: str, products: Products, x: Tensor) -> float:
+    # Outside of what is timed: a form uses its argument as a buffer.
+    argument = x.clone()
+    return seconds(lambda: FORMS[form](argument, coefficients(5), products), CPU)
 
 
-def products_rate(dtype: torch.dtype, side: int = 1024) -> float:
-    """FLOPs per second of a square product, the best of five."""
-    matrix = torch.randn(side, side).to(dtype)
-    return 2 * side**3 / min(seconds(lambda: matrix @ matrix) for _ in range(5))
+def works_on(matrices: Tensor) -> dict[str, Callable[[], float]]:
+    works = {REFERENCE: partial(timed_form, "plain", GEMM_PRODUCTS, unit_stack([matrices], torch.float32))}
+    for form, dtype in COLUMNS + (BFLOAT16_COLUMNS if HAS_FAST_BFLOAT16 else []):
+        x = unit_stack([matrices], dtype)
+        for suffix, products in list(PRODUCTS.items())[: 1 if form == "plain" else 2]:
+            name = f"{form.partition('_')[0]} {str(dtype).removeprefix('torch.')}{suffix}"
+            works[name] = partial(timed_form, form, products, x)
+    return works | {IN_USE: lambda: seconds(lambda: polar_express(matrices), CPU)}
 
 
-def least_work(shape: tuple[int, int, int], dtype: torch.dtype) -> int:
-    """FLOPs of the cheapest form at five steps in a dtype."""
-    batch, rows, columns = shape
-    n, m = min(rows, columns), max(rows, columns)
-    plain = 20 * n * n * m + 10 * n**3
-    gram = 12 * n * n * m + 22 * n**3 if dtype == torch.bfloat16 else 4 * n * n * m + 34 * n**3
-    return batch * min(plain, gram)
-
-
-def candidates(matrices: Tensor) -> dict[str, Callable[[], Tensor]]:
-    unit = unit_vectors(matrices, dim=(-2, -1)).div_(1.01)
-    polynomials = coefficients(STEPS)
-    result: dict[str, Callable[[], Tensor]] = {"reference": lambda: FORMS["plain"](unit, polynomials)}
-    for name, dtype in COLUMNS:
-        x = unit.to(dtype)
-        result[f"{name} {dtype}"] = lambda form=FORMS[name], x=x: form(x, polynomials)
-    return result | {"polar_express": lambda: polar_express(matrices, STEPS)}
-
-
-def row(shape: tuple[int, int, int], repetitions: int) -> str:
+def row(shape: tuple[int, int, int], repetitions: int) -> dict[str, str]:
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    works = candidates(matrices)
-    times: dict[str, list[float]] = {name: [] for name in works}
-    rates: list[float] = []
-    dtype = chosen_dtype(matrices, STEPS)
-    for _ in range(repetitions):
-        rates.append(products_rate(dtype))
-        for name, work in works.items():
-            times[name].append(seconds(work))
-    cells = [ratio(times[name], times["reference"]) for name in works if name != "reference"]
-    floor = least_work(shape, dtype) / statistics.median(rates)
-    to_floor = f"{statistics.median(times['polar_express']) / floor:.2f}"
-    used = f"{chosen_form(matrices, dtype)}, {str(dtype).removeprefix('torch.')}"
-    label = "×".join(map(str, shape))
-    return f"| {' | '.join([label, *cells, to_floor, used])} |"
+    dtype, rates = chosen_dtype(matrices, 5), []
+    form = chosen_form(matrices, dtype)
+    taken = []
+    for times in in_turn(works_on(matrices), repetitions + 1):
+        taken.append(times)
+        rates.append(products_rate(dtype, CPU))
+    taken = taken[1:]
+    ratios = {name: statistics.median(times[name] / times[REFERENCE] for times in taken) for name in taken[0]}
+    segments = SEGMENTS[dtype] if form.startswith("gram") else PLAIN
+    floor = shape[0] * polar_work(shape[1:], segments) / max(rates)
+    cells = {name: f"{ratio:.2f}" for name, ratio in ratios.items() if name != REFERENCE}
+    to_floor = statistics.median(times[IN_USE] for times in taken) / floor
+    return cells | {"÷ floor": f"{to_floor:.2f}", "form": f"{form}, {str(dtype).removeprefix('torch.')}"}
 
 
-def ratio(times: list[float], reference: list[float]) -> str:
-    ratios = [time / base for time, base in zip(times, reference, strict=True)]
-    low, _, high = statistics.quantiles(ratios, n=4)
-    return f"{statistics.median(times) / statistics.median(reference):.2f} ({low:.2f}–{high:.2f})"
-
-
+@torch.no_grad()
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Times of the forms of polar_express, as ratios.")
-    parser.add_argument("--repetitions", type=int, default=9)
-    repetitions = parser.parse_args().repetitions
-    names = [f"{form.removesuffix('_float32').removesuffix('_bfloat16')} {str(dtype)[6:]}" for form, dtype in COLUMNS]
-    header = ["matrices", *names, "`polar_express`", "÷ floor", "in use"]
-    print(f"Threads: {torch.get_num_threads()}.\n\n| {' | '.join(header)} |\n|{'---|' * len(header)}")
-    with torch.no_grad():
-        for shape in SHAPES:
-            count = max(3, repetitions // 3) if shape[1] * shape[2] >= LARGE else repetitions
-            print(row(shape, count), flush=True)
+    parser = argparse.ArgumentParser(description="Times of the forms of the Polar Express, as ratios.")
+    parser.add_argument("--repetitions", type=int, default=5)
+    options = parser.parse_args()
+    print(f"Threads: {torch.get_num_threads()}; fast bfloat16: {HAS_FAST_BFLOAT16}.\n")
+    for index, shape in enumerate(SHAPES):
+        cells = row(shape, options.repetitions)
+        if index == 0:
+            print(f"| matrices | {' | '.join(cells)} |\n|{'---|' * (len(cells) + 1)}")
+        print(f"| {'×'.join(map(str, shape))} | {' | '.join(cells.values())} |", flush=True)
 
 
 if __name__ == "__main__":

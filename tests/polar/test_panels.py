@@ -68,12 +68,12 @@ def test_general_is_the_product_and_the_addend(shape: tuple[int, int, int]) -> N
 
 
 def test_nothing_is_written_but_the_result() -> None:
-    operands = [symmetric(2, 520, seed) for seed in range(3)]
-    before = [operand.clone() for operand in operands]
-    PANEL_PRODUCTS.symmetric(*operands, 1.0, 1.0)
-    PANEL_PRODUCTS.general(*operands, 1.0)
-    PANEL_PRODUCTS.gram(operands[0])
-    for operand, copy in zip(operands, before, strict=True):
+    addend, left, right = (symmetric(2, 520, seed) for seed in range(3))
+    before = [operand.clone() for operand in (addend, left, right)]
+    PANEL_PRODUCTS.symmetric(addend, left, right, 1.0, 1.0)
+    PANEL_PRODUCTS.general(addend, left, right, 1.0)
+    PANEL_PRODUCTS.gram(left)
+    for operand, copy in zip((addend, left, right), before, strict=True):
         assert torch.equal(operand, copy)
 
 

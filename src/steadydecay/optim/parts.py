@@ -78,3 +78,10 @@ def workspace_entries(parameters: list[Tensor], workspace_bytes: int | None) -> 
         if parameters[0].device.type == "cpu":
             workspace_bytes = min(workspace_bytes, LARGEST_CPU_WORKSPACE)
     return workspace_bytes // WORKSPACE_BYTES_PER_ENTRY
+
+
+def require_workspace(workspace_bytes: object) -> None:
+    """ValueError unless it is None or a number of bytes."""
+    if workspace_bytes is not None and not (isinstance(workspace_bytes, int) and workspace_bytes >= 0):
+        legal = "None or a whole number of bytes, 0 for one weight at a time"
+        raise ValueError(f"workspace_bytes is {workspace_bytes!r}; legal is {legal}")

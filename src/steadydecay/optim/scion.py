@@ -24,7 +24,7 @@ from steadydecay.norms import ColNorm, Norm, NormSpec, RowNorm, Sign, Spectral, 
 from steadydecay.norms.batches import lmo_of_each
 from steadydecay.optim.decoupled_step import move, scaled_update
 from steadydecay.optim.dense_gradients import gradient_of, parameters_with_gradient
-from steadydecay.optim.parts import Part, by_shape, chunks, workspace_entries
+from steadydecay.optim.parts import Part, by_shape, chunks, require_workspace, workspace_entries
 
 # Norms of matrices fail on vectors only in `step`, when other groups have already moved.
 FEWEST_DIMENSIONS: dict[type, int] = {Spectral: 2, ColNorm: 2, RowNorm: 1, Sign: 1}
@@ -166,7 +166,7 @@ class Scion(torch.optim.Optimizer):
         norm = norm_for(group["norm"], parts[0].weight.ndim)
         # The random numbers of stochastic rounding belong to whole weights.
         by_rows = getattr(norm, "is_row_wise", False) and "rounding_step" not in group
-        entries = workspace_entries(group["params"], group["workspace_bytes"])
+        entries = workspace_entries(group["params"], group.get("workspace_bytes"))
         for chunk in chunks(parts, entries, by_rows):
             self._step_chunk(chunk, norm, group, decay)
 
@@ -260,6 +260,7 @@ def _check_group(group: Group) -> None:
     if group["memory_light"] and group["nesterov"]:
         raise ValueError("memory_light=True and nesterov=True: the average in .grad no longer has the last gradient")
     require_mode(group["low_precision"])
+    require_workspace(group["workspace_bytes"])
     if group["memory_light"] and group["low_precision"] == "compensated":
         raise ValueError(
             "memory_light=True and low_precision='compensated', which is state; use 'stochastic' or 'auto'"
