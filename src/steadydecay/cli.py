@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from steadydecay.commands.bench import Bench
 from steadydecay.commands.compare import Compare
 from steadydecay.commands.explore import Explore
 from steadydecay.commands.forecast import Forecast
@@ -27,6 +28,7 @@ Command = (
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce", prefix_name=False)]
     | Annotated[Explore, tyro.conf.subcommand("explore", prefix_name=False)]
     | Annotated[Forecast, tyro.conf.subcommand("forecast", prefix_name=False)]
+    | Annotated[Bench, tyro.conf.subcommand("bench", prefix_name=False)]
     | Annotated[Inspect, tyro.conf.subcommand("inspect", prefix_name=False)]
 )
 

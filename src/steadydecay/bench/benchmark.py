@@ -1,0 +1,127 @@
+"""One run: the contestants that can be imported, in groups that fit into memory, each beside ScionC."""
+
+import difflib
+import fnmatch
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import import_module
+from types import ModuleType
+from typing import TypeVar
+
+import torch
+
+from steadydecay.bench.course import Course, GroupResult, one_line
+from steadydecay.bench.machine import described, memory_of, versions_of
+from steadydecay.bench.peers import CONTESTANTS, REFERENCE
+from steadydecay.bench.products import dtypes_of
+from steadydecay.bench.results import Result
+from steadydecay.bench.room import require_room
+from steadydecay.bench.shapes import SHAPE_SETS, Entry
+from steadydecay.bench.weights import random_gradients
+from steadydecay.bench.work import least_work, plain_work
+
+T = TypeVar("T")
+
+
+def benchmark(
+    shape_set: str,
+    only: Sequence[str],
+    repetitions: int,
+    device: torch.device,
+    layers: int | None,
+    command: str,
+    say: Callable[[str], None],
+) -> Result:
+    """Measure a set.
+
+    Args:
+        shape_set: a key of `SHAPE_SETS`.
+        only: names of contestants or patterns of names; empty for all. The reference takes part always.
+        repetitions: timed steps of each, ≥ 1.
+        layers: blocks of the set instead of all.
+        command: as it was given, for the record.
+        say: takes a line on what is going on.
+
+    Raises:
+        ValueError: an argument outside its range, a pattern that matches no name, or a set too large for the device.
+    """
+    whole = _require(SHAPE_SETS, "set", shape_set)
+    layers = whole.layers if layers is None else layers
+    for name, number in {"repetitions": repetitions, "layers": layers}.items():
+        if number < 1:
+            raise ValueError(f"{name} is {number}; legal is 1 or more")
+    names = matching(only)
+    entries = whole.entries(layers)
+    parameters = size_of(entries)
+    room = require_room(shape_set, parameters, layers, size_of(whole.block), memory_of(device))
+    modules, missing = imported(names, device)
+    course = Course(entries, random_gradients(entries, device), device, repetitions, say)
+    others = [name for name in modules if name != REFERENCE]
+    groups = [others[start : start + room] for start in range(0, len(others), room)] or [[]]
+    results = [course.run([REFERENCE, *group], modules) for group in groups]
+    return Result(
+        shape_set=shape_set,
+        layers=layers,
+        all_layers=whole.layers,
+        parameters=parameters,
+        plain_work=plain_work(entries),
+        least_work={_name(dtype): least_work(entries, dtype) for dtype in dtypes_of(device)},
+        rates=_joined_rates(results),
+        rows=[row for index, result in enumerate(results) for row in result.rows if row.name != REFERENCE or not index],
+        missing=missing | {name: error for result in results for name, error in result.missing.items()},
+        device=described(device),
+        versions=versions_of({"torch", *(CONTESTANTS[name].distribution for name in modules)}),
+        date=datetime.now(UTC).date().isoformat(),
+        command=command,
+    )
+
+
+def matching(only: Sequence[str]) -> list[str]:
+    """Names of contestants in the order of the table, the reference among them."""
+    for pattern in only:
+        if not fnmatch.filter(CONTESTANTS, pattern):
+            _require(CONTESTANTS, "only", pattern)
+    chosen = {name for pattern in only or ["*"] for name in fnmatch.filter(CONTESTANTS, pattern)}
+    return [name for name in CONTESTANTS if name in chosen or name == REFERENCE]
+
+
+def imported(names: Sequence[str], device: torch.device) -> tuple[dict[str, ModuleType], dict[str, str]]:
+    """Modules of the contestants that can take part, and why the others cannot, in one line."""
+    modules: dict[str, ModuleType] = {}
+    missing: dict[str, str] = {}
+    for name in names:
+        if CONTESTANTS[name].not_on_cpu and device.type == "cpu":
+            missing[name] = CONTESTANTS[name].not_on_cpu
+            continue
+        # A package may fail on anything while it is imported: a missing compiler, another version of torch.
+        try:
+            modules[name] = import_module(CONTESTANTS[name].module)
+        except Exception as error:
+            missing[name] = one_line(error)
+    return modules, missing
+
+
+def size_of(entries: Sequence[Entry]) -> int:
+    return sum(math.prod(shape) for _, shape, _ in entries)
+
+
+def _require(table: Mapping[str, T], argument: str, name: str) -> T:
+    if name in table:
+        return table[name]
+    nearest = difflib.get_close_matches(name, table, n=1, cutoff=0.3)
+    guess = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    raise ValueError(f"{argument} is {name!r}; legal is one of {', '.join(table)}{guess}")
+
+
+def _joined_rates(results: Sequence[GroupResult]) -> dict[str, list[float]]:
+    joined: dict[str, list[float]] = defaultdict(list)
+    for result in results:
+        for dtype, rates in result.rates.items():
+            joined[dtype] += rates
+    return dict(joined)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,64 @@
+"""A contestant on weights of its own, one step after the other."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from steadydecay.bench.forced_form import forced_form
+from steadydecay.bench.peers import Contestant, Optimizers
+from steadydecay.bench.shapes import Entry
+from steadydecay.bench.weights import Weights, zero_weights
+
+
+@final
+class Contender:
+    """Weights of a shape set and their optimizers, both there from `start` on.
+
+    Args:
+        gradients: shared with other contenders, in the order of `Weights.every`.
+    """
+
+    def __init__(
+        self, contestant: Contestant, entries: Sequence[Entry], gradients: Sequence[Tensor], device: torch.device
+    ) -> None:
+        self.contestant = contestant
+        self.entries = entries
+        self.gradients = gradients
+        self.device = device
+        self.weights = Weights([], [], [])
+        self.optimizers: Optimizers = []
+
+    def start(self, module: Any) -> None:
+        """Make the weights, and the optimizers from the contestant's module; take the first step."""
+        self.weights = zero_weights(self.entries, self.device)
+        if self.contestant.writes_gradients:
+            self.gradients = [one.clone() for one in self.gradients]
+        self.give_gradients()
+        self.optimizers = self.contestant.make(module, self.weights)
+        self.step()
+
+    def given_bytes(self) -> int:
+        """Of the weights, and of gradients that are not shared."""
+        count = sum(weight.nbytes for weight in self.weights.every())
+        return count * (2 if self.contestant.writes_gradients else 1)
+
+    def give_gradients(self) -> None:
+        """Anew before each step: some optimizers clear them."""
+        for weight, gradient in zip(self.weights.every(), self.gradients, strict=True):
+            weight.grad = gradient
+
+    def step(self) -> None:
+        form = self.contestant.form
+        with forced_form(form) if form else nullcontext():
+            for optimizer in self.optimizers:
+                optimizer.step()
+
+    def step_from_zero(self) -> None:
+        """Not the first step: some fill the weights anew in it."""
+        for weight in self.weights.every():
+            weight.detach().zero_()
+        self.give_gradients()
+        self.step()

@@ -1,0 +1,114 @@
+"""How much memory a piece of work takes and keeps.
+
+On CUDA the numbers are the caching allocator's; on the CPU they are the profiler's record of what torch's allocator
+gave and took back. What a library takes for itself inside a product (packed operands) is in neither.
+"""
+
+import gc
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from steadydecay.bench.silence import silent_errors
+
+PIECE = "a piece of work"
+
+
+class Allocations(NamedTuple):
+    """Of one piece of work. Bytes are above those at the start of the first piece."""
+
+    peak: int
+    """At one time, what earlier pieces kept included."""
+    kept: int
+    """At the end."""
+    calls: int
+    """Of ATen operators, from outside: those that an operator calls itself are not counted."""
+
+
+def allocations(works: Sequence[Callable[[], Any]], device: torch.device) -> list[Allocations]:
+    """Run these pieces of work once, one after the other, under the profiler."""
+    gc.collect()
+    return _on_cuda(works, device) if device.type == "cuda" else _on_cpu(works)
+
+
+def _on_cuda(works: Sequence[Callable[[], Any]], device: torch.device) -> list[Allocations]:
+    before = torch.cuda.memory_allocated(device)
+    bytes_of: list[tuple[int, int]] = []
+
+    def measured(work: Callable[[], Any]) -> None:
+        torch.cuda.reset_peak_memory_stats(device)
+        work()
+        bytes_of.append((torch.cuda.max_memory_allocated(device), torch.cuda.memory_allocated(device)))
+
+    events = _events([partial(measured, work) for work in works], with_memory=False)
+    return [
+        Allocations(peak - before, kept - before, outermost_calls(part))
+        for (peak, kept), part in zip(bytes_of, events, strict=True)
+    ]
+
+
+def _on_cpu(works: Sequence[Callable[[], Any]]) -> list[Allocations]:
+    found, held = [], 0
+    for events in _events(works, with_memory=True):
+        levels = list(accumulate((event.nbytes() for event in events if event.name() == "[memory]"), initial=held))
+        held = levels[-1]
+        found.append(Allocations(max(levels), held, outermost_calls(events)))
+    return found
+
+
+def _events(works: Sequence[Callable[[], Any]], with_memory: bool) -> list[list[Any]]:
+    """Of each piece of work, in the order of their start. One session, because a release of what was allocated before a
+    session is not recorded.
+    """
+    profiled = profile(activities=[ProfilerActivity.CPU], profile_memory=with_memory)
+    with silent_errors():
+        profiled.start()
+    try:
+        for work in works:
+            with record_function(PIECE):
+                work()
+                gc.collect()
+    finally:
+        with silent_errors():
+            profiled.stop()
+    # The public events lack allocations inside operators.
+    recorded: Any = profiled.profiler
+    parts: list[list[Any]] = []
+    for event in sorted(recorded.kineto_results.events(), key=lambda event: event.start_ns()):
+        if event.name() == PIECE:
+            parts.append([])
+        elif parts:
+            parts[-1].append(event)
+    return parts
+
+
+def outermost_calls(events: Iterable[Any]) -> int:
+    """Of events in order of their start: ATen operators not inside another one."""
+    count, end = 0, 0
+    for event in events:
+        if event.name().startswith("aten::") and event.start_ns() >= end:
+            count += 1
+            end = event.start_ns() + event.duration_ns()
+    return count
+
+
+def state_bytes(optimizers: Iterable[torch.optim.Optimizer]) -> int:
+    """Of all storages that the optimizers' state holds, each once."""
+    storages = {}
+    for optimizer in optimizers:
+        for tensor in _tensors(list(optimizer.state.values())):
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+    return sum(storages.values())
+
+
+def _tensors(value: Any) -> Iterable[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(one)

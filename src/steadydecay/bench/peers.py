@@ -1,0 +1,166 @@
+"""Optimizers to measure, each from its package: five steps of the iteration on every matrix, in every one of them.
+
+Those of Scion's kind take the sign on tables, those of Muon's kind AdamW on tables and vectors. A new one is an entry
+of `CONTESTANTS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+import steadydecay as sd
+from steadydecay.bench.weights import Weights
+from steadydecay.polar.forms import FORMS
+
+LR = 1e-3
+WEIGHT_DECAY = 0.1
+STEPS = 5
+REFERENCE = "scionc"
+Optimizers = list[torch.optim.Optimizer]
+
+
+@final
+@dataclass(frozen=True)
+class Contestant:
+    """One optimizer.
+
+    Args:
+        module: what is imported, and handed to `make`.
+        make: (module, weights) to optimizers whose steps together are one step of the model.
+        distribution: what the package is called where it is installed from.
+        is_spectral: whether it orthogonalises matrices.
+        form: of the polar factor, forced in our own optimizer.
+        writes_gradients: so that it needs its own.
+        not_on_cpu: why it is measured on GPUs alone, if it is.
+    """
+
+    module: str
+    make: Callable[[Any, Weights], Optimizers]
+    distribution: str
+    is_spectral: bool = True
+    form: str | None = None
+    writes_gradients: bool = False
+    not_on_cpu: str = ""
+
+
+def groups(*given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those that are not empty."""
+    return [group for group in given if group["params"]]
+
+
+def scionc(_: Any, weights: Weights, **arguments: Any) -> Optimizers:
+    """As `sd.param_groups` groups them."""
+    by_role = groups(
+        {"params": weights.matrices, "role": "hidden"},
+        {"params": weights.tables, "role": "output"},
+        {"params": weights.vectors, "role": "vector"},
+    )
+    return [sd.ScionC(by_role, lr=LR, weight_decay=WEIGHT_DECAY, **arguments)]
+
+
+def adamc(_: Any, weights: Weights, **arguments: Any) -> Optimizers:
+    return [sd.AdamC(weights.every(), lr=LR, weight_decay=WEIGHT_DECAY, **arguments)]
+
+
+def lion(_: Any, weights: Weights) -> Optimizers:
+    return [sd.Lion(weights.every(), lr=LR, weight_decay=WEIGHT_DECAY)]
+
+
+def torch_adamw(_: Any, weights: Weights, **arguments: Any) -> Optimizers:
+    return [torch.optim.AdamW(weights.every(), lr=LR, weight_decay=WEIGHT_DECAY, **arguments)]
+
+
+def fused_adamw(rest: list[Tensor]) -> Optimizers:
+    return [torch.optim.AdamW(rest, lr=LR, weight_decay=WEIGHT_DECAY, fused=True)] if rest else []
+
+
+def torch_muon(_: Any, weights: Weights) -> Optimizers:
+    muon = torch.optim.Muon(weights.matrices, lr=LR, weight_decay=WEIGHT_DECAY, ns_steps=STEPS)
+    return [muon, *fused_adamw(weights.tables + weights.vectors)]
+
+
+def pytorch_optimizer_scion(package: Any, weights: Weights) -> Optimizers:
+    norms = package.optimizer.scion.LMONorm
+    by_norm = groups(
+        {"params": weights.matrices, "norm_type": norms.SPECTRAL, "norm_kwargs": {"num_steps": STEPS}},
+        {"params": weights.tables, "norm_type": norms.SIGN},
+        {"params": weights.vectors, "norm_type": norms.BIAS},
+    )
+    return [package.SCION(by_norm, lr=LR, weight_decay=WEIGHT_DECAY)]
+
+
+def pytorch_optimizer_muon(package: Any, weights: Weights, **arguments: Any) -> Optimizers:
+    by_use = groups(
+        {"params": weights.matrices, "use_muon": True, "lr": LR, "weight_decay": WEIGHT_DECAY},
+        {"params": weights.tables + weights.vectors, "use_muon": False, "lr": LR, "weight_decay": WEIGHT_DECAY},
+    )
+    return [package.Muon(by_use, ns_steps=STEPS, **arguments)]
+
+
+def heavyball_scion(package: Any, weights: Weights) -> Optimizers:
+    """It has no sign: all that is not a vector is orthogonalised."""
+    scion = package.Scion(weights.matrices + weights.vectors, lr=LR, weight_decay=WEIGHT_DECAY)
+    return [scion, *fused_adamw(weights.tables)]
+
+
+def heavyball_muon(package: Any, weights: Weights) -> Optimizers:
+    muon = package.Muon(weights.matrices, lr=LR, weight_decay=WEIGHT_DECAY)
+    return [muon, *fused_adamw(weights.tables + weights.vectors)]
+
+
+def emerging_scion(package: Any, weights: Weights) -> Optimizers:
+    """Its decay is 1, and it takes matrices alone."""
+    scion = package.Scion(weights.matrices, lr=LR, num_ns_steps=STEPS)
+    return [scion, *fused_adamw(weights.tables + weights.vectors)]
+
+
+def emerging_muon(package: Any, weights: Weights) -> Optimizers:
+    muon = package.Muon(weights.matrices, lr=LR, weight_decay=WEIGHT_DECAY, num_ns_steps=STEPS)
+    return [muon, *fused_adamw(weights.tables + weights.vectors)]
+
+
+def dion(package: Any, weights: Weights, name: str) -> Optimizers:
+    """Never with flatten=True, which on one device gives a wrong update without an error."""
+    by_algorithm = groups(
+        {"params": weights.matrices, "algorithm": name.lower()},
+        {"params": weights.tables + weights.vectors, "algorithm": "adamw"},
+    )
+    return [getattr(package, name)(by_algorithm, lr=LR, weight_decay=WEIGHT_DECAY, flatten=False)]
+
+
+OURS = partial(Contestant, "steadydecay", distribution="steadydecay")
+TORCH = partial(Contestant, "torch", distribution="torch")
+PYTORCH_OPTIMIZER = partial(Contestant, "pytorch_optimizer", distribution="pytorch_optimizer")
+HEAVYBALL = partial(Contestant, "heavyball", distribution="heavyball")
+EMERGING = partial(Contestant, "emerging_optimizers.orthogonalized_optimizers", distribution="emerging-optimizers")
+DION = partial(Contestant, "dion", distribution="dion")
+
+CONTESTANTS: dict[str, Contestant] = {
+    REFERENCE: OURS(scionc),
+    **{f"scionc-{form}": OURS(scionc, form=form) for form in FORMS},
+    "scionc-memory-light": OURS(partial(scionc, memory_light=True), writes_gradients=True),
+    "pytorch-optimizer-scion": PYTORCH_OPTIMIZER(pytorch_optimizer_scion),
+    "pytorch-optimizer-muon": PYTORCH_OPTIMIZER(pytorch_optimizer_muon, writes_gradients=True),
+    "pytorch-optimizer-muon-gram": PYTORCH_OPTIMIZER(
+        partial(pytorch_optimizer_muon, ns_method="gram_newton_schulz"),
+        writes_gradients=True,
+        not_on_cpu="its products are in float16, which is slow on every CPU",
+    ),
+    "torch-muon": TORCH(torch_muon),
+    "heavyball-scion": HEAVYBALL(heavyball_scion),
+    "heavyball-muon": HEAVYBALL(heavyball_muon),
+    "emerging-scion": EMERGING(emerging_scion),
+    "emerging-muon": EMERGING(emerging_muon),
+    "dion-muon": DION(partial(dion, name="Muon")),
+    "dion-normuon": DION(partial(dion, name="NorMuon")),
+    "adamc": OURS(adamc, is_spectral=False),
+    "adamc-fused": OURS(partial(adamc, fused=True), is_spectral=False),
+    "adamc-foreach": OURS(partial(adamc, foreach=True), is_spectral=False),
+    "lion": OURS(lion, is_spectral=False),
+    "torch-adamw-fused": TORCH(partial(torch_adamw, fused=True), is_spectral=False),
+    "torch-adamw-foreach": TORCH(partial(torch_adamw, foreach=True), is_spectral=False),
+}

@@ -1,0 +1,40 @@
+"""How fast this device multiplies matrices: the rate that no iteration of products can beat."""
+
+import time
+
+import torch
+
+from steadydecay.polar.choice import HAS_FAST_BFLOAT16
+
+SIDES = {"cpu": (768, 1024, 1536), "cuda": (4096, 8192)}
+REPEATS = 3
+
+
+def dtypes_of(device: torch.device) -> list[torch.dtype]:
+    """Those whose rate is measured: bfloat16 only where the device has instructions for it."""
+    has_fast_bfloat16 = device.type == "cuda" or HAS_FAST_BFLOAT16
+    return [torch.float32, torch.bfloat16] if has_fast_bfloat16 else [torch.float32]
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def products_rate(dtype: torch.dtype, device: torch.device, sides: tuple[int, ...] | None = None) -> float:
+    """FLOPs per second of square products, the best over sizes and repeats."""
+    sides = sides or SIDES.get(device.type, SIDES["cpu"])
+    return max(2 * side**3 / _fastest_product(side, dtype, device) for side in sides)
+
+
+def _fastest_product(side: int, dtype: torch.dtype, device: torch.device) -> float:
+    matrix = torch.randn(side, side, device=device).to(dtype)
+    result = torch.empty_like(matrix)
+    durations = []
+    for _ in range(REPEATS):
+        synchronize(device)
+        start = time.perf_counter()
+        torch.mm(matrix, matrix, out=result)
+        synchronize(device)
+        durations.append(time.perf_counter() - start)
+    return min(durations)

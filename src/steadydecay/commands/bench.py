@@ -1,0 +1,74 @@
+"""`steadydecay bench`."""
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from steadydecay.bench.benchmark import benchmark
+from steadydecay.bench.results import write_result
+from steadydecay.bench.table import notes, result_table
+
+# On a narrower terminal the table's lines would break.
+NARROWEST = 150
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass
+class Bench:
+    """Time, memory and accuracy of one optimizer step, beside other packages' and the matrix products it needs."""
+
+    set: str = "gpt-mini"
+    """Shapes of a model: gpt-mini, gpt2-small, gpt2-xl, vit-s16, llama-1b."""
+    only: list[str] = field(default_factory=list)
+    """Optimizers, by names or patterns: 'scionc*' torch-muon. By default all; ScionC always."""
+    repetitions: int = 7
+    """Timed steps of each optimizer."""
+    threads: int | None = None
+    """On the CPU; by default torch's own choice."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    layers: int | None = None
+    """A smaller part of the model; the result says so."""
+    out: Path | None = None
+    """Write the result as JSON."""
+
+    def run(self) -> None:
+        self._require_device()
+        console = Console(width=max(Console().width, NARROWEST))
+        progress = Console(stderr=True)
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        result = benchmark(
+            self.set,
+            self.only,
+            self.repetitions,
+            torch.device(self.device),
+            self.layers,
+            command=self._command(),
+            say=lambda line: progress.print(line, style="dim", markup=False, highlight=False),
+        )
+        console.print(result_table(result))
+        for note in notes(result):
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
+        if self.out is not None:
+            write_result(result, self.out)
+            console.print(f"result: {self.out}", soft_wrap=True, highlight=False)
+
+    def _require_device(self) -> None:
+        if self.device not in DEVICES:
+            raise ValueError(f"device is {self.device!r}; legal is {' or '.join(DEVICES)}")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device is 'cuda' and torch finds no GPU; use --device cpu, or a CUDA build of torch")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads is {self.threads}; legal is 1 or more")
+
+    def _command(self) -> str:
+        """What repeats this run."""
+        options = {"set": self.set, "repetitions": self.repetitions, "device": self.device}
+        options |= {"threads": self.threads, "layers": self.layers}
+        given = [text for name, value in options.items() if value is not None for text in (f"--{name}", str(value))]
+        patterns = ["--only", *self.only] if self.only else []
+        return shlex.join(["steadydecay", "bench", *given, *patterns])

@@ -1,0 +1,55 @@
+"""A form that is named is the one that runs, and only for as long."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from steadydecay.bench.forced_form import forced_form
+from steadydecay.polar import polar_express
+from steadydecay.polar.forms import FORMS
+
+# Of a shape for which "plain" is never chosen on a CPU.
+MATRICES = torch.randn(2, 128, 512, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, torch.dtype]]:
+    """Name and dtype of each form that runs."""
+    calls: list[tuple[str, torch.dtype]] = []
+    for name, form in list(FORMS.items()):
+
+        def spy(x: torch.Tensor, *rest: Any, name: str = name, form: Any = form, **more: Any) -> torch.Tensor:
+            calls.append((name, x.dtype))
+            return form(x, *rest, **more)
+
+        monkeypatch.setitem(FORMS, name, spy)
+    return calls
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_named_form_runs_and_afterwards_the_chosen_one(name: str, used: list[tuple[str, torch.dtype]]) -> None:
+    polar_express(MATRICES)
+    with forced_form(name):
+        result = polar_express(MATRICES)
+    polar_express(MATRICES)
+    chosen, forced, after = used
+    assert forced[0] == name
+    assert chosen == after
+    assert chosen[0] != "plain"
+    assert float(torch.linalg.svdvals(result).max()) < 1.25
+
+
+def test_forms_of_float32_run_in_float32(used: list[tuple[str, torch.dtype]]) -> None:
+    for name in [name for name in FORMS if name.endswith("float32")]:
+        with forced_form(name):
+            polar_express(MATRICES)
+    assert used
+    assert {dtype for _, dtype in used} == {torch.float32}
+
+
+def test_an_error_inside_ends_it_too(used: list[tuple[str, torch.dtype]]) -> None:
+    with pytest.raises(ValueError, match="shape"), forced_form("plain"):
+        polar_express(torch.zeros(3))
+    polar_express(MATRICES)
+    assert used[0][0] != "plain"
