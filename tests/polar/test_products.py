@@ -1,0 +1,245 @@
+"""Which products a stack gets and what is said about it; torch's own products beside their definitions."""
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from steadydecay.polar import products
+from steadydecay.polar.products import (
+    GEMM_PRODUCTS,
+    SMALLEST_TRITON_SIDE,
+    GemmProducts,
+    TritonProducts,
+    alignment_obstacle,
+    products_for,
+)
+
+FLOAT16, BFLOAT16, FLOAT32, FLOAT64 = torch.float16, torch.bfloat16, torch.float32, torch.float64
+LARGE = (2, SMALLEST_TRITON_SIDE, 2 * SMALLEST_TRITON_SIDE)
+
+
+def gaussian(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, dtype=FLOAT64, generator=torch.Generator().manual_seed(seed))
+
+
+def commuting() -> tuple[Tensor, Tensor, Tensor]:
+    """A stack of symmetric matrices, its square and its cube."""
+    square = gaussian(3, 5, 5)
+    symmetric = square + square.mT
+    return symmetric, symmetric @ symmetric, symmetric @ symmetric @ symmetric
+
+
+@pytest.mark.parametrize("x", [gaussian(3, 4, 6), gaussian(3, 6, 4).mT], ids=["wide", "view of a tall one"])
+def test_gram_is_the_product_with_the_transpose(x: Tensor) -> None:
+    expected = torch.einsum("bik,bjk->bij", x, x)
+    torch.testing.assert_close(GemmProducts().gram(x), expected)
+    out = torch.empty_like(expected)
+    assert GemmProducts().gram(x, out=out) is out
+    torch.testing.assert_close(out, expected)
+
+
+def test_symmetric_and_general_products_add_and_scale() -> None:
+    addend, left, right = commuting()
+    out = torch.empty_like(addend)
+    assert GemmProducts().symmetric(addend, left, right, -3.0, 0.5, out=out) is out
+    torch.testing.assert_close(out, -3 * addend + 0.5 * torch.einsum("bik,bkj->bij", left, right))
+    torch.testing.assert_close(GemmProducts().symmetric(addend, left, right, -3.0, 0.5), out)
+    x = gaussian(3, 5, 7)
+    expected = 2 * x + torch.einsum("bik,bkj->bij", left, x)
+    wide = torch.empty_like(x)
+    assert GemmProducts().general(x, left, x, 2.0, out=wide) is wide
+    torch.testing.assert_close(wide, expected)
+    torch.testing.assert_close(GemmProducts().general(x, left, x, 2.0, -0.5), 2 * x - 0.5 * (expected - 2 * x))
+
+
+def test_general_products_beside_triton_are_those_of_torch(working_triton: Any) -> None:
+    left, x = gaussian(3, 5, 5), gaussian(3, 5, 7)
+    out = torch.empty_like(x)
+    assert TritonProducts().general(x, left, x, 2.0, -0.5, out=out) is out
+    assert torch.equal(out, GemmProducts().general(x, left, x, 2.0, -0.5))
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> Iterator[None]:
+    """Obstacles are looked for once in a process."""
+    remembered = (products.architecture_obstacle, products.triton_obstacle, products._say_once)
+    for function in remembered:
+        function.cache_clear()
+    yield
+    for function in remembered:
+        function.cache_clear()
+
+
+@pytest.fixture
+def hopper(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tensors of a GPU that is not there."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla")
+    with FakeTensorMode():
+        yield
+
+
+@pytest.fixture
+def working_triton(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """Stacks that were given to a kernel that does nothing."""
+    calls: list[Tensor] = []
+    monkeypatch.setattr(TritonProducts, "gram", lambda self, x, out=None: calls.append(x))
+    return calls
+
+
+def on_gpu(shape: tuple[int, ...], dtype: torch.dtype = FLOAT16) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device="cuda")
+
+
+@pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64])
+def test_a_cpu_always_takes_torchs_products(dtype: torch.dtype, caplog: pytest.LogCaptureFixture) -> None:
+    assert products_for(torch.empty(LARGE, dtype=dtype, device="meta")) is GEMM_PRODUCTS
+    assert products_for(torch.empty((1, 4, 4), dtype=dtype)) is GEMM_PRODUCTS
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16])
+@pytest.mark.parametrize("shape", [LARGE, (2, LARGE[2], LARGE[1]), (1, LARGE[1], LARGE[1])])
+def test_large_half_precision_stacks_on_a_gpu_take_tritons(
+    hopper: None,
+    working_triton: list[Tensor],
+    dtype: torch.dtype,
+    shape: tuple[int, ...],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert isinstance(products_for(on_gpu(shape, dtype)), TritonProducts)
+    assert isinstance(products_for(on_gpu(shape, dtype).mT), TritonProducts)
+    assert len(working_triton) == 1
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((2, SMALLEST_TRITON_SIDE - 16, LARGE[2]), FLOAT16), (LARGE, FLOAT32), ((2, LARGE[2], 1024), BFLOAT16)],
+)
+def test_small_and_precise_stacks_take_torchs_without_a_word(
+    hopper: None, working_triton: list[Tensor], shape: tuple[int, ...], dtype: torch.dtype, caplog: Any
+) -> None:
+    assert products_for(on_gpu(shape, dtype)) is GEMM_PRODUCTS
+    assert working_triton == caplog.records == []
+
+
+def assert_falls_back_and_says_once(stack: Tensor, message: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert products_for(stack) is GEMM_PRODUCTS
+    assert products_for(stack) is GEMM_PRODUCTS
+    assert [(record.name, record.levelno) for record in caplog.records] == [(products.__name__, logging.WARNING)]
+    assert caplog.messages == [f"Symmetric products take twice the work they need: {message}."]
+
+
+def test_an_old_gpu_falls_back(
+    hopper: None, working_triton: list[Tensor], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    message = "Tesla has compute capability 7.5; the kernel needs 8.0"
+    assert_falls_back_and_says_once(on_gpu(LARGE), message, caplog)
+    assert working_triton == []
+
+
+def test_an_amd_gpu_falls_back(
+    hopper: None, working_triton: list[Tensor], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    assert_falls_back_and_says_once(on_gpu(LARGE), "not tried on AMD GPUs", caplog)
+
+
+def test_sides_that_are_no_multiples_fall_back(
+    hopper: None, working_triton: list[Tensor], caplog: pytest.LogCaptureFixture
+) -> None:
+    message = "sides, strides and offset of 2048x4100 matrices must be multiples of 16 entries"
+    assert_falls_back_and_says_once(on_gpu((2, 2048, 4100)), message, caplog)
+    assert products_for(on_gpu((2, 2049, 4096))) is GEMM_PRODUCTS
+    assert len(caplog.records) == 2
+
+
+def test_without_triton_a_gpu_falls_back(
+    hopper: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delitem(sys.modules, "steadydecay.polar.triton_kernels", raising=False)
+    monkeypatch.setitem(sys.modules, "triton", None)
+    assert products_for(on_gpu(LARGE)) is GEMM_PRODUCTS
+    assert products_for(on_gpu(LARGE, BFLOAT16)) is GEMM_PRODUCTS
+    (message,) = caplog.messages
+    assert message.startswith("Symmetric products take twice the work they need: triton cannot be imported (import of ")
+    assert message.endswith("; pip install triton.")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("Failed to find C compiler.\nmore"), "RuntimeError: Failed to find C compiler."),
+        (OSError(), "OSError: "),
+    ],
+)
+def test_a_triton_that_does_not_run_falls_back(
+    hopper: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, said: str
+) -> None:
+    def fail(self: TritonProducts, x: Tensor, out: Tensor | None = None) -> Tensor:
+        raise error
+
+    monkeypatch.setattr(TritonProducts, "gram", fail)
+    assert_falls_back_and_says_once(on_gpu(LARGE), f"triton is installed but fails ({said})", caplog)
+
+
+BUFFER = torch.empty((2, 64, 80), dtype=FLOAT16)
+ALIGNED = [BUFFER, BUFFER.mT, BUFFER[1:], BUFFER[:, 16:48], BUFFER[:, :, 16:48], BUFFER[:, :, :64].mT, BUFFER[:1]]
+MISALIGNED = [
+    BUFFER[:, :, 8:40],
+    BUFFER[:, :, :24],
+    BUFFER[:, :24],
+    BUFFER[:, :, ::2][:, :, :32],
+    torch.empty((2, 32, 512), dtype=FLOAT16)[:, :, ::16],
+    torch.empty((2, 32, 40), dtype=FLOAT16)[:, :, :32],
+    torch.empty(32 * 32 * 2 + 8, dtype=FLOAT16).as_strided((2, 32, 32), (32 * 32 + 8, 32, 1)),
+]
+
+
+@pytest.mark.parametrize("x", ALIGNED)
+def test_aligned_stacks_meet_no_obstacle(x: Tensor) -> None:
+    assert alignment_obstacle(x) == ""
+
+
+@pytest.mark.parametrize("x", MISALIGNED)
+def test_misaligned_stacks_meet_one(x: Tensor) -> None:
+    assert "must be multiples of 16 entries" in alignment_obstacle(x)
+
+
+def run_python(program: str) -> str:
+    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_the_package_does_not_import_triton_and_works_without() -> None:
+    program = """
+import sys
+sys.modules["triton"] = None
+import torch, steadydecay as sd, steadydecay.polar.products as products
+from steadydecay.polar import polar_express
+weight = torch.nn.Parameter(torch.ones(256, 512))
+weight.grad = torch.eye(256, 512)
+sd.ScionC([weight], lr=0.1).step()
+print(bool(polar_express(torch.eye(300)).any()), products.products_for(weight.data[None]))
+"""
+    assert run_python(program).startswith("True <steadydecay.polar.products.GemmProducts")
+
+
+def test_the_package_leaves_an_installed_triton_alone() -> None:
+    program = """
+import sys, torch, steadydecay as sd, steadydecay.polar.products as products
+from steadydecay.polar import polar_express
+before = "triton" in sys.modules
+polar_express(torch.eye(256))
+products.products_for(torch.eye(256).half()[None])
+print(before, "triton" in sys.modules)
+"""
+    assert run_python(program) == "False False"
