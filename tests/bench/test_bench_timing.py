@@ -50,7 +50,7 @@ def test_the_rate_of_bfloat16_is_measured_where_it_is_fast(
 ) -> None:
     monkeypatch.setattr("steadydecay.bench.products.HAS_FAST_BFLOAT16", has_fast_bfloat16)
     assert (torch.bfloat16 in dtypes_of(CPU)) is has_fast_bfloat16
-    assert dtypes_of(torch.device("cuda")) == [torch.float32, torch.bfloat16]
+    assert dtypes_of(torch.device("cuda")) == [torch.float32, torch.float16]
 
 
 def test_products_of_gpus_are_larger() -> None:

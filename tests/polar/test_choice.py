@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from steadydecay.polar import choice, exact_polar, polar_express
+from steadydecay.polar import choice, exact_polar, polar_express, polar_express_of_each
 from steadydecay.polar.choice import chosen_dtype, chosen_form
 
 FLOAT16, BFLOAT16, FLOAT32, FLOAT64 = torch.float16, torch.bfloat16, torch.float32, torch.float64
@@ -57,6 +58,25 @@ def test_other_devices_keep_the_dtype_and_the_plain_form(dtype: torch.dtype, has
     assert chosen_form(matrices, dtype) == "plain"
 
 
+CUDA_CASES = [
+    ((256, 256), FLOAT32, FLOAT16, "fused"),
+    ((256, 511), FLOAT32, FLOAT16, "fused"),
+    ((256, 512), FLOAT32, FLOAT16, "gram_float16"),
+    ((512, 128), BFLOAT16, FLOAT16, "gram_float16"),
+    ((256, 1024), FLOAT64, FLOAT64, "plain"),
+]
+
+
+@pytest.mark.parametrize(("shape", "dtype", "of_products", "form"), CUDA_CASES)
+def test_cuda_takes_float16(shape: tuple[int, ...], dtype: torch.dtype, of_products: torch.dtype, form: str) -> None:
+    with FakeTensorMode():
+        matrices = torch.empty(shape, dtype=dtype, device="cuda:0")
+        assert chosen_dtype(matrices, 5) == of_products
+        assert chosen_form(matrices, of_products) == form
+        result = polar_express_of_each([matrices, matrices])
+    assert (result.shape, result.dtype, result.device.type) == ((2, *shape), dtype, "cuda")
+
+
 FORM_CASES = [
     ((128, 255), FLOAT32, "fused"),
     ((128, 256), FLOAT32, "gram_float32"),
@@ -66,7 +86,8 @@ FORM_CASES = [
     ((128, 383), BFLOAT16, "fused"),
     ((128, 384), BFLOAT16, "gram_bfloat16"),
     ((5, 384, 128), BFLOAT16, "gram_bfloat16"),
-    ((128, 512), FLOAT16, "plain"),
+    ((128, 512), FLOAT16, "gram_float16"),
+    ((128, 255), FLOAT16, "fused"),
     ((128, 512), FLOAT64, "plain"),
     ((0, 4), FLOAT32, "fused"),
 ]

@@ -33,6 +33,7 @@ DTYPES = {
     "fused": torch.float32,
     "gram_float32": torch.float32,
     "gram_bfloat16": torch.bfloat16,
+    "gram_float16": torch.float16,
 }
 # Largest singular value, where the float64 iteration reaches 1.124, and largest ‖X - float64‖ / ‖float64‖.
 FLOAT32_BUDGETS = {"plain": (1.125, 2e-4), "fused": (1.125, 2e-4), "gram_float32": (1.126, 2e-2)}

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import torch
 
 from steadydecay.bench.shapes import Entry
+from steadydecay.polar.forms import SEGMENTS
 
 STEPS = 5
 PLAIN = (1,) * STEPS
-# The fewest fresh Gram matrices with which every spectrum stays within its budget (docs/polar.md).
-SEGMENTS = {torch.float32: (5,), torch.bfloat16: (2, 1, 2)}
 
 
 def polar_work(shape: tuple[int, int], segments: Sequence[int]) -> int:

@@ -213,8 +213,11 @@ class Scion(torch.optim.Optimizer):
 
     def _add_low_precision_state(self, group: Group) -> None:
         mode = group.setdefault("low_precision", "none")
-        if mode == "stochastic" and any(map(is_low_precision, group["params"])):
-            group.setdefault("rounding_step", torch.zeros((), dtype=torch.int64))
+        rounded = [parameter for parameter in group["params"] if is_low_precision(parameter)]
+        if mode == "stochastic" and rounded:
+            # On the device of the weights: a captured CUDA graph reads a number of the host only once.
+            count = group.get("rounding_step", torch.zeros((), dtype=torch.int64))
+            group["rounding_step"] = count.to(rounded[0].device)
         add_state(self.state, group["params"], mode)
 
     @contextmanager

@@ -8,21 +8,23 @@ from steadydecay.polar.products import Products, products_for
 
 # Not what oneDNN supports: it also emulates bfloat16, at a tenth of the speed of float32.
 HAS_FAST_BFLOAT16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+TRIED_DEVICES = ("cpu", "cuda")
 # Below it the calls cost more than the products, and few singular values share the 8 bits of a bfloat16 product.
 SMALLEST_BFLOAT16_SIDE = 128
 # More steps bring singular values nearer to 1 than bfloat16 can hold them.
 MOST_BFLOAT16_STEPS = 5
 SMALLEST_GRAM_SIDE = 32
 # Longer side over shorter. On squares the Gram forms take more work than the others; from here on they are faster.
-SMALLEST_GRAM_ASPECT = {torch.float32: 2, torch.bfloat16: 3}
+SMALLEST_GRAM_ASPECT = {torch.float32: 2, torch.bfloat16: 3, torch.float16: 2}
 
 
 def chosen_dtype(matrices: Tensor, steps: int) -> torch.dtype:
     """Of the products."""
-    if matrices.is_cuda:
-        return torch.bfloat16
-    if matrices.device.type != "cpu" or matrices.dtype == torch.float64:
+    if matrices.device.type not in TRIED_DEVICES or matrices.dtype == torch.float64:
         return matrices.dtype
+    if matrices.is_cuda:
+        # Eight times nearer to float64 than bfloat16, whose range a matrix of norm 1 does not need (docs/polar.md).
+        return torch.float16
     is_coarse_enough = steps <= MOST_BFLOAT16_STEPS and matrices.dtype != torch.float16
     is_large = min(matrices.shape[-2:]) >= SMALLEST_BFLOAT16_SIDE
     return torch.bfloat16 if HAS_FAST_BFLOAT16 and is_coarse_enough and is_large else torch.float32
@@ -30,13 +32,13 @@ def chosen_dtype(matrices: Tensor, steps: int) -> torch.dtype:
 
 def chosen_form(matrices: Tensor, dtype: torch.dtype) -> str:
     """Name of the form in `steadydecay.polar.forms.FORMS`."""
-    if matrices.device.type != "cpu" or dtype not in SMALLEST_GRAM_ASPECT:
+    if matrices.device.type not in TRIED_DEVICES or dtype not in SMALLEST_GRAM_ASPECT:
         return "plain"
     rows, columns = matrices.shape[-2:]
     smaller, larger = min(rows, columns), max(rows, columns)
     if smaller < SMALLEST_GRAM_SIDE or larger < SMALLEST_GRAM_ASPECT[dtype] * smaller:
         return "fused"
-    return "gram_bfloat16" if dtype == torch.bfloat16 else "gram_float32"
+    return f"gram_{str(dtype).removeprefix('torch.')}"
 
 
 def chosen_products(x: Tensor) -> Products:

@@ -21,9 +21,9 @@ def polar_express(matrices: Tensor, steps: int = 5, compute_dtype: torch.dtype |
     Args:
         matrices: (..., n, m), any leading dimensions, any of them empty; not written to.
         steps: iterations, ≥ 1. Five leave singular values of a well-conditioned matrix within 0.13 of 1.
-        compute_dtype: of the products. By default bfloat16 on CUDA. On a CPU with fast bfloat16 products it is bfloat16
-            for float32 matrices of 128 or more rows and columns and five steps or fewer, float32 for other low
-            precision, and else the dtype of `matrices`.
+        compute_dtype: of the products. By default float16 on CUDA, but for float64 matrices. On a CPU with fast
+            bfloat16 products it is bfloat16 for matrices of 128 or more rows and columns and five steps or fewer,
+            float32 for other low precision, and else the dtype of `matrices`.
 
     Returns:
         (..., n, m) in the dtype of `matrices`.

@@ -16,10 +16,10 @@ from steadydecay.polar.products import GEMM_PRODUCTS, Products
 
 Step = tuple[float, float, float]
 Form = Callable[[Tensor, Sequence[Step], Products], Tensor]
-# Steps between two fresh Gram matrices. In bfloat16 three steps on one matrix diverge, and of two orders of equal work
-# (2, 2, 1) lifts singular values to 1.34 (1.23 with the safety below), (2, 1, 2) to 1.18 (docs/polar.md).
-BFLOAT16_SEGMENTS = (2, 1, 2)
-FLOAT32_SEGMENTS = (5,)
+# Steps between two fresh Gram matrices: the fewest restarts with which singular values stay below 1.2 on every spectrum
+# tried (docs/polar.md). In bfloat16 three steps on one matrix diverge, and of two orders of equal work (2, 2, 1) lifts
+# singular values to 1.34 (1.23 with the safety below), (2, 1, 2) to 1.18; in float16 (2, 3) to 1.16, (3, 2) to 18.
+SEGMENTS = {torch.float32: (5,), torch.bfloat16: (2, 1, 2), torch.float16: (2, 3)}
 # Without it singular values that two bfloat16 steps bring past the edge of the interval diverge: up to 7.6 where one of
 # 128 is 1 and the others 0.03. Half of it is enough on all of 1080 such matrices.
 BFLOAT16_RESTART_SAFETY = 1.01
@@ -79,8 +79,9 @@ def gram(
 FORMS: dict[str, Form] = {
     "plain": plain,
     "fused": fused,
-    "gram_bfloat16": partial(gram, segments=BFLOAT16_SEGMENTS, restart_safety=BFLOAT16_RESTART_SAFETY),
-    "gram_float32": partial(gram, segments=FLOAT32_SEGMENTS),
+    "gram_bfloat16": partial(gram, segments=SEGMENTS[torch.bfloat16], restart_safety=BFLOAT16_RESTART_SAFETY),
+    "gram_float16": partial(gram, segments=SEGMENTS[torch.float16]),
+    "gram_float32": partial(gram, segments=SEGMENTS[torch.float32]),
 }
 
 
