@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 INSTALL := PIP_CONSTRAINT=$(CURDIR)/requirements.lock $(RUN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check browser lock clean
+.PHONY: demo test test-gpu check browser lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -13,6 +13,11 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev browser check
 	$(RUN)/pytest --numprocesses 2
+	$(RUN)/pytest gpu_tests --device cpu
+
+# Needs a CUDA device and a torch built for it; `--device cpu` above runs the same tests on what stands for one.
+test-gpu: $(VENV)/.dev
+	$(RUN)/pytest gpu_tests
 
 check: $(VENV)/.dev
 	$(RUN)/ruff check .
@@ -27,7 +32,7 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml requirements.lock
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(INSTALL) --editable '.[recipes,report,hf,lightning,explore,loggers,dev]'
+	$(INSTALL) --editable '.[recipes,report,hf,lightning,explore,loggers,bench,dev]'
 	touch $@
 
 # The tests of pages drive a real browser (tests/browser.py).
@@ -39,7 +44,7 @@ browser:
 # Versions of every package, without builds: the same file serves a CPU, a CUDA and a ROCm machine.
 lock: $(VENV)/.dev
 	$(RUN)/python -m pip freeze --all --exclude-editable --exclude pip 2>/dev/null \
-		| sed -e 's/+.*//' -e '/^nvidia-/d' -e '/^triton/d' > requirements.lock.new
+		| sed -e 's/+.*//' -e '/^nvidia-/d' > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 
 clean:
