@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from step_costs import operations, peak_bytes
 from test_contract import all_parameters, assert_close, random_gradients, random_parameters, same_bits, train, values
 from torch import nn
 from torch._dynamo.testing import CompileCounter
@@ -14,6 +15,8 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import steadydecay as sd
+from steadydecay.optim import elementwise_batches
+from steadydecay.optim.elementwise_batches import Sizes
 
 MODES: list[dict[str, Any]] = [
     {},
@@ -213,3 +216,41 @@ def test_a_moving_tensor_lr_compiles_once() -> None:
     assert frames[0] >= 1
     assert frames[-1] == frames[0]
     assert_close(parameters, twins, 1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES[:-1], ids=MODE_NAMES[:-1])
+def test_a_step_makes_the_operations_of_adamw_and_no_other(mode: dict[str, Any]) -> None:
+    """So that it waits for a GPU where torch's does, and costs the same."""
+    made = []
+    for optimizer in steps_of(mode, "corrected"):
+        train(optimizer, range(1))
+        optimizer.param_groups[0]["lr"] = 0.01
+        made.append(operations(optimizer.step))
+    assert made[0] == made[1]
+    assert made[0]
+
+
+@pytest.mark.parametrize("mode", MODES[:4], ids=MODE_NAMES[:4])
+@pytest.mark.parametrize("lr", [0.02, torch.tensor(0.02)], ids=["number", "tensor"])
+def test_compensated_weights_may_be_cut_without_a_change_of_a_bit(
+    mode: dict[str, Any], lr: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mode.get("foreach") and isinstance(lr, torch.Tensor):
+        lr = 0.01
+    weights = []
+    for sizes in (elementwise_batches.ON_CPU, Sizes(7, 3)):
+        monkeypatch.setattr(elementwise_batches, "ON_CPU", sizes)
+        parameters = random_parameters((40, 30), (17,), (), dtype=torch.bfloat16)
+        optimizer = sd.AdamC(parameters, lr=lr, weight_decay=0.5, **mode)
+        train(optimizer, range(4))
+        weights.append([parameter.float() for parameter in parameters])
+        assert all(optimizer.state[parameter]["compensation"].any() for parameter in parameters)
+    assert same_bits(*weights)
+
+
+def test_compensation_takes_memory_for_a_piece_of_a_weight() -> None:
+    """Beside the zeros in place of the weight that torch's step moves."""
+    weight = nn.Parameter(torch.ones(2**23).bfloat16())
+    weight.grad = torch.ones_like(weight)
+    optimizer = sd.AdamC([weight], fused=True)
+    assert peak_bytes(optimizer.step) < 2**23 * (weight.element_size() + 2)

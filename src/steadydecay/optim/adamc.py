@@ -17,6 +17,7 @@ from torch.optim.optimizer import ParamsT
 from steadydecay.group_settings import Group, weight_decay_of, with_references
 from steadydecay.low_precision import add_state, move_, require_deterministic
 from steadydecay.optim.dense_gradients import parameters_with_gradient
+from steadydecay.optim.elementwise_batches import pieces, sizes_on
 from steadydecay.theory.validation import require_in
 from steadydecay.update_momentum import NO_MOMENTUM
 
@@ -97,6 +98,7 @@ class AdamC(torch.optim.AdamW):
         for parameter in group["params"]:
             self.state[parameter].update(initial_state(parameter, group))
         add_state(self.state, group["params"], group["low_precision"])
+        self._note_compensations()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step; returns what `closure`, which recomputes the loss, returns."""
@@ -117,6 +119,11 @@ class AdamC(torch.optim.AdamW):
             if "reference_lr" not in group:
                 group.update(with_references(group, self.defaults, NO_MOMENTUM))
             add_state(self.state, group["params"], group.setdefault("low_precision", "none"))
+        self._note_compensations()
+
+    def _note_compensations(self) -> None:
+        """Once, for to look through 10⁴ small parameters in each step would cost 1 % of it."""
+        self._has_compensations = any("compensation" in of_parameter for of_parameter in self.state.values())
 
     @contextmanager
     def _some_weights_apart(self) -> Iterator[None]:
@@ -127,7 +134,7 @@ class AdamC(torch.optim.AdamW):
         moves: list[tuple[Tensor, Tensor, Number, Number]] = []
         weights_of_groups = [group["params"] for group in self.param_groups]
         try:
-            for group in self.param_groups:
+            for group in filter(self._may_be_apart, self.param_groups):
                 lr = group["lr"]
                 stand_ins = {p: stand_in(p) for p in group["params"] if self._is_apart(p, lr)}
                 if stand_ins:
@@ -138,18 +145,19 @@ class AdamC(torch.optim.AdamW):
                 self.state[zeros] = self.state[parameter]
             yield
             for parameter, moved, lr, decay in moves:
-                if isinstance(lr, Tensor) or lr != 0:
-                    update = -moved.detach() if not isinstance(lr, Tensor) else -moved.detach().where(lr != 0, 0)
-                    move_(parameter.detach(), update, decay, self.state[parameter]["compensation"])
+                if not is_zero(lr):
+                    take_in(parameter.detach(), moved.detach(), lr, decay, self.state[parameter]["compensation"])
         finally:
             for _, zeros, *_ in moves:
                 self.state.pop(zeros, None)
             for group, weights in zip(self.param_groups, weights_of_groups, strict=True):
                 group["params"] = weights
 
+    def _may_be_apart(self, group: Group) -> bool:
+        return self._has_compensations or is_zero(group["lr"])
+
     def _is_apart(self, parameter: Tensor, lr: Number) -> bool:
-        is_still = not isinstance(lr, Tensor) and lr == 0
-        return parameter.grad is not None and (is_still or "compensation" in self.state[parameter])
+        return parameter.grad is not None and (is_zero(lr) or "compensation" in self.state[parameter])
 
     def _unless_skipped(self, decay: Number) -> Number:
         """A GradScaler's fused step skips itself where gradients overflowed; so must the decay."""
@@ -199,11 +207,23 @@ def initial_state(parameter: Tensor, group: Group) -> dict[str, Tensor]:
     return state
 
 
+def is_zero(lr: Number) -> bool:
+    """Without a look at a tensor's value."""
+    return not isinstance(lr, Tensor) and lr == 0
+
+
 def stand_in(parameter: Tensor) -> Tensor:
     """Zeros with the parameter's gradient."""
     zeros = torch.zeros_like(parameter, requires_grad=True)
     zeros.grad = parameter.grad
     return zeros
+
+
+def take_in(weight: Tensor, moved: Tensor, lr: Number, decay: Number, compensation: Tensor) -> None:
+    """θ ← (1-η)θ + moved in place, where `moved` is what torch's step made of zeros; nothing at a tensor lr of 0."""
+    for piece, moved_piece, compensation_piece in pieces((weight, moved, compensation), sizes_on(weight.device).piece):
+        by = moved_piece.where(lr != 0, 0) if isinstance(lr, Tensor) else moved_piece
+        move_(piece, -by, decay, compensation_piece)
 
 
 def without_hooks(optimizer_class: type[torch.optim.Optimizer]) -> Callable[..., Any]:

@@ -4,15 +4,17 @@
 # pyright: reportPrivateImportUsage=false
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, TypeGuard
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from steadydecay.group_settings import Group, decay_of, with_references
-from steadydecay.low_precision import add_state, move_, require_deterministic
+from steadydecay.low_precision import add_state, is_low_precision, move_, require_deterministic
 from steadydecay.optim.dense_gradients import gradient_of, parameters_with_gradient
+from steadydecay.optim.elementwise_batches import batches_of
+from steadydecay.optim.parts import Part
 from steadydecay.update_momentum import UpdateMomentum
 
 Number = float | Tensor
@@ -52,25 +54,20 @@ class DecoupledOptimizer(torch.optim.Optimizer):
             for group in self.param_groups
         ]
         for group, parameters, decay in work:
-            for batch in batches_of(parameters, group["foreach"]):
-                momenta = [self.state[parameter]["momentum"] for parameter in batch]
-                compensations = [self.state[parameter].get("compensation") for parameter in batch]
-                gradients = [gradient_of(parameter) for parameter in batch]
+            for batch in batches_of(parts_of(parameters, self.state), group["foreach"]):
+                weights, gradients, momenta, compensations = map(list, zip(*batch, strict=True))
+                if gradients[0].dtype != momenta[0].dtype:
+                    gradients = [gradient.to(momenta[0].dtype) for gradient in gradients]
                 updates = self.updates(momenta, gradients, group)
-                move(batch, updates, group["lr"], decay, compensations)
+                move(weights, updates, group["lr"], decay, compensations)
         return loss
 
 
-def batches_of(parameters: list[Tensor], foreach: bool | None) -> list[list[Tensor]]:
-    """All in one list for foreach, else lists of one, which need temporaries for one tensor at a time.
-
-    Args:
-        parameters: of one group.
-        foreach: None is True where a parameter is on a GPU.
-    """
-    if foreach is None:
-        foreach = any(parameter.is_cuda for parameter in parameters)
-    return [parameters] if foreach and parameters else [[parameter] for parameter in parameters]
+def parts_of(parameters: list[Tensor], states: Mapping[Tensor, dict[str, Tensor]]) -> Iterator[Part]:
+    """Each whole weight with its gradient and state."""
+    for parameter in parameters:
+        state = states[parameter]
+        yield Part(parameter, gradient_of(parameter), state["momentum"], state.get("compensation"))
 
 
 def scaled_update(update: Tensor, lr: Number) -> Tensor:
@@ -78,28 +75,59 @@ def scaled_update(update: Tensor, lr: Number) -> Tensor:
     return (update * lr).where(lr != 0, 0) if isinstance(lr, Tensor) else update * lr
 
 
+def is_alpha(number: Number, like: Tensor) -> TypeGuard[float]:
+    """Whether it may be torch's α, which reads a tensor (waits for the device) and is rounded to a narrow dtype."""
+    return not isinstance(number, Tensor) and not is_low_precision(like)
+
+
 def move(
     parameters: list[Tensor], updates: list[Tensor], lr: Number, decay: Number, compensations: list[Tensor | None]
 ) -> None:
     """θ ← (1-η)θ - γu in place; lr = 0 is bitwise identity, whatever the updates, which are not written to.
 
-    A parameter with a compensation is moved as in `steadydecay.low_precision`.
+    Args:
+        parameters: of one dtype and device.
+        updates: u of each.
+        lr, decay: γ, η.
+        compensations: of all parameters or of none; those are moved as in `steadydecay.low_precision`.
     """
     if not isinstance(lr, Tensor) and lr == 0:
         return
-    plain: list[tuple[Tensor, Tensor]] = []
-    for parameter, update, compensation in zip(parameters, updates, compensations, strict=True):
-        if compensation is None:
-            plain.append((parameter, update))
-        else:
+    if compensations[0] is not None:
+        for parameter, update, compensation in zip(parameters, updates, compensations, strict=True):
             move_(parameter, scaled_update(update.float(), lr), decay, compensation)
-    if plain:
-        _move_all([parameter for parameter, _ in plain], [update for _, update in plain], lr, decay)
-
-
-def _move_all(parameters: list[Tensor], updates: list[Tensor], lr: Number, decay: Number) -> None:
-    torch._foreach_mul_(parameters, 1 - decay)
-    if isinstance(lr, Tensor):
-        torch._foreach_sub_(parameters, [scaled_update(update, lr) for update in updates])
+    elif is_alpha(lr, parameters[0]) and is_alpha(decay, parameters[0]):
+        descend(parameters, updates, lr, decay / lr)
     else:
+        torch._foreach_mul_(parameters, 1 - decay)
+        torch._foreach_sub_(parameters, [scaled_update(update, lr) for update in updates])
+
+
+def descend(parameters: list[Tensor], updates: list[Tensor], lr: float, weight_decay: float) -> None:
+    """θ ← θ - γ(u + λθ) in place, in which 1-γλ is not rounded: in float32 that would be a multiple of 6·10⁻⁸."""
+    if weight_decay == 0:
         torch._foreach_add_(parameters, updates, alpha=-lr)
+    elif is_one_block(parameters) and is_one_block(updates):
+        # The same bits in one pass over memory, which takes longer to start than two over a small weight.
+        torch._fused_sgd_(
+            parameters,
+            updates,
+            [],
+            weight_decay=weight_decay,
+            momentum=0.0,
+            lr=lr,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+            is_first_step=False,
+        )
+    else:
+        torch._foreach_add_(parameters, torch._foreach_add(updates, parameters, alpha=weight_decay), alpha=-lr)
+
+
+def is_one_block(tensors: list[Tensor]) -> bool:
+    """Whether it is one tensor that torch's fused SGD can take, which looks neither at strides nor at a subclass."""
+    first = tensors[0]
+    is_plain = type(first) in (Tensor, nn.Parameter) and first.dtype in (torch.float32, torch.float64)
+    is_known = first.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling()
+    return len(tensors) == 1 and is_plain and is_known and first.is_contiguous()

@@ -12,12 +12,16 @@ def parameters_with_gradient(group: Mapping[str, Any], optimizer_name: str) -> l
     Raises:
         ValueError: a sparse gradient.
     """
-    parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-    for parameter in parameters:
-        if parameter.grad.is_sparse:
-            shape = tuple(parameter.shape)
-            remedy = f"{optimizer_name} takes dense ones: Embedding(sparse=False)"
-            raise ValueError(f"gradient of a {shape} parameter is sparse; {remedy}")
+    parameters: list[Tensor] = []
+    # One look at each: the step of 10⁴ small tensors is for the most part Python.
+    for parameter in group["params"]:
+        gradient = parameter.grad
+        if gradient is not None:
+            if gradient.is_sparse:
+                shape = tuple(parameter.shape)
+                remedy = f"{optimizer_name} takes dense ones: Embedding(sparse=False)"
+                raise ValueError(f"gradient of a {shape} parameter is sparse; {remedy}")
+            parameters.append(parameter)
     return parameters
 
 

@@ -21,10 +21,21 @@ from steadydecay.update_momentum import LION
 
 
 def averages_of(averages: list[Tensor], gradients: list[Tensor], beta: Number) -> list[Tensor]:
-    """βm + (1-β)g of each, as new tensors."""
-    averaged = list(torch._foreach_mul(averages, beta))
-    torch._foreach_add_(averaged, torch._foreach_mul(gradients, 1 - beta))
-    return averaged
+    """βm + (1-β)g of each, as new tensors; a tensor β is not looked at, which would wait for the device."""
+    if isinstance(beta, Tensor):
+        averaged = list(torch._foreach_mul(averages, beta))
+        torch._foreach_add_(averaged, torch._foreach_mul(gradients, 1 - beta))
+        return averaged
+    return list(torch._foreach_lerp(averages, gradients, 1 - beta))
+
+
+def average_(averages: list[Tensor], gradients: list[Tensor], beta: Number) -> None:
+    """m ← βm + (1-β)g of each, in place."""
+    if isinstance(beta, Tensor):
+        torch._foreach_mul_(averages, beta)
+        torch._foreach_add_(averages, torch._foreach_mul(gradients, 1 - beta))
+    else:
+        torch._foreach_lerp_(averages, gradients, 1 - beta)
 
 
 @final
@@ -43,8 +54,7 @@ class Lion(DecoupledOptimizer):
         steady_norm_sq: the wanted E‖θ‖² per entry instead of weight_decay; > lr².
         low_precision: "compensated" keeps what rounding takes off bfloat16 and float16 weights (docs/low_precision.md),
             "none" loses it; other dtypes are not touched.
-        foreach: all parameters of a group in one pass (faster on GPUs, with temporaries of their size); None decides
-            by device.
+        foreach: False takes one weight at a time; else small weights are taken together, which is faster.
 
     Raises:
         ValueError: an argument outside its range, or two that exclude each other. Nothing has changed then.
@@ -78,6 +88,6 @@ class Lion(DecoupledOptimizer):
     def updates(self, momenta: list[Tensor], gradients: list[Tensor], group: Group) -> list[Tensor]:
         beta1, beta2 = group["betas"]
         directions = averages_of(momenta, gradients, beta1)
-        torch._foreach_copy_(momenta, averages_of(momenta, gradients, beta2))
+        average_(momenta, gradients, beta2)
         torch._foreach_sign_(directions)
         return directions

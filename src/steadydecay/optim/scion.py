@@ -174,6 +174,7 @@ class Scion(torch.optim.Optimizer):
         gradients, averages = [part.gradient for part in parts], [part.average for part in parts]
         lr, momentum = group["lr"], group["momentum"]
         if not group["memory_light"]:
+            gradients = [gradient.to(averages[0].dtype) for gradient in gradients]
             update_averages_(averages, gradients, momentum)
         # lr = 0 is bitwise identity, whatever the gradient: loaders of distributed checkpoints run such a step.
         if isinstance(lr, Tensor) or lr != 0:

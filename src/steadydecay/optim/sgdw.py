@@ -17,15 +17,27 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from steadydecay.group_settings import Group
-from steadydecay.optim.decoupled_step import DecoupledOptimizer, Number
+from steadydecay.optim.decoupled_step import DecoupledOptimizer, Number, is_alpha
 from steadydecay.update_momentum import HEAVY_BALL
 
 
 def sums_of(sums: list[Tensor], gradients: list[Tensor], momentum: Number) -> list[Tensor]:
     """βb + g of each, as new tensors."""
+    if is_alpha(momentum, sums[0]):
+        return list(torch._foreach_add(gradients, sums, alpha=momentum))
     summed = list(torch._foreach_mul(sums, momentum))
     torch._foreach_add_(summed, gradients)
     return summed
+
+
+def sum_(sums: list[Tensor], gradients: list[Tensor], momentum: Number) -> None:
+    """b ← βb + g of each, in place."""
+    if is_alpha(momentum, sums[0]) and (len(sums) == 1 or sums[0].is_cpu):
+        # One pass over memory, which no foreach function makes.
+        for total, gradient in zip(sums, gradients, strict=True):
+            torch.add(gradient, total, alpha=momentum, out=total)
+    else:
+        torch._foreach_copy_(sums, sums_of(sums, gradients, momentum))
 
 
 @final
@@ -45,8 +57,7 @@ class SGDW(DecoupledOptimizer):
         steady_norm_sq: the wanted E‖θ‖²/E‖g‖² instead of weight_decay; above that of a step, lr²/(1-β²).
         low_precision: "compensated" keeps what rounding takes off bfloat16 and float16 weights (docs/low_precision.md),
             "none" loses it; other dtypes are not touched.
-        foreach: all parameters of a group in one pass (faster on GPUs, with temporaries of their size); None decides
-            by device.
+        foreach: False takes one weight at a time; else small weights are taken together, which is faster.
 
     Raises:
         ValueError: an argument outside its range, or two that exclude each other. Nothing has changed then.
@@ -80,5 +91,5 @@ class SGDW(DecoupledOptimizer):
         super().__init__(params, defaults)
 
     def updates(self, momenta: list[Tensor], gradients: list[Tensor], group: Group) -> list[Tensor]:
-        torch._foreach_copy_(momenta, sums_of(momenta, gradients, group["momentum"]))
+        sum_(momenta, gradients, group["momentum"])
         return sums_of(momenta, gradients, group["momentum"]) if group["nesterov"] else momenta
