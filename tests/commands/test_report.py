@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from control_c import take_control_c
 from report_logs import write_run
 from steadydecay.cli import main
 
@@ -66,7 +67,9 @@ def test_a_mistake_is_one_line_and_writes_nothing(
 def test_follow_serves_until_control_c_and_writes_nothing() -> None:
     before = sorted(Path().rglob("*"))
     command = [INSTALLED, "report", "runs", "--follow"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=take_control_c
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         said = process.stdout.readline()
         address = said.removeprefix("report: ").split()[0]

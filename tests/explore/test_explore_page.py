@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from browser import OpenPage, horizontal_overflow
+from control_c import take_control_c
 
 COMMAND = Path(sys.executable).with_name("steadydecay")
 TABS = {"AdamW or L2": 2, "Schedules": 1, "Momentum": 3}
@@ -42,7 +43,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     errors = tmp_path_factory.mktemp("explore") / "stderr.txt"
     with errors.open("w") as stderr:
         command = [COMMAND, "explore", "--port", "0", "--no-browser"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, preexec_fn=take_control_c)
         assert process.stdout
         found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
         assert found, errors.read_text()

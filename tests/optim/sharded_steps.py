@@ -1,0 +1,68 @@
+"""Run by torchrun: train alike with whole weights, and with weights cut by FSDP2; write the largest difference."""
+
+import gc
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+
+import steadydecay as sd
+
+Groups = list[dict[str, Any]]
+SPLIT = {"name": "spectral", "split_sizes": [40, 24]}
+OPTIMIZERS: dict[str, Callable[[Groups], torch.optim.Optimizer]] = {
+    "spectral": lambda groups: sd.ScionC(groups, 0.05, weight_decay=0.5),
+    "nesterov": lambda groups: sd.Scion(groups, 0.05, weight_decay=0.5, nesterov=True),
+    "memory_light": lambda groups: sd.ScionC(groups, 0.05, weight_decay=0.5, memory_light=True),
+    "one at a time": lambda groups: sd.ScionC(groups, 0.05, weight_decay=0.5, workspace_bytes=0),
+    "split": lambda groups: sd.ScionC([groups[0] | {"norm": SPLIT}, *groups[1:]], 0.05, weight_decay=0.5),
+    **{
+        name: lambda groups, name=name: sd.ScionC([g | {"norm": name} for g in groups[:-1]], 0.05, weight_decay=0.5)
+        for name in ("sign", "row_norm", "col_norm")
+    },
+    "lion": lambda groups: sd.Lion(groups, 0.05, weight_decay=0.5),
+    "sgdw": lambda groups: sd.SGDW(groups, 0.05, 0.9, weight_decay=0.5),
+    "adamc": lambda groups: sd.AdamC(groups, 0.05, weight_decay=0.5),
+}
+
+
+def trained(build: Callable[[Groups], torch.optim.Optimizer], is_sharded: bool) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    # The first weight has rows for a split; none has a number of rows that two divides but the third.
+    model = nn.Sequential(nn.Linear(33, 64), nn.Linear(64, 65), nn.Linear(65, 64), nn.Linear(64, 1))
+    if is_sharded:
+        fully_shard(model)
+    weights = [parameter for parameter in model.parameters() if parameter.ndim == 2]
+    vectors = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    optimizer = build([{"params": weights[:1]}, {"params": weights[1:]}, {"params": vectors}])
+    for step in range(4):
+        torch.manual_seed(step)
+        model(torch.randn(16, 33)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    whole: list[Any] = [parameter.detach() for parameter in model.parameters()]
+    return [one.full_tensor() if is_sharded else one for one in whole]
+
+
+def main() -> None:
+    dist.init_process_group("gloo")
+    differences = {}
+    for name, build in OPTIMIZERS.items():
+        pairs = zip(trained(build, True), trained(build, False), strict=True)
+        differences[name] = max(float((sharded - whole).abs().max()) for sharded, whole in pairs)
+    if dist.get_rank() == 0:
+        Path(sys.argv[1]).write_text(json.dumps(differences))
+    # FSDP's reference cycles may outlive the process group, which then aborts.
+    gc.collect()
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
