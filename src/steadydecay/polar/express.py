@@ -50,5 +50,6 @@ def polar_express_of_each(
     form = FORMS[chosen_form(first, dtype)]
     # The last polynomial scales, at no pass over memory.
     x = unit_stack(matrices, dtype)
-    result = form(x, [*polynomials, (scale * a, scale * b, scale * c)], chosen_products(x))
-    return result.to(first.dtype).view(len(matrices), *first.shape)
+    # One name: the buffer that is not the result is gone before the conversion takes memory.
+    x = form(x, [*polynomials, (scale * a, scale * b, scale * c)], chosen_products(x))
+    return x.to(first.dtype).view(len(matrices), *first.shape)

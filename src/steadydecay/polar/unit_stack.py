@@ -40,7 +40,7 @@ def _by_norms_on_the_host(matrices: list[Tensor], dtype: torch.dtype) -> Tensor:
         matrices = list(torch._foreach_div(matrices, [_power_of_two_below(matrix) for matrix in matrices]))
         norms = _norms(matrices)
     scales = [1 / (SAFETY_FACTOR * norm) if norm != 0 else 1.0 for norm in norms]
-    stack = torch.empty(len(matrices), *matrices[0].shape, dtype=dtype)
+    stack = torch.empty(len(matrices), *matrices[0].shape, dtype=dtype, device=matrices[0].device)
     torch._foreach_copy_(list(stack.unbind()), torch._foreach_mul(matrices, scales))
     return stack
 
