@@ -25,6 +25,10 @@ class Norm(Protocol):
 
     Leading dimensions beyond those of one weight are a batch: each entry is a weight of its own.
     No method writes to an argument but `init_`.
+
+    Two members more are optional, for speed: `lmo_of_each(gradients)`, the lmo of several gradients of one shape
+    (`steadydecay.norms.batches`), and `is_row_wise = True`, which says that the rows of an lmo are the lmo of those
+    rows, so that large weights may be stepped in pieces.
     """
 
     def lmo(self, gradient: Tensor) -> Tensor:

@@ -54,11 +54,13 @@ def move_parts(
 ) -> None:
     """θ ← (1-η)θ - γu of each, rounded at random where a count of steps is given."""
     if rounding_step is None:
-        # Large weights one by one: a pass over memory each, without a temporary of their sizes together.
-        is_large = parts[0].weight.numel() >= LARGE_WEIGHT
-        for some in [slice(i, i + 1) for i in range(len(parts))] if is_large else [slice(None)]:
-            compensations = [part.compensation for part in parts[some]]
-            move([part.weight for part in parts[some]], updates[some], lr, decay, compensations)
+        # On a CPU large weights one by one: one pass over memory for each, and no temporary.
+        weight = parts[0].weight
+        at_once = 1 if weight.device.type == "cpu" and weight.numel() >= LARGE_WEIGHT else len(parts)
+        for start in range(0, len(parts), at_once):
+            some = parts[start : start + at_once]
+            compensations = [part.compensation for part in some]
+            move([part.weight for part in some], updates[start : start + at_once], lr, decay, compensations)
         return
     for part, update in zip(parts, updates, strict=True):
         # γu in float16 would underflow.

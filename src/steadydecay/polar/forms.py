@@ -5,9 +5,10 @@ returns a tensor of the same shape and dtype. The argument is a buffer to it and
 stacks take the same time: a tall one is multiplied from the right, by the m×m matrix xᵀx in place of xxᵀ.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import cycle, islice
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,7 +16,14 @@ from torch import Tensor
 from steadydecay.polar.products import GEMM_PRODUCTS, Products
 
 Step = tuple[float, float, float]
-Form = Callable[[Tensor, Sequence[Step], Products], Tensor]
+
+
+class Form(Protocol):
+    """An order of products."""
+
+    def __call__(self, x: Tensor, steps: Sequence[Step], products: Products = ...) -> Tensor: ...
+
+
 # Steps between two fresh Gram matrices: the fewest restarts with which singular values stay below 1.2 on every spectrum
 # tried (docs/polar.md). In bfloat16 three steps on one matrix diverge, and of two orders of equal work (2, 2, 1) lifts
 # singular values to 1.34 (1.23 with the safety below), (2, 1, 2) to 1.18; in float16 (2, 3) to 1.16, (3, 2) to 18.
