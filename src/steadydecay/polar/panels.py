@@ -76,4 +76,5 @@ def _panels(rows: int) -> Iterator[tuple[slice, int]]:
 def _write_mirrored(result: Tensor, rows: slice, panel: Tensor) -> None:
     """Rows up to the diagonal block, and the same above the diagonal."""
     result[rows, : rows.stop] = panel
-    result[: rows.start, rows] = panel[:, : rows.start].T
+    if rows.start:
+        result[: rows.start, rows] = panel[:, : rows.start].T
