@@ -1,15 +1,12 @@
 """Two real processes under gloo measure what one does: DDP, FSDP2, and weights cut in other ways."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from steadydecay.spectral_norm import COLD_ITERATIONS, WARM_ITERATIONS
+from two_ranks import on_two_ranks
 
 PROGRAM = Path(__file__).with_name("watched_training.py")
 
@@ -18,12 +15,7 @@ PROGRAM = Path(__file__).with_name("watched_training.py")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Records and collectives by mode; "one" is a process alone."""
     out = tmp_path_factory.mktemp("ranks") / "out.json"
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, *launcher, str(PROGRAM), str(out)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(out.read_text())
+    return on_two_ranks(PROGRAM, out)
 
 
 @pytest.mark.parametrize("mode", ["ddp", "fsdp", "layouts"])

@@ -1,13 +1,11 @@
 """Two real processes with weights cut by FSDP2 take the steps of one with whole weights."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from sharded_steps import OPTIMIZERS
+
+from two_ranks import on_two_ranks
 
 PROGRAM = Path(__file__).with_name("sharded_steps.py")
 
@@ -16,12 +14,7 @@ PROGRAM = Path(__file__).with_name("sharded_steps.py")
 def differences(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     """Largest difference of a weight by optimizer."""
     out = tmp_path_factory.mktemp("sharded") / "out.json"
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, *launcher, str(PROGRAM), str(out)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(out.read_text())
+    return on_two_ranks(PROGRAM, out)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
