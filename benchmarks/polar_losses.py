@@ -7,29 +7,18 @@ import argparse
 import contextlib
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from steadydecay.bench.forced_form import forced_form
 from steadydecay.experiments.compare import RunSummary, compare
-from steadydecay.polar import express
 from steadydecay.recipes.gpt.recipe import gpt_recipe
-
-
-@contextlib.contextmanager
-def plain_form() -> Iterator[None]:
-    chosen_form, chosen_dtype = express.chosen_form, express.chosen_dtype
-    express.chosen_form, express.chosen_dtype = lambda *_: "plain", lambda *_: torch.float32
-    try:
-        yield
-    finally:
-        express.chosen_form, express.chosen_dtype = chosen_form, chosen_dtype
-
 
 FORMS: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     "in use": contextlib.nullcontext,
-    "plain, float32": plain_form,
+    "plain, float32": lambda: forced_form("plain", torch.float32),
 }
 
 

@@ -49,13 +49,13 @@ class Spectral:
 
     def lmo_of_each(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
         """lmo of gradients of one shape; their blocks of one height are one stack."""
-        weights = [gradient.mT if self.transposed else gradient for gradient in gradients]
-        heights = self._heights(weights[0].shape[-2])
+        heights = self._heights(gradients[0].shape[-1 if self.transposed else -2])
         if len(set(heights)) == 1:
             even = (len(heights), heights[0])
+            weights = [gradient.mT if self.transposed else gradient for gradient in gradients]
             lmos = self._scaled_polar([weight.unflatten(-2, even) for weight in weights]).flatten(-3, -2)
         else:
-            blocks = zip(*(weight.split(heights, dim=-2) for weight in weights), strict=True)
+            blocks = zip(*map(self._blocks, gradients), strict=True)
             lmos = torch.cat([self._scaled_polar(equal) for equal in blocks], dim=-2)
         return (lmos.mT if self.transposed else lmos).unbind()
 

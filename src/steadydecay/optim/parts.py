@@ -75,7 +75,7 @@ def workspace_entries(parameters: list[Tensor], workspace_bytes: int | None) -> 
     if workspace_bytes is None:
         entries = sum(parameter.numel() for parameter in parameters)
         workspace_bytes = max(int(WORKSPACE_BYTES_PER_PARAMETER * entries), SMALLEST_WORKSPACE)
-        if parameters[0].device.type == "cpu":
+        if parameters and parameters[0].device.type == "cpu":
             workspace_bytes = min(workspace_bytes, LARGEST_CPU_WORKSPACE)
     return workspace_bytes // WORKSPACE_BYTES_PER_ENTRY
 

@@ -151,8 +151,9 @@ class Scion(torch.optim.Optimizer):
         # A list first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
         work = [(group, self._parts(group), decay_of(group)) for group in self.param_groups]
         for group, parts, decay in work:
+            entries = workspace_entries(group["params"], group.get("workspace_bytes"))
             for same_shape in by_shape(parts):
-                self._step_same_shape(same_shape, group, decay)
+                self._step_same_shape(same_shape, group, decay, entries)
             if "rounding_step" in group:
                 group["rounding_step"].add_(1)
         return loss
@@ -164,11 +165,10 @@ class Scion(torch.optim.Optimizer):
             parts.append(Part(parameter, gradient, state.get("momentum", gradient), state.get("compensation")))
         return parts
 
-    def _step_same_shape(self, parts: list[Part], group: Group, decay: float | Tensor) -> None:
+    def _step_same_shape(self, parts: list[Part], group: Group, decay: float | Tensor, entries: int) -> None:
         norm = norm_for(group["norm"], parts[0].weight.ndim)
         # The random numbers of stochastic rounding belong to whole weights.
         by_rows = getattr(norm, "is_row_wise", False) and "rounding_step" not in group
-        entries = workspace_entries(group["params"], group.get("workspace_bytes"))
         for chunk in chunks(parts, entries, by_rows):
             self._step_chunk(chunk, norm, group, decay)
 

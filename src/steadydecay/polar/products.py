@@ -83,7 +83,7 @@ class TritonProducts:
     def general(
         self, addend: Tensor, left: Tensor, right: Tensor, beta: float, alpha: float = 1.0, out: Tensor | None = None
     ) -> Tensor:
-        return torch.baddbmm(addend, left, right, beta=beta, alpha=alpha, out=out)
+        return GEMM_PRODUCTS.general(addend, left, right, beta, alpha, out)
 
 
 GEMM_PRODUCTS = GemmProducts()

@@ -51,7 +51,7 @@ def _norms(matrices: list[Tensor]) -> list[float]:
 
 def _power_of_two_below(matrix: Tensor) -> float:
     """A divisor that changes no digit and brings the largest entry between 1 and 2."""
-    largest = float(matrix.abs().amax()) if matrix.numel() else 0.0
+    largest = float(matrix.abs().amax())
     return 2.0 ** math.floor(math.log2(largest)) if 0 < largest < math.inf else 1.0
 
 
