@@ -6,7 +6,16 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from steadydecay.norms.protocol import Norm
+from steadydecay.norms.protocol import LmoCost, Norm
+
+# Of a norm that does not say: a stack of gradients, and the lmo of it.
+BYTES_PER_ENTRY = 8
+
+
+def lmo_cost(norm: Norm, direction: Tensor) -> LmoCost:
+    """Of one direction like this, whose numbers are not read."""
+    own = getattr(norm, "lmo_cost", None)
+    return LmoCost(0, BYTES_PER_ENTRY * direction.numel()) if own is None else own(direction)
 
 
 def lmo_of_each(norm: Norm, directions: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -15,6 +24,9 @@ def lmo_of_each(norm: Norm, directions: Sequence[Tensor]) -> Sequence[Tensor]:
     Args:
         norm: whose leading dimensions are a batch.
         directions: at least one; not written to. Of DTensors the results have the same placements.
+
+    Returns:
+        An lmo of each, in its dtype or the lower one of the products that made it.
     """
     sharded = [direction for direction in directions if isinstance(direction, DTensor)]
     if sharded:

@@ -20,15 +20,28 @@ class LmoBlock(NamedTuple):
     norm_sq: float
 
 
+class LmoCost(NamedTuple):
+    """Of one lmo.
+
+    Attributes:
+        multiplications: in products of matrices.
+        workspace_bytes: of temporaries, its result included.
+    """
+
+    multiplications: int
+    workspace_bytes: int
+
+
 class Norm(Protocol):
     """A norm on weights with its linear minimisation oracle (arXiv 2502.07529; Table 1 of arXiv 2512.08217).
 
     Leading dimensions beyond those of one weight are a batch: each entry is a weight of its own.
     No method writes to an argument but `init_`.
 
-    Two members more are optional, for speed: `lmo_of_each(gradients)`, the lmo of several gradients of one shape
-    (`steadydecay.norms.batches`), and `is_row_wise = True`, which says that the rows of an lmo are the lmo of those
-    rows, so that large weights may be stepped in pieces.
+    Three members more are optional, for speed: `lmo_of_each(gradients)`, the lmo of several gradients of one shape, in
+    their dtype or a lower one, and `lmo_cost(gradient)`, what one of them costs (`steadydecay.norms.batches`); and
+    `is_row_wise = True`, which says that the rows of an lmo are the lmo of those rows, so that large weights may be
+    stepped in pieces.
     """
 
     def lmo(self, gradient: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ from typing import Literal, final, get_args
 import torch
 from torch import Tensor
 
-from steadydecay.norms.protocol import LmoBlock
+from steadydecay.norms.protocol import LmoBlock, LmoCost
 from steadydecay.polar import polar_express_of_each
+from steadydecay.polar.cost import multiplications, workspace_bytes
 
 Scale = Literal["rms", "max", "none"]
 
@@ -45,7 +46,7 @@ class Spectral:
             raise ValueError(f"split_sizes is {self.split_sizes!r}; legal are positive numbers of rows")
 
     def lmo(self, gradient: Tensor) -> Tensor:
-        return self.lmo_of_each([gradient])[0]
+        return self.lmo_of_each([gradient])[0].to(gradient.dtype)
 
     def lmo_of_each(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
         """lmo of gradients of one shape; their blocks of one height are one stack."""
@@ -58,6 +59,11 @@ class Spectral:
             blocks = zip(*map(self._blocks, gradients), strict=True)
             lmos = torch.cat([self._scaled_polar(equal) for equal in blocks], dim=-2)
         return (lmos.mT if self.transposed else lmos).unbind()
+
+    def lmo_cost(self, gradient: Tensor) -> LmoCost:
+        blocks = self._blocks(gradient)
+        multiplied = sum(multiplications(block, self.steps) for block in blocks)
+        return LmoCost(multiplied, sum(workspace_bytes(block, self.steps) for block in blocks))
 
     def norm(self, weight: Tensor) -> Tensor:
         norms = [_singular_values(block).amax(dim=-1) / self._factor(block.shape) for block in self._blocks(weight)]
@@ -87,7 +93,10 @@ class Spectral:
         ]
 
     def _scaled_polar(self, matrices: Sequence[Tensor]) -> Tensor:
-        return polar_express_of_each(matrices, self.steps, scale=self._factor(matrices[0].shape))
+        first = matrices[0]
+        polar = polar_express_of_each(matrices, self.steps, scale=self._factor(first.shape))
+        # On a CPU in the dtype of the products: it is converted where it is used, some rows at a time.
+        return polar if first.is_cpu and not torch.compiler.is_compiling() else polar.to(first.dtype)
 
     def _factor(self, shape: tuple[int, ...]) -> float:
         ratio = math.sqrt(shape[-2] / shape[-1]) if shape[-1] else 1.0

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from steadydecay.norms.protocol import LmoBlock
+from steadydecay.norms.protocol import LmoBlock, LmoCost
 from steadydecay.norms.spectral import Spectral
 
 
@@ -41,7 +41,11 @@ class SpectralConv:
         """lmo of gradients of one shape, as one stack."""
         shape = gradients[0].shape
         lmos = self._matrix_norm.lmo_of_each([self._as_matrix(gradient) for gradient in gradients])
-        return [lmo.mul_(self._factor(shape)).view(shape) for lmo in lmos]
+        return [lmo.to(gradients[0].dtype).mul_(self._factor(shape)).view(shape) for lmo in lmos]
+
+    def lmo_cost(self, gradient: Tensor) -> LmoCost:
+        multiplied, workspace_bytes = self._matrix_norm.lmo_cost(self._as_matrix(gradient))
+        return LmoCost(multiplied, workspace_bytes + gradient.nbytes)
 
     def norm(self, weight: Tensor) -> Tensor:
         return self._matrix_norm.norm(self._as_matrix(weight)) / self._factor(weight.shape)

@@ -7,12 +7,10 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-# Temporaries of the Spectral lmo: its stack in float32 beside the one in bfloat16, then two of these and Gram matrices.
-WORKSPACE_BYTES_PER_ENTRY = 8
 WORKSPACE_BYTES_PER_PARAMETER = 0.4
 SMALLEST_WORKSPACE = 2**20
-# Above it stacks leave the cache of a CPU.
-LARGEST_CPU_WORKSPACE = 10 * 2**20
+# Above it the stacks of a lane leave the cache of a CPU.
+LARGEST_CPU_CHUNK = 10 * 2**20
 
 
 class Part(NamedTuple):
@@ -47,37 +45,30 @@ def by_shape(parts: list[Part]) -> list[list[Part]]:
     return list(lists.values())
 
 
-def chunks(parts: list[Part], entries: int, by_rows: bool) -> Iterator[list[Part]]:
-    """Lists of up to so many entries in all.
+def chunks(parts: list[Part], room: int, bytes_of_one: int, by_rows: bool) -> Iterator[list[Part]]:
+    """Lists of parts with room for their temporaries.
 
     Args:
         parts: of one shape.
-        entries: at least one part, or one row, is in each list.
-        by_rows: a weight with more entries may come in pieces, because its update is one of each row.
+        room: bytes; at least one part, or one row, is in each list.
+        bytes_of_one: temporaries of one part.
+        by_rows: a weight with more may come in pieces, because its update is one of each row.
     """
-    size = max(parts[0].weight.numel(), 1)
-    if size > entries and by_rows and not isinstance(parts[0].weight, DTensor):
-        rows = max(1, entries * len(parts[0].weight) // size)
+    bytes_of_one = max(bytes_of_one, 1)
+    if bytes_of_one > room and by_rows and not isinstance(parts[0].weight, DTensor):
+        rows = max(1, room * len(parts[0].weight) // bytes_of_one)
         yield from ([piece] for part in parts for piece in part.split_rows(rows))
     else:
-        count = max(1, entries // size)
+        count = max(1, room // bytes_of_one)
         yield from (parts[start : start + count] for start in range(0, len(parts), count))
 
 
-def workspace_entries(parameters: list[Tensor], workspace_bytes: int | None) -> int:
-    """Entries of one chunk.
-
-    Args:
-        parameters: of the group.
-        workspace_bytes: for temporaries; None is 0.4 for each entry of the parameters, 1 MiB at least, and on a CPU
-            10 MiB at most.
-    """
-    if workspace_bytes is None:
-        entries = sum(parameter.numel() for parameter in parameters)
-        workspace_bytes = max(int(WORKSPACE_BYTES_PER_PARAMETER * entries), SMALLEST_WORKSPACE)
-        if parameters and parameters[0].device.type == "cpu":
-            workspace_bytes = min(workspace_bytes, LARGEST_CPU_WORKSPACE)
-    return workspace_bytes // WORKSPACE_BYTES_PER_ENTRY
+def workspace_of(parameters: list[Tensor], workspace_bytes: int | None) -> int:
+    """Bytes for the temporaries of a group; by default 0.4 for each entry of the parameters, 1 MiB at least."""
+    if workspace_bytes is not None:
+        return workspace_bytes
+    entries = sum(parameter.numel() for parameter in parameters)
+    return max(int(WORKSPACE_BYTES_PER_PARAMETER * entries), SMALLEST_WORKSPACE)
 
 
 def require_workspace(workspace_bytes: object) -> None:

@@ -11,23 +11,31 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim.optimizer import ParamsT
 
 from steadydecay.group_settings import Group, decay_of, with_references
 from steadydecay.groups import NORM_OF_ROLE
 from steadydecay.low_precision import add_state, is_low_precision, move_, require_mode
 from steadydecay.norms import ColNorm, Norm, NormSpec, RowNorm, Sign, Spectral, norm_for, plain_spec
-from steadydecay.norms.batches import lmo_of_each
+from steadydecay.norms.batches import lmo_cost, lmo_of_each
+from steadydecay.norms.protocol import LmoCost
 from steadydecay.optim.decoupled_step import move, scaled_update
 from steadydecay.optim.dense_gradients import gradient_of, parameters_with_gradient
-from steadydecay.optim.parts import Part, by_shape, chunks, require_workspace, workspace_entries
+from steadydecay.optim.lanes import lanes_for, run_in_lanes
+from steadydecay.optim.parts import LARGEST_CPU_CHUNK, Part, by_shape, chunks, require_workspace, workspace_of
+from steadydecay.row_blocks import block_rows
 
 # Norms of matrices fail on vectors only in `step`, when other groups have already moved.
 FEWEST_DIMENSIONS: dict[type, int] = {Spectral: 2, ColNorm: 2, RowNorm: 1, Sign: 1}
+
+# Weights, their updates and their compensations.
+Piece = tuple[list[Tensor], list[Tensor], list[Tensor | None]]
 
 # Entries: below it what an operation costs before it begins is more than what it does.
 LARGE_WEIGHT = 2**15
@@ -54,17 +62,38 @@ def move_parts(
 ) -> None:
     """θ ← (1-η)θ - γu of each, rounded at random where a count of steps is given."""
     if rounding_step is None:
-        # On a CPU large weights one by one: one pass over memory for each, and no temporary.
-        weight = parts[0].weight
-        at_once = 1 if weight.device.type == "cpu" and weight.numel() >= LARGE_WEIGHT else len(parts)
-        for start in range(0, len(parts), at_once):
-            some = parts[start : start + at_once]
-            compensations = [part.compensation for part in some]
-            move([part.weight for part in some], updates[start : start + at_once], lr, decay, compensations)
+        for weights, moves, compensations in pieces(parts, updates):
+            move(weights, moves, lr, decay, compensations)
         return
     for part, update in zip(parts, updates, strict=True):
         # γu in float16 would underflow.
         move_(part.weight, scaled_update(update.float(), lr), decay, None, rounding_step)
+
+
+def pieces(parts: list[Part], updates: list[Tensor]) -> Iterator[Piece]:
+    """What is moved at once, with updates in the dtype of the weights."""
+    first, dtype = parts[0].weight, parts[0].weight.dtype
+    if first.device.type != "cpu" or first.numel() < LARGE_WEIGHT:
+        weights, compensations = [part.weight for part in parts], [part.compensation for part in parts]
+        yield weights, [update.to(dtype) for update in updates], compensations
+        return
+    # On a CPU large weights one by one: one pass over memory for each, and temporaries of a few rows.
+    for part, update in zip(parts, updates, strict=True):
+        if part.compensation is not None or update.dtype == dtype or isinstance(update, DTensor):
+            yield [part.weight], [update.to(dtype)], [part.compensation]
+        else:
+            rows = block_rows(update)
+            for of_weight, of_update in zip(part.weight.split(rows), update.split(rows), strict=True):
+                yield [of_weight], [of_update.to(dtype)], [None]
+
+
+class Stack(NamedTuple):
+    """Weights of one shape and their norm."""
+
+    parts: list[Part]
+    norm: Norm
+    cost: LmoCost
+    is_by_rows: bool
 
 
 class Scion(torch.optim.Optimizer):
@@ -90,7 +119,7 @@ class Scion(torch.optim.Optimizer):
             "compensated" (two bytes of state for each weight), "stochastic" (none, but noisier), "none", or "auto",
             which is "compensated", and "stochastic" with memory_light. Other weights are as without it.
         workspace_bytes: for the temporaries of a step, beyond those of the largest weight alone; by default 0.4 for
-            each entry of a group, and on a CPU at most 10 MiB, because larger stacks leave the cache.
+            each entry of a group, of which one thread of a CPU takes 10 MiB at most, to stay in its cache.
 
     Raises:
         ValueError: an argument outside its range, or two that exclude each other. Nothing has changed then.
@@ -151,9 +180,7 @@ class Scion(torch.optim.Optimizer):
         # A list first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
         work = [(group, self._parts(group), decay_of(group)) for group in self.param_groups]
         for group, parts, decay in work:
-            entries = workspace_entries(group["params"], group.get("workspace_bytes"))
-            for same_shape in by_shape(parts):
-                self._step_same_shape(same_shape, group, decay, entries)
+            self._step_group(parts, group, decay)
             if "rounding_step" in group:
                 group["rounding_step"].add_(1)
         return loss
@@ -165,12 +192,31 @@ class Scion(torch.optim.Optimizer):
             parts.append(Part(parameter, gradient, state.get("momentum", gradient), state.get("compensation")))
         return parts
 
-    def _step_same_shape(self, parts: list[Part], group: Group, decay: float | Tensor, entries: int) -> None:
-        norm = norm_for(group["norm"], parts[0].weight.ndim)
+    def _step_group(self, parts: list[Part], group: Group, decay: float | Tensor) -> None:
+        stacks = [self._stack(same_shape, group) for same_shape in by_shape(parts)]
+        stacks.sort(key=lambda stack: stack.cost.multiplications, reverse=True)
+        room = workspace_of(group["params"], group.get("workspace_bytes"))
+        costs = [stack.cost for stack in stacks for _ in stack.parts]
+        lanes = lanes_for(costs, room, [part.weight for part in parts])
+        room_of_lane = room // lanes
+        if group.get("workspace_bytes") is None and parts and parts[0].weight.device.type == "cpu":
+            room_of_lane = min(room_of_lane, LARGEST_CPU_CHUNK)
+        jobs = [
+            partial(self._step_chunk, chunk, stack.norm, group, decay)
+            for stack in stacks
+            for chunk in chunks(stack.parts, room_of_lane, stack.cost.workspace_bytes, stack.is_by_rows)
+        ]
+        run_in_lanes(jobs, lanes)
+
+    def _stack(self, parts: list[Part], group: Group) -> Stack:
+        first = parts[0]
+        norm = norm_for(group["norm"], first.weight.ndim)
+        multiplied, workspace_bytes = lmo_cost(norm, first.average)
+        if group["nesterov"]:
+            workspace_bytes += first.average.nbytes
         # The random numbers of stochastic rounding belong to whole weights.
-        by_rows = getattr(norm, "is_row_wise", False) and "rounding_step" not in group
-        for chunk in chunks(parts, entries, by_rows):
-            self._step_chunk(chunk, norm, group, decay)
+        is_by_rows = getattr(norm, "is_row_wise", False) and "rounding_step" not in group
+        return Stack(parts, norm, LmoCost(multiplied, workspace_bytes), is_by_rows)
 
     def _step_chunk(self, parts: list[Part], norm: Norm, group: Group, decay: float | Tensor) -> None:
         gradients, averages = [part.gradient for part in parts], [part.average for part in parts]

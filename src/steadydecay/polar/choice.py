@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from steadydecay.polar.panels import PANEL_PRODUCTS
+from steadydecay.polar.panels import PANEL_PRODUCTS, is_alone_faster
 from steadydecay.polar.products import Products, products_for
 
 # Not what oneDNN supports: it also emulates bfloat16, at a tenth of the speed of float32.
@@ -42,5 +42,10 @@ def chosen_form(matrices: Tensor, dtype: torch.dtype) -> str:
 
 
 def chosen_products(x: Tensor) -> Products:
-    """How to multiply a stack."""
-    return PANEL_PRODUCTS if x.device.type == "cpu" else products_for(x)
+    """How to multiply a stack (batch, n, m) or, on a CPU, one matrix (n, m)."""
+    return PANEL_PRODUCTS if x.ndim == 2 else products_for(x)
+
+
+def is_one_by_one(matrices: Tensor, dtype: torch.dtype) -> bool:
+    """Whether matrices are multiplied in this dtype alone, not as a stack."""
+    return matrices.device.type == "cpu" and is_alone_faster(matrices.shape, dtype)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from steadydecay.polar.choice import chosen_dtype, chosen_form, chosen_products
+from steadydecay.polar.choice import chosen_dtype, chosen_form, chosen_products, is_one_by_one
 from steadydecay.polar.coefficients import coefficients
 from steadydecay.polar.forms import FORMS
 from steadydecay.polar.shapes import require_matrices
@@ -31,7 +31,7 @@ def polar_express(matrices: Tensor, steps: int = 5, compute_dtype: torch.dtype |
     Raises:
         ValueError: fewer than two dimensions, or steps below 1.
     """
-    return polar_express_of_each([matrices], steps, compute_dtype)[0]
+    return polar_express_of_each([matrices], steps, compute_dtype)[0].to(matrices.dtype)
 
 
 @torch.no_grad()
@@ -40,8 +40,7 @@ def polar_express_of_each(
 ) -> Tensor:
     """`polar_express` of several tensors of one shape, dtype and device, times `scale`: (len(matrices), ..., n, m).
 
-    Its temporaries are the matrices in float32 and a stack of them in the dtype of the products, then two such stacks
-    and some Gram matrices.
+    The result has the dtype of the products. Temporaries beside it: `workspace_bytes`.
     """
     first = matrices[0]
     require_matrices(first)
@@ -49,7 +48,13 @@ def polar_express_of_each(
     dtype = compute_dtype or chosen_dtype(first, steps)
     form = FORMS[chosen_form(first, dtype)]
     # The last polynomial scales, at no pass over memory.
+    polynomials.append((scale * a, scale * b, scale * c))
     x = unit_stack(matrices, dtype)
-    # One name: the buffer that is not the result is gone before the conversion takes memory.
-    x = form(x, [*polynomials, (scale * a, scale * b, scale * c)], chosen_products(x))
-    return x.to(first.dtype).view(len(matrices), *first.shape)
+    if is_one_by_one(first, dtype):
+        for one in x:
+            result = form(one, polynomials, chosen_products(one))
+            if result is not one:
+                one.copy_(result)
+    else:
+        x = form(x, polynomials, chosen_products(x))
+    return x.view(len(matrices), *first.shape)

@@ -1,8 +1,9 @@
 """The same iteration x ← ax + b(xxᵀ)x + c(xxᵀ)²x in several orders of products, which differ in time and in rounding.
 
-Each form takes a contiguous stack (batch, n, m) whose matrices have norm 1 or less and the (a, b, c) of every step. It
-returns a tensor of the same shape and dtype. The argument is a buffer to it and lost to the caller. Wide and tall
-stacks take the same time: a tall one is multiplied from the right, by the m×m matrix xᵀx in place of xxᵀ.
+Each form takes a contiguous matrix (n, m) or a stack (batch, n, m) of norm 1 or less and the (a, b, c) of every step.
+It returns a tensor of the same shape and dtype. The argument is a buffer to it and lost to the caller; the result may
+be in it. Wide and tall matrices take the same time: a tall one is multiplied from the right, by the m×m matrix xᵀx in
+place of xxᵀ.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from steadydecay.polar.products import GEMM_PRODUCTS, Products
+from steadydecay.polar.products import GEMM_PRODUCTS, Products, is_tall
 
 Step = tuple[float, float, float]
 
@@ -35,22 +36,21 @@ BFLOAT16_RESTART_SAFETY = 1.01
 
 def plain(x: Tensor, steps: Sequence[Step], products: Products = GEMM_PRODUCTS) -> Tensor:
     """One expression for each step: the reference of every other form, by torch's products whatever is given."""
-    is_tall = _is_tall(x)
-    x = x.mT if is_tall else x
+    is_transposed = is_tall(x)
+    x = x.mT if is_transposed else x
     for a, b, c in steps:
         gram = x @ x.mT
         x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return x.mT if is_tall else x
+    return x.mT if is_transposed else x
 
 
 def fused(x: Tensor, steps: Sequence[Step], products: Products = GEMM_PRODUCTS) -> Tensor:
     """The plain form with the sums inside the products: no pass over memory but theirs, and no buffer made twice."""
-    gram_matrix = products.gram(_wide(x))
-    polynomial, other = torch.empty_like(gram_matrix), torch.empty_like(x)
-    for index, (a, b, c) in enumerate(steps):
-        gram_matrix = products.gram(_wide(x), out=gram_matrix) if index else gram_matrix
+    polynomial, spare = _squares(x, 2)
+    for a, b, c in steps:
+        gram_matrix = products.gram(_wide(x), out=spare)
         products.symmetric(gram_matrix, gram_matrix, gram_matrix, b, c, out=polynomial)
-        x, other = _plus_product(x, a, polynomial, products, out=other), x
+        x, spare = products.transformed(x, a, polynomial, spare)
     return x
 
 
@@ -74,14 +74,19 @@ def gram(
         segments: steps from one fresh R to the next; they start over when `steps` has more.
         restart_safety: shrinks the argument of the first step after a segment of several, which may have overshot.
     """
-    safety, other = 1.0, torch.empty_like(x)
+    safety, work = 1.0, _squares(x, _gram_squares(segments))
     for segment in _segments(steps, segments):
         (a, b, c), *others = segment
         first = (a / safety, b / safety**3, c / safety**5)
-        scale, matrix = _segment(products.gram(_wide(x)), [first, *others], products)
-        x, other = _plus_product(x, scale, matrix, products, out=other), x
+        scale = _segment(x, [first, *others], products, work)
+        x, _ = products.transformed(x, scale, work[0], work[1:])
         safety = restart_safety if others else 1.0
     return x
+
+
+def _gram_squares(segments: Sequence[int]) -> int:
+    """n×n matrices at one time."""
+    return 3 if max(segments) <= 2 else 4
 
 
 FORMS: dict[str, Form] = {
@@ -91,21 +96,31 @@ FORMS: dict[str, Form] = {
     "gram_float16": partial(gram, segments=SEGMENTS[torch.float16]),
     "gram_float32": partial(gram, segments=SEGMENTS[torch.float32]),
 }
+# n×n matrices that a form holds at one time for each x.
+SQUARES = {"plain": 4, "fused": 2} | {
+    f"gram_{str(dtype).removeprefix('torch.')}": _gram_squares(segments) for dtype, segments in SEGMENTS.items()
+}
 
 
-def _segment(r: Tensor, steps: Sequence[Step], products: Products) -> tuple[float, Tensor]:
-    """α and V of αI + V, the product of the polynomials of these steps."""
-    a, b, c = steps[0]
-    polynomial = products.symmetric(r, r, r, b, c)
-    scale, matrix = a, polynomial
-    for next_a, b, c in steps[1:]:
-        half = products.symmetric(r, polynomial, r, a, 1.0)
-        r = products.symmetric(half, half, polynomial, a, 1.0)
-        polynomial = products.symmetric(r, r, r, b, c)
-        a = next_a
-        matrix = products.symmetric(matrix, polynomial, matrix, a, 1.0).add_(polynomial, alpha=scale)
-        scale *= a
-    return scale, matrix
+def _segment(x: Tensor, steps: Sequence[Step], products: Products, work: Tensor) -> float:
+    """α of αI + V, the product of the polynomials of these steps; V is in work[0] then."""
+    (a, b, c), *others = steps
+    first, second, *free = work
+    # The last V takes the place of the last R but one, which no step needs then.
+    r, v = (first, second) if others else (second, first)
+    products.gram(_wide(x), out=r)
+    polynomial, scale = products.symmetric(r, r, r, b, c, out=v), a
+    for count, (next_a, b, c) in enumerate(others, start=1):
+        half = products.symmetric(r, polynomial, r, a, 1.0, out=free.pop())
+        products.symmetric(half, half, polynomial, a, 1.0, out=r)
+        if polynomial is not v:
+            free.append(polynomial)
+        a, polynomial = next_a, products.symmetric(r, r, r, b, c, out=half)
+        next_v = r if count == len(others) else free.pop()
+        products.symmetric(v, polynomial, v, a, 1.0, out=next_v).add_(polynomial, alpha=scale)
+        free.append(v)
+        v, scale = next_v, scale * a
+    return scale
 
 
 def _segments(steps: Sequence[Step], lengths: Sequence[int]) -> Iterator[Sequence[Step]]:
@@ -117,15 +132,11 @@ def _segments(steps: Sequence[Step], lengths: Sequence[int]) -> Iterator[Sequenc
         yield segment
 
 
-def _plus_product(x: Tensor, a: float, symmetric: Tensor, products: Products, out: Tensor) -> Tensor:
-    """ax + Wx of a wide x, ax + xW of a tall one."""
-    first, second = (x, symmetric) if _is_tall(x) else (symmetric, x)
-    return products.general(x, first, second, a, out=out)
+def _squares(x: Tensor, count: int) -> Tensor:
+    """Room for so many n×n matrices, or stacks of them."""
+    side = min(x.shape[-2:])
+    return x.new_empty(count, *x.shape[:-2], side, side)
 
 
 def _wide(x: Tensor) -> Tensor:
-    return x.mT if _is_tall(x) else x
-
-
-def _is_tall(x: Tensor) -> bool:
-    return x.shape[-2] > x.shape[-1]
+    return x.mT if is_tall(x) else x

@@ -1,80 +1,113 @@
-"""Symmetric products on a CPU by panels of rows up to the diagonal, mirrored: up to a third less work."""
+"""Products of one large matrix on a CPU: symmetric ones by panels of rows up to the diagonal, mirrored, up to a third
+less work; x in the place where it was, half the memory.
+"""
 
 from collections.abc import Iterator
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from steadydecay.polar.products import GEMM_PRODUCTS
+from steadydecay.polar.products import is_tall
 
-# Multiplications from which on panels are faster, measured at 384 to 1600 rows (docs/polar.md). The library's bfloat16
-# products need larger matrices to come to speed.
-LEAST_WORK = {torch.bfloat16: 2 * 10**8, torch.float32: 5 * 10**7}
-# Narrower panels and more of them cost more than they save.
-NARROWEST_PANEL = 256
+
+class Panels(NamedTuple):
+    """From how many multiplications on panels are faster, and the rows of the narrowest that saves time."""
+
+    least_work: int
+    narrowest: int
+
+
+# By dtype and whether torch has one thread, measured at 192 to 1600 rows (docs/polar.md). Several threads meet after
+# each panel, and the library's bfloat16 products need larger matrices to come to speed.
+PANELS = {
+    (torch.bfloat16, True): Panels(10**8, 128),
+    (torch.bfloat16, False): Panels(2 * 10**8, 256),
+    (torch.float32, True): Panels(7 * 10**6, 128),
+    (torch.float32, False): Panels(5 * 10**7, 256),
+}
 MOST_PANELS = 4
+# Longer side over shorter. Of longer matrices there would be many blocks, each with hardly any work.
+LARGEST_ASPECT_IN_PLACE = 8
 
 
 @final
 class PanelProducts:
-    """One matrix of the stack after the other: torch's mm is faster on these than its bmm, on tall ones by a third."""
+    """Operands are (n, n) or (n, m), no stacks: torch's mm is faster on these than its bmm, on tall ones by a third."""
 
     def gram(self, x: Tensor, out: Tensor | None = None) -> Tensor:
-        if not _is_worth_it(x, columns=x.shape[-2]):
-            return GEMM_PRODUCTS.gram(x, out)
-        result = x.new_empty(*x.shape[:-1], x.shape[-2]) if out is None else out
-        for one, one_result in zip(x, result, strict=True):
-            for rows, until in _panels(len(one)):
-                _write_mirrored(one_result, rows, torch.mm(one[rows], one[:until].T))
+        rows, columns = x.shape
+        panels = _panels_for(x.dtype, rows * rows * columns)
+        if panels is None:
+            return torch.mm(x, x.t(), out=out)
+        result = x.new_empty(rows, rows) if out is None else out
+        for start, height in _slices(rows, panels):
+            until = start + height
+            panel = result.narrow(0, start, height).narrow(1, 0, until)
+            torch.mm(x.narrow(0, start, height), x.narrow(0, 0, until).t(), out=panel)
+            _mirror(result, panel, start)
         return result
 
     def symmetric(
         self, addend: Tensor, left: Tensor, right: Tensor, beta: float, alpha: float, out: Tensor | None = None
     ) -> Tensor:
-        if not _is_worth_it(left, columns=right.shape[-1]):
-            return GEMM_PRODUCTS.symmetric(addend, left, right, beta, alpha, out)
+        side = len(left)
+        panels = _panels_for(left.dtype, side**3)
+        if panels is None:
+            return torch.addmm(addend, left, right, beta=beta, alpha=alpha, out=out)
         result = torch.empty_like(addend) if out is None else out
-        for one_addend, one_left, one_right, one_result in zip(addend, left, right, result, strict=True):
-            for rows, until in _panels(len(one_left)):
-                # Rows of the symmetric right factor in place of its columns: they lie side by side.
-                panel = torch.addmm(
-                    one_addend[rows, :until], one_left[rows], one_right[:until].T, beta=beta, alpha=alpha
-                )
-                _write_mirrored(one_result, rows, panel)
+        for start, height in _slices(side, panels):
+            until = start + height
+            panel = result.narrow(0, start, height).narrow(1, 0, until)
+            # Rows of the symmetric right factor in place of its columns: they lie side by side.
+            factors = left.narrow(0, start, height), right.narrow(0, 0, until).t()
+            addend_panel = addend.narrow(0, start, height).narrow(1, 0, until)
+            torch.addmm(addend_panel, *factors, beta=beta, alpha=alpha, out=panel)
+            _mirror(result, panel, start)
         return result
 
-    def general(
-        self, addend: Tensor, left: Tensor, right: Tensor, beta: float, alpha: float = 1.0, out: Tensor | None = None
-    ) -> Tensor:
-        if not _is_worth_it(left, columns=right.shape[-1]):
-            return GEMM_PRODUCTS.general(addend, left, right, beta, alpha, out)
-        result = torch.empty_like(addend) if out is None else out
-        for one_addend, one_left, one_right, one_result in zip(addend, left, right, result, strict=True):
-            torch.addmm(one_addend, one_left, one_right, beta=beta, alpha=alpha, out=one_result)
-        return result
+    def transformed(self, x: Tensor, scale: float, matrix: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
+        if x.shape == spare.shape:
+            return torch.addmm(x, matrix, x, beta=scale, out=spare), x
+        if not is_transformed_in_place(x.shape):
+            return torch.addmm(x, *((x, matrix) if is_tall(x) else (matrix, x)), beta=scale), spare
+        longer, room = (0 if is_tall(x) else 1), spare.flatten()
+        for block in x.split(len(room) // len(matrix), dim=longer):
+            factors = (matrix, block) if longer else (block, matrix)
+            result = room.narrow(0, 0, block.numel()).view(block.shape)
+            block.copy_(torch.addmm(block, *factors, beta=scale, out=result))
+        return x, spare
 
 
 PANEL_PRODUCTS = PanelProducts()
 
 
-def _is_worth_it(left: Tensor, columns: int) -> bool:
-    """Whether a product of that many columns is large."""
-    rows, inner = left.shape[-2:]
-    return left.dtype in LEAST_WORK and rows * inner * columns >= LEAST_WORK[left.dtype]
+def is_alone_faster(shape: torch.Size, dtype: torch.dtype) -> bool:
+    """Whether matrices of this shape (..., n, m) had better not be multiplied as a stack."""
+    smaller, larger = sorted(shape[-2:])
+    return _panels_for(dtype, smaller * smaller * larger) is not None
 
 
-def _panels(rows: int) -> Iterator[tuple[slice, int]]:
-    """(rows of a panel, columns up to the end of its block on the diagonal)."""
-    count = min(MOST_PANELS, max(2, rows // NARROWEST_PANEL))
-    width = -(-rows // count)
-    for start in range(0, rows, width):
-        until = min(start + width, rows)
-        yield slice(start, until), until
+def is_transformed_in_place(shape: torch.Size) -> bool:
+    """Whether a matrix that is multiplied alone needs no second buffer of its size."""
+    smaller, larger = sorted(shape[-2:])
+    return larger <= LARGEST_ASPECT_IN_PLACE * smaller
 
 
-def _write_mirrored(result: Tensor, rows: slice, panel: Tensor) -> None:
-    """Rows up to the diagonal block, and the same above the diagonal."""
-    result[rows, : rows.stop] = panel
-    if rows.start:
-        result[: rows.start, rows] = panel[:, : rows.start].T
+def _panels_for(dtype: torch.dtype, multiplications: int) -> Panels | None:
+    panels = PANELS.get((dtype, torch.get_num_threads() == 1))
+    return panels if panels is not None and multiplications >= panels.least_work else None
+
+
+def _slices(rows: int, panels: Panels) -> Iterator[tuple[int, int]]:
+    """(first row, number of rows) of each panel; its columns end where its block on the diagonal does."""
+    count = min(MOST_PANELS, max(2, rows // panels.narrowest))
+    height = -(-rows // count)
+    return ((start, min(height, rows - start)) for start in range(0, rows, height))
+
+
+def _mirror(result: Tensor, panel: Tensor, start: int) -> None:
+    """Above the diagonal the same as below it."""
+    if start:
+        above = result.narrow(0, 0, start).narrow(1, start, len(panel))
+        above.copy_(panel.narrow(1, 0, start).t())

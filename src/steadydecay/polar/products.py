@@ -1,6 +1,7 @@
 """The products of which every form of Polar Express is made, as general ones or with half the work where symmetric.
 
-Operands are stacks (batch, n, n) or (batch, n, m) of one dtype on one device. Results are new tensors, or `out`.
+Operands are stacks (batch, n, n) or (batch, n, m) of one dtype on one device. Results are new tensors, or `out`, unless
+said otherwise.
 """
 
 import logging
@@ -34,10 +35,11 @@ class Products(Protocol):
         """beta·addend + alpha·left·right, known to be symmetric: addend is, and left and right are and commute."""
         ...
 
-    def general(
-        self, addend: Tensor, left: Tensor, right: Tensor, beta: float, alpha: float = 1.0, out: Tensor | None = None
-    ) -> Tensor:
-        """beta·addend + alpha·left·right."""
+    def transformed(self, x: Tensor, scale: float, matrix: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
+        """scale·x + matrix·x of a wide x, scale·x + x·matrix of a tall one; and room like `spare`.
+
+        x and `spare`, of one or more times the shape of `matrix`, are lost: both results may be in either.
+        """
         ...
 
 
@@ -53,15 +55,16 @@ class GemmProducts:
     ) -> Tensor:
         return torch.baddbmm(addend, left, right, beta=beta, alpha=alpha, out=out)
 
-    def general(
-        self, addend: Tensor, left: Tensor, right: Tensor, beta: float, alpha: float = 1.0, out: Tensor | None = None
-    ) -> Tensor:
-        return torch.baddbmm(addend, left, right, beta=beta, alpha=alpha, out=out)
+    def transformed(self, x: Tensor, scale: float, matrix: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
+        if x.shape == spare.shape:
+            return torch.baddbmm(x, matrix, x, beta=scale, out=spare), x
+        left, right = (x, matrix) if is_tall(x) else (matrix, x)
+        return torch.baddbmm(x, left, right, beta=scale), spare
 
 
 @final
 class TritonProducts:
-    """Symmetric products by `steadydecay.polar.triton_kernels`, bitwise symmetric; the general one is torch's.
+    """Symmetric products by `steadydecay.polar.triton_kernels`, bitwise symmetric; the others are torch's.
 
     Raises:
         ImportError: triton is not installed.
@@ -80,10 +83,8 @@ class TritonProducts:
     ) -> Tensor:
         return self._symmetric_product(left, right, addend, beta, alpha, out)
 
-    def general(
-        self, addend: Tensor, left: Tensor, right: Tensor, beta: float, alpha: float = 1.0, out: Tensor | None = None
-    ) -> Tensor:
-        return GEMM_PRODUCTS.general(addend, left, right, beta, alpha, out)
+    def transformed(self, x: Tensor, scale: float, matrix: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
+        return GEMM_PRODUCTS.transformed(x, scale, matrix, spare)
 
 
 GEMM_PRODUCTS = GemmProducts()
@@ -106,6 +107,11 @@ def products_for(x: Tensor) -> Products:
         _say_once(obstacle)
         return GEMM_PRODUCTS
     return TritonProducts()
+
+
+def is_tall(x: Tensor) -> bool:
+    """More rows than columns."""
+    return x.shape[-2] > x.shape[-1]
 
 
 @cache
