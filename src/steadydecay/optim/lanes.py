@@ -16,34 +16,33 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from steadydecay.norms.protocol import LmoCost
+from steadydecay.optim.parts import Stack
 
 # More were not measured; what Python does for one lane, no other can do meanwhile.
 MOST_LANES = 8
 # Below it starting a thread, and waiting for OpenMP's to stop spinning, takes longer than is saved.
 LEAST_MULTIPLICATIONS = 2 * 10**9
+# Entries for which torch wakes one more thread.
+GRAIN = 2**15
 # How much longer than an equal share the last lane may take.
 LARGEST_IMBALANCE = 1.1
 
 Job = Callable[[], None]
 
 
-def lanes_for(costs: Sequence[LmoCost], room: int, weights: Sequence[Tensor]) -> int:
-    """As many lanes as torch has threads, or 1 where the threads had better share each product.
-
-    Args:
-        costs: of each job.
-        room: bytes for the temporaries of all lanes.
-        weights: what the jobs step.
-    """
+def lanes_for(stacks: Sequence[Stack]) -> int:
+    """As many lanes as torch has threads, or 1 where the threads had better share each product."""
     if _is_watched():
         return 1
-    threads, multiplied = torch.get_num_threads(), [cost.multiplications for cost in costs]
+    heavy = [stack for stack in stacks if stack.cost.multiplications]
+    multiplied = [stack.cost.multiplications for stack in heavy for _ in stack.parts]
+    threads = torch.get_num_threads()
     if not 2 <= threads <= MOST_LANES or sum(multiplied) < LEAST_MULTIPLICATIONS:
         return 1
-    largest = max(cost.workspace_bytes for cost in costs if cost.multiplications)
+    has_room = all(threads * stack.cost.workspace_bytes <= stack.room for stack in heavy)
     is_balanced = _longest_lane(multiplied, threads) <= LARGEST_IMBALANCE * sum(multiplied) / threads
-    return threads if largest * threads <= room and is_balanced and all(map(_is_plain, weights)) else 1
+    is_plain = all(_is_plain(part.weight) for stack in stacks for part in stack.parts)
+    return threads if has_room and is_balanced and is_plain else 1
 
 
 def run_in_lanes(jobs: Sequence[Job], lanes: int) -> None:
@@ -58,7 +57,7 @@ def run_in_lanes(jobs: Sequence[Job], lanes: int) -> None:
             job()
         return
     waiting, errors = deque(jobs), list[BaseException]()
-    with _one_thread_each():
+    with _one_thread():
         others = [threading.Thread(target=_lane, args=(waiting, errors)) for _ in range(lanes - 1)]
         for other in others:
             other.start()
@@ -70,10 +69,17 @@ def run_in_lanes(jobs: Sequence[Job], lanes: int) -> None:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def _one_thread() -> Iterator[None]:
+    """For torch, while OpenMP's own threads sleep.
+
+    After a region they spin for some milliseconds, on the processors that the lanes need, but not where they outnumber
+    the processors. One thread more is there for one region; the next region with fewer ends it.
+    """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads + 1)
     try:
+        torch.empty((threads + 1) * GRAIN).zero_()
+        torch.set_num_threads(1)
         yield
     finally:
         torch.set_num_threads(threads)

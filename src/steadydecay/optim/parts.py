@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from steadydecay.norms import Norm
+from steadydecay.norms.protocol import LmoCost
+
 WORKSPACE_BYTES_PER_PARAMETER = 0.4
 SMALLEST_WORKSPACE = 2**20
 # Above it the stacks of a lane leave the cache of a CPU.
@@ -37,30 +40,43 @@ class Part(NamedTuple):
             yield Part(weight[of_rows], gradient[of_rows], average[of_rows], remainder)
 
 
+class Stack(NamedTuple):
+    """Parts of one shape, dtype, device and norm.
+
+    Attributes:
+        parts: at least one.
+        norm: of each.
+        cost: of the lmo of one of them.
+        room: bytes for the temporaries of their group.
+        is_by_rows: a part with more may come in pieces, because its update is one of each row.
+    """
+
+    parts: list[Part]
+    norm: Norm
+    cost: LmoCost
+    room: int
+    is_by_rows: bool
+
+    def chunks(self, lanes: int) -> Iterator[list[Part]]:
+        """Lists with room for their temporaries beside those of other lanes, or of one part, or one row."""
+        first, bytes_of_one = self.parts[0].weight, max(self.cost.workspace_bytes, 1)
+        room = self.room // lanes
+        if first.device.type == "cpu":
+            room = min(room, LARGEST_CPU_CHUNK)
+        if bytes_of_one > room and self.is_by_rows and not isinstance(first, DTensor):
+            rows = max(1, room * len(first) // bytes_of_one)
+            yield from ([piece] for part in self.parts for piece in part.split_rows(rows))
+        else:
+            count = max(1, room // bytes_of_one)
+            yield from (self.parts[start : start + count] for start in range(0, len(self.parts), count))
+
+
 def by_shape(parts: list[Part]) -> list[list[Part]]:
     """Lists of one shape, dtype and device each, which can be one stack."""
     lists: dict[Any, list[Part]] = defaultdict(list)
     for part in parts:
         lists[part.weight.shape, part.weight.dtype, part.weight.device].append(part)
     return list(lists.values())
-
-
-def chunks(parts: list[Part], room: int, bytes_of_one: int, by_rows: bool) -> Iterator[list[Part]]:
-    """Lists of parts with room for their temporaries.
-
-    Args:
-        parts: of one shape.
-        room: bytes; at least one part, or one row, is in each list.
-        bytes_of_one: temporaries of one part.
-        by_rows: a weight with more may come in pieces, because its update is one of each row.
-    """
-    bytes_of_one = max(bytes_of_one, 1)
-    if bytes_of_one > room and by_rows and not isinstance(parts[0].weight, DTensor):
-        rows = max(1, room * len(parts[0].weight) // bytes_of_one)
-        yield from ([piece] for part in parts for piece in part.split_rows(rows))
-    else:
-        count = max(1, room // bytes_of_one)
-        yield from (parts[start : start + count] for start in range(0, len(parts), count))
 
 
 def workspace_of(parameters: list[Tensor], workspace_bytes: int | None) -> int:

@@ -12,7 +12,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,13 +22,13 @@ from torch.optim.optimizer import ParamsT
 from steadydecay.group_settings import Group, decay_of, with_references
 from steadydecay.groups import NORM_OF_ROLE
 from steadydecay.low_precision import add_state, is_low_precision, move_, require_mode
-from steadydecay.norms import ColNorm, Norm, NormSpec, RowNorm, Sign, Spectral, norm_for, plain_spec
+from steadydecay.norms import ColNorm, NormSpec, RowNorm, Sign, Spectral, norm_for, plain_spec
 from steadydecay.norms.batches import lmo_cost, lmo_of_each
 from steadydecay.norms.protocol import LmoCost
 from steadydecay.optim.decoupled_step import move, scaled_update
 from steadydecay.optim.dense_gradients import gradient_of, parameters_with_gradient
 from steadydecay.optim.lanes import lanes_for, run_in_lanes
-from steadydecay.optim.parts import LARGEST_CPU_CHUNK, Part, by_shape, chunks, require_workspace, workspace_of
+from steadydecay.optim.parts import Part, Stack, by_shape, require_workspace, workspace_of
 from steadydecay.row_blocks import block_rows
 
 # Norms of matrices fail on vectors only in `step`, when other groups have already moved.
@@ -85,15 +85,6 @@ def pieces(parts: list[Part], updates: list[Tensor]) -> Iterator[Piece]:
             rows = block_rows(update)
             for of_weight, of_update in zip(part.weight.split(rows), update.split(rows), strict=True):
                 yield [of_weight], [of_update.to(dtype)], [None]
-
-
-class Stack(NamedTuple):
-    """Weights of one shape and their norm."""
-
-    parts: list[Part]
-    norm: Norm
-    cost: LmoCost
-    is_by_rows: bool
 
 
 class Scion(torch.optim.Optimizer):
@@ -178,12 +169,32 @@ class Scion(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         # A list first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
-        work = [(group, self._parts(group), decay_of(group)) for group in self.param_groups]
-        for group, parts, decay in work:
-            self._step_group(parts, group, decay)
+        decays = [decay_of(group) for group in self.param_groups]
+        groups = zip(self.param_groups, decays, strict=True)
+        work = [(stack, group, decay) for group, decay in groups for stack in self._stacks(group)]
+        # The longest first, so that all lanes end at about the same time.
+        work.sort(key=lambda of_stack: of_stack[0].cost.multiplications, reverse=True)
+        lanes = lanes_for([stack for stack, *_ in work])
+        chunks = ((chunk, *of_stack) for of_stack in work for chunk in of_stack[0].chunks(lanes))
+        run_in_lanes([partial(self._step_chunk, *chunk) for chunk in chunks], lanes)
+        for group in self.param_groups:
             if "rounding_step" in group:
                 group["rounding_step"].add_(1)
         return loss
+
+    def _stacks(self, group: Group) -> list[Stack]:
+        room = workspace_of(group["params"], group.get("workspace_bytes"))
+        return [self._stack(parts, group, room) for parts in by_shape(self._parts(group))]
+
+    def _stack(self, parts: list[Part], group: Group, room: int) -> Stack:
+        first = parts[0]
+        norm = norm_for(group["norm"], first.weight.ndim)
+        multiplied, workspace_bytes = lmo_cost(norm, first.average)
+        if group["nesterov"]:
+            workspace_bytes += first.average.nbytes
+        # The random numbers of stochastic rounding belong to whole weights.
+        is_by_rows = getattr(norm, "is_row_wise", False) and "rounding_step" not in group
+        return Stack(parts, norm, LmoCost(multiplied, workspace_bytes), room, is_by_rows)
 
     def _parts(self, group: Group) -> list[Part]:
         parts: list[Part] = []
@@ -192,33 +203,7 @@ class Scion(torch.optim.Optimizer):
             parts.append(Part(parameter, gradient, state.get("momentum", gradient), state.get("compensation")))
         return parts
 
-    def _step_group(self, parts: list[Part], group: Group, decay: float | Tensor) -> None:
-        stacks = [self._stack(same_shape, group) for same_shape in by_shape(parts)]
-        stacks.sort(key=lambda stack: stack.cost.multiplications, reverse=True)
-        room = workspace_of(group["params"], group.get("workspace_bytes"))
-        costs = [stack.cost for stack in stacks for _ in stack.parts]
-        lanes = lanes_for(costs, room, [part.weight for part in parts])
-        room_of_lane = room // lanes
-        if group.get("workspace_bytes") is None and parts and parts[0].weight.device.type == "cpu":
-            room_of_lane = min(room_of_lane, LARGEST_CPU_CHUNK)
-        jobs = [
-            partial(self._step_chunk, chunk, stack.norm, group, decay)
-            for stack in stacks
-            for chunk in chunks(stack.parts, room_of_lane, stack.cost.workspace_bytes, stack.is_by_rows)
-        ]
-        run_in_lanes(jobs, lanes)
-
-    def _stack(self, parts: list[Part], group: Group) -> Stack:
-        first = parts[0]
-        norm = norm_for(group["norm"], first.weight.ndim)
-        multiplied, workspace_bytes = lmo_cost(norm, first.average)
-        if group["nesterov"]:
-            workspace_bytes += first.average.nbytes
-        # The random numbers of stochastic rounding belong to whole weights.
-        is_by_rows = getattr(norm, "is_row_wise", False) and "rounding_step" not in group
-        return Stack(parts, norm, LmoCost(multiplied, workspace_bytes), is_by_rows)
-
-    def _step_chunk(self, parts: list[Part], norm: Norm, group: Group, decay: float | Tensor) -> None:
+    def _step_chunk(self, parts: list[Part], stack: Stack, group: Group, decay: float | Tensor) -> None:
         gradients, averages = [part.gradient for part in parts], [part.average for part in parts]
         lr, momentum = group["lr"], group["momentum"]
         if not group["memory_light"]:
@@ -228,7 +213,7 @@ class Scion(torch.optim.Optimizer):
         if isinstance(lr, Tensor) or lr != 0:
             directions = look_ahead(averages, gradients, momentum) if group["nesterov"] else averages
             rounding_step = group.get("rounding_step") if is_low_precision(parts[0].weight) else None
-            move_parts(parts, list(lmo_of_each(norm, directions)), lr, decay, rounding_step)
+            move_parts(parts, list(lmo_of_each(stack.norm, directions)), lr, decay, rounding_step)
         if group["memory_light"]:
             torch._foreach_mul_(gradients, momentum)
 

@@ -12,21 +12,28 @@ from steadydecay.polar.products import is_tall
 
 
 class Panels(NamedTuple):
-    """From how many multiplications on panels are faster, and the rows of the narrowest that saves time."""
+    """Numbers of multiplications.
 
-    least_work: int
-    narrowest: int
+    Attributes:
+        least: from which on panels are faster than the whole product.
+        each: of the whole product for each panel; more panels cost more than they save.
+        alone: of the Gram matrix from which on matrices had better not be multiplied as a stack.
+    """
+
+    least: int
+    each: int
+    alone: int
 
 
 # By dtype and whether torch has one thread, measured at 192 to 1600 rows (docs/polar.md). Several threads meet after
 # each panel, and the library's bfloat16 products need larger matrices to come to speed.
 PANELS = {
-    (torch.bfloat16, True): Panels(10**8, 128),
-    (torch.bfloat16, False): Panels(2 * 10**8, 256),
-    (torch.float32, True): Panels(7 * 10**6, 128),
-    (torch.float32, False): Panels(5 * 10**7, 256),
+    (torch.bfloat16, True): Panels(least=10**8, each=6 * 10**7, alone=10**8),
+    (torch.bfloat16, False): Panels(least=2 * 10**8, each=12 * 10**7, alone=2 * 10**8),
+    (torch.float32, True): Panels(least=7 * 10**6, each=17 * 10**6, alone=7 * 10**6),
+    (torch.float32, False): Panels(least=5 * 10**7, each=12 * 10**7, alone=5 * 10**7),
 }
-MOST_PANELS = 4
+FEWEST_PANELS, MOST_PANELS = 2, 4
 # Longer side over shorter. Of longer matrices there would be many blocks, each with hardly any work.
 LARGEST_ASPECT_IN_PLACE = 8
 
@@ -37,11 +44,11 @@ class PanelProducts:
 
     def gram(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         rows, columns = x.shape
-        panels = _panels_for(x.dtype, rows * rows * columns)
-        if panels is None:
+        count = _panel_count(x.dtype, rows * rows * columns)
+        if count == 1:
             return torch.mm(x, x.t(), out=out)
         result = x.new_empty(rows, rows) if out is None else out
-        for start, height in _slices(rows, panels):
+        for start, height in _slices(rows, count):
             until = start + height
             panel = result.narrow(0, start, height).narrow(1, 0, until)
             torch.mm(x.narrow(0, start, height), x.narrow(0, 0, until).t(), out=panel)
@@ -52,11 +59,11 @@ class PanelProducts:
         self, addend: Tensor, left: Tensor, right: Tensor, beta: float, alpha: float, out: Tensor | None = None
     ) -> Tensor:
         side = len(left)
-        panels = _panels_for(left.dtype, side**3)
-        if panels is None:
+        count = _panel_count(left.dtype, side**3)
+        if count == 1:
             return torch.addmm(addend, left, right, beta=beta, alpha=alpha, out=out)
         result = torch.empty_like(addend) if out is None else out
-        for start, height in _slices(side, panels):
+        for start, height in _slices(side, count):
             until = start + height
             panel = result.narrow(0, start, height).narrow(1, 0, until)
             # Rows of the symmetric right factor in place of its columns: they lie side by side.
@@ -85,7 +92,8 @@ PANEL_PRODUCTS = PanelProducts()
 def is_alone_faster(shape: torch.Size, dtype: torch.dtype) -> bool:
     """Whether matrices of this shape (..., n, m) had better not be multiplied as a stack."""
     smaller, larger = sorted(shape[-2:])
-    return _panels_for(dtype, smaller * smaller * larger) is not None
+    panels = _panels_for(dtype)
+    return panels is not None and smaller * smaller * larger >= panels.alone
 
 
 def is_transformed_in_place(shape: torch.Size) -> bool:
@@ -94,14 +102,19 @@ def is_transformed_in_place(shape: torch.Size) -> bool:
     return larger <= LARGEST_ASPECT_IN_PLACE * smaller
 
 
-def _panels_for(dtype: torch.dtype, multiplications: int) -> Panels | None:
-    panels = PANELS.get((dtype, torch.get_num_threads() == 1))
-    return panels if panels is not None and multiplications >= panels.least_work else None
+def _panels_for(dtype: torch.dtype) -> Panels | None:
+    return PANELS.get((dtype, torch.get_num_threads() == 1))
 
 
-def _slices(rows: int, panels: Panels) -> Iterator[tuple[int, int]]:
+def _panel_count(dtype: torch.dtype, multiplications: int) -> int:
+    panels = _panels_for(dtype)
+    if panels is None or multiplications < panels.least:
+        return 1
+    return min(max(multiplications // panels.each, FEWEST_PANELS), MOST_PANELS)
+
+
+def _slices(rows: int, count: int) -> Iterator[tuple[int, int]]:
     """(first row, number of rows) of each panel; its columns end where its block on the diagonal does."""
-    count = min(MOST_PANELS, max(2, rows // panels.narrowest))
     height = -(-rows // count)
     return ((start, min(height, rows - start)) for start in range(0, rows, height))
 
