@@ -18,10 +18,12 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from steadydecay.optim.parts import Stack
 
-# More were not measured; what Python does for one lane, no other can do meanwhile.
-MOST_LANES = 8
-# Below it starting a thread, and waiting for OpenMP's to stop spinning, takes longer than is saved.
-LEAST_MULTIPLICATIONS = 2 * 10**9
+# More than two were not measured; what Python does for one lane, no other can do meanwhile.
+MOST_LANES = 4
+# Multiplications for one weight, below which Python is busy most of the time: about those of 256×256.
+LEAST_OF_ONE = 2 * 10**8
+# Of all such weights: below it, starting a thread takes longer than is saved.
+LEAST_OF_ALL = 8 * 10**9
 # Entries for which torch wakes one more thread.
 GRAIN = 2**15
 # How much longer than an equal share the last lane may take.
@@ -34,10 +36,10 @@ def lanes_for(stacks: Sequence[Stack]) -> int:
     """As many lanes as torch has threads, or 1 where the threads had better share each product."""
     if _is_watched():
         return 1
-    heavy = [stack for stack in stacks if stack.cost.multiplications]
-    multiplied = [stack.cost.multiplications for stack in heavy for _ in stack.parts]
     threads = torch.get_num_threads()
-    if not 2 <= threads <= MOST_LANES or sum(multiplied) < LEAST_MULTIPLICATIONS:
+    heavy = [stack for stack in stacks if stack.cost.multiplications >= LEAST_OF_ONE]
+    multiplied = [stack.cost.multiplications for stack in heavy for _ in stack.parts]
+    if not 2 <= threads <= MOST_LANES or sum(multiplied) < LEAST_OF_ALL:
         return 1
     has_room = all(threads * stack.cost.workspace_bytes <= stack.room for stack in heavy)
     is_balanced = _longest_lane(multiplied, threads) <= LARGEST_IMBALANCE * sum(multiplied) / threads

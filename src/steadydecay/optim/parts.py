@@ -12,6 +12,7 @@ from steadydecay.norms.protocol import LmoCost
 
 WORKSPACE_BYTES_PER_PARAMETER = 0.4
 SMALLEST_WORKSPACE = 2**20
+LISTS_FOR_EACH_LANE = 4
 # Above it the stacks of a lane leave the cache of a CPU.
 LARGEST_CPU_CHUNK = 10 * 2**20
 
@@ -67,7 +68,9 @@ class Stack(NamedTuple):
             rows = max(1, room * len(first) // bytes_of_one)
             yield from ([piece] for part in self.parts for piece in part.split_rows(rows))
         else:
-            count = max(1, room // bytes_of_one)
+            # Enough lists that lanes end at about the same time.
+            most = len(self.parts) if lanes == 1 else len(self.parts) // (lanes * LISTS_FOR_EACH_LANE)
+            count = max(1, min(room // bytes_of_one, most))
             yield from (self.parts[start : start + count] for start in range(0, len(self.parts), count))
 
 
