@@ -221,11 +221,11 @@ def iteration(products: Products, x: Tensor) -> Tensor:
     half = products.symmetric(gram, first, gram, a1, 1.0)
     moved = products.symmetric(half, half, first, a1, 1.0)
     second = products.symmetric(moved, moved, moved, b2, c2)
-    x = products.general(x, first, x, a1)
-    x = products.general(x, second, x, a2)
+    x, _ = products.transformed(x, a1, first, half)
+    x, _ = products.transformed(x, a2, second, half)
     for a, b, c in others:
         gram = products.gram(x, out=gram)
-        x = products.general(x, products.symmetric(gram, gram, gram, b, c), x, a, 1.0)
+        x, _ = products.transformed(x, a, products.symmetric(gram, gram, gram, b, c), half)
     return x
 
 

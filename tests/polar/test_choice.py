@@ -74,7 +74,7 @@ def test_cuda_takes_float16(shape: tuple[int, ...], dtype: torch.dtype, of_produ
         assert chosen_dtype(matrices, 5) == of_products
         assert chosen_form(matrices, of_products) == form
         result = polar_express_of_each([matrices, matrices])
-    assert (result.shape, result.dtype, result.device.type) == ((2, *shape), dtype, "cuda")
+    assert (result.shape, result.dtype, result.device.type) == ((2, *shape), of_products, "cuda")
 
 
 FORM_CASES = [

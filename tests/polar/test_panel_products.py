@@ -5,24 +5,31 @@ import torch
 from torch import Tensor
 
 from steadydecay.polar import panels
-from steadydecay.polar.panels import PANEL_PRODUCTS
+from steadydecay.polar.panels import PANEL_PRODUCTS, Panels, is_alone_faster, is_transformed_in_place
 
-# Sides that the panels divide, and do not; wide, square and tall; with the least work lowered to 1.
-SHAPES = [(1, 6, 9), (3, 512, 40), (2, 770, 33), (1, 1030, 7), (2, 1, 5), (2, 2, 2), (1, 1300, 3)]
+# Sides that the panels divide, and do not; wide, square and tall.
+SHAPES = [(6, 9), (512, 40), (770, 33), (1030, 7), (1, 5), (2, 2), (1300, 3), (40, 130)]
 
 
-@pytest.fixture(autouse=True)
-def every_product_by_panels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(panels, "LEAST_WORK", {torch.float32: 1, torch.bfloat16: 1})
+@pytest.fixture(autouse=True, params=[2, 3, 4], ids=lambda count: f"{count} panels")
+def every_symmetric_product_by_panels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("FEWEST_PANELS", "MOST_PANELS"):
+        monkeypatch.setattr(panels, limit, request.param)
+    use(monkeypatch, Panels(least=1, each=1, alone=1))
+
+
+def use(monkeypatch: pytest.MonkeyPatch, numbers: Panels) -> None:
+    keys = [(dtype, is_alone) for dtype in (torch.float32, torch.bfloat16) for is_alone in (True, False)]
+    monkeypatch.setattr(panels, "PANELS", dict.fromkeys(keys, numbers))
 
 
 def gaussian(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def symmetric(batch: int, side: int, seed: int) -> Tensor:
+def symmetric(side: int, seed: int) -> Tensor:
     """A polynomial of one matrix for each seed: any two commute."""
-    x = gaussian(batch, side, side, seed=7)
+    x = gaussian(side, side, seed=7)
     r = (x + x.mT) / (4 * side**0.5)
     return (torch.eye(side) * seed + r + seed * r @ r) / 4
 
@@ -33,20 +40,21 @@ def assert_near(result: Tensor, wanted: Tensor) -> None:
 
 @pytest.mark.parametrize("is_view", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_gram_is_x_by_its_transpose(shape: tuple[int, int, int], is_view: bool) -> None:
+def test_gram_is_x_by_its_transpose(shape: tuple[int, int], is_view: bool) -> None:
     x = gaussian(*shape) / shape[-1] ** 0.5
     x = x.mT.contiguous().mT if is_view else x
     result = PANEL_PRODUCTS.gram(x)
     assert_near(result, x.double() @ x.double().mT)
-    assert torch.equal(result, result.mT)
+    # On the blocks of the diagonal only the library's product decides.
+    torch.testing.assert_close(result, result.mT, rtol=1e-5, atol=1e-5)
     out = torch.full_like(result, float("nan"))
     assert PANEL_PRODUCTS.gram(x, out=out) is out
     assert torch.equal(out, result)
 
 
-@pytest.mark.parametrize(("batch", "side"), [(1, 3), (2, 520), (1, 770), (3, 1), (1, 1030)])
-def test_symmetric_is_the_product_and_the_addend(batch: int, side: int) -> None:
-    addend, left, right = (symmetric(batch, side, seed) for seed in range(3))
+@pytest.mark.parametrize("side", [3, 520, 770, 1, 1030])
+def test_symmetric_is_the_product_and_the_addend(side: int) -> None:
+    addend, left, right = (symmetric(side, seed) for seed in range(3))
     result = PANEL_PRODUCTS.symmetric(addend, left, right, 1.5, -0.5)
     assert_near(result, 1.5 * addend.double() - 0.5 * (left.double() @ right.double()))
     # Off the blocks on the diagonal one half is the other; on them only the products are as exact as their factors.
@@ -56,39 +64,69 @@ def test_symmetric_is_the_product_and_the_addend(batch: int, side: int) -> None:
     assert torch.equal(out, result)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_general_is_the_product_and_the_addend(shape: tuple[int, int, int]) -> None:
-    batch, rows, columns = shape
-    addend, left, right = gaussian(*shape), gaussian(batch, rows, 4, seed=1), gaussian(batch, 4, columns, seed=2)
-    result = PANEL_PRODUCTS.general(addend, left, right, 0.5, 2.0)
-    assert_near(result, 0.5 * addend.double() + 2 * left.double() @ right.double())
-    out = torch.full_like(result, float("nan"))
-    assert PANEL_PRODUCTS.general(addend, left, right, 0.5, 2.0, out=out) is out
-    assert torch.equal(out, result)
+# One and several blocks, the last one shorter; more columns than blocks are worth.
+TRANSFORMED = [(40, 130), (130, 40), (40, 40), (3, 24), (24, 3), (7, 11), (3, 25), (25, 3), (1, 8), (40, 41)]
+
+
+@pytest.mark.parametrize("squares", [1, 2, 3])
+@pytest.mark.parametrize("shape", TRANSFORMED)
+def test_x_is_transformed_from_its_shorter_side(shape: tuple[int, int], squares: int) -> None:
+    x, matrix = gaussian(*shape), gaussian(min(shape), min(shape), seed=1)
+    factors = (x, matrix) if shape[0] > shape[1] else (matrix, x)
+    wanted = 0.5 * x.double() + factors[0].double() @ factors[1].double()
+    given = x.clone()
+    spare = torch.empty(squares, *matrix.shape) if squares > 1 else torch.empty_like(matrix)
+    result, rest = PANEL_PRODUCTS.transformed(given, 0.5, matrix, spare)
+    assert_near(result, wanted)
+    assert rest.shape == spare.shape
+    rest.zero_()
+    assert_near(result, wanted)
+    is_a_long_one = max(shape) > 8 * min(shape)
+    assert is_transformed_in_place(x.shape) == (not is_a_long_one)
+    buffers = [buffer.untyped_storage().data_ptr() for buffer in (given, spare)]
+    assert (result.untyped_storage().data_ptr() in buffers) == (not is_a_long_one)
 
 
 def test_nothing_is_written_but_the_result() -> None:
-    addend, left, right = (symmetric(2, 520, seed) for seed in range(3))
+    addend, left, right = (symmetric(520, seed) for seed in range(3))
     before = [operand.clone() for operand in (addend, left, right)]
     PANEL_PRODUCTS.symmetric(addend, left, right, 1.0, 1.0)
-    PANEL_PRODUCTS.general(addend, left, right, 1.0)
     PANEL_PRODUCTS.gram(left)
+    x, spare = gaussian(520, 900), torch.empty(520, 520)
+    PANEL_PRODUCTS.transformed(x, 1.0, left, spare)
     for operand, copy in zip((addend, left, right), before, strict=True):
         assert torch.equal(operand, copy)
 
 
-def test_small_products_are_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(panels, "LEAST_WORK", {torch.float32: 10**6})
-    monkeypatch.setattr(torch, "mm", None)
-    x = gaussian(2, 90, 100)
+def test_small_products_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, Panels(least=10**6, each=1, alone=10**6))
+    monkeypatch.setattr(panels, "_mirror", None)
+    x, square = gaussian(90, 100), symmetric(99, 1)
     assert torch.equal(PANEL_PRODUCTS.gram(x), x @ x.mT)
-    with pytest.raises(TypeError):
-        PANEL_PRODUCTS.gram(gaussian(1, 110, 100))
+    assert_near(PANEL_PRODUCTS.symmetric(square, square, square, 1.0, 2.0), (square + 2 * square @ square).double())
+    for product in (
+        lambda: PANEL_PRODUCTS.gram(gaussian(110, 100)),
+        lambda: PANEL_PRODUCTS.symmetric(*[symmetric(100, 1)] * 3, 1, 1),
+    ):
+        with pytest.raises(TypeError):
+            product()
 
 
-def test_nan_stays_in_its_own_matrix() -> None:
-    x = gaussian(2, 520, 30)
-    x[0, 3, 4] = float("nan")
-    result = PANEL_PRODUCTS.gram(x)
-    assert result[0, 3].isnan().all() and result[0, :, 3].isnan().all()
-    assert result[1].isfinite().all()
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_alone_follows_the_threads_and_the_dtype(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(
+        panels, "PANELS", {(torch.float32, True): Panels(1, 1, 600), (torch.float32, False): Panels(1, 1, 6000)}
+    )
+    alone = {1: [False, True, True, True], 2: [False, False, False, True]}[threads]
+    shapes = [(5, 23), (5, 24), (3, 24, 5), (300, 5)]
+    assert [is_alone_faster(torch.Size(shape), torch.float32) for shape in shapes] == alone
+    assert not is_alone_faster(torch.Size((10**4, 10**4)), torch.float64)
+
+
+def test_nan_stays_in_its_row_and_column() -> None:
+    x = gaussian(520, 30)
+    x[3, 4] = float("nan")
+    is_nan = PANEL_PRODUCTS.gram(x).isnan()
+    assert is_nan[3].all() and is_nan[:, 3].all()
+    assert is_nan.sum() == 2 * 520 - 1

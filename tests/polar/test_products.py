@@ -45,25 +45,36 @@ def test_gram_is_the_product_with_the_transpose(x: Tensor) -> None:
     torch.testing.assert_close(out, expected)
 
 
-def test_symmetric_and_general_products_add_and_scale() -> None:
+def test_symmetric_products_add_and_scale() -> None:
     addend, left, right = commuting()
     out = torch.empty_like(addend)
     assert GemmProducts().symmetric(addend, left, right, -3.0, 0.5, out=out) is out
     torch.testing.assert_close(out, -3 * addend + 0.5 * torch.einsum("bik,bkj->bij", left, right))
     torch.testing.assert_close(GemmProducts().symmetric(addend, left, right, -3.0, 0.5), out)
-    x = gaussian(3, 5, 7)
-    expected = 2 * x + torch.einsum("bik,bkj->bij", left, x)
-    wide = torch.empty_like(x)
-    assert GemmProducts().general(x, left, x, 2.0, out=wide) is wide
-    torch.testing.assert_close(wide, expected)
-    torch.testing.assert_close(GemmProducts().general(x, left, x, 2.0, -0.5), 2 * x - 0.5 * (expected - 2 * x))
 
 
-def test_general_products_beside_triton_are_those_of_torch(working_triton: Any) -> None:
-    left, x = gaussian(3, 5, 5), gaussian(3, 5, 7)
-    out = torch.empty_like(x)
-    assert TritonProducts().general(x, left, x, 2.0, -0.5, out=out) is out
-    assert torch.equal(out, GemmProducts().general(x, left, x, 2.0, -0.5))
+@pytest.mark.parametrize("shape", [(3, 5, 7), (3, 7, 5), (3, 5, 5)], ids=["wide", "tall", "square"])
+def test_x_is_transformed_from_its_shorter_side(shape: tuple[int, int, int]) -> None:
+    x, (matrix, *_) = gaussian(*shape), commuting()
+    factors = (x, matrix) if shape[1] > shape[2] else (matrix, x)
+    expected = 2 * x + torch.einsum("bik,bkj->bij", *factors)
+    result, spare = GemmProducts().transformed(x.clone(), 2.0, matrix, torch.empty_like(matrix))
+    torch.testing.assert_close(result, expected)
+    assert spare.shape == matrix.shape
+    spare.zero_()
+    torch.testing.assert_close(result, expected)
+
+
+def test_squares_take_no_new_memory() -> None:
+    x, spare = gaussian(3, 5, 5), torch.empty(3, 5, 5, dtype=FLOAT64)
+    result, rest = GemmProducts().transformed(x, 2.0, commuting()[0], spare)
+    assert result is spare and rest is x
+
+
+def test_x_beside_triton_is_transformed_by_torch(working_triton: Any) -> None:
+    matrix, x = gaussian(3, 5, 5), gaussian(3, 5, 7)
+    result, _ = TritonProducts().transformed(x.clone(), 2.0, matrix, torch.empty_like(matrix))
+    assert torch.equal(result, GemmProducts().transformed(x, 2.0, matrix, torch.empty_like(matrix))[0])
 
 
 @pytest.fixture(autouse=True)

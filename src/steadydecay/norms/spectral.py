@@ -96,7 +96,7 @@ class Spectral:
         first = matrices[0]
         polar = polar_express_of_each(matrices, self.steps, scale=self._factor(first.shape))
         # On a CPU in the dtype of the products: it is converted where it is used, some rows at a time.
-        return polar if first.is_cpu and not torch.compiler.is_compiling() else polar.to(first.dtype)
+        return polar if first.is_cpu else polar.to(first.dtype)
 
     def _factor(self, shape: tuple[int, ...]) -> float:
         ratio = math.sqrt(shape[-2] / shape[-1]) if shape[-1] else 1.0

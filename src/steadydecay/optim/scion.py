@@ -73,14 +73,17 @@ def move_parts(
 def pieces(parts: list[Part], updates: list[Tensor]) -> Iterator[Piece]:
     """What is moved at once, with updates in the dtype of the weights."""
     first, dtype = parts[0].weight, parts[0].weight.dtype
-    if first.device.type != "cpu" or first.numel() < LARGE_WEIGHT:
+    if first.device.type != "cpu" or first.numel() < LARGE_WEIGHT or torch.compiler.is_compiling():
         weights, compensations = [part.weight for part in parts], [part.compensation for part in parts]
-        yield weights, [update.to(dtype) for update in updates], compensations
+        # With compensations `move` takes γu in float32, whatever u is in.
+        yield weights, [update.to(dtype) for update in updates] if compensations[0] is None else updates, compensations
         return
     # On a CPU large weights one by one: one pass over memory for each, and temporaries of a few rows.
     for part, update in zip(parts, updates, strict=True):
-        if part.compensation is not None or update.dtype == dtype or isinstance(update, DTensor):
-            yield [part.weight], [update.to(dtype)], [part.compensation]
+        if part.compensation is not None or update.dtype == dtype:
+            yield [part.weight], [update], [part.compensation]
+        elif isinstance(update, DTensor):
+            yield [part.weight], [update.to(dtype)], [None]
         else:
             rows = block_rows(update)
             for of_weight, of_update in zip(part.weight.split(rows), update.split(rows), strict=True):

@@ -47,5 +47,6 @@ def chosen_products(x: Tensor) -> Products:
 
 
 def is_one_by_one(matrices: Tensor, dtype: torch.dtype) -> bool:
-    """Whether matrices are multiplied in this dtype alone, not as a stack."""
-    return matrices.device.type == "cpu" and is_alone_faster(matrices.shape, dtype)
+    """Whether matrices are multiplied in this dtype alone, not as a stack; in a graph they are not."""
+    is_on_cpu = matrices.device.type == "cpu" and not torch.compiler.is_compiling()
+    return is_on_cpu and is_alone_faster(matrices.shape, dtype)

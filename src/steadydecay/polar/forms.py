@@ -74,12 +74,13 @@ def gram(
         segments: steps from one fresh R to the next; they start over when `steps` has more.
         restart_safety: shrinks the argument of the first step after a segment of several, which may have overshot.
     """
-    safety, work = 1.0, _squares(x, _gram_squares(segments))
+    work, safety = _squares(x, _gram_squares(segments)), 1.0
+    squares, spare = work.unbind(), work.narrow(0, 1, len(work) - 1)
     for segment in _segments(steps, segments):
         (a, b, c), *others = segment
         first = (a / safety, b / safety**3, c / safety**5)
-        scale = _segment(x, [first, *others], products, work)
-        x, _ = products.transformed(x, scale, work[0], work[1:])
+        scale = _segment(x, [first, *others], products, squares)
+        x, _ = products.transformed(x, scale, squares[0], spare)
         safety = restart_safety if others else 1.0
     return x
 
@@ -102,10 +103,10 @@ SQUARES = {"plain": 4, "fused": 2} | {
 }
 
 
-def _segment(x: Tensor, steps: Sequence[Step], products: Products, work: Tensor) -> float:
-    """α of αI + V, the product of the polynomials of these steps; V is in work[0] then."""
+def _segment(x: Tensor, steps: Sequence[Step], products: Products, squares: Sequence[Tensor]) -> float:
+    """α of αI + V, the product of the polynomials of these steps; V is in the first of the squares then."""
     (a, b, c), *others = steps
-    first, second, *free = work
+    first, second, *free = squares
     # The last V takes the place of the last R but one, which no step needs then.
     r, v = (first, second) if others else (second, first)
     products.gram(_wide(x), out=r)
