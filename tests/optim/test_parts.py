@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from steadydecay.norms import RowNorm, Sign
-from steadydecay.optim.parts import Part, by_shape, chunks, workspace_entries
+from steadydecay.norms.protocol import LmoCost
+from steadydecay.optim.parts import Part, Stack, by_shape, workspace_of
 from steadydecay.optim.scion import Scion
 
 
@@ -24,21 +25,41 @@ def test_lists_are_of_one_shape_and_dtype() -> None:
     ]
 
 
-@pytest.mark.parametrize(("entries", "counts"), [(100, [7]), (18, [3, 3, 1]), (6, [1] * 7), (1, [1] * 7), (0, [1] * 7)])
-def test_whole_weights_come_in_lists_of_as_many_as_fit(entries: int, counts: list[int]) -> None:
+def stack_of(parts: list[Part], room: int, is_by_rows: bool = False) -> Stack:
+    """Of whose entries each takes a byte."""
+    return Stack(parts, Sign(), LmoCost(0, parts[0].weight.numel()), room, is_by_rows)
+
+
+@pytest.mark.parametrize(("room", "counts"), [(100, [7]), (18, [3, 3, 1]), (6, [1] * 7), (1, [1] * 7), (0, [1] * 7)])
+def test_whole_weights_come_in_lists_of_as_many_as_fit(room: int, counts: list[int]) -> None:
     parts = [part(2, 3) for _ in range(7)]
-    lists = list(chunks(parts, entries, by_rows=False))
+    lists = list(stack_of(parts, room).chunks(lanes=1))
     assert [len(some) for some in lists] == counts
     assert [id(one) for some in lists for one in some] == [id(one) for one in parts]
 
 
+@pytest.mark.parametrize(
+    ("count", "room", "counts"),
+    [(24, 48, [3] * 8), (24, 36, [3] * 8), (24, 35, [2] * 12), (24, 11, [1] * 24), (5, 999, [1] * 5)],
+)
+def test_lanes_share_the_room_and_have_several_lists_each(count: int, room: int, counts: list[int]) -> None:
+    stack = stack_of([part(2, 3) for _ in range(count)], room)
+    assert [len(some) for some in stack.chunks(lanes=2)] == counts
+
+
+def test_a_list_stays_in_the_cache_of_a_cpu() -> None:
+    weight = torch.empty(2**20, dtype=torch.int8)
+    mebibyte = Part(weight, weight, weight, None)
+    assert [len(some) for some in stack_of([mebibyte] * 25, 10**9).chunks(lanes=1)] == [10, 10, 5]
+
+
 @pytest.mark.parametrize("is_compensated", [False, True])
-@pytest.mark.parametrize(("entries", "rows"), [(12, [4, 4, 2]), (3, [1] * 10), (1, [1] * 10), (29, [9, 1]), (30, [10])])
+@pytest.mark.parametrize(("room", "rows"), [(12, [4, 4, 2]), (3, [1] * 10), (1, [1] * 10), (29, [9, 1]), (30, [10])])
 def test_rows_of_a_large_weight_are_views_of_each_of_its_tensors(
-    entries: int, rows: list[int], is_compensated: bool
+    room: int, rows: list[int], is_compensated: bool
 ) -> None:
     whole = part(10, 3, is_compensated=is_compensated)
-    pieces = [piece for (piece,) in chunks([whole], entries, by_rows=True)]
+    pieces = [piece for (piece,) in stack_of([whole], room, is_by_rows=True).chunks(lanes=1)]
     assert [len(piece.weight) for piece in pieces] == rows
     for piece in pieces:
         for tensor in piece:
@@ -53,18 +74,17 @@ def test_rows_of_a_large_weight_are_views_of_each_of_its_tensors(
 
 
 def test_empty_weights_are_one_list() -> None:
-    assert [len(some) for some in chunks([part(0, 3), part(0, 3)], 5, by_rows=True)] == [2]
+    assert [len(some) for some in stack_of([part(0, 3), part(0, 3)], 5, is_by_rows=True).chunks(lanes=1)] == [2]
 
 
 def test_workspace_is_four_tenths_of_a_byte_for_each_entry() -> None:
     million = [torch.empty(10**6, device="meta")] * 20
-    assert workspace_entries(million, None) == int(0.4 * 20 * 10**6) // 8
-    assert workspace_entries(million, 8000) == 1000
+    assert workspace_of(million, None) == int(0.4 * 20 * 10**6)
+    assert workspace_of(million, 8000) == 8000
 
 
-def test_small_models_have_a_mebibyte_and_a_cpu_has_ten_at_most() -> None:
-    assert workspace_entries([torch.empty(3)], None) == 2**20 // 8
-    assert workspace_entries([torch.empty(1).expand(10**9)], None) == 10 * 2**20 // 8
+def test_small_models_have_a_mebibyte() -> None:
+    assert workspace_of([torch.empty(3)], None) == 2**20
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])

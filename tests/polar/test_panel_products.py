@@ -68,23 +68,23 @@ def test_symmetric_is_the_product_and_the_addend(side: int) -> None:
 TRANSFORMED = [(40, 130), (130, 40), (40, 40), (3, 24), (24, 3), (7, 11), (3, 25), (25, 3), (1, 8), (40, 41)]
 
 
-@pytest.mark.parametrize("squares", [1, 2, 3])
+@pytest.mark.parametrize("has_spare", [True, False])
 @pytest.mark.parametrize("shape", TRANSFORMED)
-def test_x_is_transformed_from_its_shorter_side(shape: tuple[int, int], squares: int) -> None:
+def test_x_is_transformed_from_its_shorter_side(shape: tuple[int, int], has_spare: bool) -> None:
     x, matrix = gaussian(*shape), gaussian(min(shape), min(shape), seed=1)
     factors = (x, matrix) if shape[0] > shape[1] else (matrix, x)
     wanted = 0.5 * x.double() + factors[0].double() @ factors[1].double()
-    given = x.clone()
-    spare = torch.empty(squares, *matrix.shape) if squares > 1 else torch.empty_like(matrix)
+    given, spare = x.clone(), torch.empty_like(matrix) if has_spare else None
     result, rest = PANEL_PRODUCTS.transformed(given, 0.5, matrix, spare)
     assert_near(result, wanted)
-    assert rest.shape == spare.shape
-    rest.zero_()
-    assert_near(result, wanted)
+    assert (rest is None) == (not has_spare)
+    if rest is not None:
+        assert rest.shape == matrix.shape
+        rest.zero_()
+        assert_near(result, wanted)
     is_a_long_one = max(shape) > 8 * min(shape)
     assert is_transformed_in_place(x.shape) == (not is_a_long_one)
-    buffers = [buffer.untyped_storage().data_ptr() for buffer in (given, spare)]
-    assert (result.untyped_storage().data_ptr() in buffers) == (not is_a_long_one)
+    assert any(result is buffer for buffer in (given, spare)) == (not is_a_long_one)
 
 
 def test_nothing_is_written_but_the_result() -> None:
@@ -104,12 +104,11 @@ def test_small_products_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     x, square = gaussian(90, 100), symmetric(99, 1)
     assert torch.equal(PANEL_PRODUCTS.gram(x), x @ x.mT)
     assert_near(PANEL_PRODUCTS.symmetric(square, square, square, 1.0, 2.0), (square + 2 * square @ square).double())
-    for product in (
-        lambda: PANEL_PRODUCTS.gram(gaussian(110, 100)),
-        lambda: PANEL_PRODUCTS.symmetric(*[symmetric(100, 1)] * 3, 1, 1),
-    ):
-        with pytest.raises(TypeError):
-            product()
+    with pytest.raises(TypeError):
+        PANEL_PRODUCTS.gram(gaussian(110, 100))
+    large = symmetric(100, 1)
+    with pytest.raises(TypeError):
+        PANEL_PRODUCTS.symmetric(large, large, large, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -60,7 +60,7 @@ def test_x_is_transformed_from_its_shorter_side(shape: tuple[int, int, int]) -> 
     expected = 2 * x + torch.einsum("bik,bkj->bij", *factors)
     result, spare = GemmProducts().transformed(x.clone(), 2.0, matrix, torch.empty_like(matrix))
     torch.testing.assert_close(result, expected)
-    assert spare.shape == matrix.shape
+    assert spare is not None and spare.shape == matrix.shape
     spare.zero_()
     torch.testing.assert_close(result, expected)
 

@@ -64,6 +64,8 @@ def move_parts(
     if rounding_step is None:
         for weights, moves, compensations in pieces(parts, updates):
             move(weights, moves, lr, decay, compensations)
+            # Before the next ones are made.
+            del moves
         return
     for part, update in zip(parts, updates, strict=True):
         # γu in float16 would underflow.

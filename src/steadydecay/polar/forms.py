@@ -46,11 +46,12 @@ def plain(x: Tensor, steps: Sequence[Step], products: Products = GEMM_PRODUCTS) 
 
 def fused(x: Tensor, steps: Sequence[Step], products: Products = GEMM_PRODUCTS) -> Tensor:
     """The plain form with the sums inside the products: no pass over memory but theirs, and no buffer made twice."""
-    polynomial, spare = _squares(x, 2)
-    for a, b, c in steps:
-        gram_matrix = products.gram(_wide(x), out=spare)
+    gram_matrix = products.gram(_wide(x))
+    polynomial = torch.empty_like(gram_matrix)
+    for index, (a, b, c) in enumerate(steps):
+        gram_matrix = products.gram(_wide(x), out=gram_matrix) if index else gram_matrix
         products.symmetric(gram_matrix, gram_matrix, gram_matrix, b, c, out=polynomial)
-        x, spare = products.transformed(x, a, polynomial, spare)
+        x, gram_matrix = products.transformed(x, a, polynomial, gram_matrix)
     return x
 
 
@@ -74,13 +75,12 @@ def gram(
         segments: steps from one fresh R to the next; they start over when `steps` has more.
         restart_safety: shrinks the argument of the first step after a segment of several, which may have overshot.
     """
-    work, safety = _squares(x, _gram_squares(segments)), 1.0
-    squares, spare = work.unbind(), work.narrow(0, 1, len(work) - 1)
+    safety = 1.0
     for segment in _segments(steps, segments):
         (a, b, c), *others = segment
         first = (a / safety, b / safety**3, c / safety**5)
-        scale = _segment(x, [first, *others], products, squares)
-        x, _ = products.transformed(x, scale, squares[0], spare)
+        # No name keeps V until the next segment.
+        x, _ = products.transformed(x, *_segment(products.gram(_wide(x)), [first, *others], products))
         safety = restart_safety if others else 1.0
     return x
 
@@ -103,25 +103,20 @@ SQUARES = {"plain": 4, "fused": 2} | {
 }
 
 
-def _segment(x: Tensor, steps: Sequence[Step], products: Products, squares: Sequence[Tensor]) -> float:
-    """α of αI + V, the product of the polynomials of these steps; V is in the first of the squares then."""
+def _segment(r: Tensor, steps: Sequence[Step], products: Products) -> tuple[float, Tensor]:
+    """α and V of αI + V, the product of the polynomials of these steps. R is a buffer, lost to the caller."""
     (a, b, c), *others = steps
-    first, second, *free = squares
-    # The last V takes the place of the last R but one, which no step needs then.
-    r, v = (first, second) if others else (second, first)
-    products.gram(_wide(x), out=r)
-    polynomial, scale = products.symmetric(r, r, r, b, c, out=v), a
+    polynomial = products.symmetric(r, r, r, b, c)
+    scale, matrix = a, polynomial
     for count, (next_a, b, c) in enumerate(others, start=1):
-        half = products.symmetric(r, polynomial, r, a, 1.0, out=free.pop())
+        half = products.symmetric(r, polynomial, r, a, 1.0)
         products.symmetric(half, half, polynomial, a, 1.0, out=r)
-        if polynomial is not v:
-            free.append(polynomial)
-        a, polynomial = next_a, products.symmetric(r, r, r, b, c, out=half)
-        next_v = r if count == len(others) else free.pop()
-        products.symmetric(v, polynomial, v, a, 1.0, out=next_v).add_(polynomial, alpha=scale)
-        free.append(v)
-        v, scale = next_v, scale * a
-    return scale
+        polynomial, a = products.symmetric(r, r, r, b, c, out=half), next_a
+        # No step needs the last R.
+        room = r if count == len(others) else None
+        matrix = products.symmetric(matrix, polynomial, matrix, a, 1.0, out=room).add_(polynomial, alpha=scale)
+        scale *= a
+    return scale, matrix
 
 
 def _segments(steps: Sequence[Step], lengths: Sequence[int]) -> Iterator[Sequence[Step]]:
@@ -131,12 +126,6 @@ def _segments(steps: Sequence[Step], lengths: Sequence[int]) -> Iterator[Sequenc
         if not segment:
             return
         yield segment
-
-
-def _squares(x: Tensor, count: int) -> Tensor:
-    """Room for so many n×n matrices, or stacks of them."""
-    side = min(x.shape[-2:])
-    return x.new_empty(count, *x.shape[:-2], side, side)
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -36,6 +36,8 @@ PANELS = {
 FEWEST_PANELS, MOST_PANELS = 2, 4
 # Longer side over shorter. Of longer matrices there would be many blocks, each with hardly any work.
 LARGEST_ASPECT_IN_PLACE = 8
+# Squares that fit into a block, where no other room is given: no more than the Gram form had a moment before.
+BLOCK_SQUARES = 2
 
 
 @final
@@ -73,12 +75,15 @@ class PanelProducts:
             _mirror(result, panel, start)
         return result
 
-    def transformed(self, x: Tensor, scale: float, matrix: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
-        if x.shape == spare.shape:
+    def transformed(
+        self, x: Tensor, scale: float, matrix: Tensor, spare: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        if spare is not None and x.shape == spare.shape:
             return torch.addmm(x, matrix, x, beta=scale, out=spare), x
         if not is_transformed_in_place(x.shape):
             return torch.addmm(x, *((x, matrix) if is_tall(x) else (matrix, x)), beta=scale), spare
-        longer, room = (0 if is_tall(x) else 1), spare.flatten()
+        longer = 0 if is_tall(x) else 1
+        room = matrix.new_empty(BLOCK_SQUARES * matrix.numel()) if spare is None else spare.flatten()
         for block in x.split(len(room) // len(matrix), dim=longer):
             factors = (matrix, block) if longer else (block, matrix)
             result = room.narrow(0, 0, block.numel()).view(block.shape)

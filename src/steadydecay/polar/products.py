@@ -35,10 +35,12 @@ class Products(Protocol):
         """beta·addend + alpha·left·right, known to be symmetric: addend is, and left and right are and commute."""
         ...
 
-    def transformed(self, x: Tensor, scale: float, matrix: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
+    def transformed(
+        self, x: Tensor, scale: float, matrix: Tensor, spare: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """scale·x + matrix·x of a wide x, scale·x + x·matrix of a tall one; and room like `spare`.
 
-        x and `spare`, of one or more times the shape of `matrix`, are lost: both results may be in either.
+        x and `spare`, of the shape of `matrix`, are lost: both results may be in either.
         """
         ...
 
@@ -55,8 +57,10 @@ class GemmProducts:
     ) -> Tensor:
         return torch.baddbmm(addend, left, right, beta=beta, alpha=alpha, out=out)
 
-    def transformed(self, x: Tensor, scale: float, matrix: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
-        if x.shape == spare.shape:
+    def transformed(
+        self, x: Tensor, scale: float, matrix: Tensor, spare: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        if spare is not None and x.shape == spare.shape:
             return torch.baddbmm(x, matrix, x, beta=scale, out=spare), x
         left, right = (x, matrix) if is_tall(x) else (matrix, x)
         return torch.baddbmm(x, left, right, beta=scale), spare
@@ -83,7 +87,9 @@ class TritonProducts:
     ) -> Tensor:
         return self._symmetric_product(left, right, addend, beta, alpha, out)
 
-    def transformed(self, x: Tensor, scale: float, matrix: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
+    def transformed(
+        self, x: Tensor, scale: float, matrix: Tensor, spare: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         return GEMM_PRODUCTS.transformed(x, scale, matrix, spare)
 
 
