@@ -10,6 +10,7 @@ from typing import NamedTuple, final
 import torch
 
 from steadydecay.bench.contender import Contender
+from steadydecay.bench.lanes_in_turn import lanes_in_turn
 from steadydecay.bench.memory import allocations, state_bytes
 from steadydecay.bench.peers import CONTESTANTS, REFERENCE
 from steadydecay.bench.products import dtypes_of, products_rate
@@ -82,7 +83,8 @@ class Course:
     def _facts(self, contender: Contender, module: ModuleType) -> Facts:
         norms = self._gradient_norms()
         first = partial(contender.start, module)
-        *_, step = allocations([first, contender.step_from_zero], self.device)
+        with lanes_in_turn():
+            *_, step = allocations([first, contender.step_from_zero], self.device)
         check = check_update(contender.weights, self.gradients.known, contender.contestant.is_spectral)
         if self._gradient_norms() != norms:
             check.faults.append("writes to its gradients")

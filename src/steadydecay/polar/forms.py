@@ -46,12 +46,11 @@ def plain(x: Tensor, steps: Sequence[Step], products: Products = GEMM_PRODUCTS) 
 
 def fused(x: Tensor, steps: Sequence[Step], products: Products = GEMM_PRODUCTS) -> Tensor:
     """The plain form with the sums inside the products: no pass over memory but theirs, and no buffer made twice."""
-    gram_matrix = products.gram(_wide(x))
-    polynomial = torch.empty_like(gram_matrix)
-    for index, (a, b, c) in enumerate(steps):
-        gram_matrix = products.gram(_wide(x), out=gram_matrix) if index else gram_matrix
-        products.symmetric(gram_matrix, gram_matrix, gram_matrix, b, c, out=polynomial)
-        x, gram_matrix = products.transformed(x, a, polynomial, gram_matrix)
+    room = polynomial = None
+    for a, b, c in steps:
+        gram_matrix = products.gram(_wide(x), out=room)
+        polynomial = products.symmetric(gram_matrix, gram_matrix, gram_matrix, b, c, out=polynomial)
+        x, room = products.transformed(x, a, polynomial, gram_matrix)
     return x
 
 

@@ -1,0 +1,33 @@
+"""Our optimizers' lanes one after the other, because torch's profiler sees one thread."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch.profiler import record_function
+
+from steadydecay.bench.memory import SIDE_BY_SIDE
+from steadydecay.optim import scion
+from steadydecay.optim.lanes import Job
+
+
+@contextmanager
+def lanes_in_turn() -> Iterator[None]:
+    """What runs in lanes runs in this thread, marked so that `memory.allocations` counts it as if side by side."""
+    run_in_lanes = scion.run_in_lanes
+    scion.run_in_lanes = _run_in_turn
+    try:
+        yield
+    finally:
+        scion.run_in_lanes = run_in_lanes
+
+
+def _run_in_turn(jobs: Sequence[Job], lanes: int) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if lanes > 1 else threads)
+    try:
+        for job in jobs:
+            with record_function(f"{SIDE_BY_SIDE}{lanes}"):
+                job()
+    finally:
+        torch.set_num_threads(threads)
