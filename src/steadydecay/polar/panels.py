@@ -85,9 +85,8 @@ class PanelProducts:
         longer = 0 if is_tall(x) else 1
         room = matrix.new_empty(BLOCK_SQUARES * matrix.numel()) if spare is None else spare.flatten()
         for block in x.split(len(room) // len(matrix), dim=longer):
-            factors = (matrix, block) if longer else (block, matrix)
-            result = room.narrow(0, 0, block.numel()).view(block.shape)
-            block.copy_(torch.addmm(block, *factors, beta=scale, out=result))
+            copy = room.narrow(0, 0, block.numel()).view(block.shape).copy_(block)
+            block.addmm_(*((matrix, copy) if longer else (copy, matrix)), beta=scale)
         return x, spare
 
 
