@@ -221,11 +221,11 @@ def iteration(products: Products, x: Tensor) -> Tensor:
     half = products.symmetric(gram, first, gram, a1, 1.0)
     moved = products.symmetric(half, half, first, a1, 1.0)
     second = products.symmetric(moved, moved, moved, b2, c2)
-    x, _ = products.transformed(x, a1, first, half)
-    x, _ = products.transformed(x, a2, second, half)
+    x, _ = products.transformed(x, a1, first)
+    x, _ = products.transformed(x, a2, second)
     for a, b, c in others:
         gram = products.gram(x, out=gram)
-        x, _ = products.transformed(x, a, products.symmetric(gram, gram, gram, b, c), half)
+        x, _ = products.transformed(x, a, products.symmetric(gram, gram, gram, b, c))
     return x
 
 

@@ -46,11 +46,15 @@ def plain(x: Tensor, steps: Sequence[Step], products: Products = GEMM_PRODUCTS) 
 
 def fused(x: Tensor, steps: Sequence[Step], products: Products = GEMM_PRODUCTS) -> Tensor:
     """The plain form with the sums inside the products: no pass over memory but theirs, and no buffer made twice."""
-    room = polynomial = None
+    is_square = x.shape[-2] == x.shape[-1]
+    gram_matrix = polynomial = other = None
     for a, b, c in steps:
-        gram_matrix = products.gram(_wide(x), out=room)
+        gram_matrix = products.gram(_wide(x), out=gram_matrix)
         polynomial = products.symmetric(gram_matrix, gram_matrix, gram_matrix, b, c, out=polynomial)
-        x, room = products.transformed(x, a, polynomial, gram_matrix)
+        if is_square:
+            x, gram_matrix = products.transformed(x, a, polynomial, gram_matrix)
+        else:
+            x, other = products.transformed(x, a, polynomial, other)
     return x
 
 
@@ -74,12 +78,12 @@ def gram(
         segments: steps from one fresh R to the next; they start over when `steps` has more.
         restart_safety: shrinks the argument of the first step after a segment of several, which may have overshot.
     """
-    safety = 1.0
+    other, safety = None, 1.0
     for segment in _segments(steps, segments):
         (a, b, c), *others = segment
         first = (a / safety, b / safety**3, c / safety**5)
         # No name keeps V until the next segment.
-        x, _ = products.transformed(x, *_segment(products.gram(_wide(x)), [first, *others], products))
+        x, other = products.transformed(x, *_segment(products.gram(_wide(x)), [first, *others], products), other)
         safety = restart_safety if others else 1.0
     return x
 

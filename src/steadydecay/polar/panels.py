@@ -36,7 +36,7 @@ PANELS = {
 FEWEST_PANELS, MOST_PANELS = 2, 4
 # Longer side over shorter. Of longer matrices there would be many blocks, each with hardly any work.
 LARGEST_ASPECT_IN_PLACE = 8
-# Squares that fit into a block, where no other room is given: no more than the Gram form had a moment before.
+# n×n squares in a block of an n×m matrix: no more room than the Gram form had a moment before.
 BLOCK_SQUARES = 2
 
 
@@ -76,18 +76,12 @@ class PanelProducts:
         return result
 
     def transformed(
-        self, x: Tensor, scale: float, matrix: Tensor, spare: Tensor | None = None
+        self, x: Tensor, scale: float, matrix: Tensor, other: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        if spare is not None and x.shape == spare.shape:
-            return torch.addmm(x, matrix, x, beta=scale, out=spare), x
-        if not is_transformed_in_place(x.shape):
-            return torch.addmm(x, *((x, matrix) if is_tall(x) else (matrix, x)), beta=scale), spare
-        longer = 0 if is_tall(x) else 1
-        room = matrix.new_empty(BLOCK_SQUARES * matrix.numel()) if spare is None else spare.flatten()
-        for block in x.split(len(room) // len(matrix), dim=longer):
-            copy = room.narrow(0, 0, block.numel()).view(block.shape).copy_(block)
-            block.addmm_(*((matrix, copy) if longer else (copy, matrix)), beta=scale)
-        return x, spare
+        if other is None and is_transformed_in_place(x.shape):
+            _transform_(x, scale, matrix)
+            return x, None
+        return torch.addmm(x, *((x, matrix) if is_tall(x) else (matrix, x)), beta=scale, out=other), x
 
 
 PANEL_PRODUCTS = PanelProducts()
@@ -104,6 +98,14 @@ def is_transformed_in_place(shape: torch.Size) -> bool:
     """Whether a matrix that is multiplied alone needs no second buffer of its size."""
     smaller, larger = sorted(shape[-2:])
     return larger <= LARGEST_ASPECT_IN_PLACE * smaller
+
+
+def _transform_(x: Tensor, scale: float, matrix: Tensor) -> None:
+    room = matrix.new_empty(BLOCK_SQUARES * matrix.numel())
+    longer = 0 if is_tall(x) else 1
+    for block in x.split(BLOCK_SQUARES * len(matrix), dim=longer):
+        copy = room.narrow(0, 0, block.numel()).view(block.shape).copy_(block)
+        block.addmm_(*((matrix, copy) if longer else (copy, matrix)), beta=scale)
 
 
 def _panels_for(dtype: torch.dtype) -> Panels | None:

@@ -36,11 +36,14 @@ class Products(Protocol):
         ...
 
     def transformed(
-        self, x: Tensor, scale: float, matrix: Tensor, spare: Tensor | None = None
+        self, x: Tensor, scale: float, matrix: Tensor, other: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """scale·x + matrix·x of a wide x, scale·x + x·matrix of a tall one; and room like `spare`.
+        """scale·x + matrix·x of a wide x, scale·x + x·matrix of a tall one; and `other` for the next time.
 
-        x and `spare`, of the shape of `matrix`, are lost: both results may be in either.
+        Args:
+            x: lost; the result may be in it.
+            scale, matrix: as above.
+            other: room of x's shape, where the result is put if it is given.
         """
         ...
 
@@ -58,12 +61,10 @@ class GemmProducts:
         return torch.baddbmm(addend, left, right, beta=beta, alpha=alpha, out=out)
 
     def transformed(
-        self, x: Tensor, scale: float, matrix: Tensor, spare: Tensor | None = None
+        self, x: Tensor, scale: float, matrix: Tensor, other: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        if spare is not None and x.shape == spare.shape:
-            return torch.baddbmm(x, matrix, x, beta=scale, out=spare), x
         left, right = (x, matrix) if is_tall(x) else (matrix, x)
-        return torch.baddbmm(x, left, right, beta=scale), spare
+        return torch.baddbmm(x, left, right, beta=scale, out=other), x
 
 
 @final
@@ -88,9 +89,9 @@ class TritonProducts:
         return self._symmetric_product(left, right, addend, beta, alpha, out)
 
     def transformed(
-        self, x: Tensor, scale: float, matrix: Tensor, spare: Tensor | None = None
+        self, x: Tensor, scale: float, matrix: Tensor, other: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        return GEMM_PRODUCTS.transformed(x, scale, matrix, spare)
+        return GEMM_PRODUCTS.transformed(x, scale, matrix, other)
 
 
 GEMM_PRODUCTS = GemmProducts()

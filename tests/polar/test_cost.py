@@ -1,0 +1,45 @@
+"""What is said about the cost of a polar factor beside what it is."""
+
+import pytest
+import torch
+from step_costs import peak_bytes
+
+from steadydecay.bench.work import PLAIN, polar_work
+from steadydecay.polar import choice, polar_express_of_each
+from steadydecay.polar.cost import multiplications, workspace_bytes
+
+# Alone and in place, alone and too long for that, in stacks, small; wide, square and tall.
+SHAPES = [(384, 1536), (1536, 384), (512, 512), (384, 4000), (4000, 384), (512, 1024), (256, 256), (2, 640, 130)]
+OF_THE_LIBRARY_OF_PRODUCTS = 12 * 10**5
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (2, 3, 4, 4), (0, 7, 7), (4, 0)])
+def test_multiplications_are_half_the_operations_of_the_plain_form(shape: tuple[int, ...]) -> None:
+    matrices = torch.empty(shape)
+    count = matrices[..., 0, 0].numel() if 0 not in shape[-2:] else 1
+    assert 2 * multiplications(matrices, 5) == count * polar_work((shape[-2], shape[-1]), PLAIN)
+    assert multiplications(matrices, 10) == 2 * multiplications(matrices, 5)
+
+
+@pytest.mark.parametrize("has_fast_bfloat16", [True, False])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_workspace_is_enough(
+    shape: tuple[int, ...], threads: int, has_fast_bfloat16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "HAS_FAST_BFLOAT16", has_fast_bfloat16)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        matrices = torch.randn(shape)
+        said = workspace_bytes(matrices, 5)
+        peak = peak_bytes(lambda: polar_express_of_each([matrices]))
+    finally:
+        torch.set_num_threads(before)
+    assert peak <= said + OF_THE_LIBRARY_OF_PRODUCTS
+    # Nor is it said to be much more than it is.
+    assert peak >= 0.7 * said
+
+
+def test_what_a_gpu_takes_is_a_bound_for_every_form() -> None:
+    assert workspace_bytes(torch.empty(300, 500, device="meta"), 5) == 8 * 300 * 500
