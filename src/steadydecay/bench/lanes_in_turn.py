@@ -1,7 +1,7 @@
 """Our optimizers' lanes one after the other, because torch's profiler sees one thread."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch.profiler import record_function
@@ -23,11 +23,17 @@ def lanes_in_turn() -> Iterator[None]:
 
 
 def _run_in_turn(jobs: Sequence[Job], lanes: int) -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1 if lanes > 1 else threads)
-    try:
+    with _one_thread() if lanes > 1 else nullcontext():
         for job in jobs:
             with record_function(f"{SIDE_BY_SIDE}{lanes}"):
                 job()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(threads)
