@@ -1,6 +1,6 @@
 """Print the table of docs/polar.md: time of each form of the Polar Express on the CPU, as ratios.
 
-    OMP_NUM_THREADS=2 python benchmarks/polar_forms.py
+    OMP_NUM_THREADS=2 python benchmarks/polar_forms.py    # and with 1, which each lane of a step has
 
 All forms run in turn, on the same matrices, in each repetition. Cells: median over the repetitions of time ÷ that of
 the plain float32 form. "÷ floor" is the form in use, with the norms and conversions before and after it, against its
@@ -38,7 +38,7 @@ SHAPES = [
     (1, 1600, 1600),
 ]
 CPU = torch.device("cpu")
-PRODUCTS: dict[str, Products] = {"": GEMM_PRODUCTS, ", panels": PANEL_PRODUCTS}
+PRODUCTS: dict[str, Products] = {"": GEMM_PRODUCTS, ", one by one": PANEL_PRODUCTS}
 COLUMNS = [("fused", torch.float32), ("gram_float32", torch.float32)]
 BFLOAT16_COLUMNS = [("plain", torch.bfloat16), ("fused", torch.bfloat16), ("gram_bfloat16", torch.bfloat16)]
 REFERENCE, IN_USE = "plain float32", "in use"
@@ -47,7 +47,13 @@ REFERENCE, IN_USE = "plain float32", "in use"
 def timed_form(form: str, products: Products, x: Tensor) -> float:
     # Outside of what is timed: a form uses its argument as a buffer.
     argument = x.clone()
-    return seconds(lambda: FORMS[form](argument, coefficients(5), products), CPU)
+    stacks = [argument] if products is GEMM_PRODUCTS else list(argument)
+
+    def work() -> None:
+        for stack in stacks:
+            FORMS[form](stack, coefficients(5), products)
+
+    return seconds(work, CPU)
 
 
 def works_on(matrices: Tensor) -> dict[str, Callable[[], float]]:
