@@ -7,6 +7,7 @@ import torch
 
 from steadydecay.bench.forced_form import forced_form
 from steadydecay.polar import polar_express
+from steadydecay.polar.cost import workspace_bytes
 from steadydecay.polar.forms import FORMS
 
 # Of a shape for which "plain" is never chosen on a CPU.
@@ -46,6 +47,14 @@ def test_forms_of_float32_run_in_float32(used: list[tuple[str, torch.dtype]]) ->
             polar_express(MATRICES)
     assert used
     assert {dtype for _, dtype in used} == {torch.float32}
+
+
+def test_costs_are_of_the_named_form() -> None:
+    chosen = workspace_bytes(MATRICES, 5)
+    with forced_form("gram_float32"):
+        forced = workspace_bytes(MATRICES, 5)
+    assert forced >= 1.5 * chosen
+    assert workspace_bytes(MATRICES, 5) == chosen
 
 
 def test_an_error_inside_ends_it_too(used: list[tuple[str, torch.dtype]]) -> None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
-from steadydecay.polar import express
+from steadydecay.polar import cost, express
 
 
 @contextmanager
@@ -14,13 +15,15 @@ def forced_form(name: str, dtype: torch.dtype | None = None) -> Iterator[None]:
 
     Its products are in `dtype`; by default in float32 if the name says so, else in what is chosen.
     """
-    chosen_form, chosen_dtype = express.chosen_form, express.chosen_dtype
-    express.chosen_form = lambda *_, **__: name
+    modules: tuple[Any, ...] = (express, cost)
+    chosen = [(module, module.chosen_form, module.chosen_dtype) for module in modules]
     if name.endswith("float32"):
         dtype = torch.float32
-    if dtype is not None:
-        express.chosen_dtype = lambda *_, **__: dtype
+    for module, _, chosen_dtype in chosen:
+        module.chosen_form = lambda *_, **__: name
+        module.chosen_dtype = chosen_dtype if dtype is None else lambda *_, **__: dtype
     try:
         yield
     finally:
-        express.chosen_form, express.chosen_dtype = chosen_form, chosen_dtype
+        for module, chosen_form, chosen_dtype in chosen:
+            module.chosen_form, module.chosen_dtype = chosen_form, chosen_dtype

@@ -45,7 +45,7 @@ def _by_norms_on_the_host(matrices: list[Tensor], dtype: torch.dtype) -> Tensor:
     for result, matrix, scale in zip(stack, matrices, scales, strict=True):
         rows = block_rows(matrix)
         for some, of_result in zip(matrix.split(rows), result.split(rows), strict=True):
-            of_result.copy_(some * scale)
+            torch.mul(some, scale, out=of_result)
     return stack
 
 
