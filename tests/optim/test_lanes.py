@@ -1,5 +1,6 @@
 """Steps in lanes: the weights are the same, the room is kept, and no trace of the lanes stays."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from step_costs import Operations, peak_bytes
 from torch import Tensor, nn
 
 import steadydecay as sd
@@ -17,9 +17,11 @@ from steadydecay.norms.protocol import LmoCost
 from steadydecay.optim import lanes, scion
 from steadydecay.optim.lanes import lanes_for, run_in_lanes
 from steadydecay.optim.parts import Part, Stack
+from step_costs import Operations, peak_bytes
 
 THREADS = 2
 HEAVY = lanes.LEAST_OF_ALL // 20
+ROOM = 20
 WORKSPACE = 5 * 10**6
 
 
@@ -31,22 +33,21 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def stack(count: int = 40, multiplications: int = HEAVY, room: int = 20, device: str = "cpu") -> Stack:
-    """Of weights that take 10 bytes each."""
+def stack(count: int = 40, multiplications: int = HEAVY, bytes_of_one: int = 10, device: str = "cpu") -> Stack:
     weight = nn.Parameter(torch.empty(2, 2, device=device))
     parts = [Part(weight, weight, weight, None)] * count
-    return Stack(parts, Sign(), LmoCost(multiplications, 10), room, False)
+    return Stack(parts, Sign(), LmoCost(multiplications, bytes_of_one), 0, False)
 
 
 def test_heavy_steps_have_a_lane_for_each_thread() -> None:
-    assert lanes_for([stack(), stack(multiplications=0, room=1)]) == THREADS
+    assert lanes_for([stack(), stack(multiplications=0, bytes_of_one=99)], ROOM) == THREADS
 
 
 OTHERS = {
     "nothing": [],
     "light in all": [stack(19)],
     "light each": [stack(10**4, multiplications=lanes.LEAST_OF_ONE - 1)],
-    "no room for two": [stack(room=19)],
+    "no room for two": [stack(), stack(1, bytes_of_one=11)],
     "one that takes longer than the rest": [stack(1, 30 * HEAVY), stack(20)],
     "another device": [stack(), stack(1, 0, device="meta")],
 }
@@ -54,20 +55,20 @@ OTHERS = {
 
 @pytest.mark.parametrize("case", OTHERS)
 def test_other_steps_have_one_lane(case: str) -> None:
-    assert lanes_for(OTHERS[case]) == 1
+    assert lanes_for(OTHERS[case], ROOM) == 1
 
 
 @pytest.mark.parametrize("threads", [1, lanes.MOST_LANES + 1])
 def test_so_have_other_numbers_of_threads(threads: int) -> None:
     torch.set_num_threads(threads)
-    assert lanes_for([stack(room=10**9)]) == 1
+    assert lanes_for([stack()], 10**9) == 1
 
 
 def test_modes_that_see_one_thread_have_one_lane() -> None:
     with Operations():
-        assert lanes_for([stack()]) == 1
+        assert lanes_for([stack()], ROOM) == 1
     with torch.autocast("cpu"):
-        assert lanes_for([stack()]) == 1
+        assert lanes_for([stack()], ROOM) == 1
 
 
 def test_other_kinds_of_tensors_have_one_lane() -> None:
@@ -75,7 +76,7 @@ def test_other_kinds_of_tensors_have_one_lane() -> None:
         pass
 
     other = torch.empty(2).as_subclass(Other)
-    assert lanes_for([stack(), Stack([Part(other, other, other, None)], Sign(), LmoCost(0, 0), 0, False)]) == 1
+    assert lanes_for([stack(), Stack([Part(other, other, other, None)], Sign(), LmoCost(0, 0), 0, False)], ROOM) == 1
 
 
 def test_every_job_runs_once_with_one_thread_of_torchs() -> None:
@@ -117,6 +118,27 @@ def test_an_error_ends_all_lanes_and_is_raised(failing: int) -> None:
     assert len(done) <= failing + 2
     assert torch.get_num_threads() == THREADS
     assert threading.active_count() == before
+
+
+def test_an_interrupt_leaves_no_lane_at_work() -> None:
+    done = []
+
+    def job() -> None:
+        done.append(threading.current_thread())
+        time.sleep(0.01)
+        if len(done) == 6:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_in_lanes([job] * 200, 2)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    count = len(done)
+    time.sleep(0.05)
+    assert len(done) == count < 200
+    assert torch.get_num_threads() == THREADS
 
 
 def threads_of_this_process() -> int:

@@ -25,9 +25,9 @@ def test_lists_are_of_one_shape_and_dtype() -> None:
     ]
 
 
-def stack_of(parts: list[Part], room: int, is_by_rows: bool = False) -> Stack:
+def stack_of(parts: list[Part], room: int, is_by_rows: bool = False, multiplications: int = 0) -> Stack:
     """Of whose entries each takes a byte."""
-    return Stack(parts, Sign(), LmoCost(0, parts[0].weight.numel()), room, is_by_rows)
+    return Stack(parts, Sign(), LmoCost(multiplications, parts[0].weight.numel()), room, is_by_rows)
 
 
 @pytest.mark.parametrize(("room", "counts"), [(100, [7]), (18, [3, 3, 1]), (6, [1] * 7), (1, [1] * 7), (0, [1] * 7)])
@@ -43,8 +43,10 @@ def test_whole_weights_come_in_lists_of_as_many_as_fit(room: int, counts: list[i
     [(24, 48, [3] * 8), (24, 36, [3] * 8), (24, 35, [2] * 12), (24, 11, [1] * 24), (5, 999, [1] * 5)],
 )
 def test_lanes_share_the_room_and_have_several_lists_each(count: int, room: int, counts: list[int]) -> None:
-    stack = stack_of([part(2, 3) for _ in range(count)], room)
-    assert [len(some) for some in stack.chunks(lanes=2)] == counts
+    parts = [part(2, 3) for _ in range(count)]
+    assert [len(some) for some in stack_of(parts, room, multiplications=1).chunks(lanes=2)] == counts
+    light = max(1, min(room // 12, count))
+    assert [len(some) for some in stack_of(parts, room).chunks(lanes=2)][0] == light
 
 
 def test_a_list_stays_in_the_cache_of_a_cpu() -> None:

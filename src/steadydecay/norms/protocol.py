@@ -36,7 +36,7 @@ class Norm(Protocol):
     """A norm on weights with its linear minimisation oracle (arXiv 2502.07529; Table 1 of arXiv 2512.08217).
 
     Leading dimensions beyond those of one weight are a batch: each entry is a weight of its own.
-    No method writes to an argument but `init_`.
+    No method writes to an argument but `init_`. On a CPU `lmo` may be called in several threads at once.
 
     Three members more are optional, for speed: `lmo_of_each(gradients)`, the lmo of several gradients of one shape, in
     their dtype or a lower one, and `lmo_cost(gradient)`, what one of them costs (`steadydecay.norms.batches`); and

@@ -32,8 +32,13 @@ LARGEST_IMBALANCE = 1.1
 Job = Callable[[], None]
 
 
-def lanes_for(stacks: Sequence[Stack]) -> int:
-    """As many lanes as torch has threads, or 1 where the threads had better share each product."""
+def lanes_for(stacks: Sequence[Stack], room: int) -> int:
+    """As many lanes as torch has threads, or 1 where the threads had better share each product.
+
+    Args:
+        stacks: all that is stepped.
+        room: bytes for the temporaries of all lanes.
+    """
     if _is_watched():
         return 1
     threads = torch.get_num_threads()
@@ -41,7 +46,7 @@ def lanes_for(stacks: Sequence[Stack]) -> int:
     multiplied = [stack.cost.multiplications for stack in heavy for _ in stack.parts]
     if not 2 <= threads <= MOST_LANES or sum(multiplied) < LEAST_OF_ALL:
         return 1
-    has_room = all(threads * stack.cost.workspace_bytes <= stack.room for stack in heavy)
+    has_room = threads * max(stack.cost.workspace_bytes for stack in heavy) <= room
     is_balanced = _longest_lane(multiplied, threads) <= LARGEST_IMBALANCE * sum(multiplied) / threads
     is_plain = all(_is_plain(part.weight) for stack in stacks for part in stack.parts)
     return threads if has_room and is_balanced and is_plain else 1
@@ -58,14 +63,18 @@ def run_in_lanes(jobs: Sequence[Job], lanes: int) -> None:
         for job in jobs:
             job()
         return
-    waiting, errors = deque(jobs), list[BaseException]()
+    waiting, errors, others = deque(jobs), list[BaseException](), list[threading.Thread]()
     with _one_thread():
-        others = [threading.Thread(target=_lane, args=(waiting, errors)) for _ in range(lanes - 1)]
-        for other in others:
-            other.start()
-        _work(waiting, errors)
-        for other in others:
-            other.join()
+        try:
+            for _ in range(lanes - 1):
+                others.append(threading.Thread(target=_lane, args=(waiting, errors), name="lane of an optimizer"))
+                others[-1].start()
+            _work(waiting, errors)
+        finally:
+            # After an interrupt too: whoever catches it may save the weights.
+            waiting.clear()
+            for other in others:
+                other.join()
     if errors:
         raise errors[0]
 

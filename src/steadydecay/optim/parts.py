@@ -68,9 +68,11 @@ class Stack(NamedTuple):
             rows = max(1, room * len(first) // bytes_of_one)
             yield from ([piece] for part in self.parts for piece in part.split_rows(rows))
         else:
-            # Enough lists that lanes end at about the same time.
-            most = len(self.parts) if lanes == 1 else len(self.parts) // (lanes * LISTS_FOR_EACH_LANE)
-            count = max(1, min(room // bytes_of_one, most))
+            count = room // bytes_of_one
+            if lanes > 1 and self.cost.multiplications:
+                # Enough lists that lanes end at about the same time.
+                count = min(count, len(self.parts) // (lanes * LISTS_FOR_EACH_LANE))
+            count = max(1, count)
             yield from (self.parts[start : start + count] for start in range(0, len(self.parts), count))
 
 

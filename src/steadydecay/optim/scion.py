@@ -78,7 +78,8 @@ def pieces(parts: list[Part], updates: list[Tensor]) -> Iterator[Piece]:
     if first.device.type != "cpu" or first.numel() < LARGE_WEIGHT or torch.compiler.is_compiling():
         weights, compensations = [part.weight for part in parts], [part.compensation for part in parts]
         # With compensations `move` takes γu in float32, whatever u is in.
-        yield weights, [update.to(dtype) for update in updates] if compensations[0] is None else updates, compensations
+        is_ready = compensations[0] is not None or updates[0].dtype == dtype
+        yield weights, updates if is_ready else [update.to(dtype) for update in updates], compensations
         return
     # On a CPU large weights one by one: one pass over memory for each, and temporaries of a few rows.
     for part, update in zip(parts, updates, strict=True):
@@ -174,12 +175,13 @@ class Scion(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         # A list first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
+        rooms = [workspace_of(group["params"], group.get("workspace_bytes")) for group in self.param_groups]
         decays = [decay_of(group) for group in self.param_groups]
-        groups = zip(self.param_groups, decays, strict=True)
-        work = [(stack, group, decay) for group, decay in groups for stack in self._stacks(group)]
+        groups = zip(self.param_groups, decays, rooms, strict=True)
+        work = [(stack, group, decay) for group, decay, room in groups for stack in self._stacks(group, room)]
         # The longest first, so that all lanes end at about the same time.
         work.sort(key=lambda of_stack: of_stack[0].cost.multiplications, reverse=True)
-        lanes = lanes_for([stack for stack, *_ in work])
+        lanes = lanes_for([stack for stack, *_ in work], sum(rooms))
         chunks = ((chunk, *of_stack) for of_stack in work for chunk in of_stack[0].chunks(lanes))
         run_in_lanes([partial(self._step_chunk, *chunk) for chunk in chunks], lanes)
         for group in self.param_groups:
@@ -187,8 +189,7 @@ class Scion(torch.optim.Optimizer):
                 group["rounding_step"].add_(1)
         return loss
 
-    def _stacks(self, group: Group) -> list[Stack]:
-        room = workspace_of(group["params"], group.get("workspace_bytes"))
+    def _stacks(self, group: Group, room: int) -> list[Stack]:
         return [self._stack(parts, group, room) for parts in by_shape(self._parts(group))]
 
     def _stack(self, parts: list[Part], group: Group, room: int) -> Stack:

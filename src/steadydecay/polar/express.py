@@ -40,7 +40,7 @@ def polar_express_of_each(
 ) -> Tensor:
     """`polar_express` of several tensors of one shape, dtype and device, times `scale`: (len(matrices), ..., n, m).
 
-    The result has the dtype of the products. Temporaries beside it: `workspace_bytes`.
+    The result has the dtype of the products. What it takes: `steadydecay.polar.cost`.
     """
     first = matrices[0]
     require_matrices(first)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.polar.coefficients import SAFETY_FACTOR
-from steadydecay.row_blocks import block_rows
+from steadydecay.row_blocks import BLOCK_ENTRIES, block_rows
 from steadydecay.unit_vectors import unit_vectors_
 
 # Between them no square of a float32 entry is lost, nor infinite their sum.
@@ -42,6 +42,9 @@ def _by_norms_on_the_host(matrices: list[Tensor], dtype: torch.dtype) -> Tensor:
         norms = _norms(matrices)
     scales = [1 / (SAFETY_FACTOR * norm) if norm != 0 else 1.0 for norm in norms]
     stack = torch.empty(len(matrices), *matrices[0].shape, dtype=dtype, device=matrices[0].device)
+    if matrices[0].numel() <= BLOCK_ENTRIES:
+        torch._foreach_copy_(list(stack.unbind()), torch._foreach_mul(matrices, scales))
+        return stack
     for result, matrix, scale in zip(stack, matrices, scales, strict=True):
         rows = block_rows(matrix)
         for some, of_result in zip(matrix.split(rows), result.split(rows), strict=True):
