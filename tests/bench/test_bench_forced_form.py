@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 import torch
 
-from steadydecay.bench.forced_form import forced_form
+from steadydecay.bench.forced_form import forced_form, one_lane
+from steadydecay.norms import Sign
+from steadydecay.norms.protocol import LmoCost
+from steadydecay.optim import lanes
+from steadydecay.optim.parts import Part, Stack
 from steadydecay.polar import polar_express
 from steadydecay.polar.cost import workspace_bytes
 from steadydecay.polar.forms import FORMS
@@ -62,3 +66,14 @@ def test_an_error_inside_ends_it_too(used: list[tuple[str, torch.dtype]]) -> Non
         polar_express(torch.zeros(3))
     polar_express(MATRICES)
     assert used[0][0] != "plain"
+
+
+def test_one_lane_is_only_for_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    weight = torch.empty(2)
+    stacks = [Stack([Part(weight, weight, weight, None)] * 40, Sign(), LmoCost(lanes.LEAST_OF_ALL, 1), 0, False)]
+    assert lanes.lanes_for(stacks, 10) == 2
+    with pytest.raises(OSError), one_lane():
+        assert lanes.lanes_for(stacks, 10) == 1
+        raise OSError
+    assert lanes.lanes_for(stacks, 10) == 2

@@ -46,7 +46,7 @@ def test_lanes_share_the_room_and_have_several_lists_each(count: int, room: int,
     parts = [part(2, 3) for _ in range(count)]
     assert [len(some) for some in stack_of(parts, room, multiplications=1).chunks(lanes=2)] == counts
     light = max(1, min(room // 12, count))
-    assert [len(some) for some in stack_of(parts, room).chunks(lanes=2)][0] == light
+    assert next(len(some) for some in stack_of(parts, room).chunks(lanes=2)) == light
 
 
 def test_a_list_stays_in_the_cache_of_a_cpu() -> None:

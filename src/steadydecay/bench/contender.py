@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from steadydecay.bench.forced_form import forced_form
+from steadydecay.bench.forced_form import forced_form, one_lane
 from steadydecay.bench.peers import Contestant, Optimizers
 from steadydecay.bench.shapes import Entry
 from steadydecay.bench.weights import Weights, zero_weights
@@ -52,7 +52,8 @@ class Contender:
 
     def step(self) -> None:
         form = self.contestant.form
-        with forced_form(form) if form else nullcontext():
+        lanes = one_lane() if self.contestant.is_shared else nullcontext()
+        with forced_form(form) if form else nullcontext(), lanes:
             for optimizer in self.optimizers:
                 optimizer.step()
 

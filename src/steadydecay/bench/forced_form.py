@@ -1,4 +1,4 @@
-"""ScionC in a form of the polar factor that is named, not chosen."""
+"""ScionC in a form of the polar factor, or a number of lanes, that is named, not chosen."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from steadydecay.optim import lanes
 from steadydecay.polar import cost, express
 
 
@@ -27,3 +28,14 @@ def forced_form(name: str, dtype: torch.dtype | None = None) -> Iterator[None]:
     finally:
         for module, chosen_form, chosen_dtype in chosen:
             module.chosen_form, module.chosen_dtype = chosen_form, chosen_dtype
+
+
+@contextmanager
+def one_lane() -> Iterator[None]:
+    """Torch's threads share each product."""
+    most = lanes.MOST_LANES
+    lanes.MOST_LANES = 1
+    try:
+        yield
+    finally:
+        lanes.MOST_LANES = most

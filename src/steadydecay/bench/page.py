@@ -31,6 +31,8 @@ defaults; `pip install -e '.[bench]'` installs them. A package or a set of shape
   that is accurate enough in the dtype. The halves that symmetry makes equal are counted.
 - **state, B** and **extra, B**: bytes per parameter, held by the optimizer's state; and the most that a step takes
   above weights, gradients and state, kept buffers included.
+- **scionc-shared** is ScionC whose threads share each product of matrices; where it takes another time than ScionC,
+  ScionC gives each thread matrices of its own. **scionc-** and the name of a form: ScionC that takes this form for all.
 - **polar error**: distance of the direction of an update to the polar factor UVᵀ, in float64, for gradients with
   singular values from 1 to 0.05, and from 1 to 0.001. Each update is also checked to move every parameter and to be
   nearly orthogonal: faults are noted below the table.

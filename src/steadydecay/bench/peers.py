@@ -34,6 +34,7 @@ class Contestant:
         distribution: what the package is called where it is installed from.
         is_spectral: whether it orthogonalises matrices.
         form: of the polar factor, forced in our own optimizer.
+        is_shared: whether threads share each product of our own optimizer, where it would give each its own.
         writes_gradients: so that it needs its own.
         not_on_cpu: why it is measured on GPUs alone, if it is.
     """
@@ -43,6 +44,7 @@ class Contestant:
     distribution: str
     is_spectral: bool = True
     form: str | None = None
+    is_shared: bool = False
     writes_gradients: bool = False
     not_on_cpu: str = ""
 
@@ -141,6 +143,7 @@ DION = partial(Contestant, "dion", distribution="dion")
 
 CONTESTANTS: dict[str, Contestant] = {
     REFERENCE: OURS(scionc),
+    "scionc-shared": OURS(scionc, is_shared=True),
     **{f"scionc-{form}": OURS(scionc, form=form) for form in FORMS},
     "scionc-memory-light": OURS(partial(scionc, memory_light=True), writes_gradients=True),
     "pytorch-optimizer-scion": PYTORCH_OPTIMIZER(pytorch_optimizer_scion),
