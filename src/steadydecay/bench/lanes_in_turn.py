@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
-import torch
 from torch.profiler import record_function
 
 from steadydecay.bench.memory import SIDE_BY_SIDE
 from steadydecay.optim import scion
-from steadydecay.optim.lanes import Job
+from steadydecay.optim.lanes import Job, one_thread
 
 
 @contextmanager
@@ -23,17 +22,7 @@ def lanes_in_turn() -> Iterator[None]:
 
 
 def _run_in_turn(jobs: Sequence[Job], lanes: int) -> None:
-    with _one_thread() if lanes > 1 else nullcontext():
+    with one_thread() if lanes > 1 else nullcontext():
         for job in jobs:
             with record_function(f"{SIDE_BY_SIDE}{lanes}"):
                 job()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -64,7 +64,7 @@ def run_in_lanes(jobs: Sequence[Job], lanes: int) -> None:
             job()
         return
     waiting, errors, others = deque(jobs), list[BaseException](), list[threading.Thread]()
-    with _one_thread():
+    with one_thread():
         try:
             for _ in range(lanes - 1):
                 others.append(threading.Thread(target=_lane, args=(waiting, errors), name="lane of an optimizer"))
@@ -80,7 +80,7 @@ def run_in_lanes(jobs: Sequence[Job], lanes: int) -> None:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """For torch, while OpenMP's own threads sleep.
 
     After a region they spin for some milliseconds, on the processors that the lanes need, but not where they outnumber
