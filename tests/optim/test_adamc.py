@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from step_costs import operations, peak_bytes
 from test_contract import all_parameters, assert_close, random_gradients, random_parameters, same_bits, train, values
 from torch import nn
 from torch._dynamo.testing import CompileCounter
@@ -17,6 +16,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 import steadydecay as sd
 from steadydecay.optim import elementwise_batches
 from steadydecay.optim.elementwise_batches import Sizes
+from step_costs import operations, peak_bytes
 
 MODES: list[dict[str, Any]] = [
     {},

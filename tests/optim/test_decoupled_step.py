@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from step_costs import operations, peak_bytes
 from test_contract import random_gradients, random_parameters, same_bits, values
 from torch import Tensor, nn
 
@@ -13,6 +12,7 @@ import steadydecay as sd
 from steadydecay.optim import elementwise_batches
 from steadydecay.optim.decoupled_step import descend
 from steadydecay.optim.elementwise_batches import Sizes
+from step_costs import operations, peak_bytes
 
 Build = Callable[..., torch.optim.Optimizer]
 BUILDS: dict[str, Build] = {

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from step_costs import peak_bytes
 
 from steadydecay.bench.work import PLAIN, polar_work
 from steadydecay.polar import choice, polar_express_of_each
 from steadydecay.polar.cost import multiplications, workspace_bytes
+from step_costs import peak_bytes
 
 # Alone and in place, alone and too long for that, in stacks, small; wide, square and tall.
 SHAPES = [(384, 1536), (1536, 384), (512, 512), (384, 4000), (4000, 384), (512, 1024), (256, 256), (2, 640, 130)]
