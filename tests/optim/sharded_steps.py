@@ -1,4 +1,6 @@
-"""Run by torchrun: train alike with whole weights, and with weights cut by FSDP2; write the largest difference."""
+"""Run by torchrun: train alike with whole weights, and with weights cut by FSDP2; write the largest differences, and how
+often the ranks speak to each other in a step.
+"""
 
 import gc
 import json
@@ -11,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor.debug import CommDebugMode
 
 import steadydecay as sd
 
@@ -32,7 +35,9 @@ OPTIMIZERS: dict[str, Callable[[Groups], torch.optim.Optimizer]] = {
 }
 
 
-def trained(build: Callable[[Groups], torch.optim.Optimizer], is_sharded: bool) -> list[torch.Tensor]:
+def built(
+    build: Callable[[Groups], torch.optim.Optimizer], is_sharded: bool
+) -> tuple[nn.Module, torch.optim.Optimizer]:
     torch.manual_seed(0)
     # The first weight has rows for a split; none has a number of rows that two divides but the third.
     model = nn.Sequential(nn.Linear(33, 64), nn.Linear(64, 65), nn.Linear(65, 64), nn.Linear(64, 1))
@@ -40,7 +45,19 @@ def trained(build: Callable[[Groups], torch.optim.Optimizer], is_sharded: bool) 
         fully_shard(model)
     weights = [parameter for parameter in model.parameters() if parameter.ndim == 2]
     vectors = [parameter for parameter in model.parameters() if parameter.ndim == 1]
-    optimizer = build([{"params": weights[:1]}, {"params": weights[1:]}, {"params": vectors}])
+    return model, build([{"params": weights[:1]}, {"params": weights[1:]}, {"params": vectors}])
+
+
+def collectives_of_a_step(build: Callable[[Groups], torch.optim.Optimizer]) -> int:
+    model, optimizer = built(build, is_sharded=True)
+    model(torch.randn(16, 33)).square().mean().backward()
+    with CommDebugMode() as counted:
+        optimizer.step()
+    return counted.get_total_counts()
+
+
+def trained(build: Callable[[Groups], torch.optim.Optimizer], is_sharded: bool) -> list[torch.Tensor]:
+    model, optimizer = built(build, is_sharded)
     for step in range(4):
         torch.manual_seed(step)
         model(torch.randn(16, 33)).square().mean().backward()
@@ -56,8 +73,9 @@ def main() -> None:
     for name, build in OPTIMIZERS.items():
         pairs = zip(trained(build, True), trained(build, False), strict=True)
         differences[name] = max(float((sharded - whole).abs().max()) for sharded, whole in pairs)
+    collectives = {name: collectives_of_a_step(OPTIMIZERS[name]) for name in ("spectral", "split", "one at a time")}
     if dist.get_rank() == 0:
-        Path(sys.argv[1]).write_text(json.dumps(differences))
+        Path(sys.argv[1]).write_text(json.dumps({"differences": differences, "collectives": collectives}))
     # FSDP's reference cycles may outlive the process group, which then aborts.
     gc.collect()
     dist.barrier()

@@ -1,6 +1,7 @@
 """Two real processes with weights cut by FSDP2 take the steps of one with whole weights."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sharded_steps import OPTIMIZERS
@@ -8,15 +9,21 @@ from sharded_steps import OPTIMIZERS
 from two_ranks import on_two_ranks
 
 PROGRAM = Path(__file__).with_name("sharded_steps.py")
+WEIGHTS = 8
 
 
 @pytest.fixture(scope="module")
-def differences(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
-    """Largest difference of a weight by optimizer."""
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Largest difference of a weight, and collectives in a step, by optimizer."""
     out = tmp_path_factory.mktemp("sharded") / "out.json"
     return on_two_ranks(PROGRAM, out)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_sharded_weights_step_as_whole_ones(name: str, differences: dict[str, float]) -> None:
-    assert differences[name] < 1e-5
+def test_sharded_weights_step_as_whole_ones(name: str, found: dict[str, dict[str, Any]]) -> None:
+    assert found["differences"][name] < 1e-5
+
+
+@pytest.mark.parametrize("name", ["spectral", "split", "one at a time"])
+def test_each_weight_is_gathered_once(name: str, found: dict[str, dict[str, Any]]) -> None:
+    assert found["collectives"][name] == WEIGHTS

@@ -13,9 +13,12 @@ BYTES_PER_ENTRY = 8
 
 
 def lmo_cost(norm: Norm, direction: Tensor) -> LmoCost:
-    """Of one direction like this, whose numbers are not read."""
+    """Of one direction like this, whose numbers are not read. Multiplications of sharded ones are not counted."""
     own = getattr(norm, "lmo_cost", None)
-    return LmoCost(0, BYTES_PER_ENTRY * direction.numel()) if own is None else own(direction)
+    # To look at the blocks of a sharded direction would gather it.
+    if own is None or isinstance(direction, DTensor):
+        return LmoCost(0, BYTES_PER_ENTRY * direction.numel())
+    return own(direction)
 
 
 def lmo_of_each(norm: Norm, directions: Sequence[Tensor]) -> Sequence[Tensor]:
