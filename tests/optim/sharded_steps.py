@@ -1,5 +1,6 @@
-"""Run by torchrun: train alike with whole weights, and with weights cut by FSDP2; write the largest differences, and how
-often the ranks speak to each other in a step.
+"""Run by torchrun: train alike with whole weights, and with weights cut by FSDP2.
+
+Writes the largest differences, and how often the ranks speak to each other in a step.
 """
 
 import gc
