@@ -79,7 +79,8 @@ def test_other_kinds_of_tensors_have_one_lane() -> None:
     assert lanes_for([stack(), Stack([Part(other, other, other, None)], Sign(), LmoCost(0, 0), 0, False)], ROOM) == 1
 
 
-def test_every_job_runs_once_with_one_thread_of_torchs() -> None:
+@pytest.mark.parametrize("count", [2, 3, lanes.MOST_LANES])
+def test_every_job_runs_once_with_one_thread_of_torchs(count: int) -> None:
     done: list[tuple[int, int, int, bool]] = []
 
     def job(index: int) -> Callable[[], None]:
@@ -90,12 +91,13 @@ def test_every_job_runs_once_with_one_thread_of_torchs() -> None:
         return work
 
     before = threading.active_count()
+    torch.set_num_threads(count)
     with torch.no_grad():
-        run_in_lanes([job(index) for index in range(20)], 2)
-    assert sorted(index for index, *_ in done) == list(range(20))
-    assert len({thread for _, thread, *_ in done}) == 2
+        run_in_lanes([job(index) for index in range(40)], count)
+    assert sorted(index for index, *_ in done) == list(range(40))
+    assert len({thread for _, thread, *_ in done}) == count
     assert {(threads, is_enabled) for *_, threads, is_enabled in done} == {(1, False)}
-    assert torch.get_num_threads() == THREADS
+    assert torch.get_num_threads() == count
     assert threading.active_count() == before
 
 
