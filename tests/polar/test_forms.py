@@ -1,14 +1,16 @@
 """Each form of Polar Express beside the float64 iteration, over spectra and shapes, within its own budget."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import pytest
 import torch
 from torch import Tensor
 
-from steadydecay.polar import coefficients, exact_polar
+from steadydecay.polar import coefficients, exact_polar, panels
 from steadydecay.polar.forms import FORMS
+from steadydecay.polar.panels import PANEL_PRODUCTS
+from steadydecay.polar.products import GEMM_PRODUCTS
 from steadydecay.recipes.gpt.recipe import gpt_recipe
 from steadydecay.unit_vectors import unit_vectors
 
@@ -146,6 +148,35 @@ def test_in_float64_every_form_is_the_plain_one(form: str, shape: tuple[int, ...
     matrices = gaussian(shape)
     plain = iterated("plain", matrices, torch.float64, steps)
     torch.testing.assert_close(iterated(form, matrices, torch.float64, steps), plain, rtol=0, atol=1e-8)
+
+
+def one_by_one(form: str, matrices: Tensor, steps: int = 5) -> Tensor:
+    """As a CPU does with large matrices: alone, by panels where they pay, in their own memory."""
+    x = matrices.clone()
+    for one in x:
+        one.copy_(FORMS[form](one, coefficients(steps), PANEL_PRODUCTS))
+    return x
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 7])
+@pytest.mark.parametrize("shape", [(2, 40, 90), (2, 90, 40), (2, 40, 700), (2, 700, 40), (2, 50, 50), (1, 1, 7)])
+@pytest.mark.parametrize("form", ["fused", "gram_float32", "gram_float16"])
+def test_in_float64_matrices_alone_are_those_of_the_stack(form: str, shape: tuple[int, ...], steps: int) -> None:
+    matrices = unit_vectors(gaussian(shape), dim=(-2, -1)) / 1.01
+    stacked = FORMS[form](matrices.clone(), coefficients(steps), GEMM_PRODUCTS)
+    torch.testing.assert_close(one_by_one(form, matrices, steps), stacked, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(128, 128), (128, 384), (512, 128)])
+@pytest.mark.parametrize("spectrum", ["gaussian", *SPECTRA])
+@pytest.mark.parametrize("form", BFLOAT16_BUDGETS)
+def test_bfloat16_matrices_alone_by_panels_keep_the_budget(
+    form: str, spectrum: str, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panels, "_panel_count", lambda *_: 2)
+    alone = partial(FORMS[form], products=PANEL_PRODUCTS)
+    monkeypatch.setitem(FORMS, form, lambda x, steps: torch.stack([alone(one, steps) for one in x]))
+    assert_within_bfloat16_budget(form, matrices_of(spectrum, shape))
 
 
 @pytest.mark.parametrize("steps", [6, 7, 10])

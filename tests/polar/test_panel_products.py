@@ -38,6 +38,13 @@ def assert_near(result: Tensor, wanted: Tensor) -> None:
     torch.testing.assert_close(result.double(), wanted, rtol=1e-4, atol=1e-4)
 
 
+def assert_mirrored(result: Tensor) -> None:
+    """Outside of the blocks on the diagonal, bit for bit."""
+    height = -(-len(result) // panels.MOST_PANELS)
+    for start in range(height, len(result), height):
+        assert torch.equal(result[start : start + height, :start], result[:start, start : start + height].mT)
+
+
 @pytest.mark.parametrize("is_view", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_gram_is_x_by_its_transpose(shape: tuple[int, int], is_view: bool) -> None:
@@ -45,8 +52,10 @@ def test_gram_is_x_by_its_transpose(shape: tuple[int, int], is_view: bool) -> No
     x = x.mT.contiguous().mT if is_view else x
     result = PANEL_PRODUCTS.gram(x)
     assert_near(result, x.double() @ x.double().mT)
-    # On the blocks of the diagonal only the library's product decides.
-    torch.testing.assert_close(result, result.mT, rtol=1e-5, atol=1e-5)
+    assert_mirrored(result)
+    if shape[0] >= 512 or (panels.MOST_PANELS == 2 and shape[0] < 40):
+        # The blocks on the diagonal too, of which only the library's product decides.
+        assert torch.equal(result, result.mT)
     out = torch.full_like(result, float("nan"))
     assert PANEL_PRODUCTS.gram(x, out=out) is out
     assert torch.equal(out, result)
@@ -57,7 +66,8 @@ def test_symmetric_is_the_product_and_the_addend(side: int) -> None:
     addend, left, right = (symmetric(side, seed) for seed in range(3))
     result = PANEL_PRODUCTS.symmetric(addend, left, right, 1.5, -0.5)
     assert_near(result, 1.5 * addend.double() - 0.5 * (left.double() @ right.double()))
-    # Off the blocks on the diagonal one half is the other; on them only the products are as exact as their factors.
+    assert_mirrored(result)
+    # On the blocks of the diagonal the products are as exact as their factors.
     torch.testing.assert_close(result, result.mT, rtol=1e-4, atol=1e-4)
     out = torch.full_like(result, float("nan"))
     assert PANEL_PRODUCTS.symmetric(addend, left, right, 1.5, -0.5, out=out) is out

@@ -42,9 +42,11 @@ def lanes_for(stacks: Sequence[Stack], room: int) -> int:
     if _is_watched():
         return 1
     threads = torch.get_num_threads()
+    if not 2 <= threads <= MOST_LANES:
+        return 1
     heavy = [stack for stack in stacks if stack.cost.multiplications >= LEAST_OF_ONE]
     multiplied = [stack.cost.multiplications for stack in heavy for _ in stack.parts]
-    if not 2 <= threads <= MOST_LANES or sum(multiplied) < LEAST_OF_ALL:
+    if sum(multiplied) < LEAST_OF_ALL:
         return 1
     has_room = threads * max(stack.cost.workspace_bytes for stack in heavy) <= room
     is_balanced = _longest_lane(multiplied, threads) <= LARGEST_IMBALANCE * sum(multiplied) / threads
