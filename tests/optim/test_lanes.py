@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_every_job_runs_once_with_one_thread_of_torchs(count: int) -> None:
     before = threading.active_count()
     torch.set_num_threads(count)
     with torch.no_grad():
-        run_in_lanes([job(index) for index in range(40)], count)
+        run_in_lanes([job(index) for index in range(30)], [job(index) for index in range(30, 40)], count)
     assert sorted(index for index, *_ in done) == list(range(40))
     assert len({thread for _, thread, *_ in done}) == count
     assert {(threads, is_enabled) for *_, threads, is_enabled in done} == {(1, False)}
@@ -101,8 +102,56 @@ def test_every_job_runs_once_with_one_thread_of_torchs(count: int) -> None:
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize("failing", [0, 1, 5])
-def test_an_error_ends_all_lanes_and_is_raised(failing: int) -> None:
+def lanes_of_jobs(heavy: int, light: int, meet: Callable[[int], None]) -> list[list[int]]:
+    """What each of two lanes did, in order, this thread's first; `meet` is called in each job with its number."""
+    done: dict[int, list[int]] = {}
+
+    def job(index: int) -> None:
+        done.setdefault(threading.get_ident(), []).append(index)
+        meet(index)
+
+    jobs = [partial(job, index) for index in range(heavy + light)]
+    run_in_lanes(jobs[:heavy], jobs[heavy:], 2)
+    return [done.pop(threading.get_ident()), *done.values()]
+
+
+def in_step() -> Callable[[int], None]:
+    """Every job waits for one of the other lane."""
+    barrier = threading.Barrier(2, timeout=60)
+
+    def meet(_: int) -> None:
+        barrier.wait()
+
+    return meet
+
+
+def test_two_lanes_do_their_shares_from_opposite_ends() -> None:
+    assert lanes_of_jobs(heavy=8, light=0, meet=in_step()) == [[0, 2, 4, 6], [7, 5, 3, 1]]
+
+
+def test_light_jobs_come_last() -> None:
+    first, second = lanes_of_jobs(heavy=4, light=4, meet=in_step())
+    assert (first[:2], second[:2]) == ([0, 2], [3, 1])
+    assert sorted(first[2:] + second[2:]) == [4, 5, 6, 7]
+
+
+def test_a_lane_that_is_done_takes_what_another_would_do_last() -> None:
+    has_first_begun, is_all_else_done = threading.Event(), threading.Event()
+
+    def meet(index: int) -> None:
+        if index == 0:
+            has_first_begun.set()
+            assert is_all_else_done.wait(timeout=60)
+        assert has_first_begun.wait(timeout=60)
+        if index == 8:
+            is_all_else_done.set()
+
+    assert lanes_of_jobs(heavy=8, light=1, meet=meet) == [[0], [7, 5, 3, 1, 6, 4, 2, 8]]
+
+
+@pytest.mark.parametrize(("failing", "earlier"), [(0, 0), (4, 2), (49, 0), (45, 2)])
+def test_an_error_ends_all_lanes_and_is_raised(failing: int, earlier: int) -> None:
+    """So many jobs are before it in its lane."""
     done = []
 
     def job(index: int) -> Callable[[], None]:
@@ -116,8 +165,8 @@ def test_an_error_ends_all_lanes_and_is_raised(failing: int) -> None:
 
     before = threading.active_count()
     with pytest.raises(OSError, match=f"job {failing}"):
-        run_in_lanes([job(index) for index in range(50)], 2)
-    assert len(done) <= failing + 2
+        run_in_lanes([job(index) for index in range(50)], [job(50)], 2)
+    assert len(done) <= 2 * earlier + 2
     assert torch.get_num_threads() == THREADS
     assert threading.active_count() == before
 
@@ -134,7 +183,7 @@ def test_an_interrupt_leaves_no_lane_at_work() -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            run_in_lanes([job] * 200, 2)
+            run_in_lanes([job] * 100, [job] * 100, 2)
     finally:
         signal.signal(signal.SIGINT, before)
     count = len(done)
@@ -153,7 +202,7 @@ def threads_of_this_process() -> int:
 def test_no_thread_stays() -> None:
     """Of OpenMP's neither: where they outnumber the processors, they sleep between any two operations of the model."""
     before = threads_of_this_process()
-    run_in_lanes([lambda: time.sleep(0.001)] * 8, 2)
+    run_in_lanes([lambda: time.sleep(0.001)] * 8, [], 2)
     assert threads_of_this_process() == before
 
 
@@ -179,9 +228,9 @@ def stepped(most: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, **ar
     """Weights after two steps in at most so many lanes."""
     used = []
 
-    def counted(jobs: Any, found: int) -> None:
+    def counted(heavy: Any, light: Any, found: int) -> None:
         used.append(found)
-        run_in_lanes(jobs, found)
+        run_in_lanes(heavy, light, found)
 
     monkeypatch.setattr(scion, "run_in_lanes", counted)
     monkeypatch.setattr(lanes, "MOST_LANES", most)
@@ -223,10 +272,10 @@ def test_lanes_repeat_their_bits(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_lanes_keep_to_the_workspace(nesterov: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     peaks: list[int] = []
 
-    def measured(jobs: Any, found: int) -> None:
+    def measured(heavy: Any, light: Any, found: int) -> None:
         assert found == THREADS
         torch.set_num_threads(1)
-        peaks.extend(peak_bytes(job) for job in jobs)
+        peaks.extend(peak_bytes(job) for job in [*heavy, *light])
         torch.set_num_threads(THREADS)
 
     weights = model()

@@ -108,7 +108,7 @@ def test_nothing_is_written_but_the_result() -> None:
 
 def test_small_products_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, Panels(least=10**6, each=1, alone=10**6))
-    monkeypatch.setattr(panels, "_mirror", None)
+    monkeypatch.setattr(panels, "_panels_of", None)
     x, square = gaussian(90, 100), symmetric(99, 1)
     assert torch.equal(PANEL_PRODUCTS.gram(x), x @ x.mT)
     assert_near(PANEL_PRODUCTS.symmetric(square, square, square, 1.0, 2.0), (square + 2 * square @ square).double())

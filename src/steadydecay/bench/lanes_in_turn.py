@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 
 from torch.profiler import record_function
 
@@ -21,8 +22,8 @@ def lanes_in_turn() -> Iterator[None]:
         scion.run_in_lanes = run_in_lanes
 
 
-def _run_in_turn(jobs: Sequence[Job], lanes: int) -> None:
+def _run_in_turn(heavy: Sequence[Job], light: Sequence[Job], lanes: int) -> None:
     with one_thread() if lanes > 1 else nullcontext():
-        for job in jobs:
+        for job in chain(heavy, light):
             with record_function(f"{SIDE_BY_SIDE}{lanes}"):
                 job()

@@ -10,7 +10,9 @@ import heapq
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain
+from typing import Generic, TypeVar, final
 
 import torch
 from torch import Tensor, nn
@@ -30,13 +32,14 @@ GRAIN = 2**15
 LARGEST_IMBALANCE = 1.1
 
 Job = Callable[[], None]
+Work = TypeVar("Work")
 
 
 def lanes_for(stacks: Sequence[Stack], room: int) -> int:
     """As many lanes as torch has threads, or 1 where the threads had better share each product.
 
     Args:
-        stacks: all that is stepped.
+        stacks: all that is stepped, the longest first.
         room: bytes for the temporaries of all lanes.
     """
     if _is_watched():
@@ -44,7 +47,7 @@ def lanes_for(stacks: Sequence[Stack], room: int) -> int:
     threads = torch.get_num_threads()
     if not 2 <= threads <= MOST_LANES:
         return 1
-    heavy = [stack for stack in stacks if stack.cost.multiplications >= LEAST_OF_ONE]
+    heavy = [stack for stack in stacks if is_heavy(stack)]
     multiplied = [stack.cost.multiplications for stack in heavy for _ in stack.parts]
     if sum(multiplied) < LEAST_OF_ALL:
         return 1
@@ -54,24 +57,30 @@ def lanes_for(stacks: Sequence[Stack], room: int) -> int:
     return threads if has_room and is_balanced and is_plain else 1
 
 
-def run_in_lanes(jobs: Sequence[Job], lanes: int) -> None:
+def is_heavy(stack: Stack) -> bool:
+    """Whether a lane gains from having one of its weights to itself."""
+    return stack.cost.multiplications >= LEAST_OF_ONE
+
+
+def run_in_lanes(heavy: Sequence[Job], light: Sequence[Job], lanes: int) -> None:
     """Each job once, in any order; the first error ends all lanes after their present job and is raised.
 
     Args:
-        jobs: that share nothing they write to; the longest first.
+        heavy: jobs, the longest first. No two of all write to the same.
+        light: what remains for the lanes that have ended their heavy jobs.
         lanes: threads, this one included; 1 is a plain loop.
     """
     if lanes == 1:
-        for job in jobs:
+        for job in chain(heavy, light):
             job()
         return
-    waiting, errors, others = deque(jobs), list[BaseException](), list[threading.Thread]()
+    waiting, errors, others = _Waiting(heavy, light, lanes), list[BaseException](), list[threading.Thread]()
     with one_thread():
         try:
-            for _ in range(lanes - 1):
-                others.append(threading.Thread(target=_lane, args=(waiting, errors), name="lane of an optimizer"))
+            for lane in range(1, lanes):
+                others.append(threading.Thread(target=_lane, args=(lane, waiting, errors), name="lane of an optimizer"))
                 others[-1].start()
-            _work(waiting, errors)
+            _work(0, waiting, errors)
         finally:
             # After an interrupt too: whoever catches it may save the weights.
             waiting.clear()
@@ -98,19 +107,41 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _lane(waiting: deque[Job], errors: list[BaseException]) -> None:
+@final
+class _Waiting(Generic[Work]):
+    """Work that no lane has begun.
+
+    Every other lane does its share of the heavy work in reverse. Work of one kind calls Python equally often, and lanes
+    that both do it wait for one another more than a lane of many short products does for one of few long ones.
+    """
+
+    def __init__(self, heavy: Sequence[Work], light: Sequence[Work], lanes: int) -> None:
+        shares = [heavy[lane::lanes] for lane in range(lanes)]
+        self._shares = [deque(reversed(share) if lane % 2 else share) for lane, share in enumerate(shares)]
+        self._light = deque(light)
+
+    def next_for(self, lane: int) -> Work | None:
+        """Of its own share, else what another lane would do last, else light work."""
+        for take in (self._shares[lane].popleft, *(share.pop for share in self._shares), self._light.popleft):
+            # Not a look first: another lane may take the last one meanwhile.
+            with suppress(IndexError):
+                return take()
+        return None
+
+    def clear(self) -> None:
+        for works in (*self._shares, self._light):
+            works.clear()
+
+
+def _lane(lane: int, waiting: _Waiting[Job], errors: list[BaseException]) -> None:
     # A new thread has OpenMP's default, whatever torch's is.
     torch.set_num_threads(1)
     with torch.no_grad():
-        _work(waiting, errors)
+        _work(lane, waiting, errors)
 
 
-def _work(waiting: deque[Job], errors: list[BaseException]) -> None:
-    while True:
-        try:
-            job = waiting.popleft()
-        except IndexError:
-            return
+def _work(lane: int, waiting: _Waiting[Job], errors: list[BaseException]) -> None:
+    while (job := waiting.next_for(lane)) is not None:
         try:
             job()
         # Whatever it is: the caller raises it, and an interrupt reaches the main thread only.
@@ -120,11 +151,11 @@ def _work(waiting: deque[Job], errors: list[BaseException]) -> None:
 
 
 def _longest_lane(works: Sequence[int], lanes: int) -> int:
-    """Of the works given, the longest first, to the lane that is free first."""
-    ends = [0] * lanes
-    for work in sorted(works, reverse=True):
-        heapq.heapreplace(ends, ends[0] + work)
-    return max(ends)
+    waiting, ends = _Waiting(works, (), lanes), [(0, lane) for lane in range(lanes)]
+    while (work := waiting.next_for(ends[0][1])) is not None:
+        end, lane = ends[0]
+        heapq.heapreplace(ends, (end + work, lane))
+    return max(ends)[0]
 
 
 def _is_plain(weight: Tensor) -> bool:

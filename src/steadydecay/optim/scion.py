@@ -27,7 +27,7 @@ from steadydecay.norms.batches import lmo_cost, lmo_of_each
 from steadydecay.norms.protocol import LmoCost
 from steadydecay.optim.decoupled_step import move, scaled_update
 from steadydecay.optim.dense_gradients import gradient_of, parameters_with_gradient
-from steadydecay.optim.lanes import lanes_for, run_in_lanes
+from steadydecay.optim.lanes import Job, is_heavy, lanes_for, run_in_lanes
 from steadydecay.optim.parts import Part, Stack, by_shape, require_workspace, workspace_of
 from steadydecay.row_blocks import block_rows
 
@@ -179,11 +179,13 @@ class Scion(torch.optim.Optimizer):
         decays = [decay_of(group) for group in self.param_groups]
         groups = zip(self.param_groups, decays, rooms, strict=True)
         work = [(stack, group, decay) for group, decay, room in groups for stack in self._stacks(group, room)]
-        # The longest first, so that all lanes end at about the same time.
         work.sort(key=lambda of_stack: of_stack[0].cost.multiplications, reverse=True)
         lanes = lanes_for([stack for stack, *_ in work], sum(rooms))
-        chunks = ((chunk, *of_stack) for of_stack in work for chunk in of_stack[0].chunks(lanes))
-        run_in_lanes([partial(self._step_chunk, *chunk) for chunk in chunks], lanes)
+        heavy, light = list[Job](), list[Job]()
+        for stack, *others in work:
+            jobs = heavy if is_heavy(stack) else light
+            jobs += [partial(self._step_chunk, chunk, stack, *others) for chunk in stack.chunks(lanes)]
+        run_in_lanes(heavy, light, lanes)
         for group in self.param_groups:
             if "rounding_step" in group:
                 group["rounding_step"].add_(1)

@@ -50,11 +50,8 @@ class PanelProducts:
         if count == 1:
             return torch.mm(x, x.t(), out=out)
         result = x.new_empty(rows, rows) if out is None else out
-        for start, height in _slices(rows, count):
-            until = start + height
-            panel = result.narrow(0, start, height).narrow(1, 0, until)
-            torch.mm(x.narrow(0, start, height), x.narrow(0, 0, until).t(), out=panel)
-            _mirror(result, panel, start)
+        for _, panel, left, right in _panels_of(result, x, x.t(), count):
+            torch.mm(left, right, out=panel)
         return result
 
     def symmetric(
@@ -65,14 +62,10 @@ class PanelProducts:
         if count == 1:
             return torch.addmm(addend, left, right, beta=beta, alpha=alpha, out=out)
         result = torch.empty_like(addend) if out is None else out
-        for start, height in _slices(side, count):
-            until = start + height
-            panel = result.narrow(0, start, height).narrow(1, 0, until)
-            # Rows of the symmetric right factor in place of its columns: they lie side by side.
-            factors = left.narrow(0, start, height), right.narrow(0, 0, until).t()
-            addend_panel = addend.narrow(0, start, height).narrow(1, 0, until)
-            torch.addmm(addend_panel, *factors, beta=beta, alpha=alpha, out=panel)
-            _mirror(result, panel, start)
+        # Rows of the symmetric right factor in place of its columns: they lie side by side.
+        for start, panel, of_left, of_right in _panels_of(result, left, right.t(), count):
+            of_addend = addend.narrow(0, start, len(panel)).narrow(1, 0, panel.shape[1])
+            torch.addmm(of_addend, of_left, of_right, beta=beta, alpha=alpha, out=panel)
         return result
 
     def transformed(
@@ -101,11 +94,14 @@ def is_transformed_in_place(shape: torch.Size) -> bool:
 
 
 def _transform_(x: Tensor, scale: float, matrix: Tensor) -> None:
-    room = matrix.new_empty(BLOCK_SQUARES * matrix.numel())
-    longer = 0 if is_tall(x) else 1
-    for block in x.split(BLOCK_SQUARES * len(matrix), dim=longer):
-        copy = room.narrow(0, 0, block.numel()).view(block.shape).copy_(block)
-        block.addmm_(*((matrix, copy) if longer else (copy, matrix)), beta=scale)
+    longest = BLOCK_SQUARES * len(matrix)
+    # A copy has no name, so that it is gone before the next is made.
+    if is_tall(x):
+        for block in x.split(longest):
+            block.addmm_(block.clone(), matrix, beta=scale)
+    else:
+        for block in x.split(longest, dim=1):
+            block.addmm_(matrix, block.clone(), beta=scale)
 
 
 def _panels_for(dtype: torch.dtype) -> Panels | None:
@@ -119,14 +115,15 @@ def _panel_count(dtype: torch.dtype, multiplications: int) -> int:
     return min(max(multiplications // panels.each, FEWEST_PANELS), MOST_PANELS)
 
 
-def _slices(rows: int, count: int) -> Iterator[tuple[int, int]]:
-    """(first row, number of rows) of each panel; its columns end where its block on the diagonal does."""
-    height = -(-rows // count)
-    return ((start, min(height, rows - start)) for start in range(0, rows, height))
+def _panels_of(result: Tensor, left: Tensor, right: Tensor, count: int) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    """The first row of each panel, the panel, and the factors of its product.
 
-
-def _mirror(result: Tensor, panel: Tensor, start: int) -> None:
-    """Above the diagonal the same as below it."""
-    if start:
-        above = result.narrow(0, 0, start).narrow(1, start, len(panel))
-        above.copy_(panel.narrow(1, 0, start).t())
+    A panel ends where its block on the diagonal does. What is written to it is mirrored before the next one.
+    """
+    height, until = -(-len(result) // count), 0
+    for rows, columns, of_left in zip(*(each.split(height) for each in (result, result.t(), left)), strict=True):
+        start, until = until, until + len(rows)
+        panel = rows.narrow(1, 0, until)
+        yield start, panel, of_left, right.narrow(1, 0, until)
+        if start:
+            columns.narrow(1, 0, start).copy_(panel.narrow(1, 0, start))
