@@ -599,6 +599,17 @@ def test_large_weights_are_summed_exactly_in_chunks() -> None:
     assert found["spectral_norm"] == pytest.approx(float(torch.linalg.eigvalsh(after.T @ after)[-1]) ** 0.5, rel=1e-3)
 
 
+def test_the_largest_entry_is_that_of_all_chunks() -> None:
+    """Chunks of bfloat16 weights are converted in memory that the next chunk uses again."""
+    weight = nn.Parameter(torch.full((2**17 + 3, 33), 0.5, dtype=torch.bfloat16))
+    weight.data[0, 0] = 4
+    optimizer = torch.optim.AdamW([{"params": [weight], "role": "output"}], LR, weight_decay=0.0)
+    handle = watch(optimizer)
+    weight.grad = torch.zeros_like(weight)
+    optimizer.step()
+    assert layer(handle)["sign_norm"] == 33 * 4
+
+
 def test_a_closure_makes_its_gradients_within_the_step() -> None:
     (weight,) = parameters_of([(6, 6)])
     optimizer = sd.Lion([weight], LR, weight_decay=0.5)

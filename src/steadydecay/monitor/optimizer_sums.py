@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from steadydecay.monitor.chunks import Scratch
+from steadydecay.monitor.chunks import Matrices, Scratch
 from steadydecay.monitor.facts import GroupFacts
 from steadydecay.monitor.host import on_device
 from steadydecay.monitor.optimizer_state import bias_correction, momentum_tensor, second_moment
@@ -54,7 +54,7 @@ def optimizer_sums(stack: Stack, group: GroupFacts, scratch: Scratch) -> Optimiz
 def _unit_gradient_sq(
     stack: Stack,
     group: GroupFacts,
-    gradients: Sequence[Tensor],
+    gradients: Matrices,
     seconds: Sequence[tuple[Tensor, Any] | None],
     scratch: Scratch,
 ) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from steadydecay import spectral_norm
-from steadydecay.monitor.chunks import CHUNK, Scratch, row_chunks, stacked_rows
+from steadydecay.monitor.chunks import CHUNK, Matrices, Scratch, stacked_rows
 from steadydecay.monitor.layers import Layer
 from steadydecay.monitor.matrix_blocks import Block, matrix_shape
 from steadydecay.monitor.shards import Sharding, local_part, sharding_of
@@ -73,20 +73,20 @@ class Stack:
     def is_new(self) -> bool:
         return all(times is None for times in self.times)
 
-    def matrices(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The parts that are here of tensors shaped as the weights, each (rows, columns)."""
+    def matrices(self, tensors: Sequence[Tensor]) -> Matrices:
+        """The parts that are here of tensors shaped as the weights."""
         parts = [local_part(one, layer.parameter) for one, layer in zip(tensors, self.layers, strict=True)]
-        return [part.reshape(self.key.shape) for part in parts]
+        return Matrices(parts, self.key.shape)
 
-    def weights(self) -> list[Tensor]:
+    def weights(self) -> Matrices:
         return self.matrices([layer.parameter for layer in self.layers])
 
     def remember(self) -> None:
         """Keep a copy of the weights, in memory that the next copy uses again."""
-        weights = self.weights()
+        parts = self.weights().parts
         if self._before is None:
-            self._before = torch.empty((len(weights), *self.key.shape), dtype=self.key.dtype, device=self.key.device)
-        torch._foreach_copy_(list(self._before.unbind()), weights)  # pyright: ignore[reportPrivateImportUsage]
+            self._before = torch.empty((len(parts), *self.key.shape), dtype=self.key.dtype, device=self.key.device)
+        torch.stack(list(parts), out=self._before.view(len(parts), *parts[0].shape))
 
     def weight_sums(self, decays: Tensor) -> Tensor:
         """`step_sums.weight_sums` since `remember`."""
@@ -104,7 +104,7 @@ class Stack:
     def images(self) -> list[Tensor]:
         """MᵀMV of the rows that are here, for each block's basis V."""
         weights, images = self.weights(), [torch.zeros_like(basis) for basis in self.bases]
-        for rows in row_chunks(len(weights), *self.key.shape) if images else ():
+        for rows in weights.chunks() if images else ():
             chunk = stacked_rows(weights, rows, self._scratch, "weights")
             for block, basis, total in zip(self.key.blocks, self.bases, images, strict=True):
                 part = _rows_of(block, self.key.first_row + rows.start, chunk)

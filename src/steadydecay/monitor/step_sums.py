@@ -3,14 +3,10 @@
 All return columns for (stacked,) layers, add up over rows, and so over shards of rows too.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from steadydecay.monitor.chunks import Scratch, row_chunks, squares, stacked_rows
-
-Matrices = Sequence[Tensor]
+from steadydecay.monitor.chunks import Matrices, Scratch, squares, stacked_rows
 
 
 def weight_sums(before: Tensor, weights: Matrices, decays: Tensor, scratch: Scratch) -> Tensor:
@@ -20,11 +16,11 @@ def weight_sums(before: Tensor, weights: Matrices, decays: Tensor, scratch: Scra
 
     Args:
         before: (stacked, rows, columns); in the dtype of the weights.
-        weights: after the step, each (rows, columns).
+        weights: after the step.
         decays: η of each, (stacked,).
     """
     total = 0
-    for rows in row_chunks(*before.shape):
+    for rows in weights.chunks():
         after = stacked_rows(weights, rows, scratch, "weights")
         earlier = before[:, rows].to(after.dtype)
         # After minus before is exact where both are close; then the decay, which is small, comes on top.
@@ -39,7 +35,7 @@ def weight_sums(before: Tensor, weights: Matrices, decays: Tensor, scratch: Scra
 def gradient_sums(gradients: Matrices, momenta: Matrices, scratch: Scratch) -> Tensor:
     """‖g‖², ‖m‖² and ⟨g, m⟩: (stacked, 3)."""
     total = 0
-    for rows in row_chunks(len(gradients), *gradients[0].shape):
+    for rows in gradients.chunks():
         gradient = stacked_rows(gradients, rows, scratch, "gradients")
         momentum = stacked_rows(momenta, rows, scratch, "momenta").to(gradient.dtype)
         product = torch.mul(gradient, momentum, out=scratch.take("product", gradient.shape, gradient, gradient.dtype))
@@ -58,7 +54,7 @@ def unit_gradient_squares(
         corrections: 1 - β₂^t of each, v̂ = v / correction.
     """
     total = 0
-    for rows in row_chunks(len(gradients), *gradients[0].shape):
+    for rows in gradients.chunks():
         gradient = stacked_rows(gradients, rows, scratch, "gradients")
         average = stacked_rows(averages, rows, scratch, "momenta")
         divisor = scratch.take("product", gradient.shape, gradient, gradient.dtype)
@@ -70,7 +66,7 @@ def unit_gradient_squares(
 
 def largest_entries(weights: Matrices, scratch: Scratch) -> Tensor:
     """max |w| of each (stacked,), 0 of an empty shard."""
-    shape = (len(weights), *weights[0].shape)
-    parts = [stacked_rows(weights, rows, scratch, "weights") for rows in row_chunks(*shape) if weights[0].numel()]
-    largest = [torch.linalg.vector_norm(part, torch.inf, dim=(1, 2)) for part in parts]
-    return torch.stack(largest).amax(dim=0) if largest else torch.zeros(len(weights), device=weights[0].device)
+    if not weights.parts[0].numel():
+        return torch.zeros(len(weights.parts), device=weights.parts[0].device)
+    batches = (stacked_rows(weights, rows, scratch, "weights") for rows in weights.chunks())
+    return torch.stack([torch.linalg.vector_norm(batch, torch.inf, dim=(1, 2)) for batch in batches]).amax(dim=0)
