@@ -19,12 +19,13 @@ from typing import Any, final
 
 import torch
 from image_transformer import ImageTransformer, random_crops
-from scaling import RESULTS, circumstances, turns_of, written
+from scaling import RESULTS, script_circumstances, turns_of, written
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import steadydecay as sd
 from steadydecay.bench.course import one_line
+from steadydecay.bench.machine import Circumstances
 from steadydecay.bench.peers import LR, STEPS, WEIGHT_DECAY
 from steadydecay.bench.timing import seconds
 from steadydecay.recipes.gpt.model import GPT
@@ -76,7 +77,7 @@ class Row:
 
 @final
 @dataclass(frozen=True)
-class Result:
+class Result(Circumstances):
     """One model on one device. `missing` says why a contestant could not take part."""
 
     model: str
@@ -88,10 +89,6 @@ class Result:
     data: str
     rows: list[Row]
     missing: dict[str, str]
-    device: dict[str, Any]
-    versions: dict[str, str]
-    date: str
-    command: str
 
 
 def task_of(model: str, rows: int | None) -> Task:
@@ -214,7 +211,7 @@ def measured(model: str, rows: int | None, with_compiled: bool, repetitions: int
             for key, trainee in trainees.items()
         ],
         missing,
-        **circumstances("end_to_end.py", device),
+        **script_circumstances("end_to_end.py", device),
     )
 
 

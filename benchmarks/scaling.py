@@ -16,7 +16,6 @@ import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, final
@@ -24,7 +23,7 @@ from typing import Any, NamedTuple, final
 import torch
 from torch.optim import Optimizer
 
-from steadydecay.bench.machine import described, versions_of
+from steadydecay.bench.machine import Circumstances, circumstances
 from steadydecay.bench.peers import scionc
 from steadydecay.bench.products import dtypes_of
 from steadydecay.bench.shapes import SHAPE_SETS, Entry
@@ -122,15 +121,11 @@ class Point:
 
 @final
 @dataclass(frozen=True)
-class Result:
+class Result(Circumstances):
     """One curve on one device."""
 
     curve: str
     points: list[Point]
-    device: dict[str, Any]
-    versions: dict[str, str]
-    date: str
-    command: str
 
 
 class Exponent(NamedTuple):
@@ -200,17 +195,13 @@ def measured(curve: str, largest: float, repetitions: int, device: torch.device)
         parameters = sum(math.prod(entry.shape) for entry in entries)
         work = least_work(entries, dtypes_of(device)[-1]) or parameters
         points.append(Point(x, shared_by, parameters, work, [times[str(x)] for times in turns]))
-    return Result(curve, points, **circumstances("scaling.py", device))
+    return Result(curve, points, **script_circumstances("scaling.py", device))
 
 
-def circumstances(script: str, device: torch.device) -> dict[str, Any]:
-    """Fields that the results of both scripts have."""
-    return {
-        "device": described(device),
-        "versions": versions_of(["torch", "steadydecay"]),
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": shlex.join(["python", f"benchmarks/{script}", *sys.argv[1:]]),
-    }
+def script_circumstances(script: str, device: torch.device) -> dict[str, Any]:
+    """Of a script of this folder."""
+    command = shlex.join(["python", f"benchmarks/{script}", *sys.argv[1:]])
+    return circumstances(command, device, ["torch", "steadydecay"])
 
 
 def written(result: Any, name: str, device: str) -> Path:

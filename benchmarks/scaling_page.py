@@ -10,7 +10,6 @@ import statistics
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import end_to_end
 import scaling
@@ -60,8 +59,8 @@ for before and after the optimizer.
 
 def page_of(curves: Sequence[scaling.Result], ends: Sequence[end_to_end.Result]) -> str:
     parts = [CURVES_TEXT]
-    for device in dict.fromkeys(_device(result.device) for result in curves):
-        parts += _curves_on(device, [result for result in curves if _device(result.device) == device])
+    for device in dict.fromkeys(result.place for result in curves):
+        parts += _curves_on(device, [result for result in curves if result.place == device])
     parts += [END_TO_END_TEXT, *map(_end_to_end, ends)]
     return "\n".join([*parts, _not_measured([*curves, *ends])])
 
@@ -124,7 +123,7 @@ def _end_to_end(result: end_to_end.Result) -> str:
     size = f"{result.parameters / 1e6:.1f} million parameters, {result.items:,} {item} a step{cut}; {result.data}."
     return "\n".join(
         [
-            f"### {result.model}, {_device(result.device)}",
+            f"### {result.model}, {result.place}",
             "",
             f"{size} {_run(result)}",
             "",
@@ -160,16 +159,8 @@ def _exponent(exponent: Exponent) -> str:
     return f"{exponent.value:.2f} ± {exponent.error:.2f}"
 
 
-def _device(device: dict[str, Any]) -> str:
-    if device["type"] == "cuda":
-        return f"GPU {device['name']}"
-    fast = "fast" if device["has_fast_bfloat16"] else "slow"
-    return f"{device['name']}, {device['threads']} threads, {fast} bfloat16"
-
-
 def _run(result: scaling.Result | end_to_end.Result) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in sorted(result.versions.items()))
-    return f"`{result.command}`, {result.date}; {versions}."
+    return f"`{result.command}`, {result.date}; {result.software}."
 
 
 def _not_measured(results: Sequence[scaling.Result | end_to_end.Result]) -> str:

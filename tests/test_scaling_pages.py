@@ -176,8 +176,8 @@ def test_a_gpu_result_gets_a_section_and_is_then_no_longer_said_to_be_missing(sc
 def test_a_share_at_the_whole_batch_is_that_of_passes_in_proportion_to_rows(scripts: dict[str, Any]) -> None:
     end_to_end = scripts["end_to_end"]
     rows = [end_to_end.Row("AdamW", False, [2.0], [1.0]), end_to_end.Row("ours", False, [4.0], [3.0])]
-    device = {"type": "cuda", "name": "Some GPU"}
-    result = end_to_end.Result("mini", 10**6, 1, 4, "tokens", 128, "bytes", rows, {}, device, {}, "2026-01-01", "x")
+    made = {"device": {"type": "cuda", "name": "Some GPU"}, "versions": {}, "date": "2026-01-01", "command": "x"}
+    result = end_to_end.Result("mini", 10**6, 1, 4, "tokens", 128, "bytes", rows, {}, **made)
     text = scripts["scaling_page"].page_of([], [result])
     assert "128 tokens a step, a batch cut from 4 rows to 1; bytes." in text
     # 3 s beside 4 · (4 - 3) s; 128 tokens in 4 s; half as fast as AdamW.

@@ -18,6 +18,12 @@ from steadydecay.polar.forms import FORMS
 MATRICES = torch.randn(2, 128, 512, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.fixture(autouse=True)
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One multiplies smaller matrices alone."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+
 @pytest.fixture
 def used(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, torch.dtype]]:
     """Name and dtype of each form that runs."""
@@ -68,8 +74,7 @@ def test_an_error_inside_ends_it_too(used: list[tuple[str, torch.dtype]]) -> Non
     assert used[0][0] != "plain"
 
 
-def test_one_lane_is_only_for_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+def test_one_lane_is_only_for_as_long() -> None:
     weight = torch.empty(2)
     stacks = [Stack([Part(weight, weight, weight, None)] * 40, Sign(), LmoCost(lanes.LEAST_OF_ALL, 1), 0, False)]
     assert lanes.lanes_for(stacks, 10) == 2

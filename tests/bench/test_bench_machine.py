@@ -7,7 +7,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from steadydecay.bench.machine import described, memory_of, processor_name, versions_of
+from steadydecay.bench.machine import (
+    Circumstances,
+    circumstances,
+    described,
+    memory_of,
+    processor_name,
+    versions_of,
+)
 from steadydecay.polar.choice import HAS_FAST_BFLOAT16
 
 CPU = torch.device("cpu")
@@ -47,3 +54,13 @@ def test_a_gpu_has_a_name_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=80))
     assert described(torch.device("cuda")) == {"type": "cuda", "name": "Big GPU cuda", "cuda": torch.version.cuda}
     assert memory_of(torch.device("cuda")) == 80
+
+
+def test_circumstances_are_told_in_words() -> None:
+    fields = circumstances("steadydecay bench", CPU, ["torch"])
+    made = Circumstances(**fields)
+    assert (made.command, made.device) == ("steadydecay bench", described(CPU))
+    assert made.software == f"python {platform.python_version()}, torch {torch.__version__}"
+    processor = {"type": "cpu", "name": "Slow CPU", "threads": 3, "has_fast_bfloat16": False}
+    assert Circumstances(**fields | {"device": processor}).place == "Slow CPU, 3 threads, slow bfloat16"
+    assert Circumstances(**fields | {"device": {"type": "cuda", "name": "Big"}}).place == "GPU Big"

@@ -71,7 +71,7 @@ def test_devices_cuts_and_sets_have_sections_of_their_own_in_the_order_of_the_se
     results = [result(shape_set="llama-1b", layers=2, all_layers=16), result(device=CUDA), result()]
     headings = re.findall(r"^## (.*)$", page_of(results), flags=re.MULTILINE)
     assert headings == [
-        "gpt-mini, Big GPU",
+        "gpt-mini, GPU Big GPU",
         "gpt-mini, Some CPU, 2 threads, fast bfloat16",
         "llama-1b cut to 2 of 16 layers, Some CPU, 2 threads, fast bfloat16",
         "Not measured",

@@ -5,7 +5,6 @@ import fnmatch
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from importlib import import_module
 from types import ModuleType
 from typing import TypeVar
@@ -13,7 +12,7 @@ from typing import TypeVar
 import torch
 
 from steadydecay.bench.course import Course, GroupResult, one_line
-from steadydecay.bench.machine import described, memory_of, versions_of
+from steadydecay.bench.machine import circumstances, memory_of
 from steadydecay.bench.peers import CONTESTANTS, REFERENCE
 from steadydecay.bench.products import dtypes_of
 from steadydecay.bench.results import Result
@@ -71,10 +70,7 @@ def benchmark(
         rates=_joined_rates(results),
         rows=[row for index, result in enumerate(results) for row in result.rows if row.name != REFERENCE or not index],
         missing=missing | {name: error for result in results for name, error in result.missing.items()},
-        device=described(device),
-        versions=versions_of({"torch", *(CONTESTANTS[name].distribution for name in modules)}),
-        date=datetime.now(UTC).date().isoformat(),
-        command=command,
+        **circumstances(command, device, {"torch", *(CONTESTANTS[name].distribution for name in modules)}),
     )
 
 

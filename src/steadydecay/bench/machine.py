@@ -3,6 +3,8 @@
 import os
 import platform
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,46 @@ from typing import Any
 import torch
 
 from steadydecay.polar.choice import HAS_FAST_BFLOAT16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """What every stored result says of its making.
+
+    Args:
+        device: `described`.
+        versions: `versions_of` what took part.
+        date: ISO 8601, UTC.
+        command: as it was given.
+    """
+
+    device: dict[str, Any]
+    versions: dict[str, str]
+    date: str
+    command: str
+
+    @property
+    def place(self) -> str:
+        """The device in words."""
+        if self.device["type"] == "cuda":
+            return f"GPU {self.device['name']}"
+        fast = "fast" if self.device["has_fast_bfloat16"] else "slow"
+        return f"{self.device['name']}, {self.device['threads']} threads, {fast} bfloat16"
+
+    @property
+    def software(self) -> str:
+        """The versions in words."""
+        return ", ".join(f"{name} {number}" for name, number in sorted(self.versions.items()))
+
+
+def circumstances(command: str, device: torch.device, distributions: Iterable[str]) -> dict[str, Any]:
+    """The fields of `Circumstances` here and now."""
+    return {
+        "device": described(device),
+        "versions": versions_of(distributions),
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": command,
+    }
 
 
 def described(device: torch.device) -> dict[str, Any]:

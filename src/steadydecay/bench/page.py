@@ -64,7 +64,7 @@ def _section(results: Sequence[Result]) -> str:
     matrices = f"{first.parameters / 1e6:.1f} million parameters, {first.plain_work / 1e9:.0f} GFLOP in the plain form"
     least = ", ".join(f"{work / 1e9:.0f} at least in {dtype}" for dtype, work in first.least_work.items())
     lines = [
-        f"## {first.shape_set}{cut_of(first)}, {_device(first)}",
+        f"## {first.shape_set}{cut_of(first)}, {first.place}",
         "",
         f"{matrices}, {least}.",
         "",
@@ -79,19 +79,10 @@ def _section(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def _device(result: Result) -> str:
-    device = result.device
-    if device["type"] == "cuda":
-        return device["name"]
-    fast = "fast" if device["has_fast_bfloat16"] else "slow"
-    return f"{device['name']}, {device['threads']} threads, {fast} bfloat16"
-
-
 def _run(result: Result) -> str:
     rates = ", ".join(f"{median(rates) / 1e9:.0f} in {dtype}" for dtype, rates in result.rates.items())
     floors = f"{1000 * plain_floor(result):.0f} and {1000 * least_floor(result):.0f} ms"
-    versions = ", ".join(f"{name} {number}" for name, number in sorted(result.versions.items()))
-    return f"`{result.command}`, {result.date}: {rates} GFLOP/s, floors {floors}; {versions}."
+    return f"`{result.command}`, {result.date}: {rates} GFLOP/s, floors {floors}; {result.software}."
 
 
 def _rows(results: Sequence[Result]) -> list[tuple[Row, Result]]:

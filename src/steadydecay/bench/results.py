@@ -4,7 +4,9 @@ import json
 import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
+
+from steadydecay.bench.machine import Circumstances
 
 
 @final
@@ -33,7 +35,7 @@ class Row:
 
 @final
 @dataclass(frozen=True)
-class Result:
+class Result(Circumstances):
     """One run of the benchmark.
 
     Args:
@@ -53,10 +55,6 @@ class Result:
     rates: dict[str, list[float]]
     rows: list[Row]
     missing: dict[str, str]
-    device: dict[str, Any]
-    versions: dict[str, str]
-    date: str
-    command: str
 
 
 class Spread(NamedTuple):
