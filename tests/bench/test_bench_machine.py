@@ -1,6 +1,7 @@
 """What is said of the machine."""
 
 import platform
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,10 +58,9 @@ def test_a_gpu_has_a_name_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_circumstances_are_told_in_words() -> None:
-    fields = circumstances("steadydecay bench", CPU, ["torch"])
-    made = Circumstances(**fields)
+    made = Circumstances(**circumstances("steadydecay bench", CPU, ["torch"]))
     assert (made.command, made.device) == ("steadydecay bench", described(CPU))
     assert made.software == f"python {platform.python_version()}, torch {torch.__version__}"
     processor = {"type": "cpu", "name": "Slow CPU", "threads": 3, "has_fast_bfloat16": False}
-    assert Circumstances(**fields | {"device": processor}).place == "Slow CPU, 3 threads, slow bfloat16"
-    assert Circumstances(**fields | {"device": {"type": "cuda", "name": "Big"}}).place == "GPU Big"
+    assert replace(made, device=processor).place == "Slow CPU, 3 threads, slow bfloat16"
+    assert replace(made, device={"type": "cuda", "name": "Big"}).place == "GPU Big"
