@@ -181,7 +181,8 @@ class Scion(torch.optim.Optimizer):
         work = [(stack, group, decay) for group, decay, room in groups for stack in self._stacks(group, room)]
         work.sort(key=lambda of_stack: of_stack[0].cost.multiplications, reverse=True)
         lanes = lanes_for([stack for stack, *_ in work], sum(rooms))
-        heavy, light = list[Job](), list[Job]()
+        heavy: list[Job] = []
+        light: list[Job] = []
         for stack, *others in work:
             jobs = heavy if is_heavy(stack) else light
             jobs += [partial(self._step_chunk, chunk, stack, *others) for chunk in stack.chunks(lanes)]
