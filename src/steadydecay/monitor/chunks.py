@@ -26,7 +26,7 @@ class Scratch:
 
 
 class Matrices(NamedTuple):
-    """Of one shape and dtype, on one device.
+    """Of one shape, on one device.
 
     Attributes:
         parts: each with the entries of one matrix in their order, in whatever shape; several are one chunk together.
