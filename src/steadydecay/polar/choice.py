@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from steadydecay.polar.panels import PanelProducts, is_alone_faster
+from steadydecay.polar.panels import PANEL_PRODUCTS, is_alone_faster
 from steadydecay.polar.products import Products, products_for
 
 # Not what oneDNN supports: it also emulates bfloat16, at a tenth of the speed of float32.
@@ -43,7 +43,7 @@ def chosen_form(matrices: Tensor, dtype: torch.dtype) -> str:
 
 def chosen_products(x: Tensor) -> Products:
     """How to multiply a stack (batch, n, m) or, on a CPU, one matrix (n, m)."""
-    return PanelProducts() if x.ndim == 2 else products_for(x)
+    return PANEL_PRODUCTS if x.ndim == 2 else products_for(x)
 
 
 def is_one_by_one(matrices: Tensor, dtype: torch.dtype) -> bool:

@@ -78,21 +78,12 @@ def gram(
         segments: steps from one fresh R to the next; they start over when `steps` has more.
         restart_safety: shrinks the argument of the first step after a segment of several, which may have overshot.
     """
-    wide, other, safety = _wide(x), None, 1.0
-    smaller = min(x.shape[-2:])
-    count = _gram_squares(segments)
-    squares = x.new_empty(count, *x.shape[:-2], smaller, smaller)
-    all_but_first, all_but_last = squares.narrow(0, 1, count - 1), squares.narrow(0, 0, count - 1)
-    r, *spare = squares.unbind()
+    other, safety = None, 1.0
     for segment in _segments(steps, segments):
         (a, b, c), *others = segment
         first = (a / safety, b / safety**3, c / safety**5)
-        products.gram(wide, out=r)
-        scale, matrix = _segment(r, spare, [first, *others], products)
-        free = all_but_first if others else all_but_last
-        moved, other = products.transformed(x, scale, matrix, other, free)
-        if moved is not x:
-            x, wide = moved, _wide(moved)
+        # No name keeps V until the next segment.
+        x, other = products.transformed(x, *_segment(products.gram(_wide(x)), [first, *others], products), other)
         safety = restart_safety if others else 1.0
     return x
 
@@ -115,26 +106,19 @@ SQUARES = {"plain": 4, "fused": 2} | {
 }
 
 
-def _segment(r: Tensor, spare: Sequence[Tensor], steps: Sequence[Step], products: Products) -> tuple[float, Tensor]:
-    """α and V of αI + V, the product of the polynomials of these steps.
-
-    R and the spare squares are buffers, lost to the caller. V is in the last of them after one step, in R after more.
-    """
+def _segment(r: Tensor, steps: Sequence[Step], products: Products) -> tuple[float, Tensor]:
+    """α and V of αI + V, the product of the polynomials of these steps. R is a buffer, lost to the caller."""
     (a, b, c), *others = steps
-    free = list(spare)
-    polynomial = products.symmetric(r, r, r, b, c, out=free.pop())
+    polynomial = products.symmetric(r, r, r, b, c)
     scale, matrix = a, polynomial
     for count, (next_a, b, c) in enumerate(others, start=1):
-        half = products.symmetric(r, polynomial, r, a, 1.0, out=free.pop())
+        half = products.symmetric(r, polynomial, r, a, 1.0)
         products.symmetric(half, half, polynomial, a, 1.0, out=r)
-        if polynomial is not matrix:
-            free.append(polynomial)
         polynomial, a = products.symmetric(r, r, r, b, c, out=half), next_a
         # No step needs the last R.
-        room = r if count == len(others) else free.pop()
-        product = products.symmetric(matrix, polynomial, matrix, a, 1.0, out=room).add_(polynomial, alpha=scale)
-        free.append(matrix)
-        matrix, scale = product, scale * a
+        room = r if count == len(others) else None
+        matrix = products.symmetric(matrix, polynomial, matrix, a, 1.0, out=room).add_(polynomial, alpha=scale)
+        scale *= a
     return scale, matrix
 
 

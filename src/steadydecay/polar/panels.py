@@ -40,40 +40,9 @@ LARGEST_ASPECT_IN_PLACE = 8
 BLOCK_SQUARES = 2
 
 
-class Panel(NamedTuple):
-    """A few rows of a symmetric matrix up to the end of its block on the diagonal.
-
-    Attributes:
-        start: its first row.
-        panel: where it is written.
-        left, right: the factors of its product.
-        below, above: what of it lies below the diagonal, and where that is mirrored to.
-    """
-
-    start: int
-    panel: Tensor
-    left: Tensor
-    right: Tensor
-    below: Tensor
-    above: Tensor
-
-    def mirror(self) -> None:
-        if self.start:
-            self.above.copy_(self.below)
-
-
 @final
 class PanelProducts:
-    """Operands are (n, n) or (n, m), no stacks: torch's mm is faster on these than its bmm, on tall ones by a third.
-
-    For one matrix and in one thread: views of x and of the room for its products are kept from one call to the next,
-    because each takes Python as long as a call.
-    """
-
-    def __init__(self) -> None:
-        self._gram: tuple[Tensor, Tensor, list[Panel]] | None = None
-        self._blocks: list[tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]] = []
-        self._own_room: Tensor | None = None
+    """Operands are (n, n) or (n, m), no stacks: torch's mm is faster on these than its bmm, on tall ones by a third."""
 
     def gram(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         rows, columns = x.shape
@@ -81,11 +50,8 @@ class PanelProducts:
         if count == 1:
             return torch.mm(x, x.t(), out=out)
         result = x.new_empty(rows, rows) if out is None else out
-        if self._gram is None or self._gram[0] is not x or self._gram[1] is not result:
-            self._gram = x, result, list(_panels_of(result, x, x.t(), count))
-        for panel in self._gram[2]:
-            torch.mm(panel.left, panel.right, out=panel.panel)
-            panel.mirror()
+        for _, panel, left, right in _panels_of(result, x, x.t(), count):
+            torch.mm(left, right, out=panel)
         return result
 
     def symmetric(
@@ -97,39 +63,21 @@ class PanelProducts:
             return torch.addmm(addend, left, right, beta=beta, alpha=alpha, out=out)
         result = torch.empty_like(addend) if out is None else out
         # Rows of the symmetric right factor in place of its columns: they lie side by side.
-        for panel in _panels_of(result, left, right.t(), count):
-            height, until = panel.panel.shape
-            of_addend = addend.narrow(0, panel.start, height).narrow(1, 0, until)
-            torch.addmm(of_addend, panel.left, panel.right, beta=beta, alpha=alpha, out=panel.panel)
-            panel.mirror()
+        for start, panel, of_left, of_right in _panels_of(result, left, right.t(), count):
+            of_addend = addend.narrow(0, start, len(panel)).narrow(1, 0, panel.shape[1])
+            torch.addmm(of_addend, of_left, of_right, beta=beta, alpha=alpha, out=panel)
         return result
 
     def transformed(
-        self, x: Tensor, scale: float, matrix: Tensor, other: Tensor | None = None, free: Tensor | None = None
+        self, x: Tensor, scale: float, matrix: Tensor, other: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        tall = is_tall(x)
-        if other is not None or not is_transformed_in_place(x.shape):
-            return torch.addmm(x, *((x, matrix) if tall else (matrix, x)), beta=scale, out=other), x
-        for block, copy in self._blocks_of(x, self._room_like(matrix) if free is None else free):
-            copy.copy_(block)
-            block.addmm_(*((copy, matrix) if tall else (matrix, copy)), beta=scale)
-        return x, None
+        if other is None and is_transformed_in_place(x.shape):
+            _transform_(x, scale, matrix)
+            return x, None
+        return torch.addmm(x, *((x, matrix) if is_tall(x) else (matrix, x)), beta=scale, out=other), x
 
-    def _room_like(self, matrix: Tensor) -> Tensor:
-        if self._own_room is None or self._own_room.shape[1:] != matrix.shape:
-            self._own_room = matrix.new_empty(BLOCK_SQUARES, *matrix.shape)
-        return self._own_room
 
-    def _blocks_of(self, x: Tensor, free: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Each block of x beside room for a copy of it."""
-        for of_x, room, blocks in self._blocks:
-            if of_x is x and room is free:
-                return blocks
-        flat = free.view(-1)
-        parts = x.split(BLOCK_SQUARES * free.shape[-1], dim=0 if is_tall(x) else 1)
-        blocks = [(part, flat.narrow(0, 0, part.numel()).view(part.shape)) for part in parts]
-        self._blocks.append((x, free, blocks))
-        return blocks
+PANEL_PRODUCTS = PanelProducts()
 
 
 def is_alone_faster(shape: torch.Size, dtype: torch.dtype) -> bool:
@@ -145,6 +93,17 @@ def is_transformed_in_place(shape: torch.Size) -> bool:
     return larger <= LARGEST_ASPECT_IN_PLACE * smaller
 
 
+def _transform_(x: Tensor, scale: float, matrix: Tensor) -> None:
+    longest = BLOCK_SQUARES * len(matrix)
+    # A copy has no name, so that it is gone before the next is made.
+    if is_tall(x):
+        for block in x.split(longest):
+            block.addmm_(block.clone(), matrix, beta=scale)
+    else:
+        for block in x.split(longest, dim=1):
+            block.addmm_(matrix, block.clone(), beta=scale)
+
+
 def _panels_for(dtype: torch.dtype) -> Panels | None:
     return PANELS.get((dtype, torch.get_num_threads() == 1))
 
@@ -156,11 +115,15 @@ def _panel_count(dtype: torch.dtype, multiplications: int) -> int:
     return min(max(multiplications // panels.each, FEWEST_PANELS), MOST_PANELS)
 
 
-def _panels_of(result: Tensor, left: Tensor, right: Tensor, count: int) -> Iterator[Panel]:
+def _panels_of(result: Tensor, left: Tensor, right: Tensor, count: int) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    """The first row of each panel, the panel, and the factors of its product.
+
+    A panel ends where its block on the diagonal does. What is written to it is mirrored before the next one.
+    """
     height, until = -(-len(result) // count), 0
     for rows, columns, of_left in zip(*(each.split(height) for each in (result, result.t(), left)), strict=True):
         start, until = until, until + len(rows)
         panel = rows.narrow(1, 0, until)
-        yield Panel(
-            start, panel, of_left, right.narrow(1, 0, until), panel.narrow(1, 0, start), columns.narrow(1, 0, start)
-        )
+        yield start, panel, of_left, right.narrow(1, 0, until)
+        if start:
+            columns.narrow(1, 0, start).copy_(panel.narrow(1, 0, start))

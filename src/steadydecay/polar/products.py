@@ -36,7 +36,7 @@ class Products(Protocol):
         ...
 
     def transformed(
-        self, x: Tensor, scale: float, matrix: Tensor, other: Tensor | None = None, free: Tensor | None = None
+        self, x: Tensor, scale: float, matrix: Tensor, other: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """scale·x + matrix·x of a wide x, scale·x + x·matrix of a tall one; and `other` for the next time.
 
@@ -44,7 +44,6 @@ class Products(Protocol):
             x: lost; the result may be in it.
             scale, matrix: as above.
             other: room of x's shape, where the result is put if it is given.
-            free: room for two or more squares side by side, for whoever needs it on the way.
         """
         ...
 
@@ -62,7 +61,7 @@ class GemmProducts:
         return torch.baddbmm(addend, left, right, beta=beta, alpha=alpha, out=out)
 
     def transformed(
-        self, x: Tensor, scale: float, matrix: Tensor, other: Tensor | None = None, free: Tensor | None = None
+        self, x: Tensor, scale: float, matrix: Tensor, other: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         left, right = (x, matrix) if is_tall(x) else (matrix, x)
         return torch.baddbmm(x, left, right, beta=scale, out=other), x
@@ -90,7 +89,7 @@ class TritonProducts:
         return self._symmetric_product(left, right, addend, beta, alpha, out)
 
     def transformed(
-        self, x: Tensor, scale: float, matrix: Tensor, other: Tensor | None = None, free: Tensor | None = None
+        self, x: Tensor, scale: float, matrix: Tensor, other: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         return GEMM_PRODUCTS.transformed(x, scale, matrix, other)
 
