@@ -33,23 +33,19 @@ class Matrices(NamedTuple):
         shape: (rows, columns).
     """
 
-    parts: Sequence[Tensor]
+    parts: list[Tensor]
     shape: tuple[int, int]
 
     def chunks(self) -> Iterator[slice]:
-        """Ranges of rows for `stacked_rows`."""
-        return row_chunks(len(self.parts), *self.shape)
+        """Ranges of rows such that a batch of them has about `CHUNK` entries at most; one if it is empty.
 
-
-def row_chunks(stacked: int, rows: int, columns: int) -> Iterator[slice]:
-    """Ranges of rows such that a batch (stacked, rows, columns) has about `CHUNK` entries at most; one if it is empty.
-
-    >>> list(row_chunks(1, 5, 2**20))
-    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
-    """
-    height = max(1, CHUNK // max(1, stacked * columns))
-    for start in range(0, max(rows, 1), height):
-        yield slice(start, min(rows, start + height))
+        >>> list(Matrices([torch.empty(5, 2**20, device="meta")], (5, 2**20)).chunks())
+        [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+        """
+        rows, columns = self.shape
+        height = max(1, CHUNK // max(1, len(self.parts) * columns))
+        for start in range(0, max(rows, 1), height):
+            yield slice(start, min(rows, start + height))
 
 
 def stacked_rows(matrices: Matrices, rows: slice, scratch: Scratch, name: str) -> Tensor:
@@ -62,7 +58,7 @@ def stacked_rows(matrices: Matrices, rows: slice, scratch: Scratch, name: str) -
     if len(parts) == 1 and parts[0].dtype == dtype and parts[0].is_contiguous():
         return parts[0].unsqueeze(0)
     # One call for all: of 10⁴ small weights, a view of each takes longer than the copy.
-    batch = torch.stack(list(parts), out=scratch.take(name, (len(parts), *parts[0].shape), parts[0], dtype))
+    batch = torch.stack(parts, out=scratch.take(name, (len(parts), *parts[0].shape), parts[0], dtype))
     return batch.view(len(parts), rows.stop - rows.start, matrices.shape[1])
 
 

@@ -86,7 +86,7 @@ class Stack:
         parts = self.weights().parts
         if self._before is None:
             self._before = torch.empty((len(parts), *self.key.shape), dtype=self.key.dtype, device=self.key.device)
-        torch.stack(list(parts), out=self._before.view(len(parts), *parts[0].shape))
+        torch.stack(parts, out=self._before.view(len(parts), *parts[0].shape))
 
     def weight_sums(self, decays: Tensor) -> Tensor:
         """`step_sums.weight_sums` since `remember`."""
