@@ -1,5 +1,7 @@
 """A tensor a few rows at a time, so that what is computed from it on the way stays small, and in the cache of a CPU."""
 
+from collections.abc import Iterable
+
 from torch import Tensor
 
 # Three blocks of a float32 matrix of 384×1536, and one of 384×384: each call costs some microseconds.
@@ -14,3 +16,15 @@ def block_rows(tensor: Tensor) -> int:
     (3, 1, 1)
     """
     return max(1, BLOCK_ENTRIES * len(tensor) // max(tensor.numel(), 1))
+
+
+def row_blocks(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """The same rows of tensors of one shape, a block of each at a time; of small ones the tensors themselves.
+
+    >>> import torch
+    >>> [(len(a), len(b)) for a, b in row_blocks(torch.empty(5, 50_000), torch.empty(5, 50_000))]
+    [(3, 3), (2, 2)]
+    """
+    rows = block_rows(tensors[0])
+    # A view takes Python as long as many a product, and lanes wait for one another's Python.
+    return [tensors] if rows >= len(tensors[0]) else zip(*(tensor.split(rows) for tensor in tensors), strict=True)

@@ -51,9 +51,11 @@ class Spectral:
     def lmo_of_each(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
         """lmo of gradients of one shape; their blocks of one height are one stack."""
         heights = self._heights(gradients[0].shape[-1 if self.transposed else -2])
-        if len(set(heights)) == 1:
+        weights = [gradient.mT for gradient in gradients] if self.transposed else gradients
+        if len(heights) == 1:
+            lmos = self._scaled_polar(weights)
+        elif len(set(heights)) == 1:
             even = (len(heights), heights[0])
-            weights = [gradient.mT if self.transposed else gradient for gradient in gradients]
             lmos = self._scaled_polar([weight.unflatten(-2, even) for weight in weights]).flatten(-3, -2)
         else:
             blocks = zip(*map(self._blocks, gradients), strict=True)

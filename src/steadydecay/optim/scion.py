@@ -29,7 +29,7 @@ from steadydecay.optim.decoupled_step import move, scaled_update
 from steadydecay.optim.dense_gradients import gradient_of, parameters_with_gradient
 from steadydecay.optim.lanes import Job, is_heavy, lanes_for, run_in_lanes
 from steadydecay.optim.parts import Part, Stack, by_shape, require_workspace, workspace_of
-from steadydecay.row_blocks import block_rows
+from steadydecay.row_blocks import row_blocks
 
 # Norms of matrices fail on vectors only in `step`, when other groups have already moved.
 FEWEST_DIMENSIONS: dict[type, int] = {Spectral: 2, ColNorm: 2, RowNorm: 1, Sign: 1}
@@ -88,8 +88,7 @@ def pieces(parts: list[Part], updates: list[Tensor]) -> Iterator[Piece]:
         elif isinstance(update, DTensor):
             yield [part.weight], [update.to(dtype)], [None]
         else:
-            rows = block_rows(update)
-            for of_weight, of_update in zip(part.weight.split(rows), update.split(rows), strict=True):
+            for of_weight, of_update in row_blocks(part.weight, update):
                 yield [of_weight], [of_update.to(dtype)], [None]
 
 
@@ -216,7 +215,8 @@ class Scion(torch.optim.Optimizer):
         gradients, averages = [part.gradient for part in parts], [part.average for part in parts]
         lr, momentum = group["lr"], group["momentum"]
         if not group["memory_light"]:
-            gradients = [gradient.to(averages[0].dtype) for gradient in gradients]
+            if gradients[0].dtype != averages[0].dtype:
+                gradients = [gradient.to(averages[0].dtype) for gradient in gradients]
             update_averages_(averages, gradients, momentum)
         # lr = 0 is bitwise identity, whatever the gradient: loaders of distributed checkpoints run such a step.
         if isinstance(lr, Tensor) or lr != 0:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.polar.coefficients import SAFETY_FACTOR
-from steadydecay.row_blocks import BLOCK_ENTRIES, block_rows
+from steadydecay.row_blocks import BLOCK_ENTRIES, row_blocks
 from steadydecay.unit_vectors import unit_vectors_
 
 # Between them no square of a float32 entry is lost, nor infinite their sum.
@@ -46,8 +46,7 @@ def _by_norms_on_the_host(matrices: list[Tensor], dtype: torch.dtype) -> Tensor:
         torch._foreach_copy_(list(stack.unbind()), torch._foreach_mul(matrices, scales))
         return stack
     for result, matrix, scale in zip(stack, matrices, scales, strict=True):
-        rows = block_rows(matrix)
-        for some, of_result in zip(matrix.split(rows), result.split(rows), strict=True):
+        for some, of_result in row_blocks(matrix, result):
             torch.mul(some, scale, out=of_result)
     return stack
 
