@@ -21,8 +21,8 @@ from steadydecay.bench.work import PLAIN, SEGMENTS, polar_work
 from steadydecay.polar import coefficients, polar_express
 from steadydecay.polar.choice import HAS_FAST_BFLOAT16, chosen_dtype, chosen_form
 from steadydecay.polar.forms import FORMS
-from steadydecay.polar.panels import PANEL_PRODUCTS
-from steadydecay.polar.products import GEMM_PRODUCTS, Products
+from steadydecay.polar.panels import PanelProducts
+from steadydecay.polar.products import GemmProducts, Products
 from steadydecay.polar.unit_stack import unit_stack
 
 SHAPES = [
@@ -38,26 +38,27 @@ SHAPES = [
     (1, 1600, 1600),
 ]
 CPU = torch.device("cpu")
-PRODUCTS: dict[str, Products] = {"": GEMM_PRODUCTS, ", one by one": PANEL_PRODUCTS}
+PRODUCTS: dict[str, type[Products]] = {"": GemmProducts, ", one by one": PanelProducts}
 COLUMNS = [("fused", torch.float32), ("gram_float32", torch.float32)]
 BFLOAT16_COLUMNS = [("plain", torch.bfloat16), ("fused", torch.bfloat16), ("gram_bfloat16", torch.bfloat16)]
 REFERENCE, IN_USE = "plain float32", "in use"
 
 
-def timed_form(form: str, products: Products, x: Tensor) -> float:
+def timed_form(form: str, products: type[Products], x: Tensor) -> float:
     # Outside of what is timed: a form uses its argument as a buffer.
     argument = x.clone()
-    stacks = [argument] if products is GEMM_PRODUCTS else list(argument)
+    stacks = [argument] if products is GemmProducts else list(argument)
 
     def work() -> None:
+        one_after_the_other = products()
         for stack in stacks:
-            FORMS[form](stack, coefficients(5), products)
+            FORMS[form](stack, coefficients(5), one_after_the_other)
 
     return seconds(work, CPU)
 
 
 def works_on(matrices: Tensor) -> dict[str, Callable[[], float]]:
-    works = {REFERENCE: partial(timed_form, "plain", GEMM_PRODUCTS, unit_stack([matrices], torch.float32))}
+    works = {REFERENCE: partial(timed_form, "plain", GemmProducts, unit_stack([matrices], torch.float32))}
     for form, dtype in COLUMNS + (BFLOAT16_COLUMNS if HAS_FAST_BFLOAT16 else []):
         x = unit_stack([matrices], dtype)
         for suffix, products in list(PRODUCTS.items())[: 1 if form == "plain" else 2]:

@@ -1,7 +1,7 @@
 """Each form of Polar Express beside the float64 iteration, over spectra and shapes, within its own budget."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from steadydecay.polar import coefficients, exact_polar, panels
 from steadydecay.polar.forms import FORMS
-from steadydecay.polar.panels import PANEL_PRODUCTS
+from steadydecay.polar.panels import PanelProducts, panel_products
 from steadydecay.polar.products import GEMM_PRODUCTS
 from steadydecay.recipes.gpt.recipe import gpt_recipe
 from steadydecay.unit_vectors import unit_vectors
@@ -153,8 +153,9 @@ def test_in_float64_every_form_is_the_plain_one(form: str, shape: tuple[int, ...
 def one_by_one(form: str, matrices: Tensor, steps: int = 5) -> Tensor:
     """As a CPU does with large matrices: alone, by panels where they pay, in their own memory."""
     x = matrices.clone()
-    for one in x:
-        one.copy_(FORMS[form](one, coefficients(steps), PANEL_PRODUCTS))
+    with panel_products(x[0]) as products:
+        for one in x:
+            one.copy_(FORMS[form](one, coefficients(steps), products))
     return x
 
 
@@ -174,8 +175,8 @@ def test_bfloat16_matrices_alone_by_panels_keep_the_budget(
     form: str, spectrum: str, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(panels, "_panel_count", lambda *_: 2)
-    alone = partial(FORMS[form], products=PANEL_PRODUCTS)
-    monkeypatch.setitem(FORMS, form, lambda x, steps: torch.stack([alone(one, steps) for one in x]))
+    alone = FORMS[form]
+    monkeypatch.setitem(FORMS, form, lambda x, steps: torch.stack([alone(one, steps, PanelProducts()) for one in x]))
     assert_within_bfloat16_budget(form, matrices_of(spectrum, shape))
 
 

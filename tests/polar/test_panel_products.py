@@ -1,11 +1,13 @@
 """Products by panels beside those of torch in float64: values, symmetry, and what they write to."""
 
+from threading import Thread
+
 import pytest
 import torch
 from torch import Tensor
 
 from steadydecay.polar import panels
-from steadydecay.polar.panels import PANEL_PRODUCTS, Panels, is_alone_faster, is_transformed_in_place
+from steadydecay.polar.panels import PanelProducts, Panels, is_alone_faster, is_transformed_in_place, panel_products
 
 # Sides that the panels divide, and do not; wide, square and tall.
 SHAPES = [(6, 9), (512, 40), (770, 33), (1030, 7), (1, 5), (2, 2), (1300, 3), (40, 130)]
@@ -50,27 +52,27 @@ def assert_mirrored(result: Tensor) -> None:
 def test_gram_is_x_by_its_transpose(shape: tuple[int, int], is_view: bool) -> None:
     x = gaussian(*shape) / shape[-1] ** 0.5
     x = x.mT.contiguous().mT if is_view else x
-    result = PANEL_PRODUCTS.gram(x)
+    result = PanelProducts().gram(x)
     assert_near(result, x.double() @ x.double().mT)
     assert_mirrored(result)
     if shape[0] >= 512 or (panels.MOST_PANELS == 2 and shape[0] < 40):
         # The blocks on the diagonal too, of which only the library's product decides.
         assert torch.equal(result, result.mT)
     out = torch.full_like(result, float("nan"))
-    assert PANEL_PRODUCTS.gram(x, out=out) is out
+    assert PanelProducts().gram(x, out=out) is out
     assert torch.equal(out, result)
 
 
 @pytest.mark.parametrize("side", [3, 520, 770, 1, 1030])
 def test_symmetric_is_the_product_and_the_addend(side: int) -> None:
     addend, left, right = (symmetric(side, seed) for seed in range(3))
-    result = PANEL_PRODUCTS.symmetric(addend, left, right, 1.5, -0.5)
+    result = PanelProducts().symmetric(addend, left, right, 1.5, -0.5)
     assert_near(result, 1.5 * addend.double() - 0.5 * (left.double() @ right.double()))
     assert_mirrored(result)
     # On the blocks of the diagonal the products are as exact as their factors.
     torch.testing.assert_close(result, result.mT, rtol=1e-4, atol=1e-4)
     out = torch.full_like(result, float("nan"))
-    assert PANEL_PRODUCTS.symmetric(addend, left, right, 1.5, -0.5, out=out) is out
+    assert PanelProducts().symmetric(addend, left, right, 1.5, -0.5, out=out) is out
     assert torch.equal(out, result)
 
 
@@ -85,38 +87,35 @@ def test_x_is_transformed_from_its_shorter_side(shape: tuple[int, int], has_room
     factors = (x, matrix) if shape[0] > shape[1] else (matrix, x)
     wanted = 0.5 * x.double() + factors[0].double() @ factors[1].double()
     given, room = x.clone(), torch.empty_like(x) if has_room else None
-    result, other = PANEL_PRODUCTS.transformed(given, 0.5, matrix, room)
+    result, other = PanelProducts().transformed(given, 0.5, matrix, room)
     assert_near(result, wanted)
     is_a_long_one = max(shape) > 8 * min(shape)
     assert is_transformed_in_place(x.shape) == (not is_a_long_one)
-    if has_room:
-        assert result is room and other is given
-    else:
-        assert (result is given) == (not is_a_long_one)
-        assert other is (given if is_a_long_one else None)
+    assert (result is given) == (has_room or not is_a_long_one)
+    assert other is (room if has_room else given if is_a_long_one else None)
 
 
 def test_nothing_is_written_but_the_result() -> None:
     addend, left, right = (symmetric(520, seed) for seed in range(3))
     before = [operand.clone() for operand in (addend, left, right)]
-    PANEL_PRODUCTS.symmetric(addend, left, right, 1.0, 1.0)
-    PANEL_PRODUCTS.gram(left)
-    PANEL_PRODUCTS.transformed(gaussian(520, 900), 1.0, left)
+    PanelProducts().symmetric(addend, left, right, 1.0, 1.0)
+    PanelProducts().gram(left)
+    PanelProducts().transformed(gaussian(520, 900), 1.0, left)
     for operand, copy in zip((addend, left, right), before, strict=True):
         assert torch.equal(operand, copy)
 
 
 def test_small_products_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, Panels(least=10**6, each=1, alone=10**6))
-    monkeypatch.setattr(panels, "_panels_of", None)
+    monkeypatch.setattr(panels, "PanelViews", None)
     x, square = gaussian(90, 100), symmetric(99, 1)
-    assert torch.equal(PANEL_PRODUCTS.gram(x), x @ x.mT)
-    assert_near(PANEL_PRODUCTS.symmetric(square, square, square, 1.0, 2.0), (square + 2 * square @ square).double())
+    assert torch.equal(PanelProducts().gram(x), x @ x.mT)
+    assert_near(PanelProducts().symmetric(square, square, square, 1.0, 2.0), (square + 2 * square @ square).double())
     with pytest.raises(TypeError):
-        PANEL_PRODUCTS.gram(gaussian(110, 100))
+        PanelProducts().gram(gaussian(110, 100))
     large = symmetric(100, 1)
     with pytest.raises(TypeError):
-        PANEL_PRODUCTS.symmetric(large, large, large, 1.0, 1.0)
+        PanelProducts().symmetric(large, large, large, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -134,6 +133,71 @@ def test_what_is_alone_follows_the_threads_and_the_dtype(threads: int, monkeypat
 def test_nan_stays_in_its_row_and_column() -> None:
     x = gaussian(520, 30)
     x[3, 4] = float("nan")
-    is_nan = PANEL_PRODUCTS.gram(x).isnan()
+    is_nan = PanelProducts().gram(x).isnan()
     assert is_nan[3].all() and is_nan[:, 3].all()
     assert is_nan.sum() == 2 * 520 - 1
+
+
+def polar_like(products: PanelProducts, x: Tensor) -> Tensor:
+    """Every product of a form, on a copy."""
+    first, second = products.squares(x, 2)
+    products.gram(x.mT if x.shape[0] > x.shape[1] else x, out=first)
+    products.symmetric(first, first, first, 0.5, 0.25, out=second)
+    return products.transformed(x.clone(), 1.5, second)[0]
+
+
+@pytest.mark.parametrize("shape", [(40, 130), (130, 40), (40, 40)])
+def test_products_of_one_matrix_are_not_those_of_the_one_before(shape: tuple[int, int]) -> None:
+    matrices = [gaussian(*shape, seed=seed) / 20 for seed in range(3)]
+    alone = [polar_like(PanelProducts(), x) for x in matrices]
+    with panel_products(matrices[0]) as products:
+        for x, wanted in zip(matrices, alone, strict=True):
+            assert torch.equal(polar_like(products, x), wanted)
+    # Another shape with the same squares, and another step.
+    with panel_products(matrices[0].mT) as products:
+        polar_like(products, gaussian(shape[1], shape[0]))
+    with panel_products(matrices[0]) as products:
+        assert torch.equal(polar_like(products, matrices[0]), alone[0])
+
+
+def test_between_steps_there_are_views_without_memory() -> None:
+    x = gaussian(40, 130)
+    with panel_products(x) as products:
+        squares = products.squares(x, 3)
+        assert all(square.untyped_storage().nbytes() == 40 * 40 * 4 for square in squares)
+        polar_like(products, x)
+    assert all(square.untyped_storage().nbytes() == 0 for square in squares)
+    with pytest.raises(ZeroDivisionError), panel_products(x) as same:
+        assert same is products
+        polar_like(same, x)
+        raise ZeroDivisionError
+    assert all(square.untyped_storage().nbytes() == 0 for square in squares)
+
+
+def test_every_thread_and_every_side_has_squares_of_its_own() -> None:
+    found: list[PanelProducts] = []
+
+    def look(x: Tensor) -> None:
+        with panel_products(x) as products:
+            found.append(products)
+
+    x = gaussian(40, 130)
+    look(x)
+    look(x.mT)
+    look(x.bfloat16())
+    look(x[:39])
+    thread = Thread(target=look, args=(x,))
+    thread.start()
+    thread.join()
+    first, of_tall, *others = found
+    assert of_tall is first
+    assert len({first, *others}) == 4
+
+
+def test_what_was_made_in_inference_mode_serves_outside_of_it() -> None:
+    x = gaussian(43, 130)
+    with torch.inference_mode(), panel_products(x) as products:
+        first = polar_like(products, x)
+    with torch.no_grad(), panel_products(x) as products:
+        assert torch.equal(polar_like(products, x), first)
+    assert torch.equal(polar_like(products, x), first)

@@ -1,10 +1,9 @@
-"""Which dtype, form and products `polar_express` takes: the fastest that keep within their budget of accuracy."""
+"""Which dtype and form `polar_express` takes: the fastest that keep within their budget of accuracy."""
 
 import torch
 from torch import Tensor
 
-from steadydecay.polar.panels import PANEL_PRODUCTS, is_alone_faster
-from steadydecay.polar.products import Products, products_for
+from steadydecay.polar.panels import is_alone_faster
 
 # Not what oneDNN supports: it also emulates bfloat16, at a tenth of the speed of float32.
 HAS_FAST_BFLOAT16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
@@ -39,11 +38,6 @@ def chosen_form(matrices: Tensor, dtype: torch.dtype) -> str:
     if smaller < SMALLEST_GRAM_SIDE or larger < SMALLEST_GRAM_ASPECT[dtype] * smaller:
         return "fused"
     return f"gram_{str(dtype).removeprefix('torch.')}"
-
-
-def chosen_products(x: Tensor) -> Products:
-    """How to multiply a stack (batch, n, m) or, on a CPU, one matrix (n, m)."""
-    return PANEL_PRODUCTS if x.ndim == 2 else products_for(x)
 
 
 def is_one_by_one(matrices: Tensor, dtype: torch.dtype) -> bool:

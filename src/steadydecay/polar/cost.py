@@ -44,6 +44,6 @@ def _buffers_and_squares(matrices: Tensor, dtype: torch.dtype) -> tuple[int, int
         # The next x takes the place of the Gram matrix.
         return 1, SQUARES[form]
     if is_one_by_one(matrices, dtype) and is_transformed_in_place(matrices.shape):
-        # The Gram forms have let go of two squares when they need a block.
-        return 1, SQUARES[form] + (BLOCK_SQUARES if form == "fused" else 0)
+        # There is one square beside the copy of a block.
+        return 1, max(SQUARES[form], 1 + BLOCK_SQUARES)
     return 2, SQUARES[form]

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from steadydecay.polar.choice import chosen_dtype, chosen_form, chosen_products, is_one_by_one
+from steadydecay.polar.choice import chosen_dtype, chosen_form, is_one_by_one
 from steadydecay.polar.coefficients import coefficients
 from steadydecay.polar.forms import FORMS
+from steadydecay.polar.panels import panel_products
+from steadydecay.polar.products import products_for
 from steadydecay.polar.shapes import require_matrices
 from steadydecay.polar.unit_stack import unit_stack
 
@@ -51,10 +53,11 @@ def polar_express_of_each(
     polynomials.append((scale * a, scale * b, scale * c))
     x = unit_stack(matrices, dtype)
     if is_one_by_one(first, dtype):
-        for one in x:
-            result = form(one, polynomials, chosen_products(one))
-            if result is not one:
-                one.copy_(result)
+        with panel_products(x[0]) as products:
+            for one in x:
+                result = form(one, polynomials, products)
+                if result is not one:
+                    one.copy_(result)
     else:
-        x = form(x, polynomials, chosen_products(x))
+        x = form(x, polynomials, products_for(x))
     return x.view(len(matrices), *first.shape)

@@ -47,14 +47,15 @@ def plain(x: Tensor, steps: Sequence[Step], products: Products = GEMM_PRODUCTS) 
 def fused(x: Tensor, steps: Sequence[Step], products: Products = GEMM_PRODUCTS) -> Tensor:
     """The plain form with the sums inside the products: no pass over memory but theirs, and no buffer made twice."""
     is_square = x.shape[-2] == x.shape[-1]
-    gram_matrix = polynomial = other = None
+    gram_matrix, polynomial = products.squares(x, 2)
+    wide, other = _wide(x), None
     for a, b, c in steps:
-        gram_matrix = products.gram(_wide(x), out=gram_matrix)
-        polynomial = products.symmetric(gram_matrix, gram_matrix, gram_matrix, b, c, out=polynomial)
-        if is_square:
-            x, gram_matrix = products.transformed(x, a, polynomial, gram_matrix)
-        else:
-            x, other = products.transformed(x, a, polynomial, other)
+        r = products.gram(wide, out=gram_matrix)
+        products.symmetric(r, r, r, b, c, out=polynomial)
+        moved, room = products.transformed(x, a, polynomial, r if is_square else other)
+        gram_matrix, other = (room, None) if is_square else (gram_matrix, room)
+        if moved is not x:
+            x, wide = moved, _wide(moved)
     return x
 
 
@@ -78,12 +79,15 @@ def gram(
         segments: steps from one fresh R to the next; they start over when `steps` has more.
         restart_safety: shrinks the argument of the first step after a segment of several, which may have overshot.
     """
-    other, safety = None, 1.0
+    wide, other, safety = _wide(x), None, 1.0
+    r, *spare = products.squares(x, _gram_squares(segments))
     for segment in _segments(steps, segments):
         (a, b, c), *others = segment
         first = (a / safety, b / safety**3, c / safety**5)
-        # No name keeps V until the next segment.
-        x, other = products.transformed(x, *_segment(products.gram(_wide(x)), [first, *others], products), other)
+        products.gram(wide, out=r)
+        moved, other = products.transformed(x, *_segment(r, spare, [first, *others], products), other)
+        if moved is not x:
+            x, wide = moved, _wide(moved)
         safety = restart_safety if others else 1.0
     return x
 
@@ -106,19 +110,26 @@ SQUARES = {"plain": 4, "fused": 2} | {
 }
 
 
-def _segment(r: Tensor, steps: Sequence[Step], products: Products) -> tuple[float, Tensor]:
-    """α and V of αI + V, the product of the polynomials of these steps. R is a buffer, lost to the caller."""
+def _segment(r: Tensor, spare: Sequence[Tensor], steps: Sequence[Step], products: Products) -> tuple[float, Tensor]:
+    """α and V of αI + V, the product of the polynomials of these steps.
+
+    R and the spare squares are buffers, lost to the caller. V is in the last of them after one step, in R after more.
+    """
     (a, b, c), *others = steps
-    polynomial = products.symmetric(r, r, r, b, c)
+    free = list(spare)
+    polynomial = products.symmetric(r, r, r, b, c, out=free.pop())
     scale, matrix = a, polynomial
     for count, (next_a, b, c) in enumerate(others, start=1):
-        half = products.symmetric(r, polynomial, r, a, 1.0)
+        half = products.symmetric(r, polynomial, r, a, 1.0, out=free.pop())
         products.symmetric(half, half, polynomial, a, 1.0, out=r)
+        if polynomial is not matrix:
+            free.append(polynomial)
         polynomial, a = products.symmetric(r, r, r, b, c, out=half), next_a
         # No step needs the last R.
-        room = r if count == len(others) else None
-        matrix = products.symmetric(matrix, polynomial, matrix, a, 1.0, out=room).add_(polynomial, alpha=scale)
-        scale *= a
+        room = r if count == len(others) else free.pop()
+        product = products.symmetric(matrix, polynomial, matrix, a, 1.0, out=room).add_(polynomial, alpha=scale)
+        free.append(matrix)
+        matrix, scale = product, scale * a
     return scale, matrix
 
 

@@ -2,12 +2,15 @@
 less work; x in the place where it was, half the memory.
 """
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
 
+from steadydecay.polar.panel_views import PanelViews
 from steadydecay.polar.products import is_tall
 
 
@@ -28,7 +31,7 @@ class Panels(NamedTuple):
 # By dtype and whether torch has one thread, measured at 192 to 1600 rows (docs/polar.md). Several threads meet after
 # each panel, and the library's bfloat16 products need larger matrices to come to speed.
 PANELS = {
-    (torch.bfloat16, True): Panels(least=10**8, each=6 * 10**7, alone=10**8),
+    (torch.bfloat16, True): Panels(least=5 * 10**7, each=6 * 10**7, alone=10**8),
     (torch.bfloat16, False): Panels(least=2 * 10**8, each=12 * 10**7, alone=2 * 10**8),
     (torch.float32, True): Panels(least=7 * 10**6, each=17 * 10**6, alone=7 * 10**6),
     (torch.float32, False): Panels(least=5 * 10**7, each=12 * 10**7, alone=5 * 10**7),
@@ -42,42 +45,121 @@ BLOCK_SQUARES = 2
 
 @final
 class PanelProducts:
-    """Operands are (n, n) or (n, m), no stacks: torch's mm is faster on these than its bmm, on tall ones by a third."""
+    """Operands are (n, n) or (n, m), no stacks: torch's mm is faster on these than its bmm, on tall ones by a third.
+
+    For matrices of one n and dtype, one after the other, in one thread. Squares and their views stay from one matrix to
+    the next; the memory under them is only there while it is needed.
+    """
+
+    def __init__(self) -> None:
+        self._squares: list[Tensor] = []
+        self._used: list[Tensor] = []
+        self._views: dict[tuple[int, int], PanelViews] = {}
+        self._blocks: tuple[Tensor, Sequence[Tensor]] | None = None
+
+    def squares(self, x: Tensor, count: int) -> Sequence[Tensor]:
+        side = min(x.shape)
+        # Tensors made in inference mode could not be written to outside of it.
+        with torch.inference_mode(False):
+            while len(self._squares) < count:
+                self._squares.append(torch.empty(side, side, dtype=x.dtype, device=x.device))
+        self._used = self._squares[:count]
+        self._keep_memory_of(*self._used)
+        return self._used
 
     def gram(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         rows, columns = x.shape
+        result = x.new_empty(rows, rows) if out is None else out
+        # The library of products takes room of its own for tall matrices.
+        self._keep_memory_of(result)
         count = _panel_count(x.dtype, rows * rows * columns)
         if count == 1:
-            return torch.mm(x, x.t(), out=out)
-        result = x.new_empty(rows, rows) if out is None else out
-        for _, panel, left, right in _panels_of(result, x, x.t(), count):
-            torch.mm(left, right, out=panel)
+            torch.mm(x, x.t(), out=result)
+        else:
+            of_x, of_result = self._views_of(x, count), self._views_of(result, count)
+            for left, right, panel in zip(of_x.rows, of_x.columns, of_result.panels, strict=True):
+                torch.mm(left, right, out=panel)
+            of_result.mirror()
+        self._keep_memory_of(*self._used)
         return result
 
     def symmetric(
         self, addend: Tensor, left: Tensor, right: Tensor, beta: float, alpha: float, out: Tensor | None = None
     ) -> Tensor:
-        side = len(left)
-        count = _panel_count(left.dtype, side**3)
+        count = _panel_count(left.dtype, len(left) ** 3)
         if count == 1:
             return torch.addmm(addend, left, right, beta=beta, alpha=alpha, out=out)
         result = torch.empty_like(addend) if out is None else out
-        # Rows of the symmetric right factor in place of its columns: they lie side by side.
-        for start, panel, of_left, of_right in _panels_of(result, left, right.t(), count):
-            of_addend = addend.narrow(0, start, len(panel)).narrow(1, 0, panel.shape[1])
-            torch.addmm(of_addend, of_left, of_right, beta=beta, alpha=alpha, out=panel)
+        of_addend, of_left, of_right, of_result = (self._views_of(one, count) for one in (addend, left, right, result))
+        operands = zip(of_addend.panels, of_left.rows, of_right.columns, of_result.panels, strict=True)
+        for some_addend, some_left, some_right, panel in operands:
+            torch.addmm(some_addend, some_left, some_right, beta=beta, alpha=alpha, out=panel)
+        of_result.mirror()
         return result
 
     def transformed(
         self, x: Tensor, scale: float, matrix: Tensor, other: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        if other is None and is_transformed_in_place(x.shape):
-            _transform_(x, scale, matrix)
-            return x, None
-        return torch.addmm(x, *((x, matrix) if is_tall(x) else (matrix, x)), beta=scale, out=other), x
+        """As `Products` says; where `other` is given, x is copied to it, so that x stays where it has views."""
+        tall = is_tall(x)
+        if other is not None:
+            return _add_product_(x, scale, matrix, other.copy_(x), tall), other
+        if not is_transformed_in_place(x.shape):
+            return torch.addmm(x, *((x, matrix) if tall else (matrix, x)), beta=scale), x
+        self._keep_memory_of(matrix)
+        for block in self._blocks_of(x):
+            # The copy has no name, so that it is gone before the next is made.
+            _add_product_(block, scale, matrix, block.clone(), tall)
+        return x, None
+
+    def close(self) -> None:
+        """Give all memory back, and forget the matrices, but for views of squares."""
+        self._keep_memory_of()
+        known = set(map(id, self._squares))
+        self._views = {key: views for key, views in self._views.items() if key[0] in known}
+        self._blocks = None
+
+    def _views_of(self, matrix: Tensor, count: int) -> PanelViews:
+        # Views hold their matrix, so that no other can have its id.
+        key = id(matrix), count
+        if key not in self._views:
+            self._views[key] = PanelViews(matrix, count)
+        return self._views[key]
+
+    def _blocks_of(self, x: Tensor) -> Sequence[Tensor]:
+        if self._blocks is None or self._blocks[0] is not x:
+            self._blocks = x, x.split(BLOCK_SQUARES * min(x.shape), dim=0 if is_tall(x) else 1)
+        return self._blocks[1]
+
+    def _keep_memory_of(self, *kept: Tensor) -> None:
+        """Of these squares, and take or give it where others had it; what was in them is lost."""
+        for square in self._squares:
+            storage = square.untyped_storage()
+            size = square.nbytes if any(square is one for one in kept) else 0
+            if storage.nbytes() != size:
+                storage.resize_(size)
 
 
-PANEL_PRODUCTS = PanelProducts()
+@contextmanager
+def panel_products(x: Tensor) -> Iterator[PanelProducts]:
+    """Products for one matrix like x (n, m) after the other: this thread's own, with the views of earlier steps."""
+    key = min(x.shape), x.dtype
+    # A subclass may be of a mode that ends.
+    known = _of_thread.products if type(x) is Tensor else {}
+    products = known.setdefault(key, PanelProducts())
+    try:
+        yield products
+    finally:
+        products.close()
+
+
+@final
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.products: dict[tuple[int, torch.dtype], PanelProducts] = {}
+
+
+_of_thread = _OfThread()
 
 
 def is_alone_faster(shape: torch.Size, dtype: torch.dtype) -> bool:
@@ -93,15 +175,9 @@ def is_transformed_in_place(shape: torch.Size) -> bool:
     return larger <= LARGEST_ASPECT_IN_PLACE * smaller
 
 
-def _transform_(x: Tensor, scale: float, matrix: Tensor) -> None:
-    longest = BLOCK_SQUARES * len(matrix)
-    # A copy has no name, so that it is gone before the next is made.
-    if is_tall(x):
-        for block in x.split(longest):
-            block.addmm_(block.clone(), matrix, beta=scale)
-    else:
-        for block in x.split(longest, dim=1):
-            block.addmm_(matrix, block.clone(), beta=scale)
+def _add_product_(block: Tensor, scale: float, matrix: Tensor, copy: Tensor, is_left: bool) -> Tensor:
+    """scale·block + matrix·copy in place of the block, whose copy it is; or copy·matrix, if the copy is left of it."""
+    return block.addmm_(*((copy, matrix) if is_left else (matrix, copy)), beta=scale)
 
 
 def _panels_for(dtype: torch.dtype) -> Panels | None:
@@ -113,17 +189,3 @@ def _panel_count(dtype: torch.dtype, multiplications: int) -> int:
     if panels is None or multiplications < panels.least:
         return 1
     return min(max(multiplications // panels.each, FEWEST_PANELS), MOST_PANELS)
-
-
-def _panels_of(result: Tensor, left: Tensor, right: Tensor, count: int) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-    """The first row of each panel, the panel, and the factors of its product.
-
-    A panel ends where its block on the diagonal does. What is written to it is mirrored before the next one.
-    """
-    height, until = -(-len(result) // count), 0
-    for rows, columns, of_left in zip(*(each.split(height) for each in (result, result.t(), left)), strict=True):
-        start, until = until, until + len(rows)
-        panel = rows.narrow(1, 0, until)
-        yield start, panel, of_left, right.narrow(1, 0, until)
-        if start:
-            columns.narrow(1, 0, start).copy_(panel.narrow(1, 0, start))

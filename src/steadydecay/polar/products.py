@@ -5,6 +5,7 @@ said otherwise.
 """
 
 import logging
+from collections.abc import Sequence
 from functools import cache
 from typing import Protocol, final
 
@@ -24,6 +25,13 @@ logger = logging.getLogger(__name__)
 
 class Products(Protocol):
     """A way to compute them."""
+
+    def squares(self, x: Tensor, count: int) -> Sequence[Tensor]:
+        """Room for as many matrices of the size of xxᵀ.
+
+        The next `gram` and `transformed` may lose what is in them, but for their own arguments.
+        """
+        ...
 
     def gram(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """xxᵀ, (batch, n, n); x may be a transposed view."""
@@ -52,6 +60,10 @@ class Products(Protocol):
 class GemmProducts:
     """torch's products, for every device and dtype."""
 
+    def squares(self, x: Tensor, count: int) -> Sequence[Tensor]:
+        side = min(x.shape[-2:])
+        return x.new_empty(count, *x.shape[:-2], side, side).unbind()
+
     def gram(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         return torch.bmm(x, x.mT, out=out)
 
@@ -79,6 +91,9 @@ class TritonProducts:
         from steadydecay.polar.triton_kernels import symmetric_product
 
         self._symmetric_product = symmetric_product
+
+    def squares(self, x: Tensor, count: int) -> Sequence[Tensor]:
+        return GEMM_PRODUCTS.squares(x, count)
 
     def gram(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         return self._symmetric_product(x, x.mT, out=out)
