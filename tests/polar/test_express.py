@@ -177,7 +177,7 @@ def test_transpose_commutes(shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(polar_express(matrices.mT), polar_express(matrices).mT, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (0, 0), (0, 3, 4), (2, 0, 3)])
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (0, 0), (0, 3, 4), (2, 0, 3), (0, 800, 800), (2, 0, 800, 400)])
 def test_empty_gives_empty(shape: tuple[int, ...]) -> None:
     assert polar_express(torch.empty(shape)).shape == shape
     assert exact_polar(torch.empty(shape)).shape == shape

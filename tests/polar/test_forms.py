@@ -153,7 +153,7 @@ def test_in_float64_every_form_is_the_plain_one(form: str, shape: tuple[int, ...
 def one_by_one(form: str, matrices: Tensor, steps: int = 5) -> Tensor:
     """As a CPU does with large matrices: alone, by panels where they pay, in their own memory."""
     x = matrices.clone()
-    with panel_products(x[0]) as products:
+    with panel_products(x) as products:
         for one in x:
             one.copy_(FORMS[form](one, coefficients(steps), products))
     return x

@@ -53,7 +53,7 @@ def polar_express_of_each(
     polynomials.append((scale * a, scale * b, scale * c))
     x = unit_stack(matrices, dtype)
     if is_one_by_one(first, dtype):
-        with panel_products(x[0]) as products:
+        with panel_products(x) as products:
             for one in x:
                 result = form(one, polynomials, products)
                 if result is not one:

@@ -142,8 +142,8 @@ class PanelProducts:
 
 @contextmanager
 def panel_products(x: Tensor) -> Iterator[PanelProducts]:
-    """Products for one matrix like x (n, m) after the other: this thread's own, with the views of earlier steps."""
-    key = min(x.shape), x.dtype
+    """Products for one matrix of x (..., n, m) after the other: this thread's own, with the views of earlier steps."""
+    key = min(x.shape[-2:]), x.dtype
     # A subclass may be of a mode that ends.
     known = _of_thread.products if type(x) is Tensor else {}
     products = known.setdefault(key, PanelProducts())
