@@ -355,6 +355,19 @@ def test_under_a_cosine_the_norm_of_scionc_stays_and_that_of_scion_falls() -> No
     assert falling[-1] < 0.85 * falling[1500]
 
 
+@pytest.mark.parametrize("first", [torch.float32, torch.bfloat16])
+def test_gradients_of_one_shape_may_be_of_two_dtypes(first: torch.dtype) -> None:
+    gradients = [torch.randn(6, 4).to(torch.bfloat16).to(dtype) for dtype in (first, torch.bfloat16, torch.float32)]
+    weights: list[Tensor] = [nn.Parameter(torch.ones(6, 4)) for _ in gradients]
+    wanted: list[Tensor] = [nn.Parameter(torch.ones(6, 4)) for _ in gradients]
+    for weight, same, gradient in zip(weights, wanted, gradients, strict=True):
+        weight.grad_dtype = gradient.dtype
+        weight.grad, same.grad = gradient, gradient.float()
+    for parameters in (weights, wanted):
+        ScionC(parameters, 0.1).step()
+    assert torch.equal(torch.stack(weights), torch.stack(wanted))
+
+
 def test_weight_decay_of_zero_is_unconstrained() -> None:
     for optimizer_class in (Scion, ScionC):
         parameters = random_parameters((6,))

@@ -215,8 +215,8 @@ class Scion(torch.optim.Optimizer):
         gradients, averages = [part.gradient for part in parts], [part.average for part in parts]
         lr, momentum = group["lr"], group["momentum"]
         if not group["memory_light"]:
-            if gradients[0].dtype != averages[0].dtype:
-                gradients = [gradient.to(averages[0].dtype) for gradient in gradients]
+            dtype = averages[0].dtype
+            gradients = [gradient if gradient.dtype == dtype else gradient.to(dtype) for gradient in gradients]
             update_averages_(averages, gradients, momentum)
         # lr = 0 is bitwise identity, whatever the gradient: loaders of distributed checkpoints run such a step.
         if isinstance(lr, Tensor) or lr != 0:
