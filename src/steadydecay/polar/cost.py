@@ -41,7 +41,7 @@ def _buffers_and_squares(matrices: Tensor, dtype: torch.dtype) -> tuple[int, int
     if form == "plain":
         return 4, SQUARES[form]
     if matrices.shape[-2] == matrices.shape[-1]:
-        # The next x takes the place of the Gram matrix.
+        # The next x, or a copy of this one, takes the place of the Gram matrix.
         return 1, SQUARES[form]
     if is_one_by_one(matrices, dtype) and is_transformed_in_place(matrices.shape):
         # There is one square beside the copy of a block.

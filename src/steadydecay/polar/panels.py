@@ -103,13 +103,13 @@ class PanelProducts:
         """As `Products` says; where `other` is given, x is copied to it, so that x stays where it has views."""
         tall = is_tall(x)
         if other is not None:
-            return _add_product_(x, scale, matrix, other.copy_(x), tall), other
+            return x.addmm_(*_factors(other.copy_(x), matrix, tall), beta=scale), other
         if not is_transformed_in_place(x.shape):
-            return torch.addmm(x, *((x, matrix) if tall else (matrix, x)), beta=scale), x
+            return torch.addmm(x, *_factors(x, matrix, tall), beta=scale), x
         self._keep_memory_of(matrix)
         for block in self._blocks_of(x):
             # The copy has no name, so that it is gone before the next is made.
-            _add_product_(block, scale, matrix, block.clone(), tall)
+            block.addmm_(*_factors(block.clone(), matrix, tall), beta=scale)
         return x, None
 
     def close(self) -> None:
@@ -175,9 +175,9 @@ def is_transformed_in_place(shape: torch.Size) -> bool:
     return larger <= LARGEST_ASPECT_IN_PLACE * smaller
 
 
-def _add_product_(block: Tensor, scale: float, matrix: Tensor, copy: Tensor, is_left: bool) -> Tensor:
-    """scale·block + matrix·copy in place of the block, whose copy it is; or copy·matrix, if the copy is left of it."""
-    return block.addmm_(*((copy, matrix) if is_left else (matrix, copy)), beta=scale)
+def _factors(x: Tensor, matrix: Tensor, is_left: bool) -> tuple[Tensor, Tensor]:
+    """Of x·matrix or matrix·x; a block of a tall x may itself be wide, so its shape does not tell."""
+    return (x, matrix) if is_left else (matrix, x)
 
 
 def _panels_for(dtype: torch.dtype) -> Panels | None:
