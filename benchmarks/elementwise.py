@@ -22,7 +22,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from steadydecay import SGDW, AdamC, Lion
 from steadydecay.bench.memory import allocations
-from steadydecay.bench.shapes import SHAPE_SETS
+from steadydecay.bench.shape_sets import SHAPE_SETS
 from steadydecay.bench.timing import in_turn, seconds
 
 SMALL_TENSORS = "small-tensors"

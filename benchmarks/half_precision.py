@@ -22,7 +22,7 @@ from test_forms import SPECTRA, gaussian, gpt_gradients, matrices_of
 from steadydecay.polar import exact_polar
 from steadydecay.polar.coefficients import PUBLISHED_COEFFICIENTS
 from steadydecay.polar.forms import fused, gram, plain
-from steadydecay.unit_vectors import unit_vectors
+from steadydecay.tensors.unit_vectors import unit_vectors
 
 Form = Callable[..., Tensor]
 SHAPES = [(128, 128), (128, 384), (512, 128), (256, 256)]

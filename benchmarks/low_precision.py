@@ -14,9 +14,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from steadydecay.low_precision import LOW_PRECISION
 from steadydecay.optim.scion import Scion
-from steadydecay.schedules import SHAPES
+from steadydecay.schedules.shapes import SHAPES
+from steadydecay.tensors.low_precision import LOW_PRECISION
 
 STEPS, LR, MOMENTUM, DECAY = 10_000, 0.01, 0.9, 2.0**-12
 WIDTH, TIMED_WIDTH, TIMED_STEPS = 4096, 2**17, 200

@@ -15,13 +15,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from steadydecay.bench.products import products_rate
+from steadydecay.bench.product_times import products_rate
 from steadydecay.bench.timing import in_turn, seconds
 from steadydecay.bench.work import PLAIN, SEGMENTS, polar_work
 from steadydecay.polar import coefficients, polar_express
 from steadydecay.polar.choice import HAS_FAST_BFLOAT16, chosen_dtype, chosen_form
+from steadydecay.polar.cpu.panels import PanelProducts
 from steadydecay.polar.forms import FORMS
-from steadydecay.polar.panels import PanelProducts
 from steadydecay.polar.products import GemmProducts, Products
 from steadydecay.polar.unit_stack import unit_stack
 

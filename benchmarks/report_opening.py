@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from steadydecay.report.page import write_report
+from steadydecay.report.report_page import write_report
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import report_logs

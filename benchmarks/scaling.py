@@ -23,12 +23,12 @@ from typing import Any, NamedTuple, final
 import torch
 from torch.optim import Optimizer
 
+from steadydecay.bench.contender_weights import zero_weights
 from steadydecay.bench.machine import Circumstances, circumstances
 from steadydecay.bench.peers import scionc
-from steadydecay.bench.products import dtypes_of
-from steadydecay.bench.shapes import SHAPE_SETS, Entry
+from steadydecay.bench.product_times import dtypes_of
+from steadydecay.bench.shape_sets import SHAPE_SETS, Entry
 from steadydecay.bench.timing import in_turn, seconds
-from steadydecay.bench.weights import zero_weights
 from steadydecay.bench.work import least_work
 
 RESULTS = Path(__file__).parent / "results"

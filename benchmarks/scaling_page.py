@@ -15,8 +15,8 @@ import end_to_end
 import scaling
 from scaling import CURVES, Exponent, exponent_of_time, exponent_of_work
 
+from steadydecay.bench.result_table import three_digits
 from steadydecay.bench.results import spread
-from steadydecay.bench.table import three_digits
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, PICTURE = DOCS / "scaling.md", DOCS / "scaling.png"

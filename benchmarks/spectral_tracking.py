@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from steadydecay import spectral_norm
 from steadydecay.recipes.gpt.recipe import gpt_recipe
 from steadydecay.recipes.optimizers import OPTIMIZERS
-from steadydecay.schedules import cosine
-from steadydecay.spectral_norm import VECTORS, WARM_ITERATIONS
+from steadydecay.schedules.shapes import cosine
+from steadydecay.tensors import spectral_norm
+from steadydecay.tensors.spectral_norm import VECTORS, WARM_ITERATIONS
 
 STEPS = 100
 VECTORS_AND_PRODUCTS = [

@@ -6,7 +6,7 @@ python benchmarks/step.py                                                       
 
 from pathlib import Path
 
-from steadydecay.bench.page import page_of
+from steadydecay.bench.result_page import page_of
 from steadydecay.bench.results import read_result
 
 RESULTS = Path(__file__).parent / "results"

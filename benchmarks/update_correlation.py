@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from steadydecay.prediction import applied_decay, momentum_of, update_blocks, update_filter
+from steadydecay.groups.prediction import applied_decay, momentum_of, update_blocks, update_filter
 from steadydecay.recipes.gpt.recipe import gpt_recipe
 from steadydecay.recipes.optimizers import OPTIMIZERS
-from steadydecay.schedules import cosine
+from steadydecay.schedules.shapes import cosine
 from steadydecay.theory import correlation
 
 LAGS = 30

@@ -3,35 +3,20 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from steadydecay.public_names import HOMES, ROOMS, loaded
+
 if TYPE_CHECKING:
     from steadydecay import norms, theory
-    from steadydecay.correction import correct_weight_decay
-    from steadydecay.effective_lr import EffectiveLR
-    from steadydecay.groups import describe, init_, param_groups
+    from steadydecay.correction.weight_decay_correction import correct_weight_decay
+    from steadydecay.groups.param_groups import describe, init_, param_groups
     from steadydecay.monitor.watch import watch
     from steadydecay.optim.adamc import AdamC
     from steadydecay.optim.lion import Lion
     from steadydecay.optim.renormalized_adamw import RenormalizedAdamW
     from steadydecay.optim.scion import Scion, ScionC
     from steadydecay.optim.sgdw import SGDW
-    from steadydecay.steady_norm import SteadyNorm
-
-_HOMES = {
-    "EffectiveLR": "steadydecay.effective_lr",
-    "SteadyNorm": "steadydecay.steady_norm",
-    "AdamC": "steadydecay.optim.adamc",
-    "Lion": "steadydecay.optim.lion",
-    "RenormalizedAdamW": "steadydecay.optim.renormalized_adamw",
-    "SGDW": "steadydecay.optim.sgdw",
-    "Scion": "steadydecay.optim.scion",
-    "ScionC": "steadydecay.optim.scion",
-    "correct_weight_decay": "steadydecay.correction",
-    "describe": "steadydecay.groups",
-    "init_": "steadydecay.groups",
-    "param_groups": "steadydecay.groups",
-    "watch": "steadydecay.monitor.watch",
-}
-_MODULES = ("norms", "theory")
+    from steadydecay.schedules.effective_lr import EffectiveLR
+    from steadydecay.schedules.steady_norm import SteadyNorm
 
 __all__ = [
     "SGDW",
@@ -53,11 +38,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"steadydecay.{name}")
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'steadydecay' has no attribute {name!r}")
+    return import_module(f"steadydecay.{name}") if name in ROOMS else loaded(name, HOMES, __name__)
 
 
 def __dir__() -> list[str]:

@@ -10,11 +10,11 @@ import torch
 
 from steadydecay.bench import benchmark as module
 from steadydecay.bench.benchmark import benchmark, imported, matching
+from steadydecay.bench.contender_weights import Weights
 from steadydecay.bench.peers import CONTESTANTS, REFERENCE, Contestant, torch_adamw, torch_muon
 from steadydecay.bench.results import Result
-from steadydecay.bench.shapes import SHAPE_SETS, ShapeSet, matrices, vectors
-from steadydecay.bench.shapes import Entry as E
-from steadydecay.bench.weights import Weights
+from steadydecay.bench.shape_sets import SHAPE_SETS, ShapeSet, matrices, vectors
+from steadydecay.bench.shape_sets import Entry as E
 
 CPU = torch.device("cpu")
 TINY = ShapeSet(3, matrices(up=(32, 16), down=(16, 32)) + vectors(gain=16), (E("tokens", (40, 16), "output"),))
@@ -25,7 +25,7 @@ PARAMETERS = 3 * (2 * 32 * 16 + 16) + 40 * 16
 def small(monkeypatch: pytest.MonkeyPatch, one_cpu_thread: None) -> None:
     """A tiny set and tiny products, and no compiler."""
     monkeypatch.setitem(SHAPE_SETS, "tiny", TINY)
-    monkeypatch.setattr("steadydecay.bench.products.SIDES", {"cpu": (32,)})
+    monkeypatch.setattr("steadydecay.bench.product_times.SIDES", {"cpu": (32,)})
     for name in imported(["heavyball-muon"], CPU)[0]:
         monkeypatch.setattr(import_module(CONTESTANTS[name].module).utils, "compile_mode", None)
 
@@ -40,7 +40,7 @@ def run(*only: str, **changes: Any) -> Result:
 def whole() -> Result:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SHAPE_SETS, "tiny", TINY)
-        patch.setattr("steadydecay.bench.products.SIDES", {"cpu": (32,)})
+        patch.setattr("steadydecay.bench.product_times.SIDES", {"cpu": (32,)})
         for name in imported(["heavyball-muon"], CPU)[0]:
             patch.setattr(import_module(CONTESTANTS[name].module).utils, "compile_mode", None)
         return run()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from steadydecay.bench.contender import Contender
 from steadydecay.bench.peers import Contestant
-from steadydecay.bench.shapes import Entry
+from steadydecay.bench.shape_sets import Entry
 from steadydecay.polar import express
 
 CPU = torch.device("cpu")

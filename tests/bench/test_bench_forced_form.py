@@ -8,8 +8,8 @@ import torch
 from steadydecay.bench.forced_form import forced_form, one_lane
 from steadydecay.norms import Sign
 from steadydecay.norms.protocol import LmoCost
-from steadydecay.optim import lanes
-from steadydecay.optim.parts import Part, Stack
+from steadydecay.optim.batches import lanes
+from steadydecay.optim.batches.parts import Part, Stack
 from steadydecay.polar import polar_express
 from steadydecay.polar.cost import workspace_bytes
 from steadydecay.polar.forms import FORMS

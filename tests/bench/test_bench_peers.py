@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from steadydecay.bench.contender_weights import Weights, zero_weights
 from steadydecay.bench.peers import CONTESTANTS, REFERENCE, Contestant
-from steadydecay.bench.shapes import Entry
-from steadydecay.bench.weights import Weights, zero_weights
+from steadydecay.bench.shape_sets import Entry
 
 CPU = torch.device("cpu")
 ENTRIES = [Entry("a", (4, 6), "hidden"), Entry("table", (9, 6), "output"), Entry("gain", (6,), "vector")]

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from steadydecay.bench.products import SIDES, dtypes_of, products_rate
+from steadydecay.bench.product_times import SIDES, dtypes_of, products_rate
 from steadydecay.bench.timing import in_turn, seconds
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def test_seconds_are_those_of_the_work() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_rate_is_that_of_the_fastest_product(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 2.0, 0.0, 1.0, 0.0, 4.0, 0.0, 9.0, 0.0, 9.0, 0.0, 9.0])
-    monkeypatch.setattr("steadydecay.bench.products.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("steadydecay.bench.product_times.time.perf_counter", lambda: next(clock))
     assert products_rate(dtype, CPU, sides=(16, 8)) == 2 * 16**3
 
 
@@ -48,7 +48,7 @@ def test_on_cuda_time_runs_until_the_device_is_done(monkeypatch: pytest.MonkeyPa
 def test_the_rate_of_bfloat16_is_measured_where_it_is_fast(
     has_fast_bfloat16: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("steadydecay.bench.products.HAS_FAST_BFLOAT16", has_fast_bfloat16)
+    monkeypatch.setattr("steadydecay.bench.product_times.HAS_FAST_BFLOAT16", has_fast_bfloat16)
     assert (torch.bfloat16 in dtypes_of(CPU)) is has_fast_bfloat16
     assert dtypes_of(torch.device("cuda")) == [torch.float32, torch.float16]
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from steadydecay.bench.shapes import Entry
+from steadydecay.bench.contender_weights import Gradients, Weights, random_gradients, zero_weights
+from steadydecay.bench.shape_sets import Entry
 from steadydecay.bench.update_check import check_update
-from steadydecay.bench.weights import Gradients, Weights, random_gradients, zero_weights
 
 CPU = torch.device("cpu")
 ENTRIES = [Entry("table", (20, 6), "output"), Entry("gain", (6,), "vector")]

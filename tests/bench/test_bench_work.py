@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from steadydecay.bench.shapes import Entry
+from steadydecay.bench.shape_sets import Entry
 from steadydecay.bench.work import PLAIN, least_work, plain_work, polar_work
 from steadydecay.polar import coefficients
 from steadydecay.polar.forms import SEGMENTS, gram, plain

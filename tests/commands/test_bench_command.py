@@ -9,7 +9,7 @@ import torch
 
 from steadydecay.bench.peers import CONTESTANTS, Contestant, torch_muon
 from steadydecay.bench.results import read_result
-from steadydecay.bench.shapes import SHAPE_SETS, Entry, ShapeSet, matrices
+from steadydecay.bench.shape_sets import SHAPE_SETS, Entry, ShapeSet, matrices
 from steadydecay.cli import main
 
 
@@ -17,7 +17,7 @@ from steadydecay.cli import main
 def small(monkeypatch: pytest.MonkeyPatch, one_cpu_thread: None) -> None:
     tiny = ShapeSet(2, matrices(up=(32, 16)), (Entry("tokens", (40, 16), "output"),))
     monkeypatch.setitem(SHAPE_SETS, "tiny", tiny)
-    monkeypatch.setattr("steadydecay.bench.products.SIDES", {"cpu": (32,)})
+    monkeypatch.setattr("steadydecay.bench.product_times.SIDES", {"cpu": (32,)})
     monkeypatch.setitem(CONTESTANTS, "absent", Contestant("no_such_package", torch_muon, "no-such-package"))
 
 

@@ -12,8 +12,8 @@ import torch
 
 from steadydecay.experiments.compare import RunSummary, compare, run_folder, summarize
 from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
-from steadydecay.recipes.run_log import RunLog, read_log
 from steadydecay.recipes.train import RecipeChangedError
+from steadydecay.run_log.log import RunLog, read_log
 
 FIELDS = ["optimizer", "seed", "steps", "val_loss", "hidden_norm_max", "hidden_norm_final"]
 FIELDS += ["grad_norm_mid", "grad_norm_final", "seconds_per_step"]

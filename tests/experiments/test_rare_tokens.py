@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from steadydecay.experiments.adam_steps import AdamSettings, AdamUpdate, adam_l2_step, adam_path, adamw_step
 from steadydecay.experiments.rare_tokens import (
     OPTIMIZERS,
     OptimizerName,
@@ -13,8 +14,6 @@ from steadydecay.experiments.rare_tokens import (
     embedded_words,
     train_embedding,
 )
-from steadydecay.theory import AdamSettings, adam_l2_step, adam_path, adamw_step
-from steadydecay.theory.adam import AdamUpdate
 
 SMALL = WordModel(vocabulary=64, unused=4, context=3, width=4, hidden=8, steps=30, batch=8)
 SETTINGS = AdamSettings(lr=1e-2, weight_decay=0.1, beta2=0.95)

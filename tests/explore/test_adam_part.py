@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
+from steadydecay.experiments.adam_steps import EXAMPLE, AdamSettings, adam_l2_step, adam_path, adamw_step
 from steadydecay.explore import adam_part
-from steadydecay.theory import AdamSettings, adam_l2_step, adam_path, adamw_step
-from steadydecay.theory.adam import EXAMPLE
 
 
 def drawn(figure: Any) -> list[Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from steadydecay.explore import momentum_part
-from steadydecay.schedules import SHAPES, cosine
+from steadydecay.schedules.shapes import SHAPES, cosine
 from steadydecay.theory import effective_lr
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from steadydecay.explore import norm_part
 from steadydecay.explore.norm_part import Plan
-from steadydecay.schedules import SHAPES, cosine
+from steadydecay.schedules.shapes import SHAPES, cosine
 from steadydecay.theory import DECAY_RULES, forecast, steady_norm_sq
 
 PLAN = Plan("cosine", "constant", "rows of 16", lr=0.03, weight_decay=0.5, momentum=0.9, nesterov=False, steps=200)

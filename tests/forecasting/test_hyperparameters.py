@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from steadydecay.forecasting.hyperparameters import OPTIMIZERS, UNPREDICTABLE, Hyperparameters, groups_of
-from steadydecay.group_settings import with_references
+from steadydecay.groups.settings import with_references
+from steadydecay.known_optimizers.update_momentum import AVERAGE, LION, NO_MOMENTUM
 from steadydecay.recipes.gpt.model import GPT
 from steadydecay.recipes.gpt.recipe import gpt_recipe
 from steadydecay.recipes.optimizers import OPTIMIZERS as TRAINED
-from steadydecay.update_momentum import AVERAGE, LION, NO_MOMENTUM
 
 
 def model() -> nn.Module:

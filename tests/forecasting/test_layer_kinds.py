@@ -8,8 +8,8 @@ from torch import nn
 
 import steadydecay as sd
 from steadydecay.forecasting.layer_kinds import LayerKind, layer_kinds, norm_sq_of_rms, unit_norm_sq
+from steadydecay.known_optimizers.update_momentum import AVERAGE
 from steadydecay.recipes.gpt.model import GPT
-from steadydecay.update_momentum import AVERAGE
 
 SIZES = {"layers": 2, "heads": 1, "width": 8}
 

@@ -12,8 +12,8 @@ from steadydecay.forecasting.kind_forecast import forecast_kinds
 from steadydecay.forecasting.plan import plan_of, plan_of_run, shares_of
 from steadydecay.recipes.gpt.recipe import gpt_recipe
 from steadydecay.recipes.optimizers import OPTIMIZERS as TRAINED
-from steadydecay.recipes.run_log import RunLog
-from steadydecay.schedules import cosine
+from steadydecay.run_log.log import RunLog
+from steadydecay.schedules.shapes import cosine
 
 SCION = Hyperparameters("scion", lr=0.1, decay_per_step=0.01)
 ADAMW = Hyperparameters("adamw", lr=0.1, decay_per_step=0.01)

@@ -10,7 +10,7 @@ from steadydecay.forecasting.layer_kinds import LayerKind
 from steadydecay.forecasting.plan import shares_of
 from steadydecay.forecasting.suggestion import suggestion_for
 from steadydecay.forecasting.trajectories import forecast_norms
-from steadydecay.update_momentum import AVERAGE, LION, NO_MOMENTUM
+from steadydecay.known_optimizers.update_momentum import AVERAGE, LION, NO_MOMENTUM
 
 SETTINGS = {"role": "hidden", "lr": 0.02, "momentum": 0.9, "weight_decay": 0.1}
 SPECTRAL = LayerKind(("up.weight",), (64, 16), 1, SETTINGS | {"norm": "spectral"}, AVERAGE, 0.0)

@@ -11,10 +11,10 @@ import torch
 
 from steadydecay.forecasting.layer_kinds import LayerKind
 from steadydecay.forecasting.trained_run import kinds_of_run, read_run
+from steadydecay.known_optimizers.update_momentum import AVERAGE
 from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
-from steadydecay.recipes.run_log import RunLog
 from steadydecay.recipes.train import train
-from steadydecay.update_momentum import AVERAGE
+from steadydecay.run_log.log import RunLog
 
 TINY = {"layers": 2, "width": 32, "heads": 1, "length": 16, "batch_size": 4, "evaluation_batches": 2}
 

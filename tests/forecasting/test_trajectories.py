@@ -11,7 +11,7 @@ from steadydecay import theory
 from steadydecay.forecasting.layer_kinds import LayerKind
 from steadydecay.forecasting.plan import shares_of
 from steadydecay.forecasting.trajectories import SETTLED_AFTER, forecast_norms, norms_from_updates
-from steadydecay.update_momentum import AVERAGE, LION, NO_MOMENTUM
+from steadydecay.known_optimizers.update_momentum import AVERAGE, LION, NO_MOMENTUM
 
 STEPS = 120
 SIGN = {"role": "embedding", "norm": "sign", "lr": 0.1, "momentum": 0.8, "weight_decay": 0.5}

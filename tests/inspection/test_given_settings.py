@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 import steadydecay as sd
+from steadydecay.groups.prediction import momentum_of, predicted_norm_sq
 from steadydecay.inspection.given_settings import GivenSettings
 from steadydecay.inspection.module_skeleton import guesses
 from steadydecay.inspection.stored_weight import StoredWeight
-from steadydecay.prediction import momentum_of, predicted_norm_sq
+from steadydecay.known_optimizers.update_momentum import AVERAGE
 from steadydecay.recipes.gpt.model import GPT
-from steadydecay.update_momentum import AVERAGE
 
 
 def model() -> nn.Module:

@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from steadydecay.inspection.inspected import Inspection
+from steadydecay.inspection.inspected_layers import Layer
 from steadydecay.inspection.layer_export import as_csv, as_html, as_json
 from steadydecay.inspection.layer_settings import LayerSettings
-from steadydecay.inspection.layers import Layer
 from steadydecay.inspection.stored_weight import StoredWeight
 from steadydecay.inspection.weight_measures import Measures
 

@@ -6,9 +6,9 @@ import math
 import pytest
 from rich.console import Console
 
+from steadydecay.inspection.inspected_layers import Layer
 from steadydecay.inspection.layer_settings import LayerSettings
 from steadydecay.inspection.layer_table import folded, layer_table, number, printable
-from steadydecay.inspection.layers import Layer
 from steadydecay.inspection.stored_weight import StoredWeight
 from steadydecay.inspection.weight_measures import Measures
 

@@ -7,11 +7,11 @@ import pytest
 import transformers
 from torch import nn
 
-from steadydecay.fused import spectral_spec
+from steadydecay.groups.fused import spectral_spec
+from steadydecay.groups.roles import owners_of, roles_of
 from steadydecay.inspection.module_skeleton import Guess, guesses
 from steadydecay.inspection.stored_weight import StoredWeight
 from steadydecay.recipes.gpt.model import GPT
-from steadydecay.roles import owners_of, roles_of
 
 SMALL: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 TEXT: dict[str, Any] = SMALL | {"vocab_size": 64}

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from steadydecay.inspection.inspected import Inspection
+from steadydecay.inspection.inspected_layers import Layer
 from steadydecay.inspection.layer_settings import LayerSettings
-from steadydecay.inspection.layers import Layer
 from steadydecay.inspection.notes import notes_on
 from steadydecay.inspection.stored_weight import StoredWeight
 from steadydecay.inspection.weight_measures import Measures

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import steadydecay as sd
+from steadydecay.groups.prediction import momentum_of, predicted_norm_sq
 from steadydecay.inspection.stored_settings import stored_settings
 from steadydecay.inspection.stored_weight import StoredWeight
-from steadydecay.prediction import momentum_of, predicted_norm_sq
 
 STEPS = 20
 

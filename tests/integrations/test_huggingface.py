@@ -18,8 +18,8 @@ from transformers import (
 )
 
 import steadydecay as sd
-from steadydecay.correction import unwrapped
 from steadydecay.integrations.huggingface import SteadyDecayCallback, unclipping
+from steadydecay.known_optimizers.wrappers import unwrapped
 
 STEPS, LR, WEIGHT_DECAY = 8, 1e-2, 0.5
 ROLES = {"hidden", "output", "embedding", "vector"}

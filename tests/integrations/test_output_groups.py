@@ -11,8 +11,8 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
-from steadydecay.group_norms import gradient_norms, total_norm, weight_norms
 from steadydecay.integrations.output_groups import groups_beside_output
+from steadydecay.tensors.total_norms import gradient_norms, total_norm, weight_norms
 
 
 def model() -> nn.Module:

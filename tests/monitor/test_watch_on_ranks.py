@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from steadydecay.spectral_norm import COLD_ITERATIONS, WARM_ITERATIONS
+from steadydecay.tensors.spectral_norm import COLD_ITERATIONS, WARM_ITERATIONS
 from two_ranks import on_two_ranks
 
 PROGRAM = Path(__file__).with_name("watched_training.py")

@@ -14,8 +14,8 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import steadydecay as sd
-from steadydecay.optim import elementwise_batches
-from steadydecay.optim.elementwise_batches import Sizes
+from steadydecay.optim.batches import elementwise_batches
+from steadydecay.optim.batches.elementwise_batches import Sizes
 from step_costs import operations, peak_bytes
 
 MODES: list[dict[str, Any]] = [

@@ -8,11 +8,11 @@ from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from steadydecay.effective_lr import EffectiveLR
 from steadydecay.optim.adamc import AdamC
 from steadydecay.optim.renormalized_adamw import RenormalizedAdamW
 from steadydecay.optim.scion import Scion, ScionC
-from steadydecay.steady_norm import SteadyNorm
+from steadydecay.schedules.effective_lr import EffectiveLR
+from steadydecay.schedules.steady_norm import SteadyNorm
 
 STEPS = 8
 SHAPES = [(4, 3), (4, 3), (3,)]

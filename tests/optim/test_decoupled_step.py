@@ -9,9 +9,9 @@ from test_contract import random_gradients, random_parameters, same_bits, values
 from torch import Tensor, nn
 
 import steadydecay as sd
-from steadydecay.optim import elementwise_batches
+from steadydecay.optim.batches import elementwise_batches
+from steadydecay.optim.batches.elementwise_batches import Sizes
 from steadydecay.optim.decoupled_step import descend
-from steadydecay.optim.elementwise_batches import Sizes
 from step_costs import operations, peak_bytes
 
 Build = Callable[..., torch.optim.Optimizer]

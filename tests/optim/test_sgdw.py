@@ -9,7 +9,7 @@ from test_contract import assert_close, norms_of_a_walk, random_parameters, trai
 from torch.optim import SGD
 
 import steadydecay as sd
-from steadydecay.update_momentum import HEAVY_BALL, heavy_ball_sum
+from steadydecay.known_optimizers.update_momentum import HEAVY_BALL, heavy_ball_sum
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])

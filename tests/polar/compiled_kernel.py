@@ -11,7 +11,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from steadydecay.polar.triton_kernels import CONFIGURATIONS, symmetric_product_kernel
+from steadydecay.polar.gpu.triton_kernels import CONFIGURATIONS, symmetric_product_kernel
 
 KERNEL: Any = symmetric_product_kernel.fn
 TENSORS = ("left", "right", "addend", "out")

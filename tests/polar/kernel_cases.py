@@ -13,9 +13,10 @@ from exact_stacks import LAYOUTS, filled, gaussian, integers, is_sentinel_around
 from torch import Tensor
 from triton.runtime.interpreter import GridExecutor
 
-from steadydecay.polar import coefficients, triton_kernels
+from steadydecay.polar import coefficients
+from steadydecay.polar.gpu import triton_kernels
+from steadydecay.polar.gpu.triton_kernels import symmetric_product
 from steadydecay.polar.products import Products, TritonProducts
-from steadydecay.polar.triton_kernels import symmetric_product
 
 Facts = Mapping[str, Any]
 Case = Callable[[], Facts]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from steadydecay.polar import coefficients
 from steadydecay.polar.forms import fused, gram, plain
-from steadydecay.unit_vectors import unit_vectors
+from steadydecay.tensors.unit_vectors import unit_vectors
 
 FLOAT16, BFLOAT16, FLOAT64 = torch.float16, torch.bfloat16, torch.float64
 Form = Callable[..., Tensor]

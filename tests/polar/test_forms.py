@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from steadydecay.polar import coefficients, exact_polar, panels
+from steadydecay.polar import coefficients, exact_polar
+from steadydecay.polar.cpu import panels
+from steadydecay.polar.cpu.panels import PanelProducts, panel_products
 from steadydecay.polar.forms import FORMS
-from steadydecay.polar.panels import PanelProducts, panel_products
 from steadydecay.polar.products import GEMM_PRODUCTS
 from steadydecay.recipes.gpt.recipe import gpt_recipe
-from steadydecay.unit_vectors import unit_vectors
+from steadydecay.tensors.unit_vectors import unit_vectors
 
 SPECTRA: dict[str, Callable[[Tensor], Tensor]] = {
     "log to 1e-4": lambda k: 10 ** (-4 * k / max(len(k) - 1, 1)),

@@ -173,7 +173,7 @@ def test_sides_that_are_no_multiples_fall_back(
 def test_without_triton_a_gpu_falls_back(
     hopper: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.delitem(sys.modules, "steadydecay.polar.triton_kernels", raising=False)
+    monkeypatch.delitem(sys.modules, "steadydecay.polar.gpu.triton_kernels", raising=False)
     monkeypatch.setitem(sys.modules, "triton", None)
     assert products_for(on_gpu(LARGE)) is GEMM_PRODUCTS
     assert products_for(on_gpu(LARGE, BFLOAT16)) is GEMM_PRODUCTS

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from steadydecay.recipes.corpus import embedded_text, load_tokens
-from steadydecay.recipes.shards import ShardError, write_shard
 from steadydecay.recipes.texts import embedded_files, is_validation_file
+from steadydecay.recipes.token_shards import ShardError, write_shard
 from steadydecay.recipes.tokens import TokenStream, batch
 
 

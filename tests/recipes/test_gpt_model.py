@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from steadydecay.groups import param_groups
+from steadydecay.groups.param_groups import param_groups
 from steadydecay.recipes.corpus import SHARD_VOCABULARY
 from steadydecay.recipes.gpt.model import GPT, MLP, Attention, normalized, rotated
 from steadydecay.recipes.gpt.recipe import SIZES

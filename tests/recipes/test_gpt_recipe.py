@@ -14,9 +14,9 @@ from steadydecay.recipes.gpt.model import GPT
 from steadydecay.recipes.gpt.recipe import SIZES, GPTRecipe, gpt_recipe
 from steadydecay.recipes.optimizers import OPTIMIZERS
 from steadydecay.recipes.recipe import parsed_overrides, require_legal
-from steadydecay.recipes.run_log import json_line, read_log
-from steadydecay.recipes.shards import write_shard
+from steadydecay.recipes.token_shards import write_shard
 from steadydecay.recipes.train import train
+from steadydecay.run_log.log import json_line, read_log
 
 
 def recipe_of(*texts: str, size: str = "mini", optimizer: str = "scionc") -> GPTRecipe:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from steadydecay.groups import param_groups
+from steadydecay.groups.param_groups import param_groups
 from steadydecay.optim.scion import Scion
 from steadydecay.recipes.measurements import hyperparameters_by_role, norms_by_role
 from steadydecay.theory import correlation

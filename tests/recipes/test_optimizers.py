@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from steadydecay.group_settings import decay_of
+from steadydecay.groups.settings import decay_of
 from steadydecay.optim.scion import Scion
 from steadydecay.recipes.gpt.model import GPT
 from steadydecay.recipes.gpt.recipe import gpt_recipe

@@ -16,9 +16,9 @@ from steadydecay.recipes.checkpoint import checkpoints, load_latest
 from steadydecay.recipes.divergence import NonFiniteError
 from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
 from steadydecay.recipes.optimizers import OPTIMIZERS
-from steadydecay.recipes.run_log import read_log
 from steadydecay.recipes.train import train
-from steadydecay.schedules import cosine
+from steadydecay.run_log.log import read_log
+from steadydecay.schedules.shapes import cosine
 
 Make = Callable[..., GPTRecipe]
 COMPARED = ("adamw", "scion", "scionc")

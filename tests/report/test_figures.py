@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from report_logs import IMAGE, write_run
 from steadydecay.report.figures import as_text, heat_map_figure, panel_figure, spread
 from steadydecay.report.heatmap import HeatMap, heat_map_of
-from steadydecay.report.panels import panels_of
+from steadydecay.report.report_panels import panels_of
 from steadydecay.report.runs import load_all, load_run
 from steadydecay.report.variants import variants_of
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from report_logs import write_run
-from steadydecay.recipes.run_log import RunLog
 from steadydecay.report.heatmap import HeatMap, heat_map_of, short_name
 from steadydecay.report.runs import load_run
+from steadydecay.run_log.log import RunLog
 
 
 def map_of(tmp_path: Path, ratios: dict[str, list[float]], columns: int = 20) -> HeatMap | None:

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from browser import OpenPage, Size, horizontal_overflow
 from report_logs import IMAGE, write_run
 from steadydecay.report.follow import LiveReport, server_for
-from steadydecay.report.page import write_report_of
+from steadydecay.report.report_page import write_report_of
 
 # The page's policy forbids evaluation of strings, so tests wait for selectors.
 DRAWN = "html[data-drawn=all]"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from steadydecay.recipes.run_log import RunLog
 from steadydecay.report.runs import Run, load_all, load_run, load_runs
 from steadydecay.report.series import Series
+from steadydecay.run_log.log import RunLog
 
 CONFIGURATION = {"optimizer": "scion", "seed": 1, "steps": 4}
 

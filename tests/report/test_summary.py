@@ -8,9 +8,9 @@ import pytest
 
 from report_logs import write_run
 from steadydecay.experiments.compare import middle_of, summarize
-from steadydecay.recipes.run_log import RunLog
 from steadydecay.report.runs import load_run
 from steadydecay.report.summary import summary_of
+from steadydecay.run_log.log import RunLog
 
 
 @pytest.mark.parametrize("steps", [200, 40])

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from steadydecay.report.records import LogFaults
 from steadydecay.report.runs import Run
 from steadydecay.report.variants import differing_settings, setting_text, variants_of
+from steadydecay.run_log.records import LogFaults
 
 
 def run(name: str, **configuration: Any) -> Run:

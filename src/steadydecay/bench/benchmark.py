@@ -11,14 +11,14 @@ from typing import TypeVar
 
 import torch
 
+from steadydecay.bench.contender_weights import random_gradients
 from steadydecay.bench.course import Course, GroupResult, one_line
 from steadydecay.bench.machine import circumstances, memory_of
 from steadydecay.bench.peers import CONTESTANTS, REFERENCE
-from steadydecay.bench.products import dtypes_of
+from steadydecay.bench.product_times import dtypes_of
 from steadydecay.bench.results import Result
 from steadydecay.bench.room import require_room
-from steadydecay.bench.shapes import SHAPE_SETS, Entry
-from steadydecay.bench.weights import random_gradients
+from steadydecay.bench.shape_sets import SHAPE_SETS, Entry
 from steadydecay.bench.work import least_work, plain_work
 
 T = TypeVar("T")

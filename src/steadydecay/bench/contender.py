@@ -7,10 +7,10 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from steadydecay.bench.contender_weights import Weights, zero_weights
 from steadydecay.bench.forced_form import forced_form, one_lane
 from steadydecay.bench.peers import Contestant, Optimizers
-from steadydecay.bench.shapes import Entry
-from steadydecay.bench.weights import Weights, zero_weights
+from steadydecay.bench.shape_sets import Entry
 
 
 @final

@@ -10,15 +10,15 @@ from typing import NamedTuple, final
 import torch
 
 from steadydecay.bench.contender import Contender
+from steadydecay.bench.contender_weights import Gradients
 from steadydecay.bench.lanes_in_turn import lanes_in_turn
 from steadydecay.bench.memory import allocations, state_bytes
 from steadydecay.bench.peers import CONTESTANTS, REFERENCE
-from steadydecay.bench.products import dtypes_of, products_rate
+from steadydecay.bench.product_times import dtypes_of, products_rate
 from steadydecay.bench.results import Row
-from steadydecay.bench.shapes import Entry
+from steadydecay.bench.shape_sets import Entry
 from steadydecay.bench.timing import in_turn, seconds
 from steadydecay.bench.update_check import UpdateCheck, check_update
-from steadydecay.bench.weights import Gradients
 
 OURS = "steadydecay"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from steadydecay.optim import lanes
+from steadydecay.optim.batches import lanes
 from steadydecay.polar import cost, express
 
 

@@ -8,7 +8,7 @@ from torch.profiler import record_function
 
 from steadydecay.bench.memory import SIDE_BY_SIDE
 from steadydecay.optim import scion
-from steadydecay.optim.lanes import Job, one_thread
+from steadydecay.optim.batches.lanes import Job, one_thread
 
 
 @contextmanager

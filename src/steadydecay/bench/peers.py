@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import steadydecay as sd
-from steadydecay.bench.weights import Weights
+from steadydecay.bench.contender_weights import Weights
 from steadydecay.polar.forms import FORMS
 
 LR = 1e-3

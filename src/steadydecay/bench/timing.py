@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
-from steadydecay.bench.products import synchronize
+from steadydecay.bench.product_times import synchronize
 
 
 def rotated(names: list[str], repetition: int) -> list[str]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from steadydecay.bench.weights import SMALLEST_SINGULAR_VALUES, Known, Weights
+from steadydecay.bench.contender_weights import SMALLEST_SINGULAR_VALUES, Known, Weights
 
 # Five steps of any published iteration stay well within; one that is skipped does not.
 NEAR_ONE = (0.6, 1.4)

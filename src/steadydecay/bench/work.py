@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from steadydecay.bench.shapes import Entry
+from steadydecay.bench.shape_sets import Entry
 from steadydecay.polar.forms import SEGMENTS
 
 STEPS = 5

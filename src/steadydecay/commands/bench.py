@@ -8,8 +8,8 @@ import torch
 from rich.console import Console
 
 from steadydecay.bench.benchmark import benchmark
+from steadydecay.bench.result_table import notes, result_table
 from steadydecay.bench.results import write_result
-from steadydecay.bench.table import notes, result_table
 
 # On a narrower terminal the table's lines would break.
 NARROWEST = 150

@@ -7,9 +7,9 @@ from rich.console import Console
 
 from steadydecay.commands.what import What
 from steadydecay.experiments.compare import compare
-from steadydecay.report.page import write_report
 from steadydecay.report.picture import write_picture
-from steadydecay.report.table import summary_table
+from steadydecay.report.report_page import write_report
+from steadydecay.report.summary_table import summary_table
 
 
 @dataclass

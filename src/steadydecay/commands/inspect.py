@@ -16,12 +16,12 @@ from rich.progress import Progress
 
 from steadydecay.inspection.given_settings import GivenSettings, OptimizerName
 from steadydecay.inspection.inspected import Inspection, inspect_checkpoint
+from steadydecay.inspection.inspected_layers import Layer, Sort, sorted_layers
 from steadydecay.inspection.layer_export import as_csv, as_html, as_json
 from steadydecay.inspection.layer_table import layer_table, printable
-from steadydecay.inspection.layers import Layer, Sort, sorted_layers
 from steadydecay.inspection.notes import notes_on
 from steadydecay.inspection.stored_settings import At
-from steadydecay.recipes.atomic_write import replace_file
+from steadydecay.run_log.atomic_write import replace_file
 from steadydecay.theory.validation import require_in
 
 Format = Literal["table", "json", "csv", "html"]

@@ -7,8 +7,8 @@ import tyro
 from rich.console import Console
 
 from steadydecay.report.follow import LiveReport, server_for
-from steadydecay.report.page import write_page
 from steadydecay.report.picture import write_panels
+from steadydecay.report.report_page import write_page
 from steadydecay.report.runs import load_all
 
 

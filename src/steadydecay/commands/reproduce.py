@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 
 from steadydecay.experiments.fig7 import fig7
-from steadydecay.experiments.finding import Finding
+from steadydecay.experiments.outcome import Finding
 from steadydecay.experiments.seed003 import seed003
 
 Experiment = Callable[[Path, int | None], Finding]

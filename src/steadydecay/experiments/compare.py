@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
-from steadydecay.recipes.atomic_write import replace_file
 from steadydecay.recipes.recipe import Recipe
-from steadydecay.recipes.run_log import read_log
 from steadydecay.recipes.train import LOG_NAME, train
+from steadydecay.run_log.atomic_write import replace_file
+from steadydecay.run_log.log import read_log
 
 SUMMARY_NAME = "summary.json"
 # Shares of a run's steps over which gradient norms are averaged: around its middle, and at its end.

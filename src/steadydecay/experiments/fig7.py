@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from steadydecay.experiments.finding import Finding
+from steadydecay.experiments.outcome import Finding
 from steadydecay.report.picture import DASHES, MARKERS
 from steadydecay.report.style import style_at
-from steadydecay.schedules import cosine
+from steadydecay.schedules.shapes import cosine
 from steadydecay.theory import Reference, decay, forecast, simulate
 
 CLAIM = (

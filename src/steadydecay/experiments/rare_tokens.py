@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
+from steadydecay.experiments.adam_steps import AdamSettings
 from steadydecay.recipes.texts import embedded_files
-from steadydecay.theory import AdamSettings
 
 WORD = re.compile(rb"\w+|[^\w\s]|\n")
 OTHER_WORDS = 0

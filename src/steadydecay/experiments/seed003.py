@@ -12,12 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from steadydecay.experiments.finding import Finding
+from steadydecay.experiments.adam_steps import EXAMPLE, AdamSettings, adam_l2_step, adam_path, adamw_step
+from steadydecay.experiments.outcome import Finding
 from steadydecay.experiments.rare_tokens import EmbeddingRun, WordModel, embedded_words, train_embedding
 from steadydecay.report.picture import DASHES, MARKERS
 from steadydecay.report.style import style_at, title_of
-from steadydecay.theory import AdamSettings, adam_l2_step, adam_path, adamw_step
-from steadydecay.theory.adam import EXAMPLE
 
 CLAIM = "Adam with L2 shrinks the embeddings of rare words faster than AdamW does, and inflates v"
 SETTINGS = AdamSettings(lr=1e-3, weight_decay=0.1, beta1=0.9, beta2=0.95)

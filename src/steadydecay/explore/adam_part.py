@@ -2,9 +2,9 @@
 
 import plotly.graph_objects as go
 
+from steadydecay.experiments.adam_steps import AdamSettings, AdamStep, adam_l2_step, adam_path, adamw_step
 from steadydecay.explore.chart import Line, chart, laid_out
 from steadydecay.report.style import COLOURS
-from steadydecay.theory import AdamSettings, AdamStep, adam_l2_step, adam_path, adamw_step
 
 PATH_STEPS = 4000
 STARTS = (1, 4, 16)

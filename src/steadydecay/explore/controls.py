@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 import marimo as mo
 
+from steadydecay.experiments.adam_steps import EXAMPLE
 from steadydecay.explore.norm_part import LMOS
-from steadydecay.schedules import SHAPES
+from steadydecay.schedules.shapes import SHAPES
 from steadydecay.theory import DECAY_RULES
-from steadydecay.theory.adam import EXAMPLE
 
 
 def adam_controls() -> mo.ui.dictionary:

@@ -5,9 +5,9 @@ from itertools import accumulate
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from steadydecay.effective_lr import Via, lr_and_momentum
 from steadydecay.explore.chart import Line, chart, laid_out, traced
-from steadydecay.schedules import share_at
+from steadydecay.schedules.effective_lr import Via, lr_and_momentum
+from steadydecay.schedules.shapes import share_at
 from steadydecay.theory import effective_lr
 from steadydecay.theory.filters import momentum_filter
 

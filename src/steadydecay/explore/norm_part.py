@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from steadydecay.explore.chart import Line, laid_out, traced
-from steadydecay.schedules import share_at
+from steadydecay.schedules.shapes import share_at
 from steadydecay.theory import Lmo, Reference, decay, forecast, simulate, steady_norm_sq
 
 # What theory calls them, by what a person would choose.
@@ -29,7 +29,7 @@ class Plan(NamedTuple):
     """What a person chooses.
 
     Attributes:
-        shape: of the lr, a key of `steadydecay.schedules.SHAPES`.
+        shape: of the lr, a key of `steadydecay.schedules.shapes.SHAPES`.
         rule: of the decay, a key of `steadydecay.theory.DECAY_RULES`.
         lmo: a key of `LMOS`.
         lr, weight_decay: γ and λ at the peak.

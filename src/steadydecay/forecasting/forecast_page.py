@@ -7,7 +7,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from steadydecay.forecasting.forecast_panels import Line, Panel
-from steadydecay.recipes.atomic_write import replace_file
+from steadydecay.run_log.atomic_write import replace_file
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1300px; margin: 2rem auto; padding: 0 1rem; color: #222; }

@@ -6,13 +6,13 @@ from typing import Any, final
 
 from torch import nn
 
-from steadydecay.group_settings import Group
-from steadydecay.groups import param_groups
+from steadydecay.groups.param_groups import param_groups
+from steadydecay.groups.roles import ROLES, Output
+from steadydecay.groups.settings import Group
+from steadydecay.known_optimizers.update_momentum import AVERAGE, LION, NO_MOMENTUM, UpdateMomentum
 from steadydecay.recipes.optimizers import ADAM_BETA2, LION_BETA2, MUON_ADAM_BETAS
 from steadydecay.recipes.recipe import nearest
-from steadydecay.roles import ROLES, Output
 from steadydecay.theory.validation import require_in
-from steadydecay.update_momentum import AVERAGE, LION, NO_MOMENTUM, UpdateMomentum
 
 GroupsOf = list[tuple[Group, UpdateMomentum]]
 

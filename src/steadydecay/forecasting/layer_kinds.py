@@ -9,9 +9,9 @@ from typing import Any, final
 
 from torch import Tensor
 
-from steadydecay.group_settings import Group
-from steadydecay.prediction import update_norm_sq
-from steadydecay.update_momentum import UpdateMomentum
+from steadydecay.groups.prediction import update_norm_sq
+from steadydecay.groups.settings import Group
+from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 
 # name, parameter and group of a layer -> ‖θ‖_F² before the first step
 InitialNormSq = Callable[[str, Tensor, Mapping[str, Any]], float]

@@ -10,7 +10,7 @@ from steadydecay.forecasting.hyperparameters import UNPREDICTABLE, Hyperparamete
 from steadydecay.forecasting.layer_kinds import LayerKind, layer_kinds, norm_sq_of_rms, unit_norm_sq
 from steadydecay.forecasting.trained_run import TrainedRun, kinds_of_run, read_run
 from steadydecay.forecasting.transformers_model import model_on_meta
-from steadydecay.schedules import share_at
+from steadydecay.schedules.shapes import share_at
 from steadydecay.theory.validation import require_in
 
 # A trajectory holds a number for each step.
@@ -88,7 +88,7 @@ def shares_of(schedule: str, steps: int, warmup: int = 0) -> list[float]:
     """lr of each step as a share of the peak.
 
     Args:
-        schedule: a key of `steadydecay.schedules.SHAPES`.
+        schedule: a key of `steadydecay.schedules.shapes.SHAPES`.
         steps: in [1, 10⁷].
         warmup: in [0, steps).
 

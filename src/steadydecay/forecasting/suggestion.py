@@ -7,8 +7,8 @@ from typing import final
 from steadydecay import theory
 from steadydecay.forecasting.layer_kinds import LayerKind
 from steadydecay.forecasting.trajectories import settings_under
-from steadydecay.group_settings import Group
-from steadydecay.prediction import predicted_norm_sq, update_norm_sq
+from steadydecay.groups.prediction import predicted_norm_sq, update_norm_sq
+from steadydecay.groups.settings import Group
 from steadydecay.theory.decay_rules import unchecked_reference_weight_decay
 from steadydecay.theory.validation import require_in
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from steadydecay.forecasting.layer_kinds import LayerKind, layer_kinds
-from steadydecay.prediction import momentum_of
+from steadydecay.groups.prediction import momentum_of
 from steadydecay.recipes.gpt.recipe import GPTRecipe
 from steadydecay.recipes.optimizers import OPTIMIZERS, require_optimizer
 from steadydecay.recipes.recipe import Recipe, require_legal
-from steadydecay.recipes.run_log import read_log
 from steadydecay.recipes.train import LOG_NAME
+from steadydecay.run_log.log import read_log
 
 # By what it needs: the recipe whose fields a configuration has.
 RECIPES: tuple[type, ...] = (GPTRecipe,)

@@ -11,8 +11,8 @@ import torch
 
 from steadydecay import theory
 from steadydecay.forecasting.layer_kinds import LayerKind
-from steadydecay.group_settings import Group, decay_of, with_references
-from steadydecay.prediction import applied_decay, predicted_norm_sq, update_blocks, update_filter, update_norm_sq
+from steadydecay.groups.prediction import applied_decay, predicted_norm_sq, update_blocks, update_filter, update_norm_sq
+from steadydecay.groups.settings import Group, decay_of, with_references
 from steadydecay.theory import MomentumFilter
 
 # Time constants after which e⁻³, 5 % of what the squared norm was at the start, is left.

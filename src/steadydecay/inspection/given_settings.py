@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
-from steadydecay.groups import NORM_OF_ROLE
+from steadydecay.groups.param_groups import NORM_OF_ROLE
 from steadydecay.inspection.layer_settings import LayerSettings, checked_settings
 from steadydecay.inspection.module_skeleton import Guess
+from steadydecay.known_optimizers.update_momentum import AVERAGE, LION, NO_MOMENTUM
 from steadydecay.norms import NORMS
 from steadydecay.theory.validation import require_in
-from steadydecay.update_momentum import AVERAGE, LION, NO_MOMENTUM
 
 OptimizerName = Literal["adamw", "lion", "muon", "scion"]
 TITLES = {"adamw": "AdamW", "lion": "Lion", "muon": "Muon", "scion": "Scion"}

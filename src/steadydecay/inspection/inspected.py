@@ -9,13 +9,13 @@ from typing import Any, final
 from steadydecay.inspection import torch_file
 from steadydecay.inspection.checkpoint_files import CheckpointFiles, found_files
 from steadydecay.inspection.given_settings import GivenSettings
+from steadydecay.inspection.inspected_layers import Layer
 from steadydecay.inspection.layer_settings import LayerSettings
-from steadydecay.inspection.layers import Layer
 from steadydecay.inspection.module_skeleton import Guess, guesses
 from steadydecay.inspection.plain_names import plain_names
 from steadydecay.inspection.stored_settings import At, stored_settings
+from steadydecay.inspection.stored_weights import Weights, found_weights
 from steadydecay.inspection.weight_measures import measures_of
-from steadydecay.inspection.weights import Weights, found_weights
 from steadydecay.norms import NormSpec
 
 OnEntries = Callable[[int, int], None]

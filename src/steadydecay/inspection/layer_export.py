@@ -9,8 +9,8 @@ from html import escape
 from typing import Any
 
 from steadydecay.inspection.inspected import Inspection
+from steadydecay.inspection.inspected_layers import Layer
 from steadydecay.inspection.layer_table import FAR, number, printable, shape_text
-from steadydecay.inspection.layers import Layer
 from steadydecay.inspection.notes import notes_on
 from steadydecay.inspection.plain_names import short_name
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, final
 
-from steadydecay.prediction import applied_decay, predicted_norm_sq
+from steadydecay.groups.prediction import applied_decay, predicted_norm_sq
+from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, UpdateMomentum
 from steadydecay.theory import time_constant
-from steadydecay.update_momentum import NO_MOMENTUM, UpdateMomentum
 
 
 @final

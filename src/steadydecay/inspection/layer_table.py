@@ -6,7 +6,7 @@ import re
 from rich.table import Table
 from rich.text import Text
 
-from steadydecay.inspection.layers import Layer
+from steadydecay.inspection.inspected_layers import Layer
 from steadydecay.inspection.plain_names import short_name
 
 MISSING = "–"

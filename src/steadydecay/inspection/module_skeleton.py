@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import nn
 
-from steadydecay.fused import spectral_spec
+from steadydecay.groups.fused import spectral_spec
+from steadydecay.groups.roles import OUTPUT_MODULE_NAMES, Role, owners_of, roles_of
 from steadydecay.inspection.plain_names import plain_names
 from steadydecay.inspection.stored_weight import StoredWeight
 from steadydecay.norms import NormSpec
-from steadydecay.roles import OUTPUT_MODULE_NAMES, Role, owners_of, roles_of
 
 # Modules that look tokens or positions up, beside those with "emb" in their name.
 EMBEDDING_NAMES = {"wte", "wpe", "shared", "relative_attention_bias"}
@@ -30,7 +30,7 @@ class Guess(NamedTuple):
     """What names and shapes say of a weight.
 
     Attributes:
-        role: as `steadydecay.roles.roles_of` finds it in a model.
+        role: as `steadydecay.groups.roles.roles_of` finds it in a model.
         matrices: the Spectral or SpectralConv norm that tells its matrices apart, None for vectors.
     """
 

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from steadydecay.correction_keys import peak_lr
-from steadydecay.decoupled_decay import MUST_BE_FALSE, MUST_BE_TRUE
+from steadydecay.correction.marks import peak_lr
 from steadydecay.inspection.layer_settings import LayerSettings, checked_settings
 from steadydecay.inspection.plain_names import plain_name
 from steadydecay.inspection.stored_weight import StoredWeight
-from steadydecay.update_momentum import AVERAGE, HEAVY_BALL, LION, NO_MOMENTUM, UpdateMomentum
+from steadydecay.known_optimizers.decoupled_decay import MUST_BE_FALSE, MUST_BE_TRUE
+from steadydecay.known_optimizers.update_momentum import AVERAGE, HEAVY_BALL, LION, NO_MOMENTUM, UpdateMomentum
 
 At = Literal["peak", "now"]
 Group = Mapping[str, Any]

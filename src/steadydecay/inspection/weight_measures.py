@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.norms import NormSpec
-from steadydecay.spectral_norm import largest_singular_values
+from steadydecay.tensors.spectral_norm import largest_singular_values
 
 # Entries that are widened to float64 at a time: 8 MB.
 PIECE = 2**20

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from steadydecay.group_norms import gradient_norms, weight_norms
-from steadydecay.group_selection import Where
+from steadydecay.groups.selection import Where
 from steadydecay.integrations.trainer_correction import TrainerCorrection
 from steadydecay.integrations.trainer_watch import TrainerWatch
+from steadydecay.tensors.total_norms import gradient_norms, weight_norms
 
 WATCH_STATE = "steadydecay_watch.pt"
 

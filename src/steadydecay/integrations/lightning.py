@@ -6,10 +6,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from steadydecay.group_norms import gradient_norms, weight_norms
-from steadydecay.group_selection import Where
+from steadydecay.groups.selection import Where
 from steadydecay.integrations.trainer_correction import TrainerCorrection
 from steadydecay.integrations.trainer_watch import TrainerWatch
+from steadydecay.tensors.total_norms import gradient_norms, weight_norms
 
 
 @final

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from steadydecay.roles import roles_of
+from steadydecay.groups.roles import roles_of
 
 
 def groups_beside_output(groups: Sequence[Mapping[str, Any]], model: nn.Module) -> list[int] | None:

@@ -6,9 +6,10 @@ from typing import final
 from torch import nn
 from torch.optim import Optimizer
 
-from steadydecay.correction import WeightDecayCorrection, correct_weight_decay, unwrapped
-from steadydecay.group_selection import Where, selected_groups
+from steadydecay.correction.weight_decay_correction import WeightDecayCorrection, correct_weight_decay
+from steadydecay.groups.selection import Where, selected_groups
 from steadydecay.integrations.output_groups import groups_beside_output
+from steadydecay.known_optimizers.wrappers import unwrapped
 
 
 @final

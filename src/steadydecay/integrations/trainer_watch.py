@@ -5,7 +5,7 @@ from typing import Any, final
 
 from torch.optim import Optimizer
 
-from steadydecay.correction import unwrapped
+from steadydecay.known_optimizers.wrappers import unwrapped
 from steadydecay.monitor.watch import Watch, watch
 
 

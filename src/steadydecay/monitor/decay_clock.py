@@ -6,11 +6,11 @@ from typing import Any, final
 from torch import Tensor
 from torch.optim import Optimizer
 
-from steadydecay.decoupled_decay import require_decoupled
+from steadydecay.groups.prediction import step_decay
+from steadydecay.known_optimizers.decoupled_decay import require_decoupled
+from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.monitor.host import Number
-from steadydecay.monitor.layers import Layer
-from steadydecay.prediction import step_decay
-from steadydecay.update_momentum import UpdateMomentum
+from steadydecay.monitor.watched_layers import Layer
 
 
 def is_decoupled(owner: Optimizer, group: Mapping[str, Any], index: int) -> bool:

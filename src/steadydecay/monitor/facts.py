@@ -7,9 +7,9 @@ from typing import Any, final
 from torch import Tensor
 from torch.optim import Optimizer
 
+from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.monitor.host import Number
-from steadydecay.monitor.layers import Layer, group_name
-from steadydecay.update_momentum import UpdateMomentum
+from steadydecay.monitor.watched_layers import Layer, group_name
 
 
 @final

@@ -10,11 +10,11 @@ from torch import Tensor
 from steadydecay.monitor.chunks import Scratch
 from steadydecay.monitor.facts import GroupFacts, LayerFacts
 from steadydecay.monitor.host import Number, on_device
-from steadydecay.monitor.layers import Layer
 from steadydecay.monitor.optimizer_sums import OptimizerSums, optimizer_sums
-from steadydecay.monitor.shards import sum_over_ranks
 from steadydecay.monitor.stacks import Stack
-from steadydecay.spectral_norm import COLD_ITERATIONS, WARM_ITERATIONS, image_gram
+from steadydecay.monitor.watched_layers import Layer
+from steadydecay.monitor.weight_shards import sum_over_ranks
+from steadydecay.tensors.spectral_norm import COLD_ITERATIONS, WARM_ITERATIONS, image_gram
 
 
 @final

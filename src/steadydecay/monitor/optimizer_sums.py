@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from steadydecay.known_optimizers.optimizer_state import bias_correction, momentum_tensor, second_moment
 from steadydecay.monitor.chunks import Matrices, Scratch
 from steadydecay.monitor.facts import GroupFacts
 from steadydecay.monitor.host import on_device
-from steadydecay.monitor.optimizer_state import bias_correction, momentum_tensor, second_moment
 from steadydecay.monitor.stacks import Stack
 from steadydecay.monitor.step_sums import gradient_sums, unit_gradient_squares
 

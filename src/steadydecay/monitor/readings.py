@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 import torch
 
+from steadydecay.groups.prediction import predicted_norm_sq
+from steadydecay.known_optimizers.optimizer_state import direction_of
 from steadydecay.monitor.facts import GroupFacts, LayerFacts
 from steadydecay.monitor.host import on_host
 from steadydecay.monitor.measurement import StackResult
 from steadydecay.monitor.numbers import Numbers, geometric_mean, measures_of, together
-from steadydecay.monitor.optimizer_state import direction_of
 from steadydecay.monitor.trend import drift
 from steadydecay.monitor.verdict import verdict_of
-from steadydecay.prediction import predicted_norm_sq
-from steadydecay.spectral_norm import spectral_norms
+from steadydecay.tensors.spectral_norm import spectral_norms
 from steadydecay.theory import effective_lr
 
 Record = dict[str, Any]

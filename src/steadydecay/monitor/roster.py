@@ -6,14 +6,14 @@ from typing import Any, final
 from torch import Tensor
 from torch.optim import Optimizer
 
+from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, known_update_momentum
+from steadydecay.known_optimizers.wrappers import owner_of
 from steadydecay.monitor.chunks import Scratch
 from steadydecay.monitor.decay_clock import decay_of_step, is_decay_known, is_decoupled
 from steadydecay.monitor.facts import GroupFacts, facts_of
 from steadydecay.monitor.host import Number
-from steadydecay.monitor.layers import layers_of
-from steadydecay.monitor.optimizer_state import owner_of
 from steadydecay.monitor.stacks import stacks_of
-from steadydecay.update_momentum import NO_MOMENTUM, known_update_momentum
+from steadydecay.monitor.watched_layers import layers_of
 
 
 @final

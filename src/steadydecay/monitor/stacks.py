@@ -7,13 +7,13 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor
 
-from steadydecay import spectral_norm
+from steadydecay.groups.matrix_blocks import Block, matrix_shape
 from steadydecay.monitor.chunks import CHUNK, Matrices, Scratch, stacked_rows
-from steadydecay.monitor.layers import Layer
-from steadydecay.monitor.matrix_blocks import Block, matrix_shape
-from steadydecay.monitor.shards import Sharding, local_part, sharding_of
 from steadydecay.monitor.step_sums import largest_entries, weight_sums
 from steadydecay.monitor.trend import Trend
+from steadydecay.monitor.watched_layers import Layer
+from steadydecay.monitor.weight_shards import Sharding, local_part, sharding_of
+from steadydecay.tensors import spectral_norm
 
 
 class StackKey(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, Self, final
 import torch
 from torch.optim import Optimizer
 
-from steadydecay.correction import unwrapped
+from steadydecay.known_optimizers.wrappers import unwrapped
 from steadydecay.monitor.chunks import Scratch
 from steadydecay.monitor.decay_clock import DecayClock
 from steadydecay.monitor.facts import GroupFacts

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.norms.protocol import LmoBlock
-from steadydecay.unit_vectors import unit_vectors
+from steadydecay.tensors.unit_vectors import unit_vectors
 
 
 @final

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from steadydecay.theory.correlation import Lmo
+from steadydecay.theory.lmo_correlation import Lmo
 
 
 class LmoBlock(NamedTuple):

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from steadydecay.group_settings import Group, weight_decay_of, with_references
-from steadydecay.low_precision import add_state, move_, require_deterministic
-from steadydecay.optim.dense_gradients import parameters_with_gradient
-from steadydecay.optim.elementwise_batches import pieces, sizes_on
+from steadydecay.groups.settings import Group, weight_decay_of, with_references
+from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
+from steadydecay.optim.batches.dense_gradients import parameters_with_gradient
+from steadydecay.optim.batches.elementwise_batches import pieces, sizes_on
+from steadydecay.tensors.low_precision import add_state, move_, require_deterministic
 from steadydecay.theory.validation import require_in
-from steadydecay.update_momentum import NO_MOMENTUM
 
 Number = float | Tensor
 ADAMW_WEIGHT_DECAY = 1e-2

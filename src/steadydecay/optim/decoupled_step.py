@@ -10,12 +10,12 @@ from typing import Any, ClassVar, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from steadydecay.group_settings import Group, decay_of, with_references
-from steadydecay.low_precision import add_state, is_low_precision, move_, require_deterministic
-from steadydecay.optim.dense_gradients import gradient_of, parameters_with_gradient
-from steadydecay.optim.elementwise_batches import batches_of
-from steadydecay.optim.parts import Part
-from steadydecay.update_momentum import UpdateMomentum
+from steadydecay.groups.settings import Group, decay_of, with_references
+from steadydecay.known_optimizers.update_momentum import UpdateMomentum
+from steadydecay.optim.batches.dense_gradients import gradient_of, parameters_with_gradient
+from steadydecay.optim.batches.elementwise_batches import batches_of
+from steadydecay.optim.batches.parts import Part
+from steadydecay.tensors.low_precision import add_state, is_low_precision, move_, require_deterministic
 
 Number = float | Tensor
 
@@ -89,7 +89,7 @@ def move(
         parameters: of one dtype and device.
         updates: u of each.
         lr, decay: γ, η.
-        compensations: of all parameters or of none; those are moved as in `steadydecay.low_precision`.
+        compensations: of all parameters or of none; those are moved as in `steadydecay.tensors.low_precision`.
     """
     if not isinstance(lr, Tensor) and lr == 0:
         return

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from steadydecay.group_settings import Group
+from steadydecay.groups.settings import Group
+from steadydecay.known_optimizers.update_momentum import LION
 from steadydecay.optim.decoupled_step import DecoupledOptimizer, Number
-from steadydecay.update_momentum import LION
 
 
 def averages_of(averages: list[Tensor], gradients: list[Tensor], beta: Number) -> list[Tensor]:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor
 
-from steadydecay.group_settings import Group, decay_of
+from steadydecay.groups.settings import Group, decay_of
+from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
 from steadydecay.optim.adamc import AdamC, without_hooks
-from steadydecay.optim.dense_gradients import parameters_with_gradient
-from steadydecay.update_momentum import NO_MOMENTUM
+from steadydecay.optim.batches.dense_gradients import parameters_with_gradient
 
 Number = float | Tensor
 

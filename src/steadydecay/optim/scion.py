@@ -19,17 +19,17 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim.optimizer import ParamsT
 
-from steadydecay.group_settings import Group, decay_of, with_references
-from steadydecay.groups import NORM_OF_ROLE
-from steadydecay.low_precision import add_state, is_low_precision, move_, require_mode
+from steadydecay.groups.param_groups import NORM_OF_ROLE
+from steadydecay.groups.settings import Group, decay_of, with_references
 from steadydecay.norms import ColNorm, NormSpec, RowNorm, Sign, Spectral, norm_for, plain_spec
 from steadydecay.norms.batches import lmo_cost, lmo_of_each
 from steadydecay.norms.protocol import LmoCost
+from steadydecay.optim.batches.dense_gradients import gradient_of, parameters_with_gradient
+from steadydecay.optim.batches.lanes import Job, is_heavy, lanes_for, run_in_lanes
+from steadydecay.optim.batches.parts import Part, Stack, by_shape, require_workspace, workspace_of
 from steadydecay.optim.decoupled_step import move, scaled_update
-from steadydecay.optim.dense_gradients import gradient_of, parameters_with_gradient
-from steadydecay.optim.lanes import Job, is_heavy, lanes_for, run_in_lanes
-from steadydecay.optim.parts import Part, Stack, by_shape, require_workspace, workspace_of
-from steadydecay.row_blocks import row_blocks
+from steadydecay.tensors.low_precision import add_state, is_low_precision, move_, require_mode
+from steadydecay.tensors.row_blocks import row_blocks
 
 # Norms of matrices fail on vectors only in `step`, when other groups have already moved.
 FEWEST_DIMENSIONS: dict[type, int] = {Spectral: 2, ColNorm: 2, RowNorm: 1, Sign: 1}
@@ -111,7 +111,7 @@ class Scion(torch.optim.Optimizer):
         norm: "auto" (by role, else by dimensions), a key of `steadydecay.norms.NORMS`, or a `Norm`.
         memory_light: keep no state: the average lives in `.grad`, where backward adds to it. `zero_grad` of this
             optimizer then does nothing; do not clear `.grad` otherwise. Without Nesterov momentum only.
-        low_precision: how bfloat16 and float16 weights keep what rounding would take (`steadydecay.low_precision`):
+        low_precision: how bfloat16 and float16 weights keep what rounding would take (docs/low_precision.md):
             "compensated" (two bytes of state for each weight), "stochastic" (none, but noisier), "none", or "auto",
             which is "compensated", and "stochastic" with memory_light. Other weights are as without it.
         workspace_bytes: for the temporaries of a step, beyond those of the largest weight alone; by default 0.4 for

@@ -4,7 +4,7 @@
     θ ← (1-η) θ - γ b          or g + β b with Nesterov momentum
 
 Momentum is torch.optim.SGD's with dampening 0: the sum, not the average, so that one minibatch adds γ/(1-β) in all.
-η = γλ, or η ∝ (γ/(1-β))²: `steadydecay.update_momentum.heavy_ball_sum`.
+η = γλ, or η ∝ (γ/(1-β))²: `steadydecay.known_optimizers.update_momentum.heavy_ball_sum`.
 """
 
 # torch's foreach functions have no public names.
@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from steadydecay.group_settings import Group
+from steadydecay.groups.settings import Group
+from steadydecay.known_optimizers.update_momentum import HEAVY_BALL
 from steadydecay.optim.decoupled_step import DecoupledOptimizer, Number, is_alpha
-from steadydecay.update_momentum import HEAVY_BALL
 
 
 def sums_of(sums: list[Tensor], gradients: list[Tensor], momentum: Number) -> list[Tensor]:

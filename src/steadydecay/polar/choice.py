@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from steadydecay.polar.panels import is_alone_faster
+from steadydecay.polar.cpu.panels import is_alone_faster
 
 # Not what oneDNN supports: it also emulates bfloat16, at a tenth of the speed of float32.
 HAS_FAST_BFLOAT16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

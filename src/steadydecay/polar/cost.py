@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from steadydecay.polar.choice import chosen_dtype, chosen_form, is_one_by_one
+from steadydecay.polar.cpu.panels import BLOCK_SQUARES, is_transformed_in_place
 from steadydecay.polar.forms import SQUARES
-from steadydecay.polar.panels import BLOCK_SQUARES, is_transformed_in_place
-from steadydecay.row_blocks import BLOCK_ENTRIES
+from steadydecay.tensors.row_blocks import BLOCK_ENTRIES
 
 # Of one matrix: it in float32 beside it in half precision, then two of these and Gram matrices.
 BYTES_PER_ENTRY = 8

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from steadydecay.polar.shapes import require_matrices
+from steadydecay.polar.matrices import require_matrices
 
 
 def exact_polar(matrices: Tensor) -> Tensor:

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from steadydecay.polar.choice import chosen_dtype, chosen_form, is_one_by_one
 from steadydecay.polar.coefficients import coefficients
+from steadydecay.polar.cpu.panels import panel_products
 from steadydecay.polar.forms import FORMS
-from steadydecay.polar.panels import panel_products
+from steadydecay.polar.matrices import require_matrices
 from steadydecay.polar.products import products_for
-from steadydecay.polar.shapes import require_matrices
 from steadydecay.polar.unit_stack import unit_stack
 
 

@@ -81,14 +81,14 @@ class GemmProducts:
 
 @final
 class TritonProducts:
-    """Symmetric products by `steadydecay.polar.triton_kernels`, bitwise symmetric; the others are torch's.
+    """Symmetric products by `steadydecay.polar.gpu.triton_kernels`, bitwise symmetric; the others are torch's.
 
     Raises:
         ImportError: triton is not installed.
     """
 
     def __init__(self) -> None:
-        from steadydecay.polar.triton_kernels import symmetric_product
+        from steadydecay.polar.gpu.triton_kernels import symmetric_product
 
         self._symmetric_product = symmetric_product
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from steadydecay.polar.coefficients import SAFETY_FACTOR
-from steadydecay.row_blocks import BLOCK_ENTRIES, row_blocks
-from steadydecay.unit_vectors import unit_vectors_
+from steadydecay.tensors.row_blocks import BLOCK_ENTRIES, row_blocks
+from steadydecay.tensors.unit_vectors import unit_vectors_
 
 # Between them no square of a float32 entry is lost, nor infinite their sum.
 SMALLEST_PLAIN_NORM, LARGEST_PLAIN_NORM = 1e-12, 1e15

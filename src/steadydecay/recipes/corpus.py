@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from steadydecay.recipes.shards import Shard, read_shard
 from steadydecay.recipes.texts import (
     DOCUMENT_SEPARATOR,
     VALIDATION_ONE_IN,
@@ -13,6 +12,7 @@ from steadydecay.recipes.texts import (
     split_texts,
     texts_below,
 )
+from steadydecay.recipes.token_shards import Shard, read_shard
 from steadydecay.recipes.tokens import Piece, TokenData, TokenStream
 
 BYTE_VOCABULARY = 256

@@ -6,8 +6,8 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
-from steadydecay.group_norms import total_norm
-from steadydecay.prediction import applied_decay, momentum_of, predicted_norm_sq
+from steadydecay.groups.prediction import applied_decay, momentum_of, predicted_norm_sq
+from steadydecay.tensors.total_norms import total_norm
 
 
 def norms_by_role(optimizer: torch.optim.Optimizer, measure: str) -> dict[str, dict[str, float]]:

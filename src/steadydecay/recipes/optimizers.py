@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from steadydecay.groups import param_groups
+from steadydecay.groups.param_groups import param_groups
+from steadydecay.groups.roles import ROLES
 from steadydecay.norms import Spectral
 from steadydecay.optim.adamc import AdamC
 from steadydecay.optim.lion import Lion
@@ -16,7 +17,6 @@ from steadydecay.optim.scion import Scion
 from steadydecay.optim.sgdw import SGDW
 from steadydecay.recipes.optimizer_chain import OptimizerChain
 from steadydecay.recipes.recipe import Recipe, nearest
-from steadydecay.roles import ROLES
 
 ADAM_BETA2 = 0.95
 LION_BETA2 = 0.99

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from steadydecay.recipes.shards import Shard
+from steadydecay.recipes.token_shards import Shard
 from steadydecay.theory.validation import require_in
 
 # Of 16 random multipliers, the one that best keeps 16 neighbouring rows apart is close to the golden ratio's spread.

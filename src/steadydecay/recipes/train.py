@@ -23,9 +23,9 @@ from steadydecay.recipes.optimizers import OPTIMIZERS, require_optimizer
 from steadydecay.recipes.precision import autocast
 from steadydecay.recipes.progress import RunProgress
 from steadydecay.recipes.recipe import Recipe, differences, require_legal
-from steadydecay.recipes.run_log import RunLog
 from steadydecay.recipes.workers import Workers, joined_workers
-from steadydecay.schedules import cosine
+from steadydecay.run_log.log import RunLog
+from steadydecay.schedules.shapes import cosine
 
 LOG_NAME = "run.jsonl"
 CHECKPOINT_FOLDER = "checkpoints"

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from steadydecay.report.heatmap import HeatMap, short_name
-from steadydecay.report.panels import Line, Panel
+from steadydecay.report.report_panels import Line, Panel
 from steadydecay.report.variants import Variant
 
 PANEL_HEIGHT = 300

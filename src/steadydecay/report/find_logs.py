@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from steadydecay.recipes.train import LOG_NAME
-from steadydecay.report.records import LogFaults, records
+from steadydecay.run_log.records import LogFaults, records
 
 REMEDY = f"give the folder of a run, a folder of such folders, or a {LOG_NAME}"
 

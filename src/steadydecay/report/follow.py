@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, final
 
 from steadydecay.report.find_logs import find_logs
-from steadydecay.report.page import content_of, page_of
+from steadydecay.report.report_page import content_of, page_of
 from steadydecay.report.runs import load_all
 
 ADDRESS = "127.0.0.1"

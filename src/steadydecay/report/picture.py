@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from steadydecay.report.panels import Line, Panel, panels_of
+from steadydecay.report.report_panels import Line, Panel, panels_of
 from steadydecay.report.runs import Run, load_runs
 from steadydecay.report.variants import Variant, variants_of
 

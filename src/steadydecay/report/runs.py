@@ -11,8 +11,8 @@ import numpy as np
 
 from steadydecay.recipes.train import LOG_NAME
 from steadydecay.report.find_logs import find_logs, unique_names
-from steadydecay.report.records import LogFaults, number, records
 from steadydecay.report.series import EMPTY, Series
+from steadydecay.run_log.records import LogFaults, number, records
 
 # What the report reads of each layer; a log holds five times as much.
 LAYER_MEASURES = {"norm_ratio", "weight_norm", "predicted_norm", "predicted_norm_measured"}

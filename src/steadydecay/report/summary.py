@@ -3,10 +3,10 @@
 import numpy as np
 
 from steadydecay.experiments.compare import FINAL_SHARE, RunSummary, middle_of
-from steadydecay.recipes.run_log import NON_FINITE
-from steadydecay.report.records import number
 from steadydecay.report.runs import Run
 from steadydecay.report.series import EMPTY, Series, mean_within
+from steadydecay.run_log.log import NON_FINITE
+from steadydecay.run_log.records import number
 
 NAN = NON_FINITE["NaN"]
 

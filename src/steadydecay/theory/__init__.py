@@ -1,12 +1,13 @@
 """Numbers in, numbers out: what the weight norm does under decoupled weight decay. Imports no torch."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from steadydecay.theory.adam import AdamMoments, AdamSettings, AdamStep, adam_l2_step, adam_path, adamw_step
-from steadydecay.theory.correlation import Lmo, correlation, power_series
+from steadydecay.public_names import HOMES_ABOVE_THEORY, loaded
 from steadydecay.theory.decay_rules import DECAY_RULES, Reference, decay, reference_weight_decay, weight_decay
 from steadydecay.theory.filters import Momentum, MomentumFilter, exponential_average, lion_average, nesterov_average
-from steadydecay.theory.forecast import forecast
+from steadydecay.theory.lmo_correlation import Lmo, correlation, power_series
+from steadydecay.theory.norm_forecast import forecast
 from steadydecay.theory.steady_state import (
     decay_for_norm,
     effective_lr,
@@ -16,21 +17,12 @@ from steadydecay.theory.steady_state import (
     time_constant,
 )
 
-if TYPE_CHECKING:
-    from steadydecay.simulation import simulate
-
 __all__ = [
     "DECAY_RULES",
-    "AdamMoments",
-    "AdamSettings",
-    "AdamStep",
     "Lmo",
     "Momentum",
     "MomentumFilter",
     "Reference",
-    "adam_l2_step",
-    "adam_path",
-    "adamw_step",
     "correlation",
     "decay",
     "decay_for_norm",
@@ -49,11 +41,10 @@ __all__ = [
     "weight_decay",
 ]
 
+# Its home is above this room, and so is its signature: `steadydecay.simulation.random_walk.simulate`.
+simulate: Callable[..., list[float]]
+
 
 def __getattr__(name: str) -> Any:
-    """`simulate` drives a torch optimizer, so it loads on first use."""
-    if name == "simulate":
-        from steadydecay.simulation import simulate
-
-        return simulate
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Names that live above the theory load on first use."""
+    return loaded(name, HOMES_ABOVE_THEORY, __name__)

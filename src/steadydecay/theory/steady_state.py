@@ -6,8 +6,8 @@ S = `steady_norm_sq` = E‖θ‖² / E‖u‖².
 
 import math
 
-from steadydecay.theory.correlation import Lmo, power_series
 from steadydecay.theory.filters import Momentum, MomentumFilter, momentum_filter
+from steadydecay.theory.lmo_correlation import Lmo, power_series
 from steadydecay.theory.validation import require_in
 
 # Newton converges quadratically from a start that is right in both limits; 8 steps reach the last digit of S

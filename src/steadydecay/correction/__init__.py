@@ -1,0 +1,1 @@
+"""VERB: weight decay that follows the schedule, and its rivals."""

@@ -1,0 +1,116 @@
+"""The keys by which a group carries its correction: what they are, how they are fixed, how they go away."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steadydecay.correction.rivals import norms_to_hold
+from steadydecay.groups.settings import Group, with_references
+from steadydecay.known_optimizers.update_momentum import UpdateMomentum
+from steadydecay.theory.validation import require_in
+
+# The group keys that the verb adds, beside what it writes to weight_decay.
+REFERENCE_KEYS = ("decay", "reference_lr", "reference_momentum", "reference_weight_decay", "reference_is_fixed")
+REPLACEMENT_KEYS = ("decay_replacement", "replaced_weight_decay", "hyperball_norms")
+
+
+def reference_marks(group: Group, rule: str, reference_lr: float | None, momentum: UpdateMomentum, name: str) -> Group:
+    """The keys that a group gets under a rule of `DECAY_RULES`.
+
+    Raises:
+        ValueError: no weight_decay or lr in the group, or a value out of range.
+    """
+    if "weight_decay" not in group:
+        raise ValueError(f"{name} has no weight_decay; where= must leave it out, or the optimizer has none to correct")
+    if group.get("lr") is None:
+        raise ValueError(f"{name} has lr={group.get('lr')!r}; legal is a number: let no optimizer schedule itself")
+    proposed = {
+        **group,
+        "decay": rule,
+        "reference_lr": peak_lr(group, group["lr"]) if reference_lr is None else float(reference_lr),
+        "reference_momentum": momentum_at_peak(group, momentum, group.get("reference_momentum")),
+    }
+    settings = with_references(proposed, {}, momentum)
+    return {
+        "decay": rule,
+        "reference_lr": settings["reference_lr"],
+        "reference_momentum": settings["reference_momentum"],
+        "reference_weight_decay": float(group["weight_decay"]),
+        "reference_is_fixed": reference_lr is not None,
+    }
+
+
+def replacement_marks(group: Group, rule: str, name: str) -> Group:
+    """The keys that a group gets where its decay is replaced.
+
+    Raises:
+        ValueError: no weight_decay to be cautious with, norms that cannot be held, or a `steady_norm_sq`.
+    """
+    if group.get("steady_norm_sq") is not None:
+        asked = f"steady_norm_sq={group['steady_norm_sq']!r}"
+        raise ValueError(f"{name} has {asked}, which {rule!r} cannot hold; give weight_decay instead")
+    weight_decay = float(group.get("weight_decay", 0.0))
+    require_in(f"weight_decay of {name}", weight_decay, 0, include_low=True)
+    marks: Group = {"decay_replacement": rule, "replaced_weight_decay": weight_decay}
+    if rule == "hyperball":
+        marks["hyperball_norms"] = norms_to_hold(group["params"], group.get("hyperball_norms"), name)
+    return marks
+
+
+def fixed_reference(group: Group, momentum: UpdateMomentum, given: Group) -> Group:
+    """What fixes the reference of a group at its first step; nothing afterwards, or while a float lr is 0.
+
+    `given` are the keys that the group had before the verb; its `reference_momentum` stays.
+    """
+    lr = group["lr"]
+    if group["reference_is_fixed"] or (not isinstance(lr, Tensor) and lr == 0):
+        return {}
+    at_peak = momentum_at_peak(group, momentum, given.get("reference_momentum"))
+    return {
+        "reference_lr": peak_lr(group, group["reference_lr"]),
+        "reference_momentum": group["reference_momentum"] if at_peak is None else at_peak,
+        "reference_is_fixed": True,
+    }
+
+
+def peak_lr(group: Group, otherwise: Any) -> float:
+    """The largest lr of the group's schedule, as far as its scheduler has left word."""
+    known = (group[key] for key in ("max_lr", "initial_lr") if group.get(key) is not None)
+    return float(next(known, otherwise))
+
+
+def write_weight_decay(group: Group, weight_decay: float | Tensor) -> None:
+    """Set a group's weight_decay: a tensor in place, so that a compiled or captured step sees it; else as a float."""
+    if "weight_decay" not in group:
+        return
+    held = group["weight_decay"]
+    if not isinstance(held, Tensor):
+        group["weight_decay"] = float(weight_decay)
+        return
+    with torch.no_grad():
+        held.copy_(weight_decay) if isinstance(weight_decay, Tensor) else held.fill_(weight_decay)
+
+
+def momentum_at_peak(group: Group, momentum: UpdateMomentum, given: Any = None) -> Any:
+    """What is given, else the `base_momentum` (β, or β₁) to which OneCycleLR lowers momentum at the peak, else None."""
+    peak = group.get("base_momentum")
+    if given is not None or peak is None:
+        return given
+    betas = group.get("betas", ())
+    value = momentum.read({**group, "momentum": peak, "betas": (peak, *betas[1:])})
+    return tuple(map(float, value)) if isinstance(value, tuple) else float(value)
+
+
+def is_marked(group: Group) -> bool:
+    """Whether the group carries a correction: this one, or one from a checkpoint or a copy."""
+    return "reference_weight_decay" in group or "decay_replacement" in group
+
+
+def unmark(group: Group, values_before: Group) -> None:
+    """Restore weight_decay, delete the keys that were added, and restore those that were there before."""
+    is_reference = "reference_weight_decay" in group
+    write_weight_decay(group, group["reference_weight_decay" if is_reference else "replaced_weight_decay"])
+    for key in REFERENCE_KEYS if is_reference else REPLACEMENT_KEYS:
+        group.pop(key, None)
+    group.update(values_before)

@@ -1,0 +1,228 @@
+"""VERB: weight decay that follows the schedule, for any torch optimizer whose decay is decoupled."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Self, final
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from steadydecay.correction.marks import (
+    fixed_reference,
+    is_marked,
+    reference_marks,
+    replacement_marks,
+    unmark,
+    write_weight_decay,
+)
+from steadydecay.correction.rivals import constrain, remembered_weights
+from steadydecay.groups.selection import Where, selected_groups, warn_without_roles
+from steadydecay.groups.settings import Group, weight_decay_of, with_references
+from steadydecay.known_optimizers.decoupled_decay import require_decoupled
+from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, UpdateMomentum, known_update_momentum
+from steadydecay.known_optimizers.wrappers import unwrapped
+from steadydecay.theory import DECAY_RULES
+from steadydecay.theory.validation import require_in
+
+# Rules that take the place of the decay rather than set its coefficient.
+REPLACEMENTS = ("cautious", "hyperball")
+# A mark of a living handle. It is lost with the hooks, in a pickle or a deep copy, whose groups keep their keys.
+ATTRIBUTE = "_weight_decay_correction"
+
+
+def correct_weight_decay(
+    optimizer: Optimizer, rule: str = "corrected", where: Where = None, reference_lr: float | None = None
+) -> "WeightDecayCorrection":
+    """Let the weight decay of an optimizer follow its schedule, so that weight norms stay (arXiv 2512.08217, Eq. 4).
+
+    Before each step `group["weight_decay"]` is set to λ_t, computed from references that are keys of the group and
+    travel in its state dict: `reference_lr`, `reference_momentum`, `reference_weight_decay` (the λ that was there) and
+    the rule, `decay`. A float stays a float; a tensor is filled in place, without waiting for the device.
+    Optimizers of this package compute the same in `step`; for them this sets `decay`.
+
+    The reference lr of a group is where its λ was chosen, the peak of the schedule: `reference_lr`, here or in the
+    group, else the group's `max_lr` (OneCycleLR), its `initial_lr` (any other scheduler), its lr now. It is fixed at
+    the first step with an lr other than 0, so that schedulers may be created before or after this call; OneCycleLR's
+    momentum counts at the same peak (`base_momentum`). A group that comes from a checkpoint or a copy keeps what it
+    brought, whatever is said here.
+
+    Args:
+        optimizer: any with decoupled decay. Those in `steadydecay.known_optimizers` have their momentum taken into
+            account; of others a warning says that it is assumed constant.
+        rule: "corrected" (λ ∝ γ_eff²/γ, while γλ ≪ 1-β), "exact", "constant"; or in place of the decay "cautious"
+            (only where it does not fight the update, arXiv 2510.12402) or "hyperball" (matrices projected to their
+            first Frobenius norm, or to those in the group's `hyperball_norms`, after each step; no decay).
+        where: group index, role, several of either, or a predicate of a group. None is every group but those with
+            role "output", with a warning where no group has a role; a group's own `decay` then has the last word.
+        reference_lr: γ > 0 at which weight_decay was chosen, for all selected groups.
+
+    Returns:
+        A handle whose `remove()` restores weight_decay and takes the added keys away; also a context manager.
+
+    Raises:
+        ValueError: an unknown rule, nothing selected, a hyperparameter out of range, L2 in place of decoupled decay, or
+            a correction attached already. Nothing has changed then.
+        TypeError: `optimizer` or `where` of another type.
+    """
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer is a {type(optimizer).__name__}; legal is a torch.optim.Optimizer")
+    optimizer = unwrapped(optimizer)
+    if getattr(optimizer, ATTRIBUTE, None) is not None:
+        raise ValueError(f"{type(optimizer).__name__} has a correction already; call remove() of its handle first")
+    if rule not in (*DECAY_RULES, *REPLACEMENTS):
+        legal = ", ".join(map(repr, (*DECAY_RULES, *REPLACEMENTS)))
+        raise ValueError(f"rule is {rule!r}; legal are {legal}")
+    if reference_lr is not None:
+        require_in("reference_lr", reference_lr, 0, remedy="give the lr at which weight_decay was chosen, the peak")
+    return WeightDecayCorrection(optimizer, rule, where, reference_lr)
+
+
+@final
+class WeightDecayCorrection:
+    """What `correct_weight_decay` returns: it lives as hooks of the optimizer's step until `remove`."""
+
+    def __init__(self, optimizer: Optimizer, rule: str, where: Where, reference_lr: float | None) -> None:
+        self._optimizer, self._rule, self._where = optimizer, rule, where
+        self._reference_lr = None if reference_lr is None else float(reference_lr)
+        self._is_own = is_own(optimizer) and rule in DECAY_RULES
+        self._known_groups: list[Group] = []
+        self._values_before: dict[int, Group] = {}
+        self._remembered: dict[Tensor, Tensor] = {}
+        self._selected = selected_groups(optimizer.param_groups, where)
+        if not any(map(is_marked, optimizer.param_groups)):
+            marks = self._marks(self._selected)
+            self._warn()
+            self._write(marks)
+        else:
+            self._warn_of_what_the_groups_brought()
+        self._known_groups = list(optimizer.param_groups)
+        # Outside the graph of a compiled step: there a float λ of each step would be a constant to compile anew for.
+        before: Any = torch.compiler.disable(self._before_step)
+        after: Any = torch.compiler.disable(self._after_step)
+        self._hooks = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+        setattr(optimizer, ATTRIBUTE, self)
+
+    def remove(self) -> None:
+        """Restore every weight_decay, delete the keys that were added, and go. A second call does nothing."""
+        if getattr(self._optimizer, ATTRIBUTE, None) is not self:
+            return
+        for hook in self._hooks:
+            hook.remove()
+        delattr(self._optimizer, ATTRIBUTE)
+        for index, group in enumerate(self._optimizer.param_groups):
+            values_before = self._values_before.get(index, {})
+            if self._is_own:
+                group.update(values_before)
+            if is_marked(group):
+                unmark(group, {} if self._is_own else values_before)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+    def _marks(self, selected: Sequence[int]) -> dict[int, Group]:
+        """The keys that each selected group gets; all are checked before one is written."""
+        return {index: self._marks_of(self._optimizer.param_groups[index], index) for index in selected}
+
+    def _write(self, marks: dict[int, Group]) -> None:
+        for index, changes in marks.items():
+            group = self._optimizer.param_groups[index]
+            self._values_before[index] = {key: group[key] for key in changes if key in group}
+            if "decay_replacement" in changes:
+                write_weight_decay(group, 0.0)
+            group.update(changes)
+
+    def _marks_of(self, group: Group, index: int) -> Group:
+        momentum, rule = self._momentum_of(group), self._rule
+        if self._is_own:
+            given = {} if self._reference_lr is None else {"reference_lr": self._reference_lr}
+            with_references({**group, **given, "decay": rule}, {}, momentum)
+            return {**given, "decay": rule}
+        if self._where is None and not is_own(self._optimizer):
+            rule = group.get("decay", rule)
+        require_decoupled(self._optimizer, group, index)
+        name = f"group {index} of {type(self._optimizer).__name__}"
+        if rule in REPLACEMENTS:
+            return replacement_marks(group, rule, name)
+        given_lr = self._reference_lr if self._reference_lr is not None else group.get("reference_lr")
+        return reference_marks(group, rule, given_lr, momentum, name)
+
+    def _warn(self) -> None:
+        groups = self._optimizer.param_groups
+        if self._where is None:
+            warn_without_roles(groups, self._selected, stacklevel=5)
+        is_known = all(known_update_momentum(self._optimizer, groups[index]) is not None for index in self._selected)
+        if not is_known and not is_own(self._optimizer) and self._rule in ("corrected", "exact"):
+            warnings.warn(
+                f"{type(self._optimizer).__name__} is not in steadydecay.known_optimizers: its momentum is "
+                f"assumed constant, and only the lr moves its weight decay",
+                stacklevel=4,
+            )
+
+    def _warn_of_what_the_groups_brought(self) -> None:
+        marked = [group for group in self._optimizer.param_groups if is_marked(group)]
+        rules = {group.get("decay_replacement", group.get("decay")) for group in marked}
+        lrs = {group.get("reference_lr") for group in marked}
+        differs = self._rule not in rules or (self._reference_lr is not None and self._reference_lr not in lrs)
+        if differs:
+            warnings.warn(
+                f"the groups carry a correction from a checkpoint or a copy, which goes on: rule {rules}, reference_lr "
+                f"{lrs}. To change it, remove() this handle and attach again",
+                stacklevel=4,
+            )
+
+    def _momentum_of(self, group: Group) -> UpdateMomentum:
+        return known_update_momentum(self._optimizer, group) or NO_MOMENTUM
+
+    def _take_in_groups(self) -> None:
+        """Groups that were loaded keep what they brought; added ones, or loaded without a correction, get theirs."""
+        groups, known = self._optimizer.param_groups, self._known_groups
+        is_as_before = len(groups) == len(known) and all(a is b for a, b in zip(groups, known, strict=True))
+        if is_as_before or self._is_own:
+            return
+        known_ids = {id(group) for group in known}
+        unknown = [index for index, group in enumerate(groups) if id(group) not in known_ids]
+        if not any(is_marked(groups[index]) for index in unknown):
+            # By index where a group was there before: a checkpoint without a correction may hold no roles either.
+            of_added = [index for index in selected_or_none(groups, self._where) if index >= len(known)]
+            selected = [*self._selected, *of_added]
+            self._write(self._marks([index for index in selected if index in unknown]))
+            self._selected = selected
+        self._known_groups = list(groups)
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._take_in_groups()
+        changes: list[tuple[Group, Group, float | Tensor]] = []
+        for index, group in enumerate(optimizer.param_groups):
+            if "reference_weight_decay" in group:
+                momentum = self._momentum_of(group)
+                fixed = fixed_reference(group, momentum, self._values_before.get(index, {}))
+                changes.append((group, fixed, weight_decay_of({**group, **fixed}, momentum)))
+        for group, fixed, weight_decay in changes:
+            group.update(fixed)
+            write_weight_decay(group, weight_decay)
+        self._remembered = remembered_weights(optimizer.param_groups)
+
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        # Taken out first: a subclass that calls super().step() runs the hooks twice.
+        remembered, self._remembered = self._remembered, {}
+        for group in optimizer.param_groups:
+            if "decay_replacement" in group:
+                constrain(group, remembered, getattr(optimizer, "found_inf", None))
+
+
+def is_own(optimizer: Optimizer) -> bool:
+    """Whether the optimizer is of this package and computes the rule in its own step."""
+    is_ours = any(parent.__module__.partition(".")[0] == "steadydecay" for parent in type(optimizer).__mro__)
+    return is_ours and all("decay" in group for group in optimizer.param_groups)
+
+
+def selected_or_none(groups: Sequence[Group], where: Where) -> list[int]:
+    """`selected_groups`, or nothing where it would raise: no group is wrong for being added later."""
+    try:
+        return selected_groups(groups, where)
+    except ValueError:
+        return []

@@ -1,0 +1,1 @@
+"""From a model to parameter groups, and what a group says."""

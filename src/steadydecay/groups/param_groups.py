@@ -1,0 +1,234 @@
+"""Parameter groups from a model: which role each parameter has, and what follows from it."""
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from steadydecay.groups.fused import spectral_spec
+from steadydecay.groups.roles import ROLES, Output, Role, owners_of, require_match, roles_of
+from steadydecay.groups.settings import Group, decay_of
+from steadydecay.norms import norm_for
+
+PerRole = float | Mapping[Any, float]
+
+# Table 1 of arXiv 2512.08217 and Pethick et al. (arXiv 2502.07529) for convolutions.
+NORM_OF_ROLE: dict[Any, str] = {
+    "hidden": "spectral",
+    "output": "sign",
+    "embedding": "sign",
+    "vector": "bias",
+    "conv": "spectral_conv",
+}
+OVERRIDE_KEYS = ("lr", "momentum", "betas", "weight_decay", "decay", "reference_lr", "reference_momentum")
+OVERRIDE_KEYS += ("steady_norm_sq", "norm", "role", "nesterov", "memory_light", "eps")
+TAKES_NORMS = {"scion": True, "scionc": True, "adam": False, "adamw": False, "adamc": False}
+TAKES_NORMS |= {"lion": False, "sgdw": False, "muon": False}
+
+
+def param_groups(
+    model: nn.Module,
+    optimizer: str = "scion",
+    *,
+    lr: PerRole,
+    weight_decay: PerRole = 0.0,
+    output: Output = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    layer_decay: float = 1.0,
+) -> list[Group]:
+    """Groups for `optimizer`, one for each role and choice of settings, over every trainable parameter once.
+
+    Roles: "output" is the last layer, found through the model's own `get_output_embeddings` (Hugging Face), a weight
+    tied to an embedding, a usual name (lm_head, head, classifier, ...), or as the last Linear; "embedding", "conv"
+    and "hidden" (matrices) follow from the module; "vector" is the rest: biases, gains, class tokens. The output
+    group has decay "constant" (arXiv 2512.08217, Appendix D). Vectors have no decay under Adam. Query, key and value
+    in one weight, stacked experts and transposed weights get an LMO for each matrix (`steadydecay.groups.fused`).
+
+    Args:
+        model: its parameters, buffers and modules are only read.
+        optimizer: a key of `TAKES_NORMS`; those of Scion's kind get a norm per group.
+        lr: for all, or per role: {"hidden": 0.04, "output": 0.3, ...}.
+        weight_decay: likewise, in PyTorch's convention (times lr in the step).
+        output: the output layer where it cannot be found: a module, or patterns of parameter or module names;
+            False if the model has none.
+        overrides: pattern of parameter names (`fnmatch`) to group keys: {"*.gate": {"lr": 0.1, "norm": "sign"}}.
+            All that match apply, in order; "role" changes what follows from the role too.
+        layer_decay: in (0, 1]; lr of the layer k below the top is times layer_decay^k (arXiv 2106.08254). Layers are
+            numbered by the first number in a name; embeddings and what comes before the layers count as one more
+            below, the output and what comes after as the top. Overridden lr are not scaled.
+
+    Raises:
+        ValueError: an unknown optimizer or role, a pattern that matches no parameter, a misspelled key, a role without
+            lr or weight_decay (its parameters would be in no group), or a model with nothing to train.
+    """
+    overrides = overrides or {}
+    _check_arguments(optimizer, lr, weight_decay, overrides, layer_decay)
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if not names:
+        raise ValueError("model has no trainable parameter; there is nothing to group")
+    for pattern in overrides:
+        require_match(pattern, names, argument="overrides")
+    groups: dict[str, Group] = {}
+    roles, owners, depths = roles_of(model, output), owners_of(model), depths_below_top(names)
+    for name in names:
+        parameter = model.get_parameter(name)
+        settings = _settings(name, roles[name], optimizer, lr, weight_decay, overrides, layer_decay ** depths[name])
+        if settings.get("norm") == "spectral":
+            settings["norm"] = spectral_spec(name, parameter, owners[name])
+        group = groups.setdefault(repr(settings), {"params": [], "param_names": [], **settings})
+        group["params"].append(parameter)
+        group["param_names"].append(name)
+    return list(groups.values())
+
+
+def describe(groups: Iterable[Mapping[str, Any]]) -> str:
+    """A table of groups, from `param_groups` or an optimizer's `param_groups`: what is decayed how."""
+    header = ("role", "norm", "decay", "lr", "weight_decay", "decay/step", "tensors", "parameters", "names")
+    rows = [header, *(_description(group) for group in groups)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
+def init_(groups: Iterable[Mapping[str, Any]], generator: torch.Generator | None = None) -> None:
+    """Fill every weight with a random direction of norm 1 under its group's norm (LMO initialisation).
+
+    Vectors keep their values: a gain starts at one and a bias at zero, whatever the norm.
+
+    Args:
+        groups: from `param_groups` for Scion, or an optimizer's `param_groups`.
+        generator: source of randomness on the parameters' device; the global one by default.
+
+    Raises:
+        ValueError: a group without a norm. No weight has changed then.
+    """
+    groups = list(groups)
+    for group in groups:
+        if "norm" not in group:
+            raise ValueError(
+                f"group with role {group.get('role')!r} has no norm; use param_groups(model, 'scion', ...)"
+            )
+    for group in groups:
+        for parameter in group["params"]:
+            if parameter.ndim >= 2 and group.get("role") != "vector":
+                norm_for(group["norm"], parameter.ndim).init_(parameter, generator)
+
+
+def depths_below_top(names: Iterable[str]) -> dict[str, int]:
+    """How far below the top each parameter's layer is; layers are numbered by the first number in a name.
+
+    >>> depths_below_top(["wte.weight", "h.0.up.weight", "h.1.up.weight", "head.weight"])
+    {'wte.weight': 3, 'h.0.up.weight': 2, 'h.1.up.weight': 1, 'head.weight': 0}
+    """
+    names = list(names)
+    numbers = {name: next((int(part) for part in name.split(".") if part.isdigit()), None) for name in names}
+    numbered = [index for index, name in enumerate(names) if numbers[name] is not None]
+    layers = 1 + max((number for number in numbers.values() if number is not None), default=-1)
+    first_layer = numbered[0] if numbered else len(names)
+    outside = {name: layers + 1 if index < first_layer else 0 for index, name in enumerate(names)}
+    return {name: outside[name] if (number := numbers[name]) is None else layers - number for name in names}
+
+
+def _check_arguments(
+    optimizer: str,
+    lr: PerRole,
+    weight_decay: PerRole,
+    overrides: Mapping[str, Mapping[str, Any]],
+    layer_decay: float,
+) -> None:
+    if optimizer not in TAKES_NORMS:
+        raise ValueError(f"optimizer is {optimizer!r}; legal are {', '.join(map(repr, TAKES_NORMS))}")
+    if not 0 < layer_decay <= 1:
+        raise ValueError(f"layer_decay is {layer_decay!r}; legal is (0, 1], and 1 gives all layers the same lr")
+    for argument, value in (("lr", lr), ("weight_decay", weight_decay)):
+        for role in value if isinstance(value, Mapping) else ():
+            if role not in ROLES:
+                raise ValueError(f"{argument} has an entry for role {role!r}; legal are {', '.join(ROLES)}")
+    for pattern, keys in overrides.items():
+        _check_spelling(pattern, keys)
+
+
+def _check_spelling(pattern: str, keys: Iterable[str]) -> None:
+    # Other optimizers have keys of their own; what is nearly one of ours is a misspelling.
+    for key in keys:
+        close = difflib.get_close_matches(key, OVERRIDE_KEYS, n=1, cutoff=0.8)
+        if key not in OVERRIDE_KEYS and close:
+            raise ValueError(f"overrides has key {key!r} for {pattern!r}; did you mean {close[0]!r}?")
+
+
+def _settings(
+    name: str,
+    found_role: Role,
+    optimizer: str,
+    lr: PerRole,
+    weight_decay: PerRole,
+    overrides: Mapping[str, Mapping[str, Any]],
+    lr_scale: float,
+) -> Group:
+    override: Group = {}
+    for pattern, keys in overrides.items():
+        override |= keys if fnmatch.fnmatchcase(name, pattern) else {}
+    role = override.get("role", found_role)
+    if role not in ROLES:
+        raise ValueError(f"role is {role!r} for {name!r}; legal are {', '.join(map(repr, ROLES))}")
+    settings: Group = {"role": role}
+    settings["lr"] = override["lr"] if "lr" in override else lr_scale * _of_role("lr", lr, role, name)
+    if role == "vector" and not TAKES_NORMS[optimizer]:
+        settings["weight_decay"] = 0.0
+    elif "weight_decay" not in override and "steady_norm_sq" not in override:
+        settings["weight_decay"] = _of_role("weight_decay", weight_decay, role, name)
+    if TAKES_NORMS[optimizer]:
+        settings["norm"] = NORM_OF_ROLE[role]
+    if role == "output":
+        settings["decay"] = "constant"
+    return settings | override
+
+
+def _of_role(argument: str, value: PerRole, role: Role, name: str) -> float:
+    if not isinstance(value, Mapping):
+        return value
+    if role not in value:
+        raise ValueError(f"{argument} has no entry for role {role!r}, so {name!r} would be in no group; add one")
+    return value[role]
+
+
+def _description(group: Mapping[str, Any]) -> tuple[str, ...]:
+    parameters: list[Tensor] = group["params"]
+    lr, weight_decay = float(group["lr"]), group.get("weight_decay")
+    weight_decay = "" if weight_decay is None else f"{float(weight_decay):.4g}"
+    if group.get("steady_norm_sq") is not None:
+        weight_decay = f"for S = {group['steady_norm_sq']:g}"
+    return (
+        str(group.get("role", "")),
+        _norm_name(group.get("norm", "")),
+        str(group.get("decay", "as optimizer")),
+        f"{lr:.4g}",
+        weight_decay,
+        _decay_per_step(group),
+        str(len(parameters)),
+        f"{sum(parameter.numel() for parameter in parameters):,}",
+        " ".join(_name_patterns(group.get("param_names", ()))),
+    )
+
+
+def _decay_per_step(group: Mapping[str, Any]) -> str:
+    if group.keys() >= {"reference_lr", "reference_momentum", "nesterov"}:
+        return f"{float(decay_of(group)):.3g}"
+    # Before an optimizer has them the groups stand at their reference, where all rules agree.
+    is_known = group.get("weight_decay") is not None and group.get("steady_norm_sq") is None
+    return f"{float(group['lr']) * float(group['weight_decay']):.3g}" if is_known else ""
+
+
+def _norm_name(norm: Any) -> str:
+    if isinstance(norm, Mapping):
+        return f"{norm['name']}({', '.join(f'{key}={value}' for key, value in norm.items() if key != 'name')})"
+    return str(norm)
+
+
+def _name_patterns(names: Iterable[str]) -> Iterator[str]:
+    """Names with their numbers as stars, each once: blocks.*.mlp.up.weight."""
+    yield from dict.fromkeys(re.sub(r"(?<=\.)\d+(?=\.)", "*", name) for name in names)

@@ -1,0 +1,113 @@
+"""What theory says of the parameters of an optimizer's group at their next step: decay and steady-state norm."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from steadydecay.groups.settings import decay_of
+from steadydecay.known_optimizers.update_momentum import (
+    HEAVY_BALL,
+    LION,
+    LION_IN_TWO_KEYS,
+    NO_MOMENTUM,
+    UpdateMomentum,
+    known_update_momentum,
+)
+from steadydecay.norms import LmoBlock, norm_for
+from steadydecay.theory import MomentumFilter, exponential_average, steady_norm_sq
+
+
+def momentum_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> UpdateMomentum:
+    """How to read the group's momentum; `NO_MOMENTUM` for an optimizer that is not known.
+
+    Args:
+        optimizer: one optimizer, or a chain of them that holds them as `optimizers`.
+        group: one of its `param_groups`.
+    """
+    chained = getattr(optimizer, "optimizers", (optimizer,))
+    owner = next(one for one in chained if any(own is group for own in one.param_groups))
+    return known_update_momentum(owner, group) or NO_MOMENTUM
+
+
+def step_decay(group: Mapping[str, Any], momentum: UpdateMomentum) -> float:
+    """η of the group's next step: by its rule, or lr · weight_decay where it has none; a 0-d tensor if either is."""
+    is_by_rule = "decay" in group and "reference_lr" in group
+    return decay_of(group, momentum) if is_by_rule else group["lr"] * group["weight_decay"]
+
+
+def applied_decay(group: Mapping[str, Any], momentum: UpdateMomentum) -> float:
+    """`step_decay` as a number on the host."""
+    return float(step_decay(group, momentum))
+
+
+def predicted_norm_sq(
+    group: Mapping[str, Any],
+    shape: tuple[int, ...],
+    momentum: UpdateMomentum,
+    measured_update_norm_sq: float | None = None,
+) -> float:
+    """E‖θ‖_F² of one parameter at the steady state of the group's present lr, decay and momentum.
+
+    Infinite without decay; NaN where the decay is L2, and where the size of an update is neither known nor measured.
+
+    Args:
+        group: of an optimizer.
+        shape: the parameter's.
+        momentum: how to read the group's.
+        measured_update_norm_sq: E‖u‖_F² as training has it, in place of what theory expects.
+    """
+    decay = applied_decay(group, momentum)
+    if decay == 0:
+        return math.inf
+    if group.get("decoupled_weight_decay") is False:
+        return math.nan
+    blocks, lr, average = update_blocks(group, shape, momentum), float(group["lr"]), update_filter(group, momentum)
+    steady = [steady_norm_sq(lr, decay, average, lmo=lmo) for lmo, _ in blocks]
+    sizes = [norm_sq for _, norm_sq in blocks]
+    if measured_update_norm_sq is not None and blocks:
+        expected = math.fsum(sizes)
+        sizes = [measured_update_norm_sq * (size / expected if len(sizes) > 1 else 1.0) for size in sizes]
+    return math.fsum(norm_sq * size for norm_sq, size in zip(steady, sizes, strict=True))
+
+
+def update_blocks(group: Mapping[str, Any], shape: tuple[int, ...], momentum: UpdateMomentum) -> list[LmoBlock]:
+    """What theory expects of one parameter's update u, θ ← (1-η)θ - γu: its laws of correlation and E‖u‖_F² of each.
+
+    The norm's own where the group has one. Entries of 1 for a sign (Lion), and of what an average leaves of 1 for Adam.
+    NaN where the size is the gradients' (SGD) or the implementation's choice (Muon, but for torch's).
+    """
+    if "norm" in group:
+        return norm_for(group["norm"], len(shape)).lmo_blocks(shape)
+    if momentum in (LION, LION_IN_TWO_KEYS):
+        return [LmoBlock("sign", float(math.prod(shape)))]
+    if momentum is NO_MOMENTUM:
+        return [LmoBlock("linear", math.prod(shape) * update_filter(group, momentum).variance)]
+    if momentum is HEAVY_BALL or len(shape) < 2:
+        return [LmoBlock("linear", math.nan)]
+    rows, columns = shape[0], math.prod(shape[1:])
+    return [LmoBlock(("spectral", rows, columns), _muon_factor_sq(group, rows, columns) * min(rows, columns))]
+
+
+def update_filter(group: Mapping[str, Any], momentum: UpdateMomentum) -> MomentumFilter:
+    """The filter that correlates the group's updates.
+
+    For all but Adam it is that of the decay rules. Adam's β₁ does not change what a gradient adds in all (Appendix B),
+    so rules need not follow it; but its updates are as correlated as their average, and smaller by as much.
+    """
+    if momentum is NO_MOMENTUM and "betas" in group:
+        return exponential_average(float(group["betas"][0]))
+    return momentum.of(group)
+
+
+def update_norm_sq(group: Mapping[str, Any], shape: tuple[int, ...], momentum: UpdateMomentum = NO_MOMENTUM) -> float:
+    """E‖u‖_F² that theory expects of one parameter's update; as `update_blocks`."""
+    return math.fsum(norm_sq for _, norm_sq in update_blocks(group, shape, momentum))
+
+
+def _muon_factor_sq(group: Mapping[str, Any], rows: int, columns: int) -> float:
+    """What torch.optim.Muon multiplies the polar factor with, squared."""
+    if "adjust_lr_fn" not in group:
+        return math.nan
+    return 0.04 * max(rows, columns) if group["adjust_lr_fn"] == "match_rms_adamw" else max(1.0, rows / columns)

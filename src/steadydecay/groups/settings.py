@@ -1,0 +1,93 @@
+"""What a parameter group says about its weight decay: defaults, references, and the decay of a step."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from steadydecay.known_optimizers.update_momentum import AVERAGE, UpdateMomentum
+from steadydecay.theory import MomentumFilter, Reference, effective_lr, reference_weight_decay, weight_decay
+from steadydecay.theory.decay_rules import rule_named, unchecked_reference_weight_decay
+from steadydecay.theory.validation import require_in
+
+Group = dict[str, Any]
+
+
+def with_references(group: Mapping[str, Any], defaults: Mapping[str, Any], momentum: UpdateMomentum = AVERAGE) -> Group:
+    """The group with every default filled in and its references fixed, checked; nothing is written to.
+
+    `reference_lr` comes from the group's own `max_lr` (OneCycleLR), `initial_lr` (any scheduler) or `lr`, in that
+    order. The output layer keeps a constant rule unless it names one (arXiv 2512.08217, Appendix D).
+
+    Raises:
+        ValueError: a hyperparameter out of range, or two that exclude each other.
+    """
+    settings = {**defaults, **group}
+    if settings.get("role") == "output" and "decay" not in group:
+        settings["decay"] = "constant"
+    if settings.get("reference_lr") is None:
+        settings["reference_lr"] = float(settings.get("max_lr", settings.get("initial_lr", settings["lr"])))
+    if settings.get("reference_momentum") is None:
+        settings["reference_momentum"] = _plain(momentum.read(settings))
+    _check(settings, momentum)
+    return settings
+
+
+def weight_decay_of(group: Mapping[str, Any], momentum: UpdateMomentum = AVERAGE) -> float:
+    """λ of the next step of a group that `with_references` has filled in; a 0-d tensor if its lr or momentum is."""
+    reference_lr, start = group["reference_lr"], momentum.reference_of(group)
+    # A group that was added at lr = 0 has no decay (`_check`), and no lr to take a ratio to.
+    rule = group["decay"] if reference_lr else "constant"
+    # Where the verb writes λ of each step into weight_decay, the coefficient at the reference has a key of its own.
+    reference_decay = group.get("reference_weight_decay", group["weight_decay"])
+    steady_norm_sq = group.get("steady_norm_sq")
+    if steady_norm_sq is not None:
+        is_tensor = hasattr(steady_norm_sq, "fill_")
+        inverse = unchecked_reference_weight_decay if is_tensor else reference_weight_decay
+        reference_decay = inverse(steady_norm_sq, reference_lr, start, rule=rule)
+    reference = Reference(reference_lr, reference_decay, start)
+    return weight_decay(group["lr"], momentum.of(group), False, reference, rule)
+
+
+def decay_of(group: Mapping[str, Any], momentum: UpdateMomentum = AVERAGE) -> float:
+    """η = γλ of the next step; as `weight_decay_of`."""
+    return group["lr"] * weight_decay_of(group, momentum)
+
+
+def _plain(hyperparameter: Any) -> Any:
+    """A copy as Python numbers: a tensor that a scheduler fills in place is no reference."""
+    is_pair = isinstance(hyperparameter, tuple | list)
+    return tuple(float(value) for value in hyperparameter) if is_pair else float(hyperparameter)
+
+
+def _check(settings: Mapping[str, Any], momentum: UpdateMomentum) -> None:
+    require_in("lr", float(settings["lr"]), 0, include_low=True)
+    _check_momentum("momentum", momentum.read(settings))
+    _check_momentum("reference_momentum", settings["reference_momentum"])
+    require_in("weight_decay", float(settings["weight_decay"]), 0, include_low=True)
+    rule_named(settings["decay"])
+    if settings.get("steady_norm_sq") is not None:
+        _check_steady_norm(settings, momentum.reference_of(settings))
+    has_decay = settings["weight_decay"] > 0 or settings.get("steady_norm_sq") is not None
+    if has_decay and settings["decay"] != "constant":
+        remedy = "give the group the lr at which weight_decay was chosen (the peak of its schedule)"
+        require_in("reference_lr", settings["reference_lr"], 0, remedy=remedy)
+    decay_at_reference = settings["reference_lr"] * float(settings["weight_decay"])
+    require_in("reference_lr · weight_decay", decay_at_reference, 0, 1, include_low=True, remedy="lower weight_decay")
+
+
+def _check_momentum(name: str, hyperparameter: Any) -> None:
+    values = hyperparameter if isinstance(hyperparameter, tuple | list) else (hyperparameter,)
+    for value in values:
+        require_in(name, float(value), 0, 1, include_low=True, remedy="PyTorch's convention is 0.9")
+
+
+def _check_steady_norm(settings: Mapping[str, Any], start: MomentumFilter) -> None:
+    if settings["weight_decay"] != 0:
+        both = f"steady_norm_sq={settings['steady_norm_sq']!r} and weight_decay={settings['weight_decay']!r}"
+        raise ValueError(f"{both} both set the decay; give one of them")
+    lr = settings["reference_lr"]
+    require_in("reference_lr", lr, 0, remedy="steady_norm_sq needs the lr that it refers to")
+    lowest, remedy = lr**2 * start.scale_sq, "it is E‖θ‖²/E‖u‖², which one step alone brings to lr²"
+    half_effective = effective_lr(lr, start) ** 2 / 2
+    if settings["decay"] == "corrected" and half_effective > lowest:
+        lowest, remedy = half_effective, "its decay γ_eff²/(2S) must stay below 1; raise it, lower lr or use 'exact'"
+    require_in("steady_norm_sq", settings["steady_norm_sq"], lowest, remedy=remedy)

@@ -1,0 +1,1 @@
+"""What is known of the optimizers that others wrote, and of ours."""

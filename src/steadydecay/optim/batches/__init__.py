@@ -1,0 +1,1 @@
+"""Which weights are stepped together, and on which threads."""

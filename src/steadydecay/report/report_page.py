@@ -1,0 +1,148 @@
+"""One self-contained HTML page of several runs: no network, nothing beside the file."""
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Self, final
+
+import plotly.graph_objects as go
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from steadydecay.report.conclusion import conclusion
+from steadydecay.report.figures import heat_map_figure, panel_figure
+from steadydecay.report.findings import advice_for
+from steadydecay.report.gaps import gaps_of
+from steadydecay.report.heatmap import HeatMap, heat_map_of
+from steadydecay.report.report_panels import panels_of
+from steadydecay.report.runs import Run, load_all, load_runs
+from steadydecay.report.summary import summary_of
+from steadydecay.report.summary_table import HEADER, summary_row
+from steadydecay.report.variants import Variant, differing_settings, setting_text, variants_of
+from steadydecay.run_log.atomic_write import replace_file
+
+# More heat maps than these are folded.
+OPEN_MAPS = 4
+# Scripts run by their hash alone and nothing is fetched, whatever a name from a log may hold.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src {hashes}; connect-src {server}"
+
+
+@final
+@dataclass(frozen=True)
+class Drawing:
+    """A figure in its place on the page."""
+
+    key: str
+    height: int
+    json: Markup
+
+    @classmethod
+    def of(cls, key: str, figure: go.Figure) -> Self:
+        content = str(figure.to_json())
+        # plotly writes "<" and ">" as \\u escapes; a name that ended the script element would be a hole.
+        assert "<" not in content
+        return cls(key, int(figure.layout.height), Markup(content))
+
+
+def write_report(folder: Path, path: Path) -> Path:
+    """Write a page on all runs below `folder`.
+
+    Raises:
+        ValueError: no run there.
+    """
+    return write_page(load_runs(folder), [], path)
+
+
+def write_report_of(paths: Iterable[Path], path: Path) -> Path:
+    """Write a page on the runs at `paths`; errors as in `load_all`."""
+    runs, missing = load_all(paths)
+    return write_page(runs, missing, path)
+
+
+def write_page(runs: Sequence[Run], missing: Sequence[str], path: Path) -> Path:
+    """Write the page on `runs`; `missing` says in words what was asked for and not found.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, [page_of(runs, missing).encode()])
+    return path
+
+
+def page_of(runs: Sequence[Run], missing: Sequence[str], *, live_version: str = "") -> str:
+    """The whole page. One with a version asks its server for changes since."""
+    scripts = [get_plotlyjs(), _source("page.js")]
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    return _template("page.html").render(
+        title=" · ".join(variant.label for variant in variants_of(runs)),
+        policy=Markup(POLICY.format(hashes=hashes, server="'self'" if live_version else "'none'")),
+        style=Markup(_source("page.css")),
+        scripts=[Markup(script) for script in scripts],
+        content=Markup(content_of(runs, missing)),
+        live_version=live_version,
+    )
+
+
+def content_of(runs: Sequence[Run], missing: Sequence[str]) -> str:
+    """What is between the page's <main> tags: all that changes while a run goes on."""
+    variants = variants_of(runs)
+    panels, undrawn = panels_of(variants)
+    maps = _heat_maps(variants)
+    return _template("content.html").render(
+        variants=variants,
+        conclusion=conclusion(variants),
+        header=("run", "seeds", "steps", *HEADER[2:]),
+        rows=[_row(variant) for variant in variants],
+        advice=advice_for(variants),
+        gaps=[*missing, *gaps_of(runs, undrawn)],
+        panels=[(panel, Drawing.of(panel.measure.key, panel_figure(panel))) for panel in panels],
+        maps=[(run, cells, Drawing.of(f"heat-{i}", heat_map_figure(cells))) for i, (run, cells) in enumerate(maps)],
+        open_maps=OPEN_MAPS,
+        verdicts=_verdicts(variants),
+        runs=runs,
+        differences=differing_settings(runs),
+        setting_text=setting_text,
+    )
+
+
+def _heat_maps(variants: Sequence[Variant]) -> list[tuple[Run, HeatMap]]:
+    """One for each run with layers; first seeds first."""
+    most = max((len(variant.runs) for variant in variants), default=0)
+    runs = [variant.runs[seed] for seed in range(most) for variant in variants if seed < len(variant.runs)]
+    maps = [(run, heat_map_of(run)) for run in runs]
+    return [(run, cells) for run, cells in maps if cells is not None]
+
+
+def _row(variant: Variant) -> tuple[str, ...]:
+    """Of the seeds that are furthest: a mean over different steps would say nothing."""
+    furthest = max(run.steps_done for run in variant.runs)
+    counted = [run for run in variant.runs if run.steps_done == furthest]
+    label, seeds, *cells = summary_row(variant.label, [summary_of(run) for run in counted])
+    if len(counted) < len(variant.runs):
+        seeds = f"{seeds} of {len(variant.runs)}"
+    return (label, seeds, _progress(counted[0]), *cells)
+
+
+def _progress(run: Run) -> str:
+    if run.steps_done < run.steps_planned:
+        return f"{run.steps_done:,} of {run.steps_planned:,}"
+    return f"{run.steps_done:,}"
+
+
+def _verdicts(variants: Sequence[Variant]) -> list[tuple[Run, Counter[str]]]:
+    return [(run, Counter(run.verdicts.values())) for variant in variants for run in variant.runs if run.verdicts]
+
+
+def _template(name: str) -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_source(name))
+
+
+def _source(name: str) -> str:
+    return files("steadydecay.report").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Shapes of schedules, and the schedulers that follow them."""
