@@ -82,10 +82,10 @@ def test_a_zero_weight_is_not_scaled() -> None:
 
 def test_vectors_are_not_held_unless_a_norm_is_given() -> None:
     parameters = parameters_of((4, 3), (4,), (2, 3, 3))
-    first, vector, kernel = norms_to_hold(parameters, None, "group 0")
+    first, vector, kernel = norms_to_hold({"params": parameters}, "group 0")
     assert [first, kernel] == pytest.approx(norms_of([parameters[0], parameters[2]]))
     assert vector is None
-    assert norms_to_hold(parameters, [1, 2, None], "group 0") == [1.0, 2.0, None]
+    assert norms_to_hold({"params": parameters, "hyperball_norms": [1, 2, None]}, "group 0") == [1.0, 2.0, None]
 
 
 # --- by the verb ---

@@ -15,8 +15,9 @@ from torch import nn
 from torch.optim.lr_scheduler import LinearLR, SequentialLR
 
 import steadydecay as sd
+from steadydecay.known_optimizers.update_momentum import AVERAGE, HEAVY_BALL
 from steadydecay.optim.scion import Scion, ScionC
-from steadydecay.schedules.effective_lr import AVERAGE, SUM, EffectiveLR, lr_and_momentum
+from steadydecay.schedules.effective_lr import EffectiveLR, lr_and_momentum
 from steadydecay.schedules.shapes import SHAPES
 from steadydecay.theory import effective_lr
 
@@ -73,15 +74,15 @@ def test_the_effective_lr_is_the_share_of_the_initial_one(
 @settings(deadline=None)
 @given(share=shares, lr=lrs, momentum=momenta, via=st.sampled_from(VIAS))
 def test_under_sgd_it_is_the_lr_over_one_minus_momentum(share: float, lr: float, momentum: float, via: Any) -> None:
-    new_lr, new_momentum = lr_and_momentum(share, lr, momentum, False, via, SUM)
+    new_lr, new_momentum = lr_and_momentum(share, lr, momentum, False, via, HEAVY_BALL)
     assert new_lr / (1 - new_momentum) == pytest.approx(share * lr / (1 - momentum), rel=1e-12)
     assert 0 <= new_momentum <= momentum + 1e-9
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("carrier", [AVERAGE, SUM])
+@pytest.mark.parametrize("carrier", [AVERAGE, HEAVY_BALL])
 def test_momentum_carries_first_and_the_lr_the_rest(carrier: Any, nesterov: bool) -> None:
-    reach = 0.1 / carrier.effective_lr(0.1, 0.9, nesterov)
+    reach = 0.1 / effective_lr(0.1, carrier.filter(0.9, nesterov))
     for share in (1.0, 0.9, 0.5 * (1 + reach), 1.01 * reach):
         lr, momentum = lr_and_momentum(share, 0.1, 0.9, nesterov, "momentum", carrier)
         assert lr == 0.1

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from steadydecay.correction.rivals import norms_to_hold
-from steadydecay.groups.settings import Group, with_references
+from steadydecay.correction.rules import CAUTIOUS, HYPERBALL, ChosenRule
+from steadydecay.groups.settings import Group, peak_lr, weight_decay_of, with_references
 from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.theory.validation import require_in
 
 # The group keys that the verb adds, beside what it writes to weight_decay.
-REFERENCE_KEYS = ("decay", "reference_lr", "reference_momentum", "reference_weight_decay", "reference_is_fixed")
-REPLACEMENT_KEYS = ("decay_replacement", "replaced_weight_decay", "hyperball_norms")
+REFERENCES = ("reference_lr", "reference_momentum", "reference_is_fixed")
+REPLACEMENT_KEYS = ("decay_replacement", "replaced_weight_decay", "replaced_decay", "hyperball_norms")
 
 
 def reference_marks(group: Group, rule: str, reference_lr: float | None, momentum: UpdateMomentum, name: str) -> Group:
@@ -41,7 +42,9 @@ def reference_marks(group: Group, rule: str, reference_lr: float | None, momentu
     }
 
 
-def replacement_marks(group: Group, rule: str, name: str) -> Group:
+def replacement_marks(
+    group: Group, rule: ChosenRule, reference_lr: float | None, momentum: UpdateMomentum, name: str
+) -> Group:
     """The keys that a group gets where its decay is replaced.
 
     Raises:
@@ -49,13 +52,24 @@ def replacement_marks(group: Group, rule: str, name: str) -> Group:
     """
     if group.get("steady_norm_sq") is not None:
         asked = f"steady_norm_sq={group['steady_norm_sq']!r}"
-        raise ValueError(f"{name} has {asked}, which {rule!r} cannot hold; give weight_decay instead")
+        raise ValueError(f"{name} has {asked}, which {rule.replacement!r} cannot hold; give weight_decay instead")
     weight_decay = float(group.get("weight_decay", 0.0))
     require_in(f"weight_decay of {name}", weight_decay, 0, include_low=True)
-    marks: Group = {"decay_replacement": rule, "replaced_weight_decay": weight_decay}
-    if rule == "hyperball":
-        marks["hyperball_norms"] = norms_to_hold(group["params"], group.get("hyperball_norms"), name)
+    marks: Group = {"decay_replacement": rule.replacement, "replaced_weight_decay": weight_decay}
+    if rule.replacement == HYPERBALL:
+        marks["hyperball_norms"] = norms_to_hold(group, name)
+    if rule.replacement == CAUTIOUS and rule.decay != "constant":
+        references = reference_marks(group, rule.decay, reference_lr, momentum, name)
+        marks |= {"replaced_decay": rule.decay} | {key: references[key] for key in REFERENCES}
     return marks
+
+
+def replaced_weight_decay(group: Group, momentum: UpdateMomentum) -> float | Tensor:
+    """λ_t of a group whose decay is replaced: as its `replaced_decay` says, else as it was."""
+    if "replaced_decay" not in group:
+        return group["replaced_weight_decay"]
+    at_reference = {"decay": group["replaced_decay"], "reference_weight_decay": group["replaced_weight_decay"]}
+    return weight_decay_of({**group, **at_reference}, momentum)
 
 
 def fixed_reference(group: Group, momentum: UpdateMomentum, given: Group) -> Group:
@@ -64,7 +78,7 @@ def fixed_reference(group: Group, momentum: UpdateMomentum, given: Group) -> Gro
     `given` are the keys that the group had before the verb; its `reference_momentum` stays.
     """
     lr = group["lr"]
-    if group["reference_is_fixed"] or (not isinstance(lr, Tensor) and lr == 0):
+    if group.get("reference_is_fixed", True) or (not isinstance(lr, Tensor) and lr == 0):
         return {}
     at_peak = momentum_at_peak(group, momentum, given.get("reference_momentum"))
     return {
@@ -72,12 +86,6 @@ def fixed_reference(group: Group, momentum: UpdateMomentum, given: Group) -> Gro
         "reference_momentum": group["reference_momentum"] if at_peak is None else at_peak,
         "reference_is_fixed": True,
     }
-
-
-def peak_lr(group: Group, otherwise: Any) -> float:
-    """The largest lr of the group's schedule, as far as its scheduler has left word."""
-    known = (group[key] for key in ("max_lr", "initial_lr") if group.get(key) is not None)
-    return float(next(known, otherwise))
 
 
 def write_weight_decay(group: Group, weight_decay: float | Tensor) -> None:
@@ -107,10 +115,25 @@ def is_marked(group: Group) -> bool:
     return "reference_weight_decay" in group or "decay_replacement" in group
 
 
-def unmark(group: Group, values_before: Group) -> None:
-    """Restore weight_decay, delete the keys that were added, and restore those that were there before."""
-    is_reference = "reference_weight_decay" in group
-    write_weight_decay(group, group["reference_weight_decay" if is_reference else "replaced_weight_decay"])
-    for key in REFERENCE_KEYS if is_reference else REPLACEMENT_KEYS:
+def rule_of(group: Group) -> str:
+    """The rules that a marked group carries, for a reader."""
+    names = (group.get("replaced_decay"), group["decay_replacement"]) if "decay_replacement" in group else None
+    return " and ".join(filter(None, names)) if names else group["decay"]
+
+
+def unmark(group: Group, values_before: Group, keeps_references: bool) -> None:
+    """Restore weight_decay, delete the keys that were added, and restore those that were there before.
+
+    Args:
+        group: a marked one.
+        values_before: the keys that it had before.
+        keeps_references: whether the optimizer has references of its own.
+    """
+    is_replaced = "decay_replacement" in group
+    write_weight_decay(group, group["replaced_weight_decay" if is_replaced else "reference_weight_decay"])
+    added = REPLACEMENT_KEYS if is_replaced else ("decay", "reference_weight_decay")
+    has_references = not is_replaced or "replaced_decay" in group
+    added += REFERENCES if has_references and not keeps_references else ()
+    for key in added:
         group.pop(key, None)
     group.update(values_before)

@@ -12,27 +12,28 @@ from steadydecay.correction.marks import (
     fixed_reference,
     is_marked,
     reference_marks,
+    replaced_weight_decay,
     replacement_marks,
+    rule_of,
     unmark,
     write_weight_decay,
 )
-from steadydecay.correction.rivals import constrain, remembered_weights
+from steadydecay.correction.rivals import be_cautious, hold_norms, remembered_weights
+from steadydecay.correction.rules import HYPERBALL, Rule, chosen_rule
 from steadydecay.groups.selection import Where, selected_groups, warn_without_roles
 from steadydecay.groups.settings import Group, weight_decay_of, with_references
-from steadydecay.known_optimizers.decoupled_decay import require_decoupled
-from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, UpdateMomentum, known_update_momentum
+from steadydecay.known_optimizers.decay_action import require_decoupled
+from steadydecay.known_optimizers.table import known_optimizer
+from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, UpdateMomentum
 from steadydecay.known_optimizers.wrappers import unwrapped
-from steadydecay.theory import DECAY_RULES
 from steadydecay.theory.validation import require_in
 
-# Rules that take the place of the decay rather than set its coefficient.
-REPLACEMENTS = ("cautious", "hyperball")
 # A mark of a living handle. It is lost with the hooks, in a pickle or a deep copy, whose groups keep their keys.
 ATTRIBUTE = "_weight_decay_correction"
 
 
 def correct_weight_decay(
-    optimizer: Optimizer, rule: str = "corrected", where: Where = None, reference_lr: float | None = None
+    optimizer: Optimizer, rule: Rule = "corrected", where: Where = None, reference_lr: float | None = None
 ) -> "WeightDecayCorrection":
     """Let the weight decay of an optimizer follow its schedule, so that weight norms stay (arXiv 2512.08217, Eq. 4).
 
@@ -48,11 +49,12 @@ def correct_weight_decay(
     brought, whatever is said here.
 
     Args:
-        optimizer: any with decoupled decay. Those in `steadydecay.known_optimizers` have their momentum taken into
-            account; of others a warning says that it is assumed constant.
+        optimizer: any with decoupled decay. The momentum of those in `steadydecay.known_optimizers` is taken into
+            account; of others a warning says that it is assumed constant (`sd.register_optimizer` makes one known).
         rule: "corrected" (λ ∝ γ_eff²/γ, while γλ ≪ 1-β), "exact", "constant"; or in place of the decay "cautious"
-            (only where it does not fight the update, arXiv 2510.12402) or "hyperball" (matrices projected to their
-            first Frobenius norm, or to those in the group's `hyperball_norms`, after each step; no decay).
+            (only where it does not fight the update, arXiv 2510.12402) or "hyperball" (each matrix projected to its
+            first Frobenius norm, or to those in the group's `hyperball_norms`, after each step; no decay); or both
+            at once, ("corrected", "cautious"): λ_t follows the schedule and acts where it does not fight the update.
         where: group index, role, several of either, or a predicate of a group. None is every group but those with
             role "output", with a warning where no group has a role; a group's own `decay` then has the last word.
         reference_lr: γ > 0 at which weight_decay was chosen, for all selected groups.
@@ -61,8 +63,8 @@ def correct_weight_decay(
         A handle whose `remove()` restores weight_decay and takes the added keys away; also a context manager.
 
     Raises:
-        ValueError: an unknown rule, nothing selected, a hyperparameter out of range, L2 in place of decoupled decay, or
-            a correction attached already. Nothing has changed then.
+        ValueError: an unknown rule, nothing selected, a hyperparameter out of range, L2 in place of decoupled decay,
+            an optimizer that corrects its decay itself, or a correction attached already. Nothing has changed then.
         TypeError: `optimizer` or `where` of another type.
     """
     if not isinstance(optimizer, Optimizer):
@@ -70,9 +72,7 @@ def correct_weight_decay(
     optimizer = unwrapped(optimizer)
     if getattr(optimizer, ATTRIBUTE, None) is not None:
         raise ValueError(f"{type(optimizer).__name__} has a correction already; call remove() of its handle first")
-    if rule not in (*DECAY_RULES, *REPLACEMENTS):
-        legal = ", ".join(map(repr, (*DECAY_RULES, *REPLACEMENTS)))
-        raise ValueError(f"rule is {rule!r}; legal are {legal}")
+    chosen_rule(rule)
     if reference_lr is not None:
         require_in("reference_lr", reference_lr, 0, remedy="give the lr at which weight_decay was chosen, the peak")
     return WeightDecayCorrection(optimizer, rule, where, reference_lr)
@@ -82,13 +82,16 @@ def correct_weight_decay(
 class WeightDecayCorrection:
     """What `correct_weight_decay` returns: it lives as hooks of the optimizer's step until `remove`."""
 
-    def __init__(self, optimizer: Optimizer, rule: str, where: Where, reference_lr: float | None) -> None:
-        self._optimizer, self._rule, self._where = optimizer, rule, where
+    def __init__(self, optimizer: Optimizer, rule: Rule, where: Where, reference_lr: float | None) -> None:
+        self._optimizer, self._rule, self._where = optimizer, chosen_rule(rule), where
         self._reference_lr = None if reference_lr is None else float(reference_lr)
-        self._is_own = is_own(optimizer) and rule in DECAY_RULES
+        # The optimizer's own step computes the rule; the verb only names it.
+        self._is_in_step = is_own(optimizer) and not self._rule.replacement
         self._known_groups: list[Group] = []
         self._values_before: dict[int, Group] = {}
+        # Of the step that is being taken: weights before it, and λ of groups whose decay is replaced, by index.
         self._remembered: dict[Tensor, Tensor] = {}
+        self._replaced: dict[int, float | Tensor] = {}
         self._selected = selected_groups(optimizer.param_groups, where)
         if not any(map(is_marked, optimizer.param_groups)):
             marks = self._marks(self._selected)
@@ -112,10 +115,10 @@ class WeightDecayCorrection:
         delattr(self._optimizer, ATTRIBUTE)
         for index, group in enumerate(self._optimizer.param_groups):
             values_before = self._values_before.get(index, {})
-            if self._is_own:
+            if self._is_in_step:
                 group.update(values_before)
             if is_marked(group):
-                unmark(group, {} if self._is_own else values_before)
+                unmark(group, {} if self._is_in_step else values_before, is_own(self._optimizer))
 
     def __enter__(self) -> Self:
         return self
@@ -137,51 +140,56 @@ class WeightDecayCorrection:
 
     def _marks_of(self, group: Group, index: int) -> Group:
         momentum, rule = self._momentum_of(group), self._rule
-        if self._is_own:
+        if self._is_in_step:
             given = {} if self._reference_lr is None else {"reference_lr": self._reference_lr}
-            with_references({**group, **given, "decay": rule}, {}, momentum)
-            return {**given, "decay": rule}
-        if self._where is None and not is_own(self._optimizer):
-            rule = group.get("decay", rule)
+            with_references({**group, **given, "decay": rule.decay}, {}, momentum)
+            return {**given, "decay": rule.decay}
+        if self._where is None and not is_own(self._optimizer) and "decay" in group:
+            rule = chosen_rule(group["decay"])
         require_decoupled(self._optimizer, group, index)
         name = f"group {index} of {type(self._optimizer).__name__}"
-        if rule in REPLACEMENTS:
-            return replacement_marks(group, rule, name)
         given_lr = self._reference_lr if self._reference_lr is not None else group.get("reference_lr")
-        return reference_marks(group, rule, given_lr, momentum, name)
+        if rule.replacement:
+            return replacement_marks(group, rule, given_lr, momentum, name)
+        return reference_marks(group, rule.decay, given_lr, momentum, name)
 
     def _warn(self) -> None:
         groups = self._optimizer.param_groups
         if self._where is None:
             warn_without_roles(groups, self._selected, stacklevel=5)
-        is_known = all(known_update_momentum(self._optimizer, groups[index]) is not None for index in self._selected)
-        if not is_known and not is_own(self._optimizer) and self._rule in ("corrected", "exact"):
+        is_known = all(self._known_momentum(groups[index]) is not None for index in self._selected)
+        if not is_known and not is_own(self._optimizer) and self._rule.decay != "constant":
             warnings.warn(
-                f"{type(self._optimizer).__name__} is not in steadydecay.known_optimizers: its momentum is "
-                f"assumed constant, and only the lr moves its weight decay",
+                f"{type(self._optimizer).__name__} is not in steadydecay.known_optimizers: its momentum is assumed "
+                f"constant, and only the lr moves its weight decay. If its momentum moves, make it known: "
+                f"steadydecay.register_optimizer",
                 stacklevel=4,
             )
 
     def _warn_of_what_the_groups_brought(self) -> None:
         marked = [group for group in self._optimizer.param_groups if is_marked(group)]
-        rules = {group.get("decay_replacement", group.get("decay")) for group in marked}
-        lrs = {group.get("reference_lr") for group in marked}
-        differs = self._rule not in rules or (self._reference_lr is not None and self._reference_lr not in lrs)
-        if differs:
+        rules, lrs = set(map(rule_of, marked)), {group.get("reference_lr") for group in marked}
+        has_other_rule = self._rule.replacement not in {group.get("decay_replacement", "") for group in marked}
+        has_other_rule |= not self._rule.replacement and self._rule.decay not in rules
+        if has_other_rule or (self._reference_lr is not None and self._reference_lr not in lrs):
             warnings.warn(
                 f"the groups carry a correction from a checkpoint or a copy, which goes on: rule {rules}, reference_lr "
                 f"{lrs}. To change it, remove() this handle and attach again",
                 stacklevel=4,
             )
 
+    def _known_momentum(self, group: Group) -> UpdateMomentum | None:
+        known = known_optimizer(self._optimizer, group)
+        return None if known is None else known.momentum
+
     def _momentum_of(self, group: Group) -> UpdateMomentum:
-        return known_update_momentum(self._optimizer, group) or NO_MOMENTUM
+        return self._known_momentum(group) or NO_MOMENTUM
 
     def _take_in_groups(self) -> None:
         """Groups that were loaded keep what they brought; added ones, or loaded without a correction, get theirs."""
         groups, known = self._optimizer.param_groups, self._known_groups
         is_as_before = len(groups) == len(known) and all(a is b for a, b in zip(groups, known, strict=True))
-        if is_as_before or self._is_own:
+        if is_as_before or self._is_in_step:
             return
         known_ids = {id(group) for group in known}
         unknown = [index for index, group in enumerate(groups) if id(group) not in known_ids]
@@ -195,23 +203,43 @@ class WeightDecayCorrection:
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._take_in_groups()
-        changes: list[tuple[Group, Group, float | Tensor]] = []
-        for index, group in enumerate(optimizer.param_groups):
-            if "reference_weight_decay" in group:
-                momentum = self._momentum_of(group)
-                fixed = fixed_reference(group, momentum, self._values_before.get(index, {}))
-                changes.append((group, fixed, weight_decay_of({**group, **fixed}, momentum)))
-        for group, fixed, weight_decay in changes:
+        # All are computed before one is written: a late group that is illegal must not leave early groups changed.
+        changes = {
+            index: self._of_step(index) for index, group in enumerate(optimizer.param_groups) if is_marked(group)
+        }
+        for index, (fixed, weight_decay) in changes.items():
+            group = optimizer.param_groups[index]
             group.update(fixed)
-            write_weight_decay(group, weight_decay)
+            if "decay_replacement" in group:
+                self._replaced[index] = weight_decay
+            else:
+                write_weight_decay(group, weight_decay)
         self._remembered = remembered_weights(optimizer.param_groups)
+
+    def _of_step(self, index: int) -> tuple[Group, float | Tensor]:
+        """What fixes the references of a marked group, and λ of the step that is being taken."""
+        group, is_replaced = (
+            self._optimizer.param_groups[index],
+            "decay_replacement" in self._optimizer.param_groups[index],
+        )
+        if is_replaced and "replaced_decay" not in group:
+            return {}, group["replaced_weight_decay"]
+        momentum = self._momentum_of(group)
+        fixed = fixed_reference(group, momentum, self._values_before.get(index, {}))
+        weight_decay = replaced_weight_decay if is_replaced else weight_decay_of
+        return fixed, weight_decay({**group, **fixed}, momentum)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         # Taken out first: a subclass that calls super().step() runs the hooks twice.
         remembered, self._remembered = self._remembered, {}
-        for group in optimizer.param_groups:
-            if "decay_replacement" in group:
-                constrain(group, remembered, getattr(optimizer, "found_inf", None))
+        found_inf = getattr(optimizer, "found_inf", None)
+        for index, weight_decay in self._replaced.items():
+            group = optimizer.param_groups[index]
+            if group["decay_replacement"] == HYPERBALL:
+                hold_norms(group, found_inf)
+            else:
+                be_cautious(group, remembered, weight_decay, found_inf)
+        self._replaced = {}
 
 
 def is_own(optimizer: Optimizer) -> bool:

@@ -23,13 +23,19 @@ def spectral_spec(name: str, weight: Tensor, owner: nn.Module) -> NormSpec:
     """
     is_transposed = type(owner).__name__ == "Conv1D" or bool(getattr(owner, "is_transposed", False))
     rows, columns = weight.shape[-2:] if not is_transposed else (weight.shape[-1], weight.shape[-2])
-    sizes = _split_sizes(_leaf(name), rows, columns, is_interleaved=not getattr(owner, "is_concatenated", True))
+    sizes = split_sizes(name, rows, columns, is_interleaved=not getattr(owner, "is_concatenated", True))
     options = {"transposed": True} if is_transposed else {}
     options |= {"split_sizes": sizes} if sizes else {}
     return {"name": "spectral", **options} if options else "spectral"
 
 
-def _split_sizes(leaf: str, rows: int, columns: int, is_interleaved: bool) -> tuple[int, ...] | None:
+def split_sizes(name: str, rows: int, columns: int, is_interleaved: bool = False) -> tuple[int, ...] | None:
+    """Rows of each of several matrices in a weight (rows, columns) of this name; None where it is one.
+
+    >>> split_sizes("h.0.attn.qkv.weight", 24, 8), split_sizes("h.0.mlp.up.weight", 24, 8)
+    ((8, 8, 8), None)
+    """
+    leaf = _leaf(name)
     if leaf in SQUARE_BLOCKS and rows in (2 * columns, 3 * columns):
         return (columns,) * (rows // columns)
     if leaf in TWO_BLOCKS and rows % 2 == 0 and not is_interleaved:

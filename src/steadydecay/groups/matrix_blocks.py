@@ -4,10 +4,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from steadydecay.groups.fused import split_sizes
 from steadydecay.norms import Spectral, SpectralConv, norm_for
 
 # Rows that a long vector is seen as, so that its sums stay exact: float32 sums of 10⁷ terms lose three digits on CPUs.
 VECTOR_ROW = 1024
+
+Sizes = tuple[int, ...] | None
 
 
 class Block(NamedTuple):
@@ -25,20 +28,39 @@ def matrix_shape(group: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[int,
     return (shape[0], math.prod(shape[1:])) if _is_kernel(group, shape) else (math.prod(shape[:-1]), shape[-1])
 
 
-def blocks_of(group: Mapping[str, Any], shape: tuple[int, ...]) -> list[Block]:
-    """The matrices in a parameter of this shape: none in a vector; each of a stack, and each that the norm splits."""
+def blocks_of(group: Mapping[str, Any], shape: tuple[int, ...], name: str = "") -> list[Block]:
+    """The matrices in a parameter of this shape: none in a vector; each of a stack, and each that is fused with others.
+
+    Args:
+        group: whose norm says what is fused, if it has one.
+        shape: the parameter's.
+        name: of the parameter in its model, which says what is fused where the group has no norm.
+    """
     rows, columns = matrix_shape(group, shape)
     if len(shape) < 2 or group.get("role") == "vector" or not rows * columns:
         return []
-    height = rows if _is_kernel(group, shape) else shape[-2]
-    spectral = _spectral_of(group, shape)
-    sizes = spectral.split_sizes if spectral else None
-    tops = [(top, top + height) for top in range(0, rows, height)]
-    if sizes is None:
-        return [Block(top, (0, columns)) for top in tops]
-    if spectral is not None and spectral.transposed:
-        return [Block(top, part) for top in tops for part in _ranges(0, sizes)]
-    return [Block(part, (0, columns)) for top in tops for part in _ranges(top[0], sizes)]
+    if _is_kernel(group, shape):
+        return [Block((0, rows), (0, columns))]
+    height, width = shape[-2:]
+    heights, widths = _fused_sizes(group, shape, name)
+    return [
+        Block(of_rows, of_columns)
+        for top in range(0, rows, height)
+        for of_rows in _ranges(top, heights or (height,))
+        for of_columns in _ranges(0, widths or (width,))
+    ]
+
+
+def _fused_sizes(group: Mapping[str, Any], shape: tuple[int, ...], name: str) -> tuple[Sizes, Sizes]:
+    """Sizes of the matrices that are fused along the rows, and along the columns; none where they are one."""
+    if "norm" in group:
+        norm = norm_for(group["norm"], len(shape))
+        sizes = norm.split_sizes if isinstance(norm, Spectral) else None
+        return (None, sizes) if isinstance(norm, Spectral) and norm.transposed else (sizes, None)
+    rows, columns = shape[-2:]
+    # A name alone does not tell whether gate and up are interleaved.
+    heights, widths = (split_sizes(name, *sides, is_interleaved=True) for sides in ((rows, columns), (columns, rows)))
+    return (heights, None) if heights else (None, widths)
 
 
 def _ranges(start: int, sizes: tuple[int, ...]) -> Iterator[tuple[int, int]]:
@@ -51,8 +73,3 @@ def _is_kernel(group: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
     if "norm" in group and len(shape) > 2:
         return isinstance(norm_for(group["norm"], len(shape)), SpectralConv)
     return len(shape) > 3 or (len(shape) == 3 and group.get("role") == "conv")
-
-
-def _spectral_of(group: Mapping[str, Any], shape: tuple[int, ...]) -> Spectral | None:
-    norm = norm_for(group["norm"], len(shape)) if "norm" in group else None
-    return norm if isinstance(norm, Spectral) else None

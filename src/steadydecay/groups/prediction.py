@@ -7,31 +7,34 @@ from typing import Any
 import torch
 
 from steadydecay.groups.settings import decay_of
-from steadydecay.known_optimizers.update_momentum import (
-    HEAVY_BALL,
-    LION,
-    LION_IN_TWO_KEYS,
-    NO_MOMENTUM,
-    UpdateMomentum,
-    known_update_momentum,
-)
+from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
+from steadydecay.known_optimizers.table import ADAM, LION_ENTRY, MUON, SGDW, known_optimizer
+from steadydecay.known_optimizers.update_momentum import HEAVY_BALL, LION, NO_MOMENTUM, UpdateMomentum
+from steadydecay.known_optimizers.update_scale import polar_scale
 from steadydecay.norms import LmoBlock, norm_for
 from steadydecay.theory import MomentumFilter, exponential_average, steady_norm_sq
 
 
 def momentum_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> UpdateMomentum:
-    """How to read the group's momentum; `NO_MOMENTUM` for an optimizer that is not known.
+    """TEMPORARY."""
+    from steadydecay.known_optimizers.wrappers import owner_of
 
-    Args:
-        optimizer: one optimizer, or a chain of them that holds them as `optimizers`.
-        group: one of its `param_groups`.
-    """
-    chained = getattr(optimizer, "optimizers", (optimizer,))
-    owner = next(one for one in chained if any(own is group for own in one.param_groups))
-    return known_update_momentum(owner, group) or NO_MOMENTUM
+    known = known_optimizer(owner_of(optimizer, group), group)
+    return NO_MOMENTUM if known is None or known.momentum is None else known.momentum
 
 
-def step_decay(group: Mapping[str, Any], momentum: UpdateMomentum) -> float:
+def _entry(known: KnownOptimizer | UpdateMomentum) -> KnownOptimizer:
+    """TEMPORARY: until all callers pass an entry."""
+    if isinstance(known, KnownOptimizer):
+        return known
+    if known.filter is LION.filter:
+        return LION_ENTRY
+    if known.filter is HEAVY_BALL.filter:
+        return SGDW
+    return ADAM if known.written is None else MUON
+
+
+def step_decay(group: Mapping[str, Any], momentum: KnownOptimizer | UpdateMomentum) -> float:
     """η of the group's next step: by its rule, or lr · weight_decay where it has none; a 0-d tensor if either is."""
     is_by_rule = "decay" in group and "reference_lr" in group
     return decay_of(group, momentum) if is_by_rule else group["lr"] * group["weight_decay"]
@@ -72,42 +75,40 @@ def predicted_norm_sq(
     return math.fsum(norm_sq * size for norm_sq, size in zip(steady, sizes, strict=True))
 
 
-def update_blocks(group: Mapping[str, Any], shape: tuple[int, ...], momentum: UpdateMomentum) -> list[LmoBlock]:
+def update_blocks(group: Mapping[str, Any], shape: tuple[int, ...], known: KnownOptimizer) -> list[LmoBlock]:
     """What theory expects of one parameter's update u, θ ← (1-η)θ - γu: its laws of correlation and E‖u‖_F² of each.
 
     The norm's own where the group has one. Entries of 1 for a sign (Lion), and of what an average leaves of 1 for Adam.
-    NaN where the size is the gradients' (SGD) or the implementation's choice (Muon, but for torch's).
+    NaN where the size is the gradients' (SGD), and where nothing says how Muon scales a matrix.
     """
+    known = _entry(known)
     if "norm" in group:
         return norm_for(group["norm"], len(shape)).lmo_blocks(shape)
-    if momentum in (LION, LION_IN_TWO_KEYS):
+    if known.momentum is None:
+        return [LmoBlock("linear", math.nan)]
+    if known.sized_by == "sign":
         return [LmoBlock("sign", float(math.prod(shape)))]
-    if momentum is NO_MOMENTUM:
-        return [LmoBlock("linear", math.prod(shape) * update_filter(group, momentum).variance)]
-    if momentum is HEAVY_BALL or len(shape) < 2:
+    if known.sized_by == "second moment":
+        return [LmoBlock("linear", math.prod(shape) * update_filter(group, known).variance)]
+    if known.sized_by != "polar factor" or len(shape) < 2:
         return [LmoBlock("linear", math.nan)]
     rows, columns = shape[0], math.prod(shape[1:])
-    return [LmoBlock(("spectral", rows, columns), _muon_factor_sq(group, rows, columns) * min(rows, columns))]
+    factor_sq = polar_scale(group, rows, columns) ** 2
+    return [LmoBlock(("spectral", rows, columns), factor_sq * min(rows, columns))]
 
 
-def update_filter(group: Mapping[str, Any], momentum: UpdateMomentum) -> MomentumFilter:
+def update_filter(group: Mapping[str, Any], known: KnownOptimizer) -> MomentumFilter:
     """The filter that correlates the group's updates.
 
     For all but Adam it is that of the decay rules. Adam's β₁ does not change what a gradient adds in all (Appendix B),
     so rules need not follow it; but its updates are as correlated as their average, and smaller by as much.
     """
-    if momentum is NO_MOMENTUM and "betas" in group:
+    known = _entry(known)
+    if known.sized_by == "second moment" and "betas" in group:
         return exponential_average(float(group["betas"][0]))
-    return momentum.of(group)
+    return known.of(group)
 
 
-def update_norm_sq(group: Mapping[str, Any], shape: tuple[int, ...], momentum: UpdateMomentum = NO_MOMENTUM) -> float:
+def update_norm_sq(group: Mapping[str, Any], shape: tuple[int, ...], known: KnownOptimizer = ADAM) -> float:
     """E‖u‖_F² that theory expects of one parameter's update; as `update_blocks`."""
-    return math.fsum(norm_sq for _, norm_sq in update_blocks(group, shape, momentum))
-
-
-def _muon_factor_sq(group: Mapping[str, Any], rows: int, columns: int) -> float:
-    """What torch.optim.Muon multiplies the polar factor with, squared."""
-    if "adjust_lr_fn" not in group:
-        return math.nan
-    return 0.04 * max(rows, columns) if group["adjust_lr_fn"] == "match_rms_adamw" else max(1.0, rows / columns)
+    return math.fsum(norm_sq for _, norm_sq in update_blocks(group, shape, known))

@@ -24,7 +24,7 @@ def with_references(group: Mapping[str, Any], defaults: Mapping[str, Any], momen
     if settings.get("role") == "output" and "decay" not in group:
         settings["decay"] = "constant"
     if settings.get("reference_lr") is None:
-        settings["reference_lr"] = float(settings.get("max_lr", settings.get("initial_lr", settings["lr"])))
+        settings["reference_lr"] = peak_lr(settings, settings["lr"])
     if settings.get("reference_momentum") is None:
         settings["reference_momentum"] = _plain(momentum.read(settings))
     _check(settings, momentum)
@@ -50,6 +50,12 @@ def weight_decay_of(group: Mapping[str, Any], momentum: UpdateMomentum = AVERAGE
 def decay_of(group: Mapping[str, Any], momentum: UpdateMomentum = AVERAGE) -> float:
     """η = γλ of the next step; as `weight_decay_of`."""
     return group["lr"] * weight_decay_of(group, momentum)
+
+
+def peak_lr(group: Mapping[str, Any], otherwise: Any) -> float:
+    """The largest lr of the group's schedule, as far as its scheduler has left word."""
+    known = (group[key] for key in ("max_lr", "initial_lr") if group.get(key) is not None)
+    return float(next(known, otherwise))
 
 
 def _plain(hyperparameter: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from steadydecay.known_optimizers.update_momentum import class_names
+from steadydecay.known_optimizers.table import class_names
 
 MOMENTUM_KEYS = ("momentum", "momentum_buffer", "exp_avg")
 SECOND_MOMENT_KEYS = ("max_exp_avg_sq", "exp_avg_sq")

@@ -1,21 +1,30 @@
-"""Which momentum sets the size of an optimizer's summed updates, as its groups hold it."""
+"""Where an optimizer's momentum is in a group, in which convention, and which filter of the gradients it is."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from steadydecay.theory.filters import MomentumFilter, lion_average, unchecked_filter
+from steadydecay.theory.steady_state import momentum_for
 
 
 class UpdateMomentum(NamedTuple):
-    """How to read an optimizer's momentum from a group.
+    """How to read and write a momentum, and what it does to the size of summed updates.
 
     Attributes:
-        read: group -> the hyperparameter as the group holds it (a float, a tensor, Lion's two betas).
+        read: Group -> the hyperparameter in PyTorch's convention (0.9): a float, a tensor, or Lion's two betas.
         filter: (that hyperparameter, nesterov) -> the filter that the update's direction went through.
+        written: (group, β) -> the group keys that a momentum schedule must set; None where a change of momentum does
+            not carry the effective lr (Adam, Lion).
+        momentum_for: (effective lr, lr, nesterov) -> the β in [0, 1) with which that lr has that effective lr, for an
+            effective lr above lr.
     """
 
     read: Callable[[Mapping[str, Any]], Any]
     filter: Callable[[Any, bool], MomentumFilter]
+    written: Callable[[Mapping[str, Any], Any], dict[str, Any]] | None = None
+    momentum_for: Callable[[float, float, bool], float] = lambda wanted, lr, nesterov: momentum_for(
+        wanted, lr, nesterov=nesterov
+    )
 
     def of(self, group: Mapping[str, Any]) -> MomentumFilter:
         """The filter of the group's next step."""
@@ -47,73 +56,46 @@ def heavy_ball_sum(momentum: float, nesterov: bool) -> MomentumFilter:
 
 
 # Scion, Muon: an average of gradients, whose direction is then normalised.
-AVERAGE = UpdateMomentum(lambda group: group["momentum"], unchecked_filter)
-# The same where the key holds the share of the new gradient, the papers' α.
-NEW_GRADIENT_SHARE = UpdateMomentum(lambda group: 1 - group["momentum"], unchecked_filter)
-# The same with the momentum in the first of two betas.
-AVERAGE_IN_BETAS = UpdateMomentum(lambda group: group["betas"][0], unchecked_filter)
+AVERAGE = UpdateMomentum(lambda group: group["momentum"], unchecked_filter, lambda group, beta: {"momentum": beta})
 # SGD with dampening 0: a sum of gradients that nothing normalises.
-HEAVY_BALL = UpdateMomentum(lambda group: group["momentum"], heavy_ball_sum)
-# Lion: two betas, then the sign.
+HEAVY_BALL = AVERAGE._replace(filter=heavy_ball_sum, momentum_for=lambda wanted, lr, nesterov: 1 - lr / wanted)
+# Lion: two betas, then the sign. Two numbers carry no effective lr together.
 LION = UpdateMomentum(lambda group: group["betas"], lambda betas, nesterov: lion_average(*betas))
-# The same in two keys.
-LION_IN_TWO_KEYS = LION._replace(read=lambda group: (group["beta1"], group["beta2"]))
 # Adam: the second moment normalises, so that momentum does not change what a minibatch adds in all (Appendix B).
 NO_MOMENTUM = UpdateMomentum(lambda group: 0.0, unchecked_filter)
 
-# By class name, after `package.name` where packages differ. Read from the sources of torch 2.13, transformers 5.23,
-# timm 1.0.31, pytorch_optimizer 4.1 and optimi 0.3.3.
-UPDATE_MOMENTUM_OF: dict[str, UpdateMomentum] = {
-    "ADOPT": NO_MOMENTUM,
-    "AdaBelief": NO_MOMENTUM,
-    "AdaFactor": NO_MOMENTUM,
-    "Adafactor": NO_MOMENTUM,
-    "AdafactorBigVision": NO_MOMENTUM,
-    "Adam": NO_MOMENTUM,
-    "AdamC": NO_MOMENTUM,
-    "AdamW": NO_MOMENTUM,
-    "AdamWLegacy": NO_MOMENTUM,
-    "Adopt": NO_MOMENTUM,
-    "LaProp": NO_MOMENTUM,
-    "NAdam": NO_MOMENTUM,
-    "NAdamW": NO_MOMENTUM,
-    "RAdam": NO_MOMENTUM,
-    "SOAP": NO_MOMENTUM,
-    "StableAdamW": NO_MOMENTUM,
-    "Muon": AVERAGE,
-    "NorMuon": AVERAGE,
-    "steadydecay.Scion": AVERAGE,
-    "SGDW": HEAVY_BALL,
-    "pytorch_optimizer.AdaMuon": AVERAGE_IN_BETAS,
-    "pytorch_optimizer.SCION": NEW_GRADIENT_SHARE,
-    "Lion": LION,
-    "optimi.Lion": LION_IN_TWO_KEYS,
-}
+
+def average_in(key: str, index: int | None = None) -> UpdateMomentum:
+    """An average whose momentum is under another key, or is one of several numbers there.
+
+    >>> average_in("betas", 0).written({"betas": (0.9, 0.95)}, 0.8)
+    {'betas': (0.8, 0.95)}
+    """
+    if index is None:
+        return AVERAGE._replace(read=lambda group: group[key], written=lambda group, beta: {key: beta})
+    return AVERAGE._replace(
+        read=lambda group: group[key][index],
+        written=lambda group, beta: {key: (*group[key][:index], beta, *group[key][index + 1 :])},
+    )
+
+
+def share_in(key: str) -> UpdateMomentum:
+    """An average whose key holds the share of the new gradient, the papers' α = 1-β.
+
+    >>> share_in("momentum").read({"momentum": 0.25})
+    0.75
+    """
+    return AVERAGE._replace(read=lambda group: 1 - group[key], written=lambda group, beta: {key: 1 - beta})
+
+
+def lion_in(first: str, second: str) -> UpdateMomentum:
+    """Lion's two betas under two keys."""
+    return LION._replace(read=lambda group: (group[first], group[second]))
 
 
 def known_update_momentum(optimizer: Any, group: Mapping[str, Any]) -> UpdateMomentum | None:
-    """The entry of `UPDATE_MOMENTUM_OF` for one group, or None where the optimizer and its parents have none.
+    """TEMPORARY (the owner removes it once the monitor reads the table)."""
+    from steadydecay.known_optimizers.table import known_optimizer
 
-    A group that a Muon hands to its own AdamW (`use_muon=False`, `use_fallback=True`) counts as Adam. Dampening makes
-    SGD neither the sum nor the average, and a class of a known name may still keep its momentum elsewhere: None too.
-    """
-    found = (UPDATE_MOMENTUM_OF[name] for name in class_names(optimizer) if name in UPDATE_MOMENTUM_OF)
-    momentum = next(found, None)
-    if momentum in (AVERAGE, AVERAGE_IN_BETAS) and (
-        group.get("use_muon") is False or group.get("use_fallback") is True
-    ):
-        return NO_MOMENTUM
-    if momentum is None or (momentum is HEAVY_BALL and group.get("dampening", 0) != 0):
-        return None
-    try:
-        momentum.read(group)
-    except KeyError:
-        return None
-    return momentum
-
-
-def class_names(optimizer: Any) -> Iterator[str]:
-    """`package.name` and name of the optimizer's class and its parents, nearest first."""
-    for parent in type(optimizer).__mro__:
-        yield f"{parent.__module__.partition('.')[0]}.{parent.__name__}"
-        yield parent.__name__
+    known = known_optimizer(optimizer, group)
+    return None if known is None else known.momentum

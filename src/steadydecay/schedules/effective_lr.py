@@ -1,14 +1,15 @@
 """A schedule of the effective learning rate, carried by the lr, by the momentum, or by both."""
 
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, final, get_args
+from typing import Any, Literal, final, get_args
 
 from torch.optim import Optimizer
 
 from steadydecay.groups.settings import Group
+from steadydecay.known_optimizers.table import known_optimizer
+from steadydecay.known_optimizers.update_momentum import AVERAGE, UpdateMomentum
 from steadydecay.schedules.shape_scheduler import ShapeScheduler, require_initial, require_optimizer, set_in_place
 from steadydecay.schedules.shapes import Shape, share_at
-from steadydecay.theory import effective_lr, momentum_for
+from steadydecay.theory import effective_lr
 from steadydecay.theory.validation import require_in
 
 Via = Literal["lr", "momentum", "both"]
@@ -16,32 +17,8 @@ Via = Literal["lr", "momentum", "both"]
 LR_EXPONENT: dict[str, float] = {"lr": 1.0, "momentum": 0.0, "both": 0.5}
 
 
-class MomentumCarrier(NamedTuple):
-    """How a momentum raises the effective lr above the lr.
-
-    Attributes:
-        effective_lr: (lr, momentum, nesterov) -> γ_eff.
-        momentum_for: (γ_eff, lr, nesterov) -> the momentum in [0, 1) with which lr has it; γ_eff > lr.
-    """
-
-    effective_lr: Callable[[float, float, bool], float]
-    momentum_for: Callable[[float, float, bool], float]
-
-
-def _effective_lr_of_sum(lr: float, momentum: float, nesterov: bool) -> float:
-    require_in("momentum", momentum, 0, 1, include_low=True, remedy="PyTorch's convention is 0.9")
-    return lr / (1 - momentum)
-
-
-# A normalised average (Scion, Muon): arXiv 2512.08217, Eq. 3.
-AVERAGE = MomentumCarrier(effective_lr, lambda wanted, lr, nesterov: momentum_for(wanted, lr, nesterov=nesterov))
-# A sum that nothing normalises (SGD): `steadydecay.known_optimizers.update_momentum.heavy_ball_sum`.
-SUM = MomentumCarrier(_effective_lr_of_sum, lambda wanted, lr, nesterov: 1 - lr / wanted)
-OPTIMIZERS_THAT_SUM = ("SGD", "SGDW")
-
-
 def lr_and_momentum(
-    share: float, lr: float, momentum: float, nesterov: bool, via: Via, carrier: MomentumCarrier = AVERAGE
+    share: float, lr: float, momentum: float, nesterov: bool, via: Via, carrier: UpdateMomentum = AVERAGE
 ) -> tuple[float, float]:
     """lr and momentum whose effective lr is `share` times that of the initial ones.
 
@@ -52,7 +29,7 @@ def lr_and_momentum(
         lr, momentum: initial values, ≥ 0 and in [0, 1).
         nesterov: look ahead by one gradient.
         via: "lr" leaves momentum alone, "momentum" the lr as long as it can, "both" gives each the root of the share.
-        carrier: what momentum does in this optimizer.
+        carrier: what this momentum does to the effective lr.
 
     >>> lr_and_momentum(0.5, 0.1, 0.9, False, "lr")
     (0.05, 0.9)
@@ -63,7 +40,7 @@ def lr_and_momentum(
     """
     if via == "lr" or share == 1 or lr == 0:
         return share * lr, momentum
-    wanted = share * carrier.effective_lr(lr, momentum, nesterov)
+    wanted = share * effective_lr(lr, carrier.filter(momentum, nesterov))
     lowered_lr = lr * share ** LR_EXPONENT[via]
     if wanted > lowered_lr:
         return lowered_lr, carrier.momentum_for(wanted, lowered_lr, nesterov)
@@ -76,12 +53,14 @@ class EffectiveLR(ShapeScheduler):
 
     It is γ/√(Σ c_j²) where the update is normalised (`sd.theory.effective_lr`) and γ/(1-β) under SGD.
 
-    Each group starts from its own lr and momentum, kept as `initial_lr` and `initial_momentum` in the group (so they
-    travel in the optimizer's state dict). Tensors are filled in place. A group added later starts from what it has.
-    In a `SequentialLR` use the same `via` in all phases: only a scheduler that carries momentum sets it.
+    Each group starts from its own lr and momentum, kept as `initial_lr` and `initial_momentum` (β, in PyTorch's
+    convention) in the group, so that they travel in the optimizer's state dict. Tensors are filled in place. A group
+    added later starts from what it has. In a `SequentialLR` use the same `via` in all phases: only a scheduler that
+    carries momentum sets it.
 
     Args:
-        optimizer: with "momentum" or "both", one whose groups have a `momentum` (Scion, SGDW, Muon, torch's SGD).
+        optimizer: with "momentum" or "both", one whose momentum carries the effective lr (Scion, SGDW, Muon, torch's
+            SGD, and what `sd.register_optimizer` makes known).
         shape: "cosine", "linear", "wsd", "constant", or a callable step -> share of the peak in [0, 1].
         steps: length of the schedule in optimizer steps, ≥ 1; afterwards the last value holds.
         warmup_steps: the first of them, < steps; 0 with a callable.
@@ -92,8 +71,8 @@ class EffectiveLR(ShapeScheduler):
 
     Raises:
         TypeError: not an optimizer.
-        ValueError: an argument outside its range, or groups whose momentum does not carry the effective lr.
-            Nothing has changed then.
+        ValueError: an argument outside its range, or groups whose momentum does not carry the effective lr, or is not
+            known to. Nothing has changed then.
     """
 
     def __init__(
@@ -110,55 +89,74 @@ class EffectiveLR(ShapeScheduler):
         if via not in get_args(Via):
             raise ValueError(f"via is {via!r}; legal are {', '.join(map(repr, get_args(Via)))}")
         share = share_at(shape, last_epoch + 1, steps, warmup_steps)
+        self.via: Via = via
         for index, group in enumerate(optimizer.param_groups):
             require_initial(group, index, "initial_lr", last_epoch)
             if via != "lr":
-                _require_momentum(optimizer, index, via, last_epoch)
-            _scheduled(share, group, via, carrier_of(optimizer))
-        self.via: Via = via
+                _require_carrier(optimizer, index, via, last_epoch)
+            _scheduled(optimizer, group, share, via)
         super().__init__(optimizer, shape, steps, warmup_steps, last_epoch)
 
     def get_lr(self) -> list[Any]:
         """The lr of each group at this step; sets the momentum, where it takes part, as torch's OneCycleLR does."""
-        groups, carrier = self.optimizer.param_groups, carrier_of(self.optimizer)
+        groups = self.optimizer.param_groups
         # A list first: a group that cannot follow must not leave earlier groups changed.
-        values = [_scheduled(self.share, group, self.via, carrier) for group in groups]
-        for group, (_, momentum) in zip(groups, values, strict=True):
+        values = [_scheduled(self.optimizer, group, self.share, self.via) for group in groups]
+        for group, (_, written) in zip(groups, values, strict=True):
             group.setdefault("initial_lr", float(group["lr"]))
             if self.via != "lr":
-                group.setdefault("initial_momentum", float(group["momentum"]))
-                set_in_place(group, "momentum", momentum)
+                group.setdefault("initial_momentum", _initial_momentum(self.optimizer, group))
+                for key, value in written.items():
+                    set_in_place(group, key, value)
         return [lr for lr, _ in values]
 
 
-def carrier_of(optimizer: Optimizer) -> MomentumCarrier:
-    """By class name, also a base class's: an optimizer of one's own that sums gradients need not be imported here."""
-    names = {ancestor.__name__ for ancestor in type(optimizer).__mro__}
-    return SUM if names.intersection(OPTIMIZERS_THAT_SUM) else AVERAGE
-
-
-def _scheduled(share: float, group: Group, via: Via, carrier: MomentumCarrier) -> tuple[float, float]:
+def _scheduled(optimizer: Optimizer, group: Group, share: float, via: Via) -> tuple[float, Group]:
+    """The lr of a group at a share of the peak, and the keys that its momentum is in."""
     lr = float(group.get("initial_lr", group["lr"]))
     if via == "lr":
-        return share * lr, 0.0
-    momentum = float(group.get("initial_momentum", group["momentum"]))
-    return lr_and_momentum(share, lr, momentum, bool(group.get("nesterov", False)), via, carrier)
+        return share * lr, {}
+    carrier, momentum = _carrier_of(optimizer, group), _initial_momentum(optimizer, group)
+    assert carrier.written is not None
+    new_lr, new_momentum = lr_and_momentum(share, lr, momentum, _looks_ahead(carrier, group), via, carrier)
+    return new_lr, carrier.written(group, new_momentum)
 
 
-def _require_momentum(optimizer: Optimizer, index: int, via: Via, last_epoch: int) -> None:
-    group = optimizer.param_groups[index]
-    place = f"via is {via!r} and group {index} of {type(optimizer).__name__}"
+def _initial_momentum(optimizer: Optimizer, group: Group) -> float:
+    """β at the peak: what the group has from there, or has now."""
+    given = group["initial_momentum"] if "initial_momentum" in group else _carrier_of(optimizer, group).read(group)
+    require_in("momentum", float(given), 0, 1, include_low=True, remedy="PyTorch's convention is 0.9")
+    return float(given)
+
+
+def _carrier_of(optimizer: Optimizer, group: Group) -> UpdateMomentum:
+    known = known_optimizer(optimizer, group)
+    assert known is not None and known.momentum is not None
+    return known.momentum
+
+
+def _require_carrier(optimizer: Optimizer, index: int, via: Via, last_epoch: int) -> None:
+    group, name = optimizer.param_groups[index], type(optimizer).__name__
+    place = f"via is {via!r} and group {index} of {name}"
     remedy = "use via='lr', or an optimizer whose momentum does (Scion, Muon, SGDW)"
-    if "momentum" not in group:
-        why = "no momentum that carries the effective lr (under Adam's betas the second moment sets it)"
-        raise ValueError(f"{place} has {why}; {remedy}")
-    if "centered" in group:
-        raise ValueError(f"{place} has a momentum of RMSprop's kind, which sums normalised gradients; {remedy}")
-    if group.get("dampening"):
+    known = known_optimizer(optimizer, group)
+    if known is None:
+        register = f"steadydecay.register_optimizer({name}, ...) makes it known, or use via='lr'"
+        raise ValueError(f"{place} has a momentum of which it is not known how it carries the effective lr; {register}")
+    if known.momentum is None and group.get("dampening"):
         why = f"has dampening={group['dampening']!r}, which scales the effective lr as well"
         raise ValueError(f"{place} {why}; use dampening=0 or via='lr'")
+    if known.momentum is None:
+        raise ValueError(f"{place} has a momentum of {known.title}'s kind, which carries no effective lr; {remedy}")
+    if known.momentum.written is None:
+        why = "no momentum that carries the effective lr (under Adam's betas the second moment sets it)"
+        raise ValueError(f"{place} has {why}; {remedy}")
     require_initial(group, index, "initial_momentum", last_epoch)
-    lr, momentum = (float(group.get(f"initial_{key}", group[key])) for key in ("lr", "momentum"))
-    nesterov, carrier = bool(group.get("nesterov", False)), carrier_of(optimizer)
+    lr, momentum = float(group.get("initial_lr", group["lr"])), _initial_momentum(optimizer, group)
+    nesterov = _looks_ahead(known.momentum, group)
     if lr and momentum:
-        carrier.momentum_for(carrier.effective_lr(lr, momentum, nesterov), lr, nesterov)
+        known.momentum.momentum_for(effective_lr(lr, known.momentum.filter(momentum, nesterov)), lr, nesterov)
+
+
+def _looks_ahead(carrier: UpdateMomentum, group: Group) -> bool:
+    return bool(group.get("nesterov", False))

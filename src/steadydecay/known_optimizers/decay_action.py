@@ -1,0 +1,101 @@
+"""How `weight_decay` acts in one group of an optimizer: θ ← (1-γλ)θ - γu, or otherwise."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from steadydecay.known_optimizers.known_optimizer import DecayAction, KnownOptimizer
+from steadydecay.known_optimizers.table import known_optimizer
+
+# Group keys, or attributes of the optimizer, and what they make of the decay when they are true or false
+# (torch; pytorch_optimizer; optimi; timm; heavyball; Dion).
+WHEN_TRUE: dict[str, DecayAction] = {
+    "constraint": "replaced",
+    "corrected_weight_decay": "corrected",
+    "normalized": "corrected",
+    "decouple_lr": "relative",
+    "fixed_decay": "independent",
+    "unscaled_wd": "independent",
+    "cautious_wd": "cautious",
+    "cautious_weight_decay": "cautious",
+}
+WHEN_FALSE: dict[str, DecayAction] = dict.fromkeys(
+    ("decoupled_weight_decay", "weight_decouple", "decouple_wd", "decoupled_decay", "decoupled"), "l2"
+)
+# The same with several values (Emerging-Optimizers).
+BY_VALUE: dict[str, dict[Any, DecayAction]] = {
+    "weight_decay_method": {"l2": "l2", "independent": "independent", "palm": "corrected", "decoupled": "decoupled"},
+}
+MEANINGS: dict[DecayAction, str] = {
+    "corrected": "the optimizer corrects the decay itself, and correcting it again would make it follow lr³",
+    "independent": "the decay does not follow the lr",
+    "relative": "the decay does not follow from lr · weight_decay, but from the lr's share of its peak",
+    "l2": "as L2, added to the gradient, where no rule for decay holds a norm",
+    "replaced": "the step decays by the lr itself and ignores weight_decay",
+}
+
+
+class FoundDecay(NamedTuple):
+    """How a decay acts, and what says so.
+
+    Attributes:
+        action: see `DecayAction`.
+        said_by: a key or attribute with its value, as text; empty where the optimizer's class says it.
+        remedy: what to set, or which optimizer to use, so that the decay is decoupled; empty where it is.
+    """
+
+    action: DecayAction
+    said_by: str = ""
+    remedy: str = ""
+
+
+def decay_action(optimizer: Any, group: Mapping[str, Any]) -> FoundDecay:
+    """How `weight_decay` acts in a group: as a key of it says, or an attribute of the optimizer, or its class.
+
+    Args:
+        optimizer: that steps the group; None where only the group is known, as in a checkpoint.
+        group: its keys.
+    """
+    for key, action in WHEN_TRUE.items():
+        if value := _said(optimizer, group, key):
+            return FoundDecay(action, f"{key}={value!r}", f"{key}=False")
+    for key, actions in BY_VALUE.items():
+        value = _said(optimizer, group, key)
+        if isinstance(value, str) and value in actions:
+            return FoundDecay(actions[value], f"{key}={value!r}", f"{key}='decoupled'")
+    switches = {key: value for key in WHEN_FALSE if (value := _said(optimizer, group, key)) is not None}
+    off = next((key for key, value in switches.items() if not value), None)
+    if off is not None:
+        return FoundDecay(WHEN_FALSE[off], f"{off}={switches[off]!r}", f"{off}=True")
+    known = None if optimizer is None else known_optimizer(optimizer, group)
+    return _of_class(known, is_switched_on=bool(switches))
+
+
+def require_decoupled(optimizer: Any, group: Mapping[str, Any], index: int) -> None:
+    """Raise ValueError, with the remedy, where λ of the group means something other than θ ← (1-γλ)θ - γu.
+
+    A cautious decay passes: it is that decay where it does not fight the update. A group with weight_decay 0 whose
+    optimizer would add it to the gradient passes too.
+    """
+    found = decay_action(optimizer, group)
+    if found.action in ("decoupled", "cautious"):
+        return
+    weight_decay = group.get("weight_decay", 0.0)
+    where = f"group {index} of {type(optimizer).__name__}"
+    if found.action == "l2":
+        if weight_decay == 0 and group.get("steady_norm_sq") is None:
+            return
+        meaning = f"has weight_decay={float(weight_decay)!r} {MEANINGS['l2']}"
+        raise ValueError(f"{where} {meaning}; legal is decoupled decay: use {found.remedy}")
+    said = f" has {found.said_by}" if found.said_by else ""
+    raise ValueError(f"{where}{said}: {MEANINGS[found.action]}; legal is {found.remedy}")
+
+
+def _said(optimizer: Any, group: Mapping[str, Any], key: str) -> Any:
+    return group[key] if key in group else getattr(optimizer, key, None)
+
+
+def _of_class(known: KnownOptimizer | None, is_switched_on: bool) -> FoundDecay:
+    # A switch that is on says that the class leaves the choice to it.
+    if known is None or is_switched_on or known.decay == "decoupled":
+        return FoundDecay("decoupled")
+    return FoundDecay(known.decay, "", known.instead or "an optimizer whose decay is decoupled (torch.optim.AdamW)")

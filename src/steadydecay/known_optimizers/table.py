@@ -1,0 +1,166 @@
+"""The table of known optimizers, and how an optimizer's group finds its entry.
+
+Read from the sources of torch 2.13, transformers 5.23, timm 1.0.31, pytorch_optimizer 4.1, heavyball 3.2, optimi
+0.3.3, Emerging-Optimizers 0.3, and Dion's and torchtitan's of November 2026. `tests/known_optimizers/` holds each entry
+against the real class, on noise.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from steadydecay.known_optimizers.known_optimizer import KnownOptimizer, SizedBy
+from steadydecay.known_optimizers.update_momentum import (
+    AVERAGE,
+    HEAVY_BALL,
+    LION,
+    NO_MOMENTUM,
+    average_in,
+    lion_in,
+    share_in,
+)
+
+ADAM = KnownOptimizer("Adam", "second moment", NO_MOMENTUM, momentum_state="exp_avg")
+ADAMW = replace(
+    ADAM,
+    title="AdamW",
+    second_moments=("max_exp_avg_sq", "exp_avg_sq"),
+    group_keys=(frozenset({"betas", "eps"}), frozenset({"ns_steps"})),
+)
+MUON = KnownOptimizer(
+    "Muon",
+    "polar factor",
+    AVERAGE,
+    momentum_state="momentum_buffer",
+    group_keys=(frozenset({"ns_steps", "momentum"}), frozenset()),
+)
+# Dion's groups keep Muon's momentum under "mu", as a sum, and the betas of AdamW and Lion in two keys.
+DION_MUON = replace(
+    MUON, momentum=average_in("mu"), momentum_state="momentum", momentum_state_holds="sum", group_keys=None
+)
+DION_LION = KnownOptimizer("Lion", "sign", lion_in("beta1", "beta2"), momentum_state="momentum")
+SCION = KnownOptimizer(
+    "Scion", "norm", AVERAGE, momentum_state="momentum", group_keys=(frozenset({"norm", "momentum"}), frozenset())
+)
+LION_ENTRY = KnownOptimizer(
+    "Lion", "sign", LION, momentum_state="exp_avg", group_keys=(frozenset({"betas"}), frozenset({"eps"}))
+)
+SGDW = KnownOptimizer("SGDW", "gradient", HEAVY_BALL, momentum_state="momentum_buffer", momentum_state_holds="sum")
+SGD = replace(
+    SGDW,
+    title="SGD",
+    decay="l2",
+    group_keys=(frozenset({"momentum"}), frozenset({"betas", "eps"})),
+    instead="steadydecay.SGDW, or torch.optim.AdamW",
+)
+
+
+def _coupled(title: str, sized_by: SizedBy = "second moment", instead: str = "torch.optim.AdamW") -> KnownOptimizer:
+    """An optimizer whose λθ enters the gradient, and whose momentum no filter of ours describes."""
+    return KnownOptimizer(title, sized_by, None, decay="l2", instead=instead)
+
+
+# By class name, after `package.name` where packages differ.
+KNOWN_OPTIMIZERS: dict[str, KnownOptimizer] = {
+    # The second moment sizes the update.
+    "torch.Adam": replace(ADAMW, title="Adam", decay="l2", group_keys=None, instead="torch.optim.AdamW"),
+    "torch.AdamW": ADAMW,
+    **dict.fromkeys(("ADOPT", "Adopt", "AdaBelief", "Adam", "AdamC", "AdamW", "AdamWLegacy", "LaProp"), ADAM),
+    **dict.fromkeys(("AdaFactor", "Adafactor", "AdafactorBigVision"), ADAM),
+    **dict.fromkeys(("NAdam", "NAdamW", "RAdam", "SOAP", "StableAdamW"), ADAM),
+    "heavyball.AdamC": replace(ADAM, title="AdamC", decay="corrected", instead="heavyball.AdamW, or no correction"),
+    # The polar factor.
+    "Muon": MUON,
+    "NorMuon": MUON,
+    "torchtitan.DistributedMuon": MUON,
+    "dion.Muon": DION_MUON,
+    "dion.NorMuon": DION_MUON,
+    "pytorch_optimizer.AdaMuon": replace(MUON, title="AdaMuon", momentum=average_in("betas", 0), group_keys=None),
+    "heavyball.Muon": replace(MUON, momentum=average_in("betas", 0), group_keys=None),
+    # A norm of its own for each group.
+    "steadydecay.Scion": SCION,
+    "pytorch_optimizer.SCION": replace(SCION, momentum=share_in("momentum"), momentum_state="d", group_keys=None),
+    # A sign.
+    "Lion": LION_ENTRY,
+    "steadydecay.Lion": replace(LION_ENTRY, momentum_state="momentum"),
+    "optimi.Lion": replace(LION_ENTRY, momentum=lion_in("beta1", "beta2"), group_keys=None),
+    # Nothing but the gradient.
+    "SGDW": SGDW,
+    "steadydecay.SGDW": replace(SGDW, momentum_state="momentum"),
+    "torch.SGD": SGD,
+    # Their decay is L2.
+    "torch.ASGD": _coupled("ASGD", "gradient", "torch.optim.AdamW, or steadydecay.SGDW"),
+    "torch.Adadelta": _coupled("Adadelta"),
+    "torch.Adagrad": _coupled("Adagrad"),
+    "torch.Adamax": _coupled("Adamax", instead="torch.optim.AdamW, or NAdam(decoupled_weight_decay=True)"),
+    "torch.RMSprop": _coupled("RMSprop"),
+}
+# Group keys by which a Muon hands a group to its AdamW or its Lion.
+HANDED_OVER: tuple[tuple[str, Any, KnownOptimizer], ...] = (
+    ("use_muon", False, ADAM),
+    ("use_fallback", True, ADAM),
+    ("algorithm", "adamw", ADAM),
+    ("algorithm", "lion", DION_LION),
+)
+# Entries of classes that a user has registered; they come before the table.
+_REGISTERED: dict[type, KnownOptimizer] = {}
+
+
+def known_optimizer(optimizer: Any, group: Mapping[str, Any]) -> KnownOptimizer | None:
+    """The entry for one group of an optimizer, or None where neither its class nor a parent of it is known.
+
+    The entry has no momentum where a class of a known name keeps it elsewhere, and under dampening, which makes SGD
+    neither the sum nor the average.
+    """
+    known = _entry_of_class(optimizer)
+    if known is None:
+        return None
+    if known.sized_by == "polar factor":
+        known = next((other for key, value, other in HANDED_OVER if group.get(key) == value), known)
+    return _with_momentum_of(optimizer, group, known)
+
+
+def register(optimizer_class: type, known: KnownOptimizer) -> None:
+    """Let a class, and classes derived from it, have this entry."""
+    _REGISTERED[optimizer_class] = known
+
+
+def class_names(optimizer: Any) -> Iterator[str]:
+    """`package.name` and name of the optimizer's class and its parents, nearest first."""
+    for parent in type(optimizer).__mro__:
+        yield from _names_of(parent)
+
+
+def _entry_of_class(optimizer: Any) -> KnownOptimizer | None:
+    for parent in type(optimizer).__mro__:
+        if parent in _REGISTERED:
+            return _REGISTERED[parent]
+        found = next((KNOWN_OPTIMIZERS[name] for name in _names_of(parent) if name in KNOWN_OPTIMIZERS), None)
+        if found is not None:
+            return found
+    return None
+
+
+def _names_of(optimizer_class: type) -> tuple[str, str]:
+    return f"{optimizer_class.__module__.partition('.')[0]}.{optimizer_class.__name__}", optimizer_class.__name__
+
+
+def _with_momentum_of(optimizer: Any, group: Mapping[str, Any], known: KnownOptimizer) -> KnownOptimizer:
+    momentum = known.momentum
+    if momentum is None:
+        return known
+    if momentum is HEAVY_BALL and group.get("dampening", 0) != 0:
+        return replace(known, momentum=None)
+    try:
+        momentum.read(group)
+    except LookupError:
+        return replace(known, momentum=None)
+    # Emerging-Optimizers keep it on the object.
+    nesterov = getattr(optimizer, "nesterov", None)
+    if "nesterov" in group or not isinstance(nesterov, bool):
+        return known
+    with_nesterov = momentum._replace(
+        filter=lambda value, _: momentum.filter(value, nesterov),
+        momentum_for=lambda wanted, lr, _: momentum.momentum_for(wanted, lr, nesterov),
+    )
+    return replace(known, momentum=with_nesterov)

@@ -1,0 +1,48 @@
+"""How optimizers of Muon's kind scale the polar factor of a matrix by its shape."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Scale = Callable[[int, int], float]
+
+
+def original(rows: int, columns: int) -> float:
+    """max(1, √(d_out/d_in)), as Jordan's Muon has it."""
+    return math.sqrt(max(1.0, rows / columns))
+
+
+def rms_of_adamw(rows: int, columns: int) -> float:
+    """0.2 √max(d_out, d_in): updates as large as AdamW's (arXiv 2502.16982)."""
+    return 0.2 * math.sqrt(max(rows, columns))
+
+
+def rms_to_rms(rows: int, columns: int) -> float:
+    """√(d_out/d_in), as Scion has it (arXiv 2502.07529)."""
+    return math.sqrt(rows / columns)
+
+
+# Group key, and what each of its values means (torch, timm and torchtitan; Dion; pytorch_optimizer).
+SCALE_OF: dict[str, dict[Any, Scale]] = {
+    "adjust_lr_fn": {
+        None: original,
+        "original": original,
+        "match_rms_adamw": rms_of_adamw,
+        "rms_to_rms": rms_to_rms,
+        "spectral_unclamped": rms_to_rms,
+    },
+    "adjust_lr": {None: lambda rows, columns: 1.0, "spectral_norm": rms_to_rms, "rms_norm": rms_of_adamw},
+    "use_adjusted_lr": {False: original, True: rms_of_adamw},
+}
+
+
+def polar_scale(group: Mapping[str, Any], rows: int, columns: int) -> float:
+    """What a group's optimizer multiplies the polar factor of a matrix with; NaN where no key of the group says so.
+
+    >>> polar_scale({"adjust_lr_fn": "match_rms_adamw"}, 25, 4), polar_scale({}, 25, 4)
+    (1.0, nan)
+    """
+    for key, scales in SCALE_OF.items():
+        if key in group and group[key] in scales:
+            return scales[group[key]](rows, columns)
+    return math.nan
