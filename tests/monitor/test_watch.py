@@ -807,6 +807,23 @@ def test_a_resumed_watch_goes_on_bit_for_bit(name: str, tmp_path: Any) -> None:
     assert resumed.verdicts() == handle.verdicts()
 
 
+def test_the_state_of_a_group_waits_until_the_group_is_there() -> None:
+    def added(optimizer: torch.optim.Optimizer) -> None:
+        optimizer.add_param_group({"params": parameters_of([(5, 5)], seed=1), "lr": 2 * LR})
+
+    handles = []
+    for is_resumed in (False, True):
+        optimizer = torch.optim.AdamW(parameters_of([(6, 6)]), LR, weight_decay=0.5)
+        handle = watch(optimizer)
+        if is_resumed:
+            handle.load_state_dict(handles[0].state_dict())
+        added(optimizer)
+        steps(optimizer, range(3))
+        handles.append(handle)
+    once, twice = (layer(handle, group=1)["time_constants"] for handle in handles)
+    assert (once, twice) == pytest.approx((3 * 2 * 2 * LR * 0.5, 2 * 3 * 2 * 2 * LR * 0.5))
+
+
 def test_state_of_other_shapes_and_other_layers_is_left_out() -> None:
     old = torch.optim.AdamW(parameters_of([(6, 4), (5, 5)]), LR, weight_decay=0.5)
     handle = watch(old)

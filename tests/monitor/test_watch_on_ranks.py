@@ -18,7 +18,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return on_two_ranks(PROGRAM, out)
 
 
-@pytest.mark.parametrize("mode", ["ddp", "fsdp", "layouts"])
+@pytest.mark.parametrize("mode", ["ddp", "fsdp", "layouts", "meshes"])
 def test_two_processes_measure_the_same(mode: str, measured: dict[str, Any]) -> None:
     one, two = measured["one"], measured[mode]
     assert len(two["records"]) == len(one["records"]) == 3
@@ -28,8 +28,9 @@ def test_two_processes_measure_the_same(mode: str, measured: dict[str, Any]) -> 
             assert list(record[kind]) == list(expected[kind])
             for name, measures in expected[kind].items():
                 assert record[kind][name] == pytest.approx(measures, rel=2e-4, abs=1e-6), (mode, name)
-    # One collective for each product with the weights, the last of which takes the sums along; none under DDP.
-    cold, warm = (0, 0) if mode == "ddp" else (COLD_ITERATIONS, WARM_ITERATIONS)
+    # One collective for each product with the weights and each group of ranks, the last of which takes the sums along.
+    groups = {"ddp": 0, "meshes": 2}.get(mode, 1)
+    cold, warm = groups * COLD_ITERATIONS, groups * WARM_ITERATIONS
     assert two["collectives"] == [0, cold, 0, warm, 0, warm]
 
 

@@ -6,6 +6,7 @@ Not a test: test_watch_on_ranks.py starts it and compares what rank 0 writes. Si
 import gc
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,20 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+from torch.distributed.tensor import Placement, Replicate, Shard, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 import steadydecay as sd
 
-MODES = ("one", "ddp", "fsdp", "layouts")
+MODES = ("one", "ddp", "fsdp", "layouts", "meshes")
 STEPS, EVERY = 6, 2
-# "layouts": each parameter cut another way, or not at all.
-LAYOUTS = [Shard(0), Shard(1), Replicate(), Shard(0), Replicate(), Shard(0), Replicate()]
+ALONG, OTHER, WHOLE = Shard(0), Shard(1), Replicate()
+# By mode, the mesh and each parameter's placements on it. "layouts": each cut another way, or not at all. "meshes": two
+# weights of one shape cut along the same dimension of theirs and different ones of the mesh.
+LAYOUTS: dict[str, tuple[tuple[int, ...], Sequence[Sequence[Placement]]]] = {
+    "layouts": ((2,), [(one,) for one in (ALONG, OTHER, WHOLE, ALONG, ALONG, WHOLE, ALONG, WHOLE)]),
+    "meshes": ((2, 1), [(ALONG, WHOLE)] * 4 + [(WHOLE, ALONG)] + [(WHOLE, WHOLE)] * 3),
+}
 
 
 class Model(nn.Module):
@@ -31,6 +37,7 @@ class Model(nn.Module):
         self.embedding = nn.Embedding(11, 5)
         self.stacked = nn.Parameter(torch.randn(3, 5, 5) / 5)
         self.up = nn.Linear(5, 9)
+        self.gate = nn.Linear(5, 9, bias=False)
         self.unused = nn.Linear(5, 7, bias=False)
         self.head = nn.Linear(9, 11)
 
@@ -38,7 +45,7 @@ class Model(nn.Module):
         x = self.embedding(tokens)
         for matrix in self.stacked.unbind():
             x = x + x @ matrix
-        return self.head(self.up(x).tanh())
+        return self.head(self.up(x).tanh() * self.gate(x))
 
 
 def all_gradients(model: nn.Module, rank: int, world_size: int, step: int) -> None:
@@ -47,12 +54,13 @@ def all_gradients(model: nn.Module, rank: int, world_size: int, step: int) -> No
     nn.functional.cross_entropy(model(own[:, :-1]).flatten(0, 1), own[:, 1:].flatten()).backward()
 
 
-def laid_out(model: nn.Module) -> None:
+def laid_out(model: nn.Module, mode: str) -> None:
     """Replace each parameter by a DTensor of its layout."""
-    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
-    for (name, parameter), layout in zip(list(model.named_parameters()), LAYOUTS, strict=True):
+    shape, layouts = LAYOUTS[mode]
+    mesh = init_device_mesh("cpu", shape)
+    for (name, parameter), layout in zip(list(model.named_parameters()), layouts, strict=True):
         owner = model.get_submodule(name.rpartition(".")[0])
-        setattr(owner, name.rpartition(".")[2], nn.Parameter(distribute_tensor(parameter.data, mesh, [layout])))
+        setattr(owner, name.rpartition(".")[2], nn.Parameter(distribute_tensor(parameter.data, mesh, layout)))
 
 
 def lay_out_gradients(model: nn.Module, twin: nn.Module) -> None:
@@ -79,8 +87,8 @@ def wrapped(model: nn.Module, mode: str) -> nn.Module:
         return DistributedDataParallel(model, find_unused_parameters=True)
     if mode == "fsdp":
         fully_shard(model)
-    if mode == "layouts":
-        laid_out(model)
+    if mode in LAYOUTS:
+        laid_out(model, mode)
     return model
 
 
@@ -107,7 +115,7 @@ def measured(mode: str, counts: list[int]) -> dict[str, Any]:
     records: list[Any] = []
     counts[:] = []
     for step in range(STEPS):
-        if mode == "layouts":
+        if mode in LAYOUTS:
             for parameter, whole in zip(model.parameters(), twin.parameters(), strict=True):
                 whole.data.copy_(parameter.full_tensor())  # pyright: ignore[reportAttributeAccessIssue]
             twin.zero_grad()

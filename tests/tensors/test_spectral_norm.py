@@ -68,7 +68,7 @@ def test_the_first_estimate_is_right_to_one_percent_and_never_too_large(matrix: 
     assert -1e-5 < error.item() < 0.01
 
 
-def test_a_changing_matrix_is_followed_with_two_products_a_report() -> None:
+def test_a_changing_matrix_is_followed_with_the_products_of_one_report() -> None:
     """Ten percent of all entries change from report to report, more than a GPT's do."""
     matrices = gaussian(3, 200, 120)
     _, basis = cold(matrices)

@@ -6,7 +6,7 @@ from typing import Any, final
 from torch.optim import Optimizer
 
 from steadydecay.known_optimizers.wrappers import unwrapped
-from steadydecay.monitor.watch import Watch, watch
+from steadydecay.monitor.watch import watch
 
 
 @final
@@ -19,9 +19,8 @@ class TrainerWatch:
 
     def __init__(self, every: int | None) -> None:
         self._every = every
-        self._handles: list[tuple[Optimizer, Watch]] = []
+        self._watches: list[ReadWatch] = []
         self._saved: list[dict[str, Any]] = []
-        self._steps_read: list[int] = []
 
     def attach(self, optimizers: Sequence[Optimizer]) -> None:
         """Attach where it is not yet, with the state that was loaded; optimizers of an earlier training go free.
@@ -32,34 +31,53 @@ class TrainerWatch:
         if self._every is None:
             return
         present = [unwrapped(optimizer) for optimizer in optimizers]
-        if [optimizer for optimizer, _ in self._handles] != present:
+        if [one.optimizer for one in self._watches] != present:
             self.remove()
-            self._handles = [(optimizer, watch(optimizer, self._every)) for optimizer in present]
-        for (_, handle), state in zip(self._handles, self._saved, strict=False):
-            handle.load_state_dict(state)
+            self._watches = [ReadWatch(optimizer, self._every) for optimizer in present]
+        for one, state in zip(self._watches, self._saved, strict=False):
+            one.handle.load_state_dict(state)
         self._saved = []
-        self._steps_read = [handle.measured_step for _, handle in self._handles]
+        for one in self._watches:
+            one.skip()
 
     def new_metrics(self) -> dict[str, float]:
         """What has been measured since the last call; names start with the optimizer's index if there are several."""
         found: dict[str, float] = {}
-        for index, (_, handle) in enumerate(self._handles):
-            if handle.measured_step != self._steps_read[index]:
-                self._steps_read[index] = handle.measured_step
-                prefix = f"{index}/" if len(self._handles) > 1 else ""
-                found |= {f"{prefix}{name}": value for name, value in handle.metrics().items()}
+        for index, one in enumerate(self._watches):
+            prefix = f"{index}/" if len(self._watches) > 1 else ""
+            found |= {f"{prefix}{name}": value for name, value in one.new_metrics().items()}
         return found
 
     def remove(self) -> None:
         """Take every watch off."""
-        for _, handle in self._handles:
-            handle.remove()
-        self._handles = []
+        for one in self._watches:
+            one.handle.remove()
+        self._watches = []
 
     def state_dict(self) -> dict[str, Any]:
         """Of every watch, in the order of the optimizers."""
-        return {"watches": [handle.state_dict() for _, handle in self._handles]}
+        return {"watches": [one.handle.state_dict() for one in self._watches]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Keep what `state_dict` gave for the next `attach`."""
         self._saved = list(state["watches"])
+
+
+@final
+class ReadWatch:
+    """The watch of one optimizer, of which each measured step is read once."""
+
+    def __init__(self, optimizer: Optimizer, every: int) -> None:
+        self.optimizer, self.handle = optimizer, watch(optimizer, every)
+        self._step_read = 0
+
+    def skip(self) -> None:
+        """Let what has been measured so far count as read."""
+        self._step_read = self.handle.measured_step
+
+    def new_metrics(self) -> dict[str, float]:
+        """What `Watch.metrics` has that was not read yet; else nothing."""
+        if self.handle.measured_step == self._step_read:
+            return {}
+        self.skip()
+        return self.handle.metrics()

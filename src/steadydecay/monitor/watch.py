@@ -9,11 +9,8 @@ from torch.optim import Optimizer
 
 from steadydecay.known_optimizers.wrappers import unwrapped
 from steadydecay.monitor.chunks import Scratch
-from steadydecay.monitor.decay_clock import DecayClock
-from steadydecay.monitor.facts import GroupFacts
-from steadydecay.monitor.measurement import StackResult, measure
 from steadydecay.monitor.readings import Record, record_of
-from steadydecay.monitor.roster import Roster
+from steadydecay.monitor.watched_optimizer import NO_STATE, Measurement, State, WatchedOptimizer
 
 NOTHING: Record = {"layers": {}, "groups": {}, "verdicts": {}}
 
@@ -51,17 +48,17 @@ class Watch:
     def __init__(self, optimizer: Optimizer, every: int) -> None:
         self._optimizer, self._every = optimizer, every
         self._steps, self._measured_step = 0, 0
-        self._scratch, self._clock = Scratch(), DecayClock()
-        # Also of layers that are not there yet: a checkpoint may be loaded before a group is added.
-        self._saved: dict[str, Any] = {}
-        self._roster = Roster(optimizer, self._scratch)
-        self._clock.take_in(len(optimizer.param_groups), self._roster.layers)
+        self._scratch = Scratch()
+        # Also of groups and layers that are not there yet: a checkpoint may be loaded before a group is added.
+        self._saved: State = NO_STATE
+        self._watched = WatchedOptimizer(optimizer, self._saved, self._scratch)
         self._warn_of_unknown_decay()
         self._is_next_measured = False
-        # Of the step that is being taken: whether it is measured, and layers without gradient, if that is known.
+        # Of the step that is being taken: whether it is measured, None between steps; and whether its gradients are
+        # made within it.
         self._is_measuring: bool | None = None
-        self._idle: set[str] | None = None
-        self._measured: tuple[list[StackResult], list[GroupFacts]] | None = None
+        self._has_closure = False
+        self._measured: Measurement | None = None
         self._record: Record = NOTHING
         # Outside the graph of a compiled step: hooks branch on the count of steps.
         before: Any = torch.compiler.disable(self._before_step)
@@ -85,7 +82,7 @@ class Watch:
     def record(self) -> Record:
         """The same, nested: {"layers": {name: {measure: ...}}, "groups": {...}, "verdicts": {name: ...}}."""
         if self._measured is not None:
-            self._record, self._measured = record_of(*self._measured), None
+            self._record, self._measured = record_of(self._measured), None
         return self._record
 
     def verdicts(self) -> dict[str, str]:
@@ -105,8 +102,8 @@ class Watch:
         """Take the hooks off and give memory back; what was measured last can still be read. May be called again."""
         for hook in self._hooks:
             hook.remove()
-        self._saved = self._saved | self._roster.state()
-        self._roster.stacks, self._scratch = [], Scratch()
+        self._saved, self._scratch = self._state(), Scratch()
+        self._watched.forget()
 
     def __enter__(self) -> Self:
         return self
@@ -119,8 +116,7 @@ class Watch:
         return {
             "steps": self._steps,
             "measured_step": self._measured_step,
-            "clock": self._clock.state_dict(),
-            "layers": self._saved | self._roster.state(),
+            **self._state(),
             "record": self.record(),
         }
 
@@ -128,28 +124,27 @@ class Watch:
         """Take what `state_dict` gave, from any device; layers are found by name."""
         self._steps, self._measured_step = state["steps"], state["measured_step"]
         self._record, self._measured = state["record"], None
-        self._saved = dict(state["layers"])
-        self._clock.load_state_dict(state["clock"])
-        self._take_in()
+        self._begin_anew({kind: dict(state[kind]) for kind in NO_STATE})
 
-    def _take_in(self) -> None:
-        self._roster = Roster(self._optimizer, self._scratch)
-        self._roster.restore(self._saved)
-        self._clock.take_in(len(self._optimizer.param_groups), self._roster.layers)
+    def _state(self) -> State:
+        now = self._watched.state()
+        return {kind: self._saved[kind] | now[kind] for kind in NO_STATE}
+
+    def _begin_anew(self, state: State) -> None:
+        self._saved = state
+        self._watched = WatchedOptimizer(self._optimizer, state, self._scratch)
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not self._roster.is_of(optimizer):
-            self._saved |= self._roster.state()
-            self._take_in()
+        if not self._watched.is_of(optimizer):
+            self._begin_anew(self._state())
         self._is_measuring = self._is_next_measured or (self._steps + 1) % self._every == 0
         # A closure makes the gradients within the step; a hook may take them away after it.
         # The first argument is the optimizer itself.
-        has_closure = any(argument is not None for argument in (*args[1:], kwargs.get("closure")))
-        self._idle = None if has_closure else self._roster.without_gradient()
+        self._has_closure = any(argument is not None for argument in (*args[1:], kwargs.get("closure")))
+        if not self._has_closure:
+            self._watched.look_for_gradients()
         if self._is_measuring:
-            with torch.no_grad():
-                for stack in self._roster.stacks:
-                    stack.remember()
+            self._watched.remember_weights()
 
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # Taken out first: a subclass that calls super().step() runs the hooks twice.
@@ -157,22 +152,15 @@ class Watch:
         if is_measuring is None:
             return
         self._steps += 1
-        idle = self._roster.without_gradient() if self._idle is None else self._idle
-        decays = self._roster.decays()
-        self._clock.advance(decays, [layer for layer in self._roster.layers if layer.name in idle] if idle else ())
+        if self._has_closure:
+            self._watched.look_for_gradients()
+        self._watched.take_step()
         if is_measuring:
             self._is_next_measured = False
-            facts = self._roster.facts(decays)
-            with torch.no_grad(), torch.autocast(self._device_type, enabled=False):
-                results = measure(self._roster.stacks, facts, idle, self._clock.of, self._scratch)
-            self._measured, self._measured_step = (results, facts), self._steps
-
-    @property
-    def _device_type(self) -> str:
-        return self._roster.layers[0].parameter.device.type if self._roster.layers else "cpu"
+            self._measured, self._measured_step = self._watched.measure(), self._steps
 
     def _warn_of_unknown_decay(self) -> None:
-        if unknown := self._roster.with_unknown_decay():
+        if unknown := self._watched.with_unknown_decay():
             name = type(self._optimizer).__name__
             warnings.warn(
                 f"the weight_decay of {name}'s groups {unknown} does not act as θ ← (1-lr·weight_decay)θ: what is "

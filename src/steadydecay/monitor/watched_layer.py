@@ -1,0 +1,168 @@
+"""One parameter of a watched optimizer: what it is, whether and when it has moved, and what its reader must know."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, final
+
+from torch import Tensor
+
+from steadydecay.groups.matrix_blocks import blocks_of, matrix_shape
+from steadydecay.monitor.host import Number
+from steadydecay.monitor.watched_group import WatchedGroup
+from steadydecay.monitor.weight_shards import local_part, sharding_of
+
+SIGN_NORM_ROLES = ("output", "embedding")
+
+
+@final
+class WatchedLayer:
+    """A parameter while it is watched.
+
+    Attributes:
+        position: in the order of the optimizer's parameters.
+        name: of the group's `param_names`, else "group_<index>.<position>"; unique in the optimizer.
+        group: that it is in.
+        parameter: the weight.
+        sharding: how the weight is cut over ranks.
+        matrix_shape: (rows, columns) of all of it as one matrix.
+        blocks: the matrices in it.
+        has_sign_norm: whether it is an output layer or an embedding.
+        is_moved: whether the step that is being taken moves it: it has a gradient.
+        is_warm: whether a measured step with an lr that is not 0 has moved it: the vectors of its spectral norm are
+            its own.
+    """
+
+    def __init__(self, position: int, name: str, group: WatchedGroup, parameter: Tensor) -> None:
+        self.position, self.name, self.group, self.parameter = position, name, group, parameter
+        self.sharding = sharding_of(parameter)
+        shape, settings = tuple(parameter.shape), group.settings
+        if parameter.is_complex():
+            self.matrix_shape, self.blocks, self.has_sign_norm = matrix_shape({}, (*shape, 2)), (), False
+        else:
+            self.matrix_shape, self.blocks = matrix_shape(settings, shape), tuple(blocks_of(settings, shape))
+            self.has_sign_norm = settings.get("role") in SIGN_NORM_ROLES and len(shape) > 1
+        self.is_moved = self.is_warm = self._has_moved = False
+        # Time of its group that passed before it was there, or while it had no gradient.
+        self._missed = group.time
+        # At the first measured step and at the last.
+        self._times: tuple[Number, Number] | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no step of it has been measured."""
+        return self._times is None
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether the step that is being taken may change its singular vectors."""
+        return self.is_moved and self.group.can_move
+
+    def look_for_gradient(self) -> None:
+        """Whether there is one says whether the step moves the layer."""
+        self.is_moved = self.parameter.grad is not None
+
+    def miss_step(self) -> None:
+        """The step that is being taken does not move the layer; its group has taken it."""
+        self._missed = self._missed + 2 * self.group.decay
+
+    def tensors(self) -> "LayerTensors":
+        """What there is of the layer after a step."""
+        gradient, momentum = self.group.gradient_and_momentum(self.parameter)
+        second = None if gradient is None else self.group.second_moment(self.parameter)
+        return LayerTensors(self, gradient, momentum, *(second or (None, 1.0)))
+
+    def measured(self, tensors: "LayerTensors") -> "MeasuredLayer":
+        """The layer as it is now, of which these tensors are measured."""
+        time = self.group.time - self._missed
+        return MeasuredLayer(
+            layer=self,
+            is_moved=self.is_moved,
+            has_ever_moved=self.is_moved or self._has_moved,
+            first_time=time if self._times is None else self._times[0],
+            time=time,
+            has_gradient=tensors.gradient is not None,
+            has_momentum=tensors.momentum is not None,
+            has_second_moment=tensors.average is not None,
+        )
+
+    def finish_step(self, measured: "MeasuredLayer") -> Number:
+        """Let a measured step be the last one; returns time constants since the one before, 0 at the first."""
+        elapsed = 0.0 if self._times is None else measured.time - self._times[1]
+        self._times = measured.first_time, measured.time
+        self._has_moved = measured.has_ever_moved
+        self.is_warm = self.is_warm or self.is_turned
+        return elapsed
+
+    def state(self) -> dict[str, Any]:
+        """What must be kept to go on exactly."""
+        return {
+            "missed": float(self._missed),
+            "times": None if self._times is None else (float(self._times[0]), float(self._times[1])),
+            "has_moved": self._has_moved,
+            "is_warm": self.is_warm,
+        }
+
+    def restore(self, state: Mapping[str, Any], has_vectors: bool) -> None:
+        """Take what `state` gave; it stays cold where the vectors of its spectral norm were not kept."""
+        self._missed, self._times, self._has_moved = state["missed"], state["times"], state["has_moved"]
+        self.is_warm = state["is_warm"] and has_vectors
+
+
+class LayerTensors(NamedTuple):
+    """A layer after a step, and what its optimizer has beside the weight; None is what there is not.
+
+    Attributes:
+        layer: the layer.
+        gradient, momentum: of its parameter.
+        average: of squared gradients, that divides an update of Adam; None also without a gradient.
+        correction: of the average, 1 - β₂^t.
+    """
+
+    layer: WatchedLayer
+    gradient: Tensor | None
+    momentum: Tensor | None
+    average: Tensor | None
+    correction: Number
+
+    def here(self, tensor: Tensor | None) -> Tensor:
+        """The part of one of them that is here; the weight stands in for one that there is not: batches stay whole."""
+        weight = self.layer.parameter
+        return local_part(weight if tensor is None else tensor, weight)
+
+
+class MeasuredLayer(NamedTuple):
+    """A layer at a measured step, as its reader must know it.
+
+    Attributes:
+        layer: the layer.
+        is_moved: whether the step moved it: it had a gradient.
+        has_ever_moved: whether this or an earlier measured step did.
+        first_time, time: time constants that had passed at its first measured step, and now.
+        has_gradient, has_momentum, has_second_moment: what of it was measured beside the weight.
+    """
+
+    layer: WatchedLayer
+    is_moved: bool
+    has_ever_moved: bool
+    first_time: Number
+    time: Number
+    has_gradient: bool
+    has_momentum: bool
+    has_second_moment: bool
+
+
+def layers_of(groups: Sequence[WatchedGroup]) -> list[WatchedLayer]:
+    """Every parameter of the groups that has entries."""
+    count = Counter(name for group in groups for name in _names(group))
+    layers: list[WatchedLayer] = []
+    for group in groups:
+        for position, (name, parameter) in enumerate(zip(_names(group), group.settings["params"], strict=True)):
+            unique = name if count[name] == 1 else f"group_{group.index}.{position}.{name}"
+            layers += [WatchedLayer(len(layers), unique, group, parameter)] if parameter.numel() else []
+    return layers
+
+
+def _names(group: WatchedGroup) -> Sequence[str]:
+    names = group.settings.get("param_names") or ()
+    count = len(group.settings["params"])
+    return names if len(names) == count else [f"group_{group.index}.{position}" for position in range(count)]

@@ -1,0 +1,117 @@
+"""The groups and layers that an optimizer has at present, through a step and at a measured one."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from steadydecay.monitor.chunks import Scratch
+from steadydecay.monitor.layer_batch import BatchResult, LayerBatch, batches_of
+from steadydecay.monitor.watched_group import MeasuredGroup, WatchedGroup
+from steadydecay.monitor.watched_layer import layers_of
+from steadydecay.monitor.weight_shards import sum_over_ranks
+
+# By kind, then by index or name; `WatchedOptimizer.state`.
+State = dict[str, dict[Any, Any]]
+NO_STATE: State = {"groups": {}, "layers": {}}
+
+
+class Measurement(NamedTuple):
+    """Everything that is measured at a step, as tensors that no one has waited for."""
+
+    groups: list[MeasuredGroup]
+    batches: list[BatchResult]
+
+
+@final
+class WatchedOptimizer:
+    """Made anew when groups come, go or are loaded.
+
+    Args:
+        optimizer: all of its groups and parameters.
+        state: what `state` gave; of groups and layers that it lacks, time begins now.
+        scratch: memory for temporaries.
+    """
+
+    def __init__(self, optimizer: Optimizer, state: State, scratch: Scratch) -> None:
+        indices = range(len(optimizer.param_groups))
+        self._groups = [WatchedGroup(optimizer, index, state["groups"].get(index, 0.0)) for index in indices]
+        self._parameters = _parameters(optimizer)
+        self._layers = layers_of(self._groups)
+        self._batches = batches_of(self._layers, scratch)
+        for batch in self._batches:
+            batch.restore(state["layers"])
+
+    def is_of(self, optimizer: Optimizer) -> bool:
+        """Whether the optimizer still has these groups and parameters and no others."""
+        settings = [group.settings for group in self._groups]
+        return _are_same(optimizer.param_groups, settings) and _are_same(_parameters(optimizer), self._parameters)
+
+    def with_unknown_decay(self) -> list[int]:
+        """Indices of groups whose weight_decay does not act as 1-η."""
+        return [group.index for group in self._groups if not group.is_decay_known]
+
+    def look_for_gradients(self) -> None:
+        """Whether the step that is being taken moves a layer: now, for gradients may come and go within it."""
+        for layer in self._layers:
+            layer.look_for_gradient()
+
+    def remember_weights(self) -> None:
+        """Before a step that is to be measured."""
+        with torch.no_grad():
+            for batch in self._batches:
+                batch.remember()
+
+    def take_step(self) -> None:
+        """After a step: its time passes for all groups, and for the layers that it has moved."""
+        for group in self._groups:
+            group.take_step()
+        for layer in self._layers:
+            if not layer.is_moved:
+                layer.miss_step()
+
+    def measure(self) -> Measurement:
+        """After that, everything that is measured; the weights before the step are remembered."""
+        with torch.no_grad(), torch.autocast(self._device_type, enabled=False):
+            return Measurement([group.measured() for group in self._groups], _results_of(self._batches))
+
+    def state(self) -> State:
+        """What must be kept to go on exactly: of groups by index, of layers by name."""
+        return {
+            "groups": {group.index: float(group.time) for group in self._groups},
+            "layers": {name: kept for batch in self._batches for name, kept in batch.state().items()},
+        }
+
+    def forget(self) -> None:
+        """Give the memory of all layers back; no step may follow."""
+        self._batches = []
+
+    @property
+    def _device_type(self) -> str:
+        return self._layers[0].parameter.device.type if self._layers else "cpu"
+
+
+def _results_of(batches: Sequence[LayerBatch]) -> list[BatchResult]:
+    """One collective for each product with the weights, the last of which takes all other sums along."""
+    products = {batch: batch.products() for batch in batches}
+    results = {batch: batch.sums() for batch in batches}
+    images: dict[LayerBatch, list[Tensor]] = {}
+    for left in range(max(products.values(), default=1), 0, -1):
+        images = {batch: batch.images() for batch in batches if products[batch] >= left}
+        partial = [(batch.sharding, of_batch) for batch, of_batch in images.items()]
+        if left == 1:
+            partial += [(batch.sharding, result.sums()) for batch, result in results.items()]
+        sum_over_ranks(partial)
+        for batch, of_batch in images.items():
+            batch.turn(of_batch)
+    return [batch.finish_step(result, images[batch]) for batch, result in results.items()]
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _are_same(first: Sequence[Any], second: Sequence[Any]) -> bool:
+    return len(first) == len(second) and all(one is other for one, other in zip(first, second, strict=True))
