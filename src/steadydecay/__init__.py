@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from steadydecay import norms, theory
     from steadydecay.correction.weight_decay_correction import correct_weight_decay
     from steadydecay.groups.param_groups import describe, init_, param_groups
+    from steadydecay.known_optimizers.registration import register_optimizer
     from steadydecay.monitor.watch import watch
     from steadydecay.optim.adamc import AdamC
     from steadydecay.optim.lion import Lion
@@ -32,6 +33,7 @@ __all__ = [
     "init_",
     "norms",
     "param_groups",
+    "register_optimizer",
     "theory",
     "watch",
 ]

@@ -16,6 +16,7 @@ HOMES = {
     "describe": "steadydecay.groups.param_groups",
     "init_": "steadydecay.groups.param_groups",
     "param_groups": "steadydecay.groups.param_groups",
+    "register_optimizer": "steadydecay.known_optimizers.registration",
     "watch": "steadydecay.monitor.watch",
 }
 ROOMS = ("norms", "theory")

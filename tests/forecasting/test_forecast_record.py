@@ -11,7 +11,7 @@ from steadydecay.forecasting.kind_forecast import forecast_kinds
 from steadydecay.forecasting.plan import plan_of, shares_of
 from steadydecay.forecasting.trained_run import TrainedRun
 from steadydecay.recipes.gpt.recipe import gpt_recipe
-from steadydecay.run_log.log import json_line
+from steadydecay.run_log.record import json_line
 
 GIVEN = Hyperparameters("scion", lr=0.1, decay_per_step=0.02)
 

@@ -41,7 +41,7 @@ def test_a_run_is_measured_beside_its_own_rule() -> None:
 def test_a_run_under_another_rule_shows_it_too() -> None:
     planned = plan(100, "8x4")
     (kind,) = planned.kinds
-    exact = [type(kind)(kind.names, kind.shape, 1, kind.settings | {"decay": "exact"}, kind.momentum, 1.0)]
+    exact = [type(kind)(kind.names, kind.shape, 1, kind.settings | {"decay": "exact"}, kind.optimizer, 1.0)]
     (found,) = forecast_kinds(exact, planned.shares)
     assert [one.rule for one in found.by_rule] == ["constant", "corrected", "exact"]
 

@@ -10,14 +10,14 @@ from steadydecay.forecasting.layer_kinds import LayerKind
 from steadydecay.forecasting.plan import shares_of
 from steadydecay.forecasting.suggestion import suggestion_for
 from steadydecay.forecasting.trajectories import forecast_norms
-from steadydecay.known_optimizers.update_momentum import AVERAGE, LION, NO_MOMENTUM
+from steadydecay.known_optimizers.table import ADAMW, LION_ENTRY, SCION
 
 SETTINGS = {"role": "hidden", "lr": 0.02, "momentum": 0.9, "weight_decay": 0.1}
-SPECTRAL = LayerKind(("up.weight",), (64, 16), 1, SETTINGS | {"norm": "spectral"}, AVERAGE, 0.0)
-ADAM = LayerKind(("up.weight",), (64, 16), 1, SETTINGS, NO_MOMENTUM, 0.0)
-LION_KIND = LayerKind(("up.weight",), (64, 16), 1, SETTINGS | {"betas": (0.9, 0.99)}, LION, 0.0)
+SPECTRAL = LayerKind(("up.weight",), (64, 16), 1, SETTINGS | {"norm": "spectral"}, SCION, 0.0)
+ADAM = LayerKind(("up.weight",), (64, 16), 1, SETTINGS, ADAMW, 0.0)
+LION_KIND = LayerKind(("up.weight",), (64, 16), 1, SETTINGS | {"betas": (0.9, 0.99)}, LION_ENTRY, 0.0)
 UNEQUAL = {"norm": {"name": "spectral", "split_sizes": (16, 48)}}
-FUSED = LayerKind(("qkv",), (64, 16), 1, SETTINGS | UNEQUAL, AVERAGE, 0.0)
+FUSED = LayerKind(("qkv",), (64, 16), 1, SETTINGS | UNEQUAL, SCION, 0.0)
 
 
 @pytest.mark.parametrize("wanted", [0.05, 1.0, 30.0])

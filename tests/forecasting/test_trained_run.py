@@ -11,10 +11,10 @@ import torch
 
 from steadydecay.forecasting.layer_kinds import LayerKind
 from steadydecay.forecasting.trained_run import kinds_of_run, read_run
-from steadydecay.known_optimizers.update_momentum import AVERAGE
+from steadydecay.known_optimizers.table import SCION
 from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
 from steadydecay.recipes.train import train
-from steadydecay.run_log.log import RunLog
+from steadydecay.run_log.writer import RunLog
 
 TINY = {"layers": 2, "width": 32, "heads": 1, "length": 16, "batch_size": 4, "evaluation_batches": 2}
 
@@ -38,7 +38,7 @@ def write_log(folder: Path, configuration: dict[str, Any], *records: dict[str, A
 
 
 def kind(*names: str) -> LayerKind:
-    return LayerKind(names, (2, 2), len(names), {"lr": 0.1}, AVERAGE, 0.0)
+    return LayerKind(names, (2, 2), len(names), {"lr": 0.1}, SCION, 0.0)
 
 
 def test_a_real_run_gives_its_recipe_and_its_norms(trained: Path, text: Path) -> None:

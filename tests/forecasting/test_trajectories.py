@@ -11,25 +11,25 @@ from steadydecay import theory
 from steadydecay.forecasting.layer_kinds import LayerKind
 from steadydecay.forecasting.plan import shares_of
 from steadydecay.forecasting.trajectories import SETTLED_AFTER, forecast_norms, norms_from_updates
-from steadydecay.known_optimizers.update_momentum import AVERAGE, LION, NO_MOMENTUM
+from steadydecay.known_optimizers.table import ADAMW, LION_ENTRY, SCION
 
 STEPS = 120
 SIGN = {"role": "embedding", "norm": "sign", "lr": 0.1, "momentum": 0.8, "weight_decay": 0.5}
-SIGN_KIND = LayerKind(("embedding.weight",), (6, 4), 1, SIGN, AVERAGE, 3.0)
+SIGN_KIND = LayerKind(("embedding.weight",), (6, 4), 1, SIGN, SCION, 3.0)
 LION_SETTINGS = {"role": "hidden", "lr": 0.1, "betas": (0.7, 0.9), "weight_decay": 0.5}
-LION_KIND = LayerKind(("up.weight",), (6, 4), 1, LION_SETTINGS, LION, 3.0)
+LION_KIND = LayerKind(("up.weight",), (6, 4), 1, LION_SETTINGS, LION_ENTRY, 3.0)
 ADAM_SETTINGS = {"role": "hidden", "lr": 0.1, "betas": (0.9, 0.99), "weight_decay": 0.5}
-ADAM_KIND = LayerKind(("up.weight",), (6, 4), 1, ADAM_SETTINGS, NO_MOMENTUM, 3.0)
+ADAM_KIND = LayerKind(("up.weight",), (6, 4), 1, ADAM_SETTINGS, ADAMW, 3.0)
 ADAM_DEVIATION = math.sqrt((1 - 0.9) / (1 + 0.9))
 SPECTRAL = {"role": "hidden", "norm": "spectral", "lr": 0.02, "momentum": 0.9, "weight_decay": 0.25}
-SPECTRAL_KIND = LayerKind(("up.weight",), (64, 64), 1, SPECTRAL, AVERAGE, 64.0)
+SPECTRAL_KIND = LayerKind(("up.weight",), (64, 64), 1, SPECTRAL, SCION, 64.0)
 
 
 def coefficients_of(kind: LayerKind) -> np.ndarray:
     """c_0, c_1, ... of the direction, d_t = Σ_j c_j g_{t-j}."""
-    if kind.momentum is NO_MOMENTUM:
+    if kind.optimizer is ADAMW:
         return kind.settings["betas"][0] ** np.arange(STEPS)
-    if kind.momentum is LION:
+    if kind.optimizer is LION_ENTRY:
         beta1, beta2 = kind.settings["betas"]
         return np.concatenate(([1 - beta1], beta1 * (1 - beta2) * beta2 ** np.arange(STEPS - 1)))
     return kind.settings["momentum"] ** np.arange(STEPS)
@@ -43,8 +43,8 @@ def expected_norms(kind: LayerKind, rule: str, shares: list[float]) -> tuple[np.
     share = np.asarray(shares)
     decays = 0.05 * share ** {"constant": 1, "corrected": 2}[rule]
     update_norm = math.sqrt(24) / (4 if "norm" in kind.settings else 1)
-    update_norm *= ADAM_DEVIATION if kind.momentum is NO_MOMENTUM else 1
-    lmo = identity if kind.momentum is NO_MOMENTUM else arcsine
+    update_norm *= ADAM_DEVIATION if kind.optimizer is ADAMW else 1
+    lmo = identity if kind.optimizer is ADAMW else arcsine
     correlation = momentum_correlation(coefficients_of(kind), STEPS)
     updates = np.full(STEPS, update_norm)
     return norms_by_double_sum(0.1 * share, decays, correlation, updates, math.sqrt(3.0), lmo), decays

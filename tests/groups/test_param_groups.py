@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from transformers.models.gpt2 import GPT2Config, GPT2LMHeadModel
 
 import steadydecay as sd
-from steadydecay.groups.param_groups import NORM_OF_ROLE, TAKES_NORMS
+from steadydecay.groups.param_groups import NORM_OF_ROLE
 from steadydecay.groups.roles import ROLES
+from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS
 from steadydecay.norms import Spectral, norm_for
 
-WITH_NORMS = [name for name, takes_norms in TAKES_NORMS.items() if takes_norms]
-WITHOUT_NORMS = [name for name, takes_norms in TAKES_NORMS.items() if not takes_norms]
+WITH_NORMS = [name for name, named in NAMED_OPTIMIZERS.items() if named.takes_norms]
+WITHOUT_NORMS = [name for name, named in NAMED_OPTIMIZERS.items() if not named.takes_norms]
 
 
 class EveryRole(nn.Module):
@@ -66,7 +67,7 @@ def by_role(groups: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 # --- completeness ---
 
 
-@pytest.mark.parametrize("optimizer", TAKES_NORMS)
+@pytest.mark.parametrize("optimizer", NAMED_OPTIMIZERS)
 @pytest.mark.parametrize("build", MODELS)
 def test_every_trainable_parameter_is_in_one_group_once(build: Callable[[], nn.Module], optimizer: str) -> None:
     model = build()
@@ -321,7 +322,7 @@ def test_the_table_of_a_small_model() -> None:
     assert sd.describe(sd.param_groups(EveryRole(), lr=0.1, weight_decay=0.2)) == GOLDEN
 
 
-@pytest.mark.parametrize("optimizer", TAKES_NORMS)
+@pytest.mark.parametrize("optimizer", NAMED_OPTIMIZERS)
 @pytest.mark.parametrize("build", MODELS)
 def test_every_group_has_a_line_with_its_numbers(build: Callable[[], nn.Module], optimizer: str) -> None:
     groups = sd.param_groups(build(), optimizer, lr=PER_ROLE, weight_decay=0.2)

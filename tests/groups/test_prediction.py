@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import steadydecay as sd
-from steadydecay.groups.prediction import applied_decay, momentum_of, predicted_norm_sq, update_blocks, update_norm_sq
-from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
+from steadydecay.groups.prediction import applied_decay, predicted_norm_sq, stepped_by, update_blocks, update_norm_sq
+from steadydecay.known_optimizers.table import ADAM
 from steadydecay.theory import steady_norm_sq
 
 ETA = 0.05
@@ -65,7 +65,7 @@ def test_predicted_norm_is_that_of_a_walk(name: str) -> None:
     build, shape, tolerance = CASES[name]
     optimizer, norm_sq, measured_update_norm_sq = walk(build, shape)
     group = optimizer.param_groups[0]
-    momentum = momentum_of(optimizer, group)
+    momentum = stepped_by(optimizer, group)
     # A mean over 700 steps of 1/(2η) = 10 each, of about 1000 entries: half a percent.
     assert math.sqrt(predicted_norm_sq(group, shape, momentum) / norm_sq) == pytest.approx(1, abs=tolerance)
     with_measured = predicted_norm_sq(group, shape, momentum, measured_update_norm_sq)
@@ -75,7 +75,7 @@ def test_predicted_norm_is_that_of_a_walk(name: str) -> None:
 def test_sgd_is_predicted_from_its_measured_size_alone() -> None:
     optimizer, norm_sq, measured = walk(lambda groups: sd.SGDW(groups, lr=0.1, weight_decay=ETA / 0.1), (1200,))
     group = optimizer.param_groups[0]
-    momentum = momentum_of(optimizer, group)
+    momentum = stepped_by(optimizer, group)
     assert math.isnan(predicted_norm_sq(group, (1200,), momentum))
     assert math.isnan(update_norm_sq(group, (1200,), momentum))
     assert math.sqrt(predicted_norm_sq(group, (1200,), momentum, measured) / norm_sq) == pytest.approx(1, abs=0.02)
@@ -84,7 +84,7 @@ def test_sgd_is_predicted_from_its_measured_size_alone() -> None:
 def test_parts_of_a_fused_weight_have_their_own_laws() -> None:
     group = {"norm": {"name": "spectral", "split_sizes": (8, 8, 2)}, "lr": 0.1, "momentum": 0.9, "weight_decay": 1.0}
     optimizer = sd.Scion([nn.Parameter(torch.ones(18, 8))], **group)
-    momentum = momentum_of(optimizer, optimizer.param_groups[0])
+    momentum = stepped_by(optimizer, optimizer.param_groups[0])
     blocks = update_blocks(optimizer.param_groups[0], (18, 8), momentum)
     assert blocks == [(("spectral", 8, 8), 16.0), (("spectral", 2, 8), pytest.approx(0.5))]
     parts = [steady_norm_sq(0.1, 0.1, 0.9, lmo=lmo) * size for lmo, size in blocks]
@@ -97,7 +97,7 @@ def test_an_unknown_muon_has_no_size() -> None:
     weight = nn.Parameter(torch.ones(4, 8))
     optimizer = torch.optim.Muon([weight], lr=0.1, weight_decay=0.1)
     group = {key: value for key, value in optimizer.param_groups[0].items() if key != "adjust_lr_fn"}
-    momentum = momentum_of(optimizer, optimizer.param_groups[0])
+    momentum = stepped_by(optimizer, optimizer.param_groups[0])
     assert math.isnan(predicted_norm_sq(group, (4, 8), momentum))
     assert predicted_norm_sq(group, (4, 8), momentum, 4.0) > 0
 
@@ -109,17 +109,17 @@ def test_no_decay_and_l2_have_no_steady_state() -> None:
         (torch.optim.Adam([weight], weight_decay=0.1), math.nan),
     ):
         group = optimizer.param_groups[0]
-        assert predicted_norm_sq(group, (4,), NO_MOMENTUM) == pytest.approx(expected, nan_ok=True)
+        assert predicted_norm_sq(group, (4,), ADAM) == pytest.approx(expected, nan_ok=True)
 
 
 def test_the_decay_is_that_of_the_rule() -> None:
     optimizer = sd.ScionC([nn.Parameter(torch.ones(4, 4))], lr=0.1, weight_decay=0.5)
     group = optimizer.param_groups[0]
     group["lr"] = 0.05
-    assert applied_decay(group, momentum_of(optimizer, group)) == pytest.approx(0.05 * 0.25)
-    assert applied_decay({"lr": 0.1, "weight_decay": 0.5}, NO_MOMENTUM) == pytest.approx(0.05)
+    assert applied_decay(group, stepped_by(optimizer, group)) == pytest.approx(0.05 * 0.25)
+    assert applied_decay({"lr": 0.1, "weight_decay": 0.5}, ADAM) == pytest.approx(0.05)
 
 
 def test_empty_weights_have_no_norm() -> None:
     optimizer = sd.Scion([nn.Parameter(torch.ones(0, 4))], lr=0.1, weight_decay=0.5)
-    assert predicted_norm_sq(optimizer.param_groups[0], (0, 4), momentum_of(optimizer, optimizer.param_groups[0])) == 0
+    assert predicted_norm_sq(optimizer.param_groups[0], (0, 4), stepped_by(optimizer, optimizer.param_groups[0])) == 0

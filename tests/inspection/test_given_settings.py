@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 import steadydecay as sd
-from steadydecay.groups.prediction import momentum_of, predicted_norm_sq
+from steadydecay.groups.prediction import predicted_norm_sq, stepped_by
 from steadydecay.inspection.given_settings import GivenSettings
 from steadydecay.inspection.module_skeleton import guesses
 from steadydecay.inspection.stored_weight import StoredWeight
-from steadydecay.known_optimizers.update_momentum import AVERAGE
+from steadydecay.known_optimizers.table import MUON
 from steadydecay.recipes.gpt.model import GPT
 
 
@@ -34,7 +34,7 @@ def _guessed() -> list[Any]:
 
 def of_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     return {
-        name: math.sqrt(predicted_norm_sq(group, tuple(p.shape), momentum_of(optimizer, group)))
+        name: math.sqrt(predicted_norm_sq(group, tuple(p.shape), stepped_by(optimizer, group)))
         for group in optimizer.param_groups
         for name, p in zip(group["param_names"], group["params"], strict=True)
     }
@@ -86,7 +86,7 @@ def test_muon_moves_hidden_matrices_with_nesterov_momentum() -> None:
     expected.pop("embedding.weight")
     same(found, expected)
     up = torch.optim.Muon([nn.Parameter(torch.zeros(64, 16))], 0.02, weight_decay=0.1).param_groups[0]
-    of_torch = predicted_norm_sq(up, (64, 16), AVERAGE)
+    of_torch = predicted_norm_sq(up, (64, 16), MUON)
     assert found["blocks.0.mlp.up.weight"] == pytest.approx(math.sqrt(of_torch), rel=1e-12)
 
 

@@ -9,12 +9,13 @@ from steadydecay.inspection.inspected_layers import Layer, sorted_layers
 from steadydecay.inspection.layer_settings import LayerSettings
 from steadydecay.inspection.stored_weight import StoredWeight
 from steadydecay.inspection.weight_measures import Measures
+from steadydecay.known_optimizers.table import ADAMW
 
 
 def layer(name: str, norm: float, decay: float = 0.5, *, size: int = 4, spectral: tuple[float, ...] = ()) -> Layer:
     """Of AdamW at lr 1: its prediction is √(size / (η(2-η)))."""
     weight = StoredWeight(name, (size,), "float32")
-    settings = LayerSettings("AdamW", {"lr": 1.0, "weight_decay": decay}) if decay else None
+    settings = LayerSettings(ADAMW, {"lr": 1.0, "weight_decay": decay}) if decay else None
     non_finite = int(math.isnan(norm))
     return Layer(weight, name, "hidden", Measures(norm / math.sqrt(size), norm, spectral, non_finite), settings)
 

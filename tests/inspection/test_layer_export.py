@@ -13,14 +13,15 @@ from steadydecay.inspection.layer_export import as_csv, as_html, as_json
 from steadydecay.inspection.layer_settings import LayerSettings
 from steadydecay.inspection.stored_weight import StoredWeight
 from steadydecay.inspection.weight_measures import Measures
+from steadydecay.known_optimizers.table import ADAMW
 
 EVIL = '<script>alert("&")</script>,=1'
 
 
 def layer(name: str, norm: float, *, is_decayed: bool = True) -> Layer:
     weight = StoredWeight(name, (2, 2), "bfloat16", ("tied",))
-    settings = LayerSettings("AdamW", {"lr": 1.0, "weight_decay": 0.5 if is_decayed else 0.0, "role": "hidden"})
-    settings = settings if is_decayed else LayerSettings("AdamW", {"lr": 1.0}, refusal="no decay")
+    settings = LayerSettings(ADAMW, {"lr": 1.0, "weight_decay": 0.5 if is_decayed else 0.0, "role": "hidden"})
+    settings = settings if is_decayed else LayerSettings(ADAMW, {"lr": 1.0}, refusal="no decay")
     measures = Measures(norm / 2, norm, (norm, math.nan) if name == EVIL else (norm,), int(math.isnan(norm)))
     return Layer(weight, name, "hidden", measures, settings)
 

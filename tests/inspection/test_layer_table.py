@@ -11,13 +11,14 @@ from steadydecay.inspection.layer_settings import LayerSettings
 from steadydecay.inspection.layer_table import folded, layer_table, number, printable
 from steadydecay.inspection.stored_weight import StoredWeight
 from steadydecay.inspection.weight_measures import Measures
+from steadydecay.known_optimizers.table import ADAMW
 
 LONG = "model.layers.10.self_attn.q_proj.weight"
 
 
 def layer(name: str, decay: float = 0.5, norm: float = 2.5, spectral: tuple[float, ...] = (1.25,)) -> Layer:
     weight = StoredWeight(name, (50257, 4096), "float32")
-    settings = LayerSettings("AdamW", {"lr": 1e-3, "weight_decay": 1e3 * decay}) if decay else None
+    settings = LayerSettings(ADAMW, {"lr": 1e-3, "weight_decay": 1e3 * decay}) if decay else None
     return Layer(weight, name, "embedding", Measures(norm / 1e4, norm, spectral, int(math.isnan(norm))), settings)
 
 

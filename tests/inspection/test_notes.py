@@ -10,12 +10,13 @@ from steadydecay.inspection.layer_settings import LayerSettings
 from steadydecay.inspection.notes import notes_on
 from steadydecay.inspection.stored_weight import StoredWeight
 from steadydecay.inspection.weight_measures import Measures
+from steadydecay.known_optimizers.table import ADAMW
 
 
 def layer(name: str = "a", norm: float = 3.65, role: str = "hidden", tied: Any = (), **group: Any) -> Layer:
     """Decay 0.01 at lr 0.1: memory 50 steps, predicted norm about √(0.01 · 4 / 0.02) = 1.42."""
     lr_in_file = group.pop("lr_in_file", None)
-    settings = LayerSettings("AdamW", {"lr": 0.1, "weight_decay": 0.1, "role": role} | group, lr_in_file=lr_in_file)
+    settings = LayerSettings(ADAMW, {"lr": 0.1, "weight_decay": 0.1, "role": role} | group, lr_in_file=lr_in_file)
     measures = Measures(norm / 2, norm, (), 5 if math.isnan(norm) else 0)
     return Layer(StoredWeight(name, (2, 2), "float32", tied), name, role, measures, settings)
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import steadydecay as sd
-from steadydecay.groups.prediction import momentum_of, predicted_norm_sq
+from steadydecay.groups.prediction import predicted_norm_sq, stepped_by
 from steadydecay.inspection.stored_settings import stored_settings
 from steadydecay.inspection.stored_weight import StoredWeight
 
@@ -70,7 +70,7 @@ def predictions(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[floa
     """‖θ‖ of every parameter that the optimizer moves."""
     found: dict[int, float] = {}
     for group in optimizer.param_groups:
-        momentum = momentum_of(optimizer, group)
+        momentum = stepped_by(optimizer, group)
         found |= {id(p): math.sqrt(predicted_norm_sq(group, tuple(p.shape), momentum)) for p in group["params"]}
     return [found[id(one)] for one in model.parameters() if id(one) in found and math.isfinite(found[id(one)])]
 

@@ -11,7 +11,7 @@ from steadydecay.groups.param_groups import NORM_OF_ROLE
 from steadydecay.groups.roles import ROLES
 from steadydecay.norms import NORMS
 from steadydecay.optim.scion import FEWEST_DIMENSIONS
-from steadydecay.recipes.recipe import nearest
+from steadydecay.recipes.overrides import nearest
 
 ROLE_OF_DIMENSIONS = {1: "vector", 2: "hidden", 3: "hidden", 4: "conv", 5: "conv"}
 # More entries than any layer of today has; torch cannot number more than 2⁶³.

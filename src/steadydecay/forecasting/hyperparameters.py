@@ -1,6 +1,5 @@
 """The hyperparameters of a run that is only planned, and the parameter groups they make."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -9,12 +8,14 @@ from torch import nn
 from steadydecay.groups.param_groups import param_groups
 from steadydecay.groups.roles import ROLES, Output
 from steadydecay.groups.settings import Group
-from steadydecay.known_optimizers.update_momentum import AVERAGE, LION, NO_MOMENTUM, UpdateMomentum
-from steadydecay.recipes.optimizers import ADAM_BETA2, LION_BETA2, MUON_ADAM_BETAS
-from steadydecay.recipes.recipe import nearest
+from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
+from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS, NamedOptimizer
+from steadydecay.known_optimizers.table import ADAMW
+from steadydecay.recipes.optimizers import ADAM_BETA2, MUON_ADAM_BETAS
+from steadydecay.recipes.overrides import nearest
 from steadydecay.theory.validation import require_in
 
-GroupsOf = list[tuple[Group, UpdateMomentum]]
+GroupsOf = list[tuple[Group, KnownOptimizer]]
 
 
 @final
@@ -23,7 +24,7 @@ class Hyperparameters:
     """What a forecast needs to know; γ and η at the peak of the schedule.
 
     Attributes:
-        optimizer: a key of `OPTIMIZERS`.
+        optimizer: one of `PREDICTABLE`.
         lr: γ > 0.
         output_lr: γ of the output layer and embeddings (of all that is not hidden under Muon); None is `lr`.
         momentum: β, or β₁, in [0, 1); None is the optimizer's usual one.
@@ -62,71 +63,69 @@ def groups_of(
         ValueError: an unknown optimizer, one whose norms no theory predicts, or a number outside its range.
     """
     name = hyperparameters.optimizer
-    if name in UNPREDICTABLE:
-        raise ValueError(f"optimizer is {name!r}, {UNPREDICTABLE[name]}; legal are {', '.join(OPTIMIZERS)}")
-    if name not in OPTIMIZERS:
-        raise ValueError(f"optimizer is {name!r}{nearest(name, OPTIMIZERS)}")
-    _check(hyperparameters)
-    return OPTIMIZERS[name](model, hyperparameters, overrides or {}, output)
+    if reason := why_unpredictable(name):
+        raise ValueError(f"optimizer is {name!r}, {reason}; legal are {', '.join(PREDICTABLE)}")
+    if name not in PREDICTABLE:
+        raise ValueError(f"optimizer is {name!r}{nearest(name, PREDICTABLE)}")
+    named = NAMED_OPTIMIZERS[name]
+    _check(hyperparameters, named)
+    build = _of_muon if named.family == "muon" else _of_one
+    return build(model, hyperparameters, named, overrides=overrides or {}, output=output)
 
 
-def scion(model: nn.Module, given: Hyperparameters, overrides: dict[str, dict[str, Any]], output: Output) -> GroupsOf:
-    groups = _groups(model, "scion", given, _lr_of_role(given), overrides, output)
-    own = {"momentum": _momentum(given, 0.9), "nesterov": given.nesterov}
-    return [(group | own, AVERAGE) for group in groups]
+def why_unpredictable(name: str) -> str:
+    """Why no theory predicts the norms under an optimizer of this name; empty where one does, or there is none."""
+    known = NAMED_OPTIMIZERS[name].known if name in NAMED_OPTIMIZERS else None
+    if known is not None and known.decay == "l2":
+        return "whose L2 passes through the second moment and holds no norm"
+    if known is not None and known.sized_by == "gradient":
+        return "the size of whose updates is that of the gradients, which nothing tells before training"
+    return ""
 
 
-def adamw(model: nn.Module, given: Hyperparameters, overrides: dict[str, dict[str, Any]], output: Output) -> GroupsOf:
-    _refuse_nesterov(given)
-    groups = _groups(model, "adamw", given, _lr_of_role(given), overrides, output)
-    return [(group | {"betas": (_momentum(given, 0.9), ADAM_BETA2)}, NO_MOMENTUM) for group in groups]
+# A correction changes the decay rule alone, and a forecast shows both rules; renormalisation is not predicted.
+PREDICTABLE = [name for name in NAMED_OPTIMIZERS if not why_unpredictable(name) and name != "renormalized_adamw"]
 
 
-def lion(model: nn.Module, given: Hyperparameters, overrides: dict[str, dict[str, Any]], output: Output) -> GroupsOf:
-    _refuse_nesterov(given)
-    groups = _groups(model, "lion", given, _lr_of_role(given), overrides, output)
-    betas = (_momentum(given, 0.9), LION_BETA2 if given.beta2 is None else given.beta2)
-    return [(group | {"betas": betas}, LION) for group in groups]
+def _of_one(model: nn.Module, given: Hyperparameters, named: NamedOptimizer, **options: Any) -> GroupsOf:
+    """One optimizer for all groups."""
+    lr = {role: _output_lr(given) if role in ("output", "embedding") else given.lr for role in ROLES}
+    own = _momentum_keys(given, named)
+    return [(group | own, named.known) for group in _groups(model, given, named, lr, **options)]
 
 
-def muon(model: nn.Module, given: Hyperparameters, overrides: dict[str, dict[str, Any]], output: Output) -> GroupsOf:
+def _of_muon(model: nn.Module, given: Hyperparameters, named: NamedOptimizer, **options: Any) -> GroupsOf:
     """Hidden matrices as in `recipes.optimizers.muon`, all else under AdamW."""
     lr = {role: given.lr if role == "hidden" else _output_lr(given) for role in ROLES}
-    groups = _groups(model, "muon", given, lr, overrides, output)
-    own = {"momentum": _momentum(given, 0.95), "nesterov": True, "norm": {"name": "spectral", "scale": "max"}}
-    hidden = [(group | own, AVERAGE) for group in groups if group["role"] == "hidden"]
-    others = [(group | {"betas": MUON_ADAM_BETAS}, NO_MOMENTUM) for group in groups if group["role"] != "hidden"]
+    groups = _groups(model, given, named, lr, **options)
+    own = _momentum_keys(given, named) | {"nesterov": True, "norm": {"name": "spectral", "scale": "max"}}
+    hidden = [(group | own, named.known) for group in groups if group["role"] == "hidden"]
+    others = [(group | {"betas": MUON_ADAM_BETAS}, ADAMW) for group in groups if group["role"] != "hidden"]
     return hidden + others
 
 
-Build = Callable[[nn.Module, Hyperparameters, dict[str, dict[str, Any]], Output], GroupsOf]
-# A correction changes the decay rule alone, and a forecast shows both rules.
-OPTIMIZERS: dict[str, Build] = {"scion": scion, "scionc": scion, "adamw": adamw, "adamc": adamw}
-OPTIMIZERS |= {"lion": lion, "lionc": lion, "muon": muon, "muonc": muon}
-SIZE_BY_GRADIENT = "the size of whose updates is that of the gradients, which nothing tells before training"
-UNPREDICTABLE: dict[str, str] = dict.fromkeys(("sgd", "sgdw", "sgdc"), SIZE_BY_GRADIENT)
-UNPREDICTABLE |= dict.fromkeys(("adam", "adam_l2"), "whose L2 passes through the second moment and holds no norm")
+def _momentum_keys(given: Hyperparameters, named: NamedOptimizer) -> Group:
+    if "betas" not in named.usual:
+        return {"momentum": _or(given.momentum, named.usual["momentum"]), "nesterov": given.nesterov}
+    first, second = named.usual["betas"]
+    # β₂ of Adam changes no norm; it is that of the recipes.
+    return {"betas": (_or(given.momentum, first), ADAM_BETA2 if named.family == "adam" else _or(given.beta2, second))}
 
 
 def _groups(
     model: nn.Module,
-    kind: str,
     given: Hyperparameters,
+    named: NamedOptimizer,
     lr: dict[Any, float],
     overrides: dict[str, dict[str, Any]],
     output: Output,
 ) -> list[Group]:
-    groups = param_groups(
-        model, kind, lr=lr, weight_decay=_weight_decay_of_role(given, lr), output=output, overrides=overrides
-    )
+    weight_decay = _weight_decay_of_role(given, lr)
+    groups = param_groups(model, given.optimizer, lr=lr, weight_decay=weight_decay, output=output, overrides=overrides)
     if given.steady_norm_sq is None:
         return groups
-    is_decayed = {id(group): kind == "scion" or group["role"] != "vector" for group in groups}
+    is_decayed = {id(group): named.takes_norms or group["role"] != "vector" for group in groups}
     return [group | {"steady_norm_sq": given.steady_norm_sq} if is_decayed[id(group)] else group for group in groups]
-
-
-def _lr_of_role(given: Hyperparameters) -> dict[Any, float]:
-    return {role: _output_lr(given) if role in ("output", "embedding") else given.lr for role in ROLES}
 
 
 def _weight_decay_of_role(given: Hyperparameters, lr: dict[Any, float]) -> dict[Any, float]:
@@ -139,11 +138,13 @@ def _output_lr(given: Hyperparameters) -> float:
     return given.lr if given.output_lr is None else given.output_lr
 
 
-def _momentum(given: Hyperparameters, usual: float) -> float:
-    return usual if given.momentum is None else given.momentum
+def _or(given: float | None, usual: float) -> float:
+    return usual if given is None else given
 
 
-def _check(given: Hyperparameters) -> None:
+def _check(given: Hyperparameters, named: NamedOptimizer) -> None:
+    if given.nesterov and "nesterov" not in named.usual:
+        raise ValueError(f"nesterov is True for {given.optimizer!r}; legal is False: it goes with scion and muon")
     require_in("lr", given.lr, 0, remedy="give the peak of the schedule")
     require_in("output_lr", _output_lr(given), 0, remedy="give the peak of the schedule")
     for name in ("momentum", "beta2"):
@@ -166,8 +167,3 @@ def _check_decay(given: Hyperparameters) -> None:
     if given.decay_per_step is not None:
         remedy = "it is the fraction that a step removes, lr · weight_decay"
         require_in("decay_per_step", given.decay_per_step, 0, 1, include_low=True, remedy=remedy)
-
-
-def _refuse_nesterov(given: Hyperparameters) -> None:
-    if given.nesterov:
-        raise ValueError(f"nesterov is True for {given.optimizer!r}; legal is False: it goes with scion and muon")

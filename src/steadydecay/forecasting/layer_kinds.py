@@ -11,7 +11,7 @@ from torch import Tensor
 
 from steadydecay.groups.prediction import update_norm_sq
 from steadydecay.groups.settings import Group
-from steadydecay.known_optimizers.update_momentum import UpdateMomentum
+from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
 
 # name, parameter and group of a layer -> ‖θ‖_F² before the first step
 InitialNormSq = Callable[[str, Tensor, Mapping[str, Any]], float]
@@ -27,7 +27,7 @@ class LayerKind:
         shape: of each.
         count: how many there are.
         settings: the group without its parameters: lr and momentum at their peak, weight_decay, role, norm.
-        momentum: how to read the group's momentum.
+        optimizer: what is known of what steps the group.
         initial_norm_sq: mean of ‖θ‖_F² before the first step.
     """
 
@@ -35,7 +35,7 @@ class LayerKind:
     shape: tuple[int, ...]
     count: int
     settings: Group
-    momentum: UpdateMomentum
+    optimizer: KnownOptimizer
     initial_norm_sq: float
 
     @property
@@ -65,19 +65,19 @@ class LayerKind:
 
 
 def layer_kinds(
-    groups: Iterable[tuple[Group, UpdateMomentum]],
+    groups: Iterable[tuple[Group, KnownOptimizer]],
     initial_norm_sq: InitialNormSq,
     counts: Mapping[str, int] | None = None,
 ) -> list[LayerKind]:
     """Kinds of the parameters in `groups`, which have `param_names`; empty parameters are left out.
 
     Args:
-        groups: parameter groups, each with how to read its momentum.
+        groups: parameter groups, each with what is known of what steps it.
         initial_norm_sq: of a layer.
         counts: how many layers a parameter stands for, 1 if not named.
     """
     kinds = []
-    for group, momentum in groups:
+    for group, optimizer in groups:
         by_shape: dict[tuple[int, ...], list[tuple[str, float]]] = defaultdict(list)
         for name, parameter in zip(group["param_names"], group["params"], strict=True):
             if parameter.numel():
@@ -87,7 +87,7 @@ def layer_kinds(
             names = tuple(name for name, _ in members)
             count = sum((counts or {}).get(name, 1) for name in names)
             mean = sum(norm_sq for _, norm_sq in members) / len(members)
-            kinds.append(LayerKind(names, shape, count, settings, momentum, mean))
+            kinds.append(LayerKind(names, shape, count, settings, optimizer, mean))
     return kinds
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import final
 
 from steadydecay.forecasting.given_layers import given_layers
-from steadydecay.forecasting.hyperparameters import UNPREDICTABLE, Hyperparameters, groups_of
+from steadydecay.forecasting.hyperparameters import Hyperparameters, groups_of, why_unpredictable
 from steadydecay.forecasting.layer_kinds import LayerKind, layer_kinds, norm_sq_of_rms, unit_norm_sq
 from steadydecay.forecasting.trained_run import TrainedRun, kinds_of_run, read_run
 from steadydecay.forecasting.transformers_model import model_on_meta
@@ -43,8 +43,8 @@ def plan_of_run(folder: Path) -> Plan:
     """
     run = read_run(folder)
     recipe = run.recipe
-    if recipe.optimizer in UNPREDICTABLE:
-        raise ValueError(f"folder is {str(folder)!r}, a run of {recipe.optimizer!r}, {UNPREDICTABLE[recipe.optimizer]}")
+    if reason := why_unpredictable(recipe.optimizer):
+        raise ValueError(f"folder is {str(folder)!r}, a run of {recipe.optimizer!r}, {reason}")
     start = f"those of the model with seed {recipe.seed}"
     return Plan(kinds_of_run(run), shares_of("cosine", recipe.steps, recipe.warmup_steps), start, run)
 

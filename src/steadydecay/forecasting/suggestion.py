@@ -46,11 +46,11 @@ def suggestion_for(kind: LayerKind, wanted_rms: float) -> Suggestion | None:
     settings = {**settings_under("constant", kind), "steady_norm_sq": None}
     wanted_norm_sq = wanted_rms**2 * kind.entries
     lr = float(settings["lr"])
-    one_update_sq = lr**2 * update_norm_sq(settings, kind.shape, kind.momentum)
+    one_update_sq = lr**2 * update_norm_sq(settings, kind.shape, kind.optimizer)
     if wanted_norm_sq <= one_update_sq:
         return None
     decay = _decay_for(kind, settings, wanted_norm_sq, one_update_sq)
-    start = kind.momentum.of(settings)
+    start = kind.optimizer.of(settings)
     return Suggestion(
         rms=wanted_rms,
         decay=decay,
@@ -68,6 +68,6 @@ def _decay_for(kind: LayerKind, settings: Group, wanted_norm_sq: float, one_upda
     low, high = min(0.5, one_update_sq / (2 * wanted_norm_sq)), 1.0
     for _ in range(BISECTIONS):
         middle = math.sqrt(low * high)
-        norm_sq = predicted_norm_sq({**settings, "weight_decay": middle / lr}, kind.shape, kind.momentum)
+        norm_sq = predicted_norm_sq({**settings, "weight_decay": middle / lr}, kind.shape, kind.optimizer)
         low, high = (middle, high) if norm_sq > wanted_norm_sq else (low, middle)
     return low

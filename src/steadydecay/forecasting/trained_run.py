@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from steadydecay.forecasting.layer_kinds import LayerKind, layer_kinds
-from steadydecay.groups.prediction import momentum_of
+from steadydecay.groups.prediction import stepped_by
 from steadydecay.recipes.gpt.recipe import GPTRecipe
-from steadydecay.recipes.optimizers import OPTIMIZERS, require_optimizer
+from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable
 from steadydecay.recipes.recipe import Recipe, require_legal
-from steadydecay.recipes.train import LOG_NAME
-from steadydecay.run_log.log import read_log
+from steadydecay.run_log.reader import read_log
+from steadydecay.run_log.record import LOG_NAME
 
 # By what it needs: the recipe whose fields a configuration has.
 RECIPES: tuple[type, ...] = (GPTRecipe,)
@@ -97,7 +97,7 @@ def kinds_of_run(run: TrainedRun) -> list[LayerKind]:
         torch.manual_seed(recipe.seed)
         model = recipe.build_model(recipe.load_data())
     optimizer = OPTIMIZERS[recipe.optimizer](model, recipe)
-    groups = [(group, momentum_of(optimizer, group)) for group in optimizer.param_groups]
+    groups = [(group, stepped_by(optimizer, group)) for group in optimizer.param_groups]
     return layer_kinds(groups, lambda name, parameter, group: parameter.detach().double().square().sum().item())
 
 
@@ -127,7 +127,7 @@ def _recipe(configuration: Mapping[str, Any], folder: Path) -> Recipe:
 
 def _checked(recipe: Recipe, folder: Path) -> Recipe:
     try:
-        require_optimizer(recipe.optimizer)
+        require_trainable(recipe.optimizer)
         require_legal(recipe)
     except (ValueError, TypeError) as error:
         raise ValueError(f"folder is {str(folder)!r}, whose log has a recipe that cannot be: {error}") from None

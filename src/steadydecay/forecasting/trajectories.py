@@ -11,7 +11,7 @@ import torch
 
 from steadydecay import theory
 from steadydecay.forecasting.layer_kinds import LayerKind
-from steadydecay.groups.prediction import applied_decay, predicted_norm_sq, update_blocks, update_filter, update_norm_sq
+from steadydecay.groups.prediction import applied_decay, predicted_norm_sq, update_blocks, update_norm_sq
 from steadydecay.groups.settings import Group, decay_of, with_references
 from steadydecay.theory import MomentumFilter
 
@@ -67,25 +67,25 @@ def norms_from_updates(kind: LayerKind, rule: str, shares: Sequence[float], upda
     """
     settings = settings_under(rule, kind)
     lr = np.asarray(shares, dtype=np.float64) * float(settings["lr"])
-    expected = math.sqrt(update_norm_sq(settings, kind.shape, kind.momentum))
+    expected = math.sqrt(update_norm_sq(settings, kind.shape, kind.optimizer))
     return _trajectory(kind, settings, lr, np.asarray(update_norms) / expected)
 
 
 def settings_under(rule: str, kind: LayerKind) -> Group:
     """The kind's settings with every reference, as an optimizer would have them under this rule."""
     own = {key: value for key, value in kind.settings.items() if key != "decay"}
-    return with_references(own, {"decay": rule}, kind.momentum)
+    return with_references(own, {"decay": rule}, kind.optimizer)
 
 
 def _trajectory(kind: LayerKind, settings: Group, lr: np.ndarray, update_scale: np.ndarray) -> Trajectory:
     # Decay rules take floats and tensors; one tensor of all steps is a hundred times faster than as many floats.
-    by_tensor = decay_of({**settings, "lr": torch.from_numpy(lr)}, kind.momentum)
+    by_tensor = decay_of({**settings, "lr": torch.from_numpy(lr)}, kind.optimizer)
     decays = np.asarray(by_tensor, dtype=np.float64)
     # N_t is linear in N_0, so that layers that differ in it alone share a forecast.
     forgotten = np.concatenate(([0.0], np.cumsum(2 * np.log1p(-decays))))
     norms_sq = kind.initial_norm_sq * np.exp(forgotten)
-    average = update_filter(settings, kind.momentum)
-    for lmo, norm_sq in update_blocks(settings, kind.shape, kind.momentum):
+    average = kind.optimizer.correlating_filter(settings)
+    for lmo, norm_sq in update_blocks(settings, kind.shape, kind.optimizer):
         from_updates = _from_zero(tuple(lr * update_scale), tuple(decays), average, lmo)
         norms_sq[1:] += norm_sq * np.asarray(from_updates)
     settled = np.flatnonzero(-forgotten >= SETTLED_AFTER)
@@ -93,8 +93,8 @@ def _trajectory(kind: LayerKind, settings: Group, lr: np.ndarray, update_scale: 
         rule=settings["decay"],
         norms=np.sqrt(norms_sq),
         decays=decays,
-        steady_norm=math.sqrt(predicted_norm_sq(settings, kind.shape, kind.momentum)),
-        time_constant=theory.time_constant(applied_decay(settings, kind.momentum)),
+        steady_norm=math.sqrt(predicted_norm_sq(settings, kind.shape, kind.optimizer)),
+        time_constant=theory.time_constant(applied_decay(settings, kind.optimizer)),
         memories=-float(forgotten[-1]),
         settled_step=int(settled[0]) if settled.size else None,
     )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from steadydecay.recipes.recipe import nearest
+from steadydecay.recipes.overrides import nearest
 
 # Where a configuration names no class; encoders come first, because many are also listed as causal models.
 AUTO_CLASSES = ("AutoModelForMaskedLM", "AutoModelForSeq2SeqLM", "AutoModelForCausalLM")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from steadydecay.groups.fused import spectral_spec
 from steadydecay.groups.roles import ROLES, Output, Role, owners_of, require_match, roles_of
 from steadydecay.groups.settings import Group, decay_of
+from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS
 from steadydecay.norms import norm_for
 
 PerRole = float | Mapping[Any, float]
@@ -26,8 +27,6 @@ NORM_OF_ROLE: dict[Any, str] = {
 }
 OVERRIDE_KEYS = ("lr", "momentum", "betas", "weight_decay", "decay", "reference_lr", "reference_momentum")
 OVERRIDE_KEYS += ("steady_norm_sq", "norm", "role", "nesterov", "memory_light", "eps")
-TAKES_NORMS = {"scion": True, "scionc": True, "adam": False, "adamw": False, "adamc": False}
-TAKES_NORMS |= {"lion": False, "sgdw": False, "muon": False}
 
 
 def param_groups(
@@ -50,7 +49,7 @@ def param_groups(
 
     Args:
         model: its parameters, buffers and modules are only read.
-        optimizer: a key of `TAKES_NORMS`; those of Scion's kind get a norm per group.
+        optimizer: "scion", "adamw", ...: a key of `NAMED_OPTIMIZERS`; those of Scion's kind get a norm per group.
         lr: for all, or per role: {"hidden": 0.04, "output": 0.3, ...}.
         weight_decay: likewise, in PyTorch's convention (times lr in the step).
         output: the output layer where it cannot be found: a module, or patterns of parameter or module names;
@@ -140,8 +139,8 @@ def _check_arguments(
     overrides: Mapping[str, Mapping[str, Any]],
     layer_decay: float,
 ) -> None:
-    if optimizer not in TAKES_NORMS:
-        raise ValueError(f"optimizer is {optimizer!r}; legal are {', '.join(map(repr, TAKES_NORMS))}")
+    if optimizer not in NAMED_OPTIMIZERS:
+        raise ValueError(f"optimizer is {optimizer!r}; legal are {', '.join(map(repr, NAMED_OPTIMIZERS))}")
     if not 0 < layer_decay <= 1:
         raise ValueError(f"layer_decay is {layer_decay!r}; legal is (0, 1], and 1 gives all layers the same lr")
     for argument, value in (("lr", lr), ("weight_decay", weight_decay)):
@@ -177,11 +176,11 @@ def _settings(
         raise ValueError(f"role is {role!r} for {name!r}; legal are {', '.join(map(repr, ROLES))}")
     settings: Group = {"role": role}
     settings["lr"] = override["lr"] if "lr" in override else lr_scale * _of_role("lr", lr, role, name)
-    if role == "vector" and not TAKES_NORMS[optimizer]:
+    if role == "vector" and not NAMED_OPTIMIZERS[optimizer].takes_norms:
         settings["weight_decay"] = 0.0
     elif "weight_decay" not in override and "steady_norm_sq" not in override:
         settings["weight_decay"] = _of_role("weight_decay", weight_decay, role, name)
-    if TAKES_NORMS[optimizer]:
+    if NAMED_OPTIMIZERS[optimizer].takes_norms:
         settings["norm"] = NORM_OF_ROLE[role]
     if role == "output":
         settings["decay"] = "constant"

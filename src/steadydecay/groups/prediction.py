@@ -6,19 +6,30 @@ from typing import Any
 
 import torch
 
-from steadydecay.groups.settings import decay_of
+from steadydecay.groups.settings import ReadsMomentum, decay_of
 from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
 from steadydecay.known_optimizers.table import ADAM, LION_ENTRY, MUON, SGDW, known_optimizer
 from steadydecay.known_optimizers.update_momentum import HEAVY_BALL, LION, NO_MOMENTUM, UpdateMomentum
 from steadydecay.known_optimizers.update_scale import polar_scale
+from steadydecay.known_optimizers.wrappers import owner_of
 from steadydecay.norms import LmoBlock, norm_for
-from steadydecay.theory import MomentumFilter, exponential_average, steady_norm_sq
+from steadydecay.theory import steady_norm_sq
+
+
+def stepped_by(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> KnownOptimizer:
+    """The entry of what steps a group of an optimizer, or of a chain that holds several as `optimizers`.
+
+    Raises:
+        LookupError: it is not known, or its momentum is not.
+    """
+    known = known_optimizer(owner_of(optimizer, group), group)
+    if known is None or known.momentum is None:
+        raise LookupError(f"{type(owner_of(optimizer, group)).__name__} is not in steadydecay.known_optimizers")
+    return known
 
 
 def momentum_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> UpdateMomentum:
     """TEMPORARY."""
-    from steadydecay.known_optimizers.wrappers import owner_of
-
     known = known_optimizer(owner_of(optimizer, group), group)
     return NO_MOMENTUM if known is None or known.momentum is None else known.momentum
 
@@ -34,21 +45,21 @@ def _entry(known: KnownOptimizer | UpdateMomentum) -> KnownOptimizer:
     return ADAM if known.written is None else MUON
 
 
-def step_decay(group: Mapping[str, Any], momentum: KnownOptimizer | UpdateMomentum) -> float:
+def step_decay(group: Mapping[str, Any], known: ReadsMomentum) -> float:
     """η of the group's next step: by its rule, or lr · weight_decay where it has none; a 0-d tensor if either is."""
     is_by_rule = "decay" in group and "reference_lr" in group
-    return decay_of(group, momentum) if is_by_rule else group["lr"] * group["weight_decay"]
+    return decay_of(group, known) if is_by_rule else group["lr"] * group["weight_decay"]
 
 
-def applied_decay(group: Mapping[str, Any], momentum: UpdateMomentum) -> float:
+def applied_decay(group: Mapping[str, Any], known: ReadsMomentum) -> float:
     """`step_decay` as a number on the host."""
-    return float(step_decay(group, momentum))
+    return float(step_decay(group, known))
 
 
 def predicted_norm_sq(
     group: Mapping[str, Any],
     shape: tuple[int, ...],
-    momentum: UpdateMomentum,
+    known: KnownOptimizer,
     measured_update_norm_sq: float | None = None,
 ) -> float:
     """E‖θ‖_F² of one parameter at the steady state of the group's present lr, decay and momentum.
@@ -58,15 +69,20 @@ def predicted_norm_sq(
     Args:
         group: of an optimizer.
         shape: the parameter's.
-        momentum: how to read the group's.
+        known: the optimizer that steps the group.
         measured_update_norm_sq: E‖u‖_F² as training has it, in place of what theory expects.
     """
-    decay = applied_decay(group, momentum)
+    known = _entry(known)
+    decay = applied_decay(group, known)
     if decay == 0:
         return math.inf
     if group.get("decoupled_weight_decay") is False:
         return math.nan
-    blocks, lr, average = update_blocks(group, shape, momentum), float(group["lr"]), update_filter(group, momentum)
+    blocks, lr, average = (
+        update_blocks(group, shape, known),
+        float(group["lr"]),
+        known.correlating_filter(group),
+    )
     steady = [steady_norm_sq(lr, decay, average, lmo=lmo) for lmo, _ in blocks]
     sizes = [norm_sq for _, norm_sq in blocks]
     if measured_update_norm_sq is not None and blocks:
@@ -89,24 +105,12 @@ def update_blocks(group: Mapping[str, Any], shape: tuple[int, ...], known: Known
     if known.sized_by == "sign":
         return [LmoBlock("sign", float(math.prod(shape)))]
     if known.sized_by == "second moment":
-        return [LmoBlock("linear", math.prod(shape) * update_filter(group, known).variance)]
+        return [LmoBlock("linear", math.prod(shape) * known.correlating_filter(group).variance)]
     if known.sized_by != "polar factor" or len(shape) < 2:
         return [LmoBlock("linear", math.nan)]
     rows, columns = shape[0], math.prod(shape[1:])
     factor_sq = polar_scale(group, rows, columns) ** 2
     return [LmoBlock(("spectral", rows, columns), factor_sq * min(rows, columns))]
-
-
-def update_filter(group: Mapping[str, Any], known: KnownOptimizer) -> MomentumFilter:
-    """The filter that correlates the group's updates.
-
-    For all but Adam it is that of the decay rules. Adam's β₁ does not change what a gradient adds in all (Appendix B),
-    so rules need not follow it; but its updates are as correlated as their average, and smaller by as much.
-    """
-    known = _entry(known)
-    if known.sized_by == "second moment" and "betas" in group:
-        return exponential_average(float(group["betas"][0]))
-    return known.of(group)
 
 
 def update_norm_sq(group: Mapping[str, Any], shape: tuple[int, ...], known: KnownOptimizer = ADAM) -> float:

@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
 from steadydecay.known_optimizers.update_momentum import AVERAGE, UpdateMomentum
 from steadydecay.theory import MomentumFilter, Reference, effective_lr, reference_weight_decay, weight_decay
 from steadydecay.theory.decay_rules import rule_named, unchecked_reference_weight_decay
 from steadydecay.theory.validation import require_in
 
 Group = dict[str, Any]
+ReadsMomentum = UpdateMomentum | KnownOptimizer
 
 
-def with_references(group: Mapping[str, Any], defaults: Mapping[str, Any], momentum: UpdateMomentum = AVERAGE) -> Group:
+def with_references(group: Mapping[str, Any], defaults: Mapping[str, Any], momentum: ReadsMomentum = AVERAGE) -> Group:
     """The group with every default filled in and its references fixed, checked; nothing is written to.
 
     `reference_lr` comes from the group's own `max_lr` (OneCycleLR), `initial_lr` (any scheduler) or `lr`, in that
@@ -31,7 +33,7 @@ def with_references(group: Mapping[str, Any], defaults: Mapping[str, Any], momen
     return settings
 
 
-def weight_decay_of(group: Mapping[str, Any], momentum: UpdateMomentum = AVERAGE) -> float:
+def weight_decay_of(group: Mapping[str, Any], momentum: ReadsMomentum = AVERAGE) -> float:
     """λ of the next step of a group that `with_references` has filled in; a 0-d tensor if its lr or momentum is."""
     reference_lr, start = group["reference_lr"], momentum.reference_of(group)
     # A group that was added at lr = 0 has no decay (`_check`), and no lr to take a ratio to.
@@ -47,7 +49,7 @@ def weight_decay_of(group: Mapping[str, Any], momentum: UpdateMomentum = AVERAGE
     return weight_decay(group["lr"], momentum.of(group), False, reference, rule)
 
 
-def decay_of(group: Mapping[str, Any], momentum: UpdateMomentum = AVERAGE) -> float:
+def decay_of(group: Mapping[str, Any], momentum: ReadsMomentum = AVERAGE) -> float:
     """η = γλ of the next step; as `weight_decay_of`."""
     return group["lr"] * weight_decay_of(group, momentum)
 
@@ -64,7 +66,7 @@ def _plain(hyperparameter: Any) -> Any:
     return tuple(float(value) for value in hyperparameter) if is_pair else float(hyperparameter)
 
 
-def _check(settings: Mapping[str, Any], momentum: UpdateMomentum) -> None:
+def _check(settings: Mapping[str, Any], momentum: ReadsMomentum) -> None:
     require_in("lr", float(settings["lr"]), 0, include_low=True)
     _check_momentum("momentum", momentum.read(settings))
     _check_momentum("reference_momentum", settings["reference_momentum"])

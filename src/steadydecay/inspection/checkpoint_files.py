@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple, final
 
-from steadydecay.recipes.checkpoint import checkpoints
-from steadydecay.recipes.train import CHECKPOINT_FOLDER
+from steadydecay.recipes.checkpoint import CHECKPOINT_FOLDER, checkpoints
 
 # As transformers looks for them.
 KNOWN_NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")

@@ -1,22 +1,18 @@
 """Hyperparameters as a command line gives them, for each role of weights."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, Literal, final, get_args
 
 from steadydecay.groups.param_groups import NORM_OF_ROLE
 from steadydecay.inspection.layer_settings import LayerSettings, checked_settings
 from steadydecay.inspection.module_skeleton import Guess
-from steadydecay.known_optimizers.update_momentum import AVERAGE, LION, NO_MOMENTUM
+from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS, NamedOptimizer
 from steadydecay.norms import NORMS
 from steadydecay.theory.validation import require_in
 
 OptimizerName = Literal["adamw", "lion", "muon", "scion"]
-TITLES = {"adamw": "AdamW", "lion": "Lion", "muon": "Muon", "scion": "Scion"}
-# The defaults of torch's Muon and AdamW, of our Scion and of Lion.
-MOMENTA = {"muon": 0.95, "scion": 0.9}
 # Its UVᵀ times max(1, √(d_out/d_in)); of each matrix in a stack.
 MUON_NORM = {"name": "spectral", "scale": "max"}
-BETAS = {"adamw": (0.9, 0.999), "lion": (0.9, 0.99)}
 HAS_OUTPUT_LR = ("output", "embedding")
 
 
@@ -73,17 +69,21 @@ class GivenSettings:
         lr, weight_decay = self._lr_and_weight_decay(guess.role)
         group: dict[str, Any] = {"role": guess.role, "lr": lr, "weight_decay": weight_decay}
         # As in `param_groups`: elementwise optimizers do not decay vectors.
-        group |= {"weight_decay": 0.0} if guess.role == "vector" and self.name != "scion" else {}
-        group |= {"betas": self.betas or BETAS[self.name]} if self.name in BETAS else {}
-        refusal = ""
-        if self.name in MOMENTA:
-            momentum = MOMENTA[self.name] if self.momentum is None else self.momentum
-            nesterov = self.name == "muon" if self.nesterov is None else self.nesterov
-            group |= {"momentum": momentum, "nesterov": nesterov, "norm": self._norm(guess)}
-        if self.name == "muon" and guess.role != "hidden":
-            refusal = "Muon moves hidden matrices only; inspect again with --optimizer adamw for the others"
-        momentum = {"adamw": NO_MOMENTUM, "lion": LION}.get(self.name, AVERAGE)
-        return checked_settings(LayerSettings(TITLES[self.name], group, momentum, refusal=refusal), shape)
+        group |= {"weight_decay": 0.0} if guess.role == "vector" and not self._named.takes_norms else {}
+        group |= {key: self._given_or_usual(key) for key in self._named.usual}
+        group |= {"norm": self._norm(guess)} if "momentum" in self._named.usual else {}
+        is_left_out = self.name == "muon" and guess.role != "hidden"
+        other = "Muon moves hidden matrices only; inspect again with --optimizer adamw for the others"
+        refusal = other if is_left_out else ""
+        return checked_settings(LayerSettings(self._named.known, group, refusal=refusal), shape)
+
+    @property
+    def _named(self) -> NamedOptimizer:
+        return NAMED_OPTIMIZERS[self.name]
+
+    def _given_or_usual(self, key: str) -> Any:
+        given = getattr(self, key)
+        return self._named.usual[key] if given is None else given
 
     def _lr_and_weight_decay(self, role: str) -> tuple[float, float]:
         own = self.output_lr if role in HAS_OUTPUT_LR else None
@@ -112,14 +112,17 @@ class GivenSettings:
 
     def _check_what_the_optimizer_has(self) -> None:
         owners = {
-            "momentum": ("scion", "muon"),
-            "nesterov": ("scion", "muon"),
-            "betas": ("adamw", "lion"),
-            "norm": ("scion",),
+            option: [name for name, named in _inspected().items() if option in named.usual]
+            for option in ("momentum", "nesterov", "betas")
         }
+        owners["norm"] = [name for name, named in _inspected().items() if named.takes_norms]
         for option, legal in owners.items():
             if getattr(self, option) is not None and self.name not in legal:
                 told = f"--{option} is given with --optimizer {self.name}, which does not have it"
                 raise ValueError(f"{told}; legal is it with {' or '.join(legal)}: leave it out")
         if self.norm is not None and self.norm not in NORMS:
             raise ValueError(f"--norm is {self.norm!r}; legal are {', '.join(map(repr, NORMS))}")
+
+
+def _inspected() -> dict[str, NamedOptimizer]:
+    return {name: named for name, named in NAMED_OPTIMIZERS.items() if name in get_args(OptimizerName)}

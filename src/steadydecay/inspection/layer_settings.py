@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any, final
 
 from steadydecay.groups.prediction import applied_decay, predicted_norm_sq
-from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, UpdateMomentum
+from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
+from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
 from steadydecay.theory import time_constant
 
 
@@ -16,17 +17,15 @@ class LayerSettings:
     """What moves a weight.
 
     Attributes:
-        optimizer: its name, for the reader.
+        optimizer: what is known of it; None where nothing is.
         group: plain values as in an optimizer's group, at the lr that the prediction is for.
-        momentum: how to read the group's.
         lr_source: where that lr comes from, for the reader; empty where it was given.
         lr_in_file: where it is another than the group's here.
         refusal: why there is no prediction; empty where there is one.
     """
 
-    optimizer: str
+    optimizer: KnownOptimizer | None
     group: Mapping[str, Any]
-    momentum: UpdateMomentum = NO_MOMENTUM
     lr_source: str = ""
     lr_in_file: float | None = None
     refusal: str = ""
@@ -34,7 +33,7 @@ class LayerSettings:
     @property
     def decay(self) -> float:
         """η, per step; NaN without a prediction."""
-        return math.nan if self.refusal else applied_decay(self.group, self.momentum)
+        return math.nan if self.refusal else applied_decay(self.group, self.known)
 
     @property
     def memory(self) -> float:
@@ -43,7 +42,7 @@ class LayerSettings:
 
     def predicted_norm(self, shape: tuple[int, ...]) -> float:
         """‖θ‖_F at the steady state; NaN where there is no prediction."""
-        return math.nan if self.refusal else math.sqrt(predicted_norm_sq(self.group, shape, self.momentum))
+        return math.nan if self.refusal else math.sqrt(predicted_norm_sq(self.group, shape, self.known))
 
     @property
     def falls_with_lr(self) -> bool:
@@ -54,7 +53,14 @@ class LayerSettings:
     @property
     def title(self) -> str:
         """Optimizer and role, as far as the group has one."""
-        return " ".join(filter(None, (self.optimizer, str(self.group.get("role", "")))))
+        name = "unknown optimizer" if self.optimizer is None else self.optimizer.title
+        return " ".join(filter(None, (name, str(self.group.get("role", "")))))
+
+    @property
+    def known(self) -> KnownOptimizer:
+        """The optimizer, where there is no refusal."""
+        assert self.optimizer is not None
+        return self.optimizer
 
     @property
     def text(self) -> str:
@@ -64,7 +70,8 @@ class LayerSettings:
         source = f" ({self.lr_source})" if self.lr_source else ""
         rule = f" ({self.group['decay']})" if "decay" in self.group else ""
         parts = [f"lr {self.group['lr']:.4g}{source}", f"decay {self.decay:.3g} per step{rule}"]
-        parts += [] if self.momentum is NO_MOMENTUM else [f"momentum {_number(self.momentum.read(self.group))}"]
+        has_momentum = self.known.momentum is not NO_MOMENTUM
+        parts += [f"momentum {_number(self.known.read(self.group))}"] if has_momentum else []
         parts += [f"{_norm_name(self.group['norm'])} norm"] if "norm" in self.group else []
         return f"{self.title}: {', '.join(parts)}, memory {self.memory:,.0f} steps"
 

@@ -8,23 +8,16 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from steadydecay.correction.marks import peak_lr
+from steadydecay.groups.settings import peak_lr
 from steadydecay.inspection.layer_settings import LayerSettings, checked_settings
 from steadydecay.inspection.plain_names import plain_name
 from steadydecay.inspection.stored_weight import StoredWeight
-from steadydecay.known_optimizers.decoupled_decay import MUST_BE_FALSE, MUST_BE_TRUE
-from steadydecay.known_optimizers.update_momentum import AVERAGE, HEAVY_BALL, LION, NO_MOMENTUM, UpdateMomentum
+from steadydecay.known_optimizers.decay_action import decay_action
+from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
+from steadydecay.known_optimizers.table import recognised_optimizer
 
 At = Literal["peak", "now"]
 Group = Mapping[str, Any]
-# (keys that a group must have, keys that it must not): optimizer and its momentum; the first that fits.
-KEYS_OF: tuple[tuple[set[str], set[str], str, UpdateMomentum], ...] = (
-    ({"norm", "momentum"}, set(), "Scion", AVERAGE),
-    ({"ns_steps", "momentum"}, set(), "Muon", AVERAGE),
-    ({"betas", "eps"}, {"ns_steps"}, "AdamW", NO_MOMENTUM),
-    ({"betas"}, {"eps"}, "Lion", LION),
-    ({"momentum"}, {"betas", "eps"}, "SGD", HEAVY_BALL),
-)
 
 
 def stored_settings(
@@ -57,30 +50,28 @@ def stored_settings(
 
 def _settings(group: Group, at: At) -> LayerSettings:
     plain = {key: _plain(value) for key, value in group.items() if key not in ("params", "param_names")}
-    fits = (one for one in KEYS_OF if one[0] <= plain.keys() and not one[1] & plain.keys())
-    *_, name, momentum = next(fits, ((), (), "unknown optimizer", NO_MOMENTUM))
-    if refusal := _refusal(plain, name):
-        return LayerSettings(name, plain, momentum, refusal=refusal)
+    known = recognised_optimizer(plain)
+    if refusal := _refusal(plain, known):
+        return LayerSettings(known, plain, refusal=refusal)
     if at == "now":
         is_over = "the lr in the file is 0, where nothing moves; --at peak has a steady state"
-        return LayerSettings(name, plain, momentum, "in the file", refusal="" if plain["lr"] else is_over)
+        return LayerSettings(known, plain, "in the file", refusal="" if plain["lr"] else is_over)
     source = next((key for key in ("reference_lr", "max_lr", "initial_lr") if plain.get(key) is not None), "lr")
     peak = plain.get("reference_lr") or peak_lr(plain, plain["lr"])
     told = "in the file" if peak == plain["lr"] else f"{source}, the peak; {plain['lr']:.3g} in the file"
-    return LayerSettings(name, plain | {"lr": peak} | _momentum_at_peak(plain), momentum, told, plain["lr"])
+    return LayerSettings(known, plain | {"lr": peak} | _momentum_at_peak(plain), told, plain["lr"])
 
 
-def _refusal(group: Group, optimizer: str) -> str:
-    is_coupled = any(key in group and not group[key] for key in MUST_BE_TRUE)
-    if optimizer == "unknown optimizer":
+def _refusal(group: Group, known: KnownOptimizer | None) -> str:
+    if known is None:
         return f"the keys of its group are of none that is known ({', '.join(sorted(map(str, group))[:5])})"
-    if optimizer == "SGD":
-        return "the size of SGD's updates depends on the gradients"
+    if known.sized_by == "gradient":
+        return f"the size of {known.title}'s updates depends on the gradients"
     if not all(isinstance(group.get(key), int | float) for key in ("lr", "weight_decay")):
         return "its group has no lr or no weight_decay"
     if rule := group.get("decay_replacement"):
         return f"{rule} takes the place of the decay"
-    if is_coupled or any(group.get(key) for key in MUST_BE_FALSE):
+    if decay_action(None, group).action != "decoupled":
         return "its decay is not lr · weight_decay apart from the gradient"
     return ""
 

@@ -12,8 +12,9 @@ from steadydecay.theory.filters import MomentumFilter
 # something else takes its place.
 DecayAction = Literal["decoupled", "relative", "independent", "l2", "corrected", "cautious", "replaced"]
 # What fixes the size of an update: the group's own norm, the sign of each entry, the polar factor of each matrix, the
-# second moment of each entry, or nothing but the gradient's own size.
-SizedBy = Literal["norm", "sign", "polar factor", "second moment", "gradient"]
+# second moment of each entry, nothing but the gradient's own size, or something else (the weight's own size, a schedule
+# inside the optimizer), so that nothing tells before training.
+SizedBy = Literal["norm", "sign", "polar factor", "second moment", "gradient", "other"]
 
 
 @final
@@ -27,6 +28,7 @@ class KnownOptimizer:
         momentum: how its momentum is read, written and filtered; None where no filter of this kind describes it.
         decay: how `weight_decay` acts, unless a group key or an attribute of the optimizer says otherwise
             (`steadydecay.known_optimizers.decay_action`).
+        smoothing: the average that correlates updates where momentum does not set the size of their sum (Adam's β₁).
         momentum_state: name of the state tensor that holds the momentum; empty where none is known.
         momentum_state_holds: the average m ← βm + (1-β)g, or the sum b ← βb + g.
         second_moments: names of the state tensors that divide an update as Adam's do, the first that is there.
@@ -38,6 +40,7 @@ class KnownOptimizer:
     sized_by: SizedBy
     momentum: UpdateMomentum | None
     decay: DecayAction = "decoupled"
+    smoothing: UpdateMomentum | None = None
     momentum_state: str = ""
     momentum_state_holds: Literal["average", "sum"] = "average"
     second_moments: tuple[str, ...] = ()
@@ -51,6 +54,17 @@ class KnownOptimizer:
     def of(self, group: Mapping[str, Any]) -> MomentumFilter:
         """The filter of the group's next step."""
         return self._known_momentum.of(group)
+
+    def correlating_filter(self, group: Mapping[str, Any]) -> MomentumFilter:
+        """The filter that correlates the group's updates: of `smoothing`, or else of the momentum.
+
+        Adam's β₁ does not change what a gradient adds in all (arXiv 2512.08217, Appendix B), so the decay rules need
+        not follow it; but its updates are as correlated as their average, and smaller by as much.
+        """
+        try:
+            return self.of(group) if self.smoothing is None else self.smoothing.of(group)
+        except LookupError:
+            return self.of(group)
 
     def reference_of(self, group: Mapping[str, Any]) -> MomentumFilter:
         """The filter of the group's `reference_momentum`."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, final
 
+from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
+from steadydecay.known_optimizers.table import ADAMW, LION_ENTRY, MUON, OUR_SGDW, SCION, TORCH_ADAM
 from steadydecay.theory.decay_rules import DECAY_RULES
 
 
@@ -13,33 +15,39 @@ class NamedOptimizer:
 
     Attributes:
         title: for the reader.
+        known: its entry in the table; of the hidden matrices where it is two optimizers (Muon).
         family: optimizers of one family share their hyperparameters; a correction changes only the decay rule.
         rule: a key of `DECAY_RULES`.
         usual: the group keys that its momentum has where nobody says otherwise.
-        takes_norms: whether each of its groups names a norm.
     """
 
     title: str
+    known: KnownOptimizer
     family: str
     rule: str
     usual: dict[str, Any]
-    takes_norms: bool = False
+
+    @property
+    def takes_norms(self) -> bool:
+        """Whether each of its groups names a norm."""
+        return self.known.sized_by == "norm"
 
     def __post_init__(self) -> None:
         assert self.rule in DECAY_RULES, self.rule
 
 
 NAMED_OPTIMIZERS: dict[str, NamedOptimizer] = {
-    "adamw": NamedOptimizer("AdamW", "adam", "constant", {"betas": (0.9, 0.999)}),
-    "adamc": NamedOptimizer("AdamC", "adam", "corrected", {"betas": (0.9, 0.999)}),
-    "renormalized_adamw": NamedOptimizer("RenormAdamW", "adam", "constant", {"betas": (0.9, 0.999)}),
-    "adam_l2": NamedOptimizer("Adam-L2", "adam_l2", "constant", {"betas": (0.9, 0.999)}),
-    "lion": NamedOptimizer("Lion", "lion", "constant", {"betas": (0.9, 0.99)}),
-    "lionc": NamedOptimizer("LionC", "lion", "corrected", {"betas": (0.9, 0.99)}),
-    "sgdw": NamedOptimizer("SGDW", "sgd", "constant", {"momentum": 0.9, "nesterov": False}),
-    "sgdc": NamedOptimizer("SGDC", "sgd", "corrected", {"momentum": 0.9, "nesterov": False}),
-    "muon": NamedOptimizer("Muon", "muon", "constant", {"momentum": 0.95, "nesterov": True}),
-    "muonc": NamedOptimizer("MuonC", "muon", "corrected", {"momentum": 0.95, "nesterov": True}),
-    "scion": NamedOptimizer("Scion", "scion", "constant", {"momentum": 0.9, "nesterov": False}, takes_norms=True),
-    "scionc": NamedOptimizer("ScionC", "scion", "corrected", {"momentum": 0.9, "nesterov": False}, takes_norms=True),
+    "scion": NamedOptimizer("Scion", SCION, "scion", "constant", {"momentum": 0.9, "nesterov": False}),
+    "scionc": NamedOptimizer("ScionC", SCION, "scion", "corrected", {"momentum": 0.9, "nesterov": False}),
+    "adam": NamedOptimizer("Adam", TORCH_ADAM, "adam_l2", "constant", {"betas": (0.9, 0.999)}),
+    "adamw": NamedOptimizer("AdamW", ADAMW, "adam", "constant", {"betas": (0.9, 0.999)}),
+    "adamc": NamedOptimizer("AdamC", ADAMW, "adam", "corrected", {"betas": (0.9, 0.999)}),
+    "renormalized_adamw": NamedOptimizer("RenormAdamW", ADAMW, "adam", "constant", {"betas": (0.9, 0.999)}),
+    "adam_l2": NamedOptimizer("Adam-L2", TORCH_ADAM, "adam_l2", "constant", {"betas": (0.9, 0.999)}),
+    "lion": NamedOptimizer("Lion", LION_ENTRY, "lion", "constant", {"betas": (0.9, 0.99)}),
+    "lionc": NamedOptimizer("LionC", LION_ENTRY, "lion", "corrected", {"betas": (0.9, 0.99)}),
+    "sgdw": NamedOptimizer("SGDW", OUR_SGDW, "sgd", "constant", {"momentum": 0.9, "nesterov": False}),
+    "sgdc": NamedOptimizer("SGDC", OUR_SGDW, "sgd", "corrected", {"momentum": 0.9, "nesterov": False}),
+    "muon": NamedOptimizer("Muon", MUON, "muon", "constant", {"momentum": 0.95, "nesterov": True}),
+    "muonc": NamedOptimizer("MuonC", MUON, "muon", "corrected", {"momentum": 0.95, "nesterov": True}),
 }

@@ -1,17 +1,15 @@
-"""Where an optimizer keeps its momentum, and what its update makes of it."""
+"""What an optimizer keeps of a parameter's past gradients, and what its update makes of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
-from steadydecay.known_optimizers.table import class_names
+from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
 
-MOMENTUM_KEYS = ("momentum", "momentum_buffer", "exp_avg")
-SECOND_MOMENT_KEYS = ("max_exp_avg_sq", "exp_avg_sq")
-ADAMS = ("torch.Adam", "torch.AdamW")
+# Under which an optimizer that the table does not know may keep its momentum.
+USUAL_MOMENTUM_STATES = ("momentum", "momentum_buffer", "exp_avg")
 
 
 class Direction(NamedTuple):
@@ -21,33 +19,43 @@ class Direction(NamedTuple):
     gradient: float
 
 
-def momentum_tensor(owner: torch.optim.Optimizer, parameter: Tensor) -> Tensor | None:
-    """The momentum that the optimizer keeps of a parameter."""
-    return _state_tensor(owner, parameter, MOMENTUM_KEYS)
+def momentum_tensor(known: KnownOptimizer | None, state: Mapping[str, Any], parameter: Tensor) -> Tensor | None:
+    """The momentum that an optimizer keeps of a parameter, in the shape of the parameter; None where there is none.
 
-
-def second_moment(owner: torch.optim.Optimizer, parameter: Tensor) -> tuple[Tensor, Any] | None:
-    """Adam's average of squared gradients that divides its update, and the number of steps in it."""
-    if not any(name in ADAMS for name in class_names(owner)):
-        return None
-    average = _state_tensor(owner, parameter, SECOND_MOMENT_KEYS)
-    return None if average is None else (average, owner.state[parameter]["step"])
-
-
-def direction_of(owner: torch.optim.Optimizer, group: Mapping[str, Any]) -> Direction | None:
-    """What is normalised in the optimizers whose buffer is known to be an average; None in all others.
-
-    Group values must be numbers: a snapshot's.
+    Args:
+        known: the optimizer; None where it is not known.
+        state: the optimizer's of the parameter.
+        parameter: whose shape the momentum has.
     """
-    names = set(class_names(owner))
-    if names & {"steadydecay.Scion", "torch.Muon"}:
-        beta = float(group["momentum"])
-        return Direction(beta, 1 - beta) if group.get("nesterov") else Direction(1.0, 0.0)
-    if "Lion" in names and "betas" in group:
-        beta1, beta2 = map(float, group["betas"])
-        # β₁m' + (1-β₁)g with the momentum before the step, m' = (m - (1-β₂)g)/β₂.
-        return Direction(beta1 / beta2, 1 - beta1 - beta1 * (1 - beta2) / beta2) if beta2 else None
-    return None
+    names = (known.momentum_state,) if known is not None and known.momentum_state else USUAL_MOMENTUM_STATES
+    return _state_tensor(state, parameter, names)
+
+
+def second_moment(known: KnownOptimizer | None, state: Mapping[str, Any], parameter: Tensor) -> Tensor | None:
+    """The average of squared gradients that divides an update as Adam's does; None of other optimizers."""
+    return None if known is None else _state_tensor(state, parameter, known.second_moments)
+
+
+def direction_of(known: KnownOptimizer | None, group: Mapping[str, Any]) -> Direction | None:
+    """What an optimizer normalises, from the momentum that it keeps; None where that is not known.
+
+    A filter's direction d = a m + (1-a) g takes the average before the step, m = (m' - (1-β)g)/β, where m' is the
+    average after it, that is (1-β) times a sum b.
+
+    Args:
+        known: the optimizer; None where it is not known.
+        group: whose values are numbers: a snapshot's.
+    """
+    is_normalised = known is not None and known.sized_by in ("norm", "sign", "polar factor")
+    if known is None or known.momentum is None or not known.momentum_state or not is_normalised:
+        return None
+    average = known.of(group)
+    carry, beta = float(average.carry), float(average.decay)
+    if beta == 0:
+        return Direction(0.0, 1.0) if carry == 0 else None
+    per_average = carry / beta
+    per_state = per_average * (1 - beta) if known.momentum_state_holds == "sum" else per_average
+    return Direction(per_state, 1 - carry - per_average * (1 - beta))
 
 
 def bias_correction(beta2: Any, steps: Any) -> Any:
@@ -57,8 +65,6 @@ def bias_correction(beta2: Any, steps: Any) -> Any:
     return 1 - (beta2**steps if isinstance(beta2, Tensor) or isinstance(steps, Tensor) else math.pow(beta2, steps))
 
 
-def _state_tensor(owner: torch.optim.Optimizer, parameter: Tensor, keys: tuple[str, ...]) -> Tensor | None:
-    # `get`, because the state is a defaultdict, and torch takes an empty entry for one that is there.
-    state = owner.state.get(parameter, {})
-    found = (state[key] for key in keys if isinstance(state.get(key), Tensor))
+def _state_tensor(state: Mapping[str, Any], parameter: Tensor, names: Sequence[str]) -> Tensor | None:
+    found = (state[name] for name in names if isinstance(state.get(name), Tensor))
     return next((tensor for tensor in found if tensor.shape == parameter.shape), None)

@@ -19,14 +19,16 @@ from steadydecay.known_optimizers.update_momentum import (
     lion_in,
     share_in,
 )
+from steadydecay.theory.filters import nesterov_average
 
-ADAM = KnownOptimizer("Adam", "second moment", NO_MOMENTUM, momentum_state="exp_avg")
+ADAM = KnownOptimizer("Adam", "second moment", NO_MOMENTUM, smoothing=average_in("betas", 0), momentum_state="exp_avg")
 ADAMW = replace(
     ADAM,
     title="AdamW",
     second_moments=("max_exp_avg_sq", "exp_avg_sq"),
     group_keys=(frozenset({"betas", "eps"}), frozenset({"ns_steps"})),
 )
+TORCH_ADAM = replace(ADAMW, title="Adam", decay="l2", group_keys=None, instead="torch.optim.AdamW")
 MUON = KnownOptimizer(
     "Muon",
     "polar factor",
@@ -46,6 +48,7 @@ LION_ENTRY = KnownOptimizer(
     "Lion", "sign", LION, momentum_state="exp_avg", group_keys=(frozenset({"betas"}), frozenset({"eps"}))
 )
 SGDW = KnownOptimizer("SGDW", "gradient", HEAVY_BALL, momentum_state="momentum_buffer", momentum_state_holds="sum")
+OUR_SGDW = replace(SGDW, momentum_state="momentum")
 SGD = replace(
     SGDW,
     title="SGD",
@@ -63,11 +66,21 @@ def _coupled(title: str, sized_by: SizedBy = "second moment", instead: str = "to
 # By class name, after `package.name` where packages differ.
 KNOWN_OPTIMIZERS: dict[str, KnownOptimizer] = {
     # The second moment sizes the update.
-    "torch.Adam": replace(ADAMW, title="Adam", decay="l2", group_keys=None, instead="torch.optim.AdamW"),
+    "torch.Adam": TORCH_ADAM,
     "torch.AdamW": ADAMW,
     **dict.fromkeys(("ADOPT", "Adopt", "AdaBelief", "Adam", "AdamC", "AdamW", "AdamWLegacy", "LaProp"), ADAM),
-    **dict.fromkeys(("AdaFactor", "Adafactor", "AdafactorBigVision"), ADAM),
-    **dict.fromkeys(("NAdam", "NAdamW", "RAdam", "SOAP", "StableAdamW"), ADAM),
+    **dict.fromkeys(("RAdam", "SOAP", "StableAdamW"), ADAM),
+    "NAdamW": replace(ADAM, smoothing=average_in("betas", 0)._replace(filter=lambda beta, _: nesterov_average(beta))),
+    "optimi.AdamW": replace(ADAM, smoothing=average_in("beta1")),
+    "optimi.Adam": replace(ADAM, smoothing=average_in("beta1")),
+    "optimi.RAdam": replace(ADAM, smoothing=average_in("beta1")),
+    "optimi.StableAdamW": replace(ADAM, smoothing=average_in("beta1")),
+    "transformers.Adafactor": replace(ADAM, smoothing=average_in("beta1")),
+    "AdafactorBigVision": replace(ADAM, smoothing=average_in("momentum")),
+    # A step in proportion to the weight's own size, and a momentum with a schedule inside the optimizer.
+    **dict.fromkeys(("AdaFactor", "Adafactor"), replace(ADAM, sized_by="other", smoothing=None)),
+    "NAdam": replace(ADAM, sized_by="other"),
+    "steadydecay.AdamC": replace(ADAMW, title="AdamC", group_keys=None),
     "heavyball.AdamC": replace(ADAM, title="AdamC", decay="corrected", instead="heavyball.AdamW, or no correction"),
     # The polar factor.
     "Muon": MUON,
@@ -86,7 +99,7 @@ KNOWN_OPTIMIZERS: dict[str, KnownOptimizer] = {
     "optimi.Lion": replace(LION_ENTRY, momentum=lion_in("beta1", "beta2"), group_keys=None),
     # Nothing but the gradient.
     "SGDW": SGDW,
-    "steadydecay.SGDW": replace(SGDW, momentum_state="momentum"),
+    "steadydecay.SGDW": OUR_SGDW,
     "torch.SGD": SGD,
     # Their decay is L2.
     "torch.ASGD": _coupled("ASGD", "gradient", "torch.optim.AdamW, or steadydecay.SGDW"),
@@ -118,6 +131,13 @@ def known_optimizer(optimizer: Any, group: Mapping[str, Any]) -> KnownOptimizer 
     if known.sized_by == "polar factor":
         known = next((other for key, value, other in HANDED_OVER if group.get(key) == value), known)
     return _with_momentum_of(optimizer, group, known)
+
+
+def recognised_optimizer(group: Mapping[str, Any]) -> KnownOptimizer | None:
+    """The entry that the keys of a group in a state dict give away; None where they are of none that is known."""
+    signed = ((known, known.group_keys) for known in KNOWN_OPTIMIZERS.values() if known.group_keys)
+    fits = (known for known, (has, has_not) in signed if has <= group.keys() and not has_not & group.keys())
+    return next(fits, None)
 
 
 def register(optimizer_class: type, known: KnownOptimizer) -> None:

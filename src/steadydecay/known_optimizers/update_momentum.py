@@ -88,6 +88,20 @@ def share_in(key: str) -> UpdateMomentum:
     return AVERAGE._replace(read=lambda group: 1 - group[key], written=lambda group, beta: {key: 1 - beta})
 
 
+def plain_average(momentum: UpdateMomentum) -> UpdateMomentum:
+    """The same average where nothing normalises it: one minibatch adds γ in all, so momentum does not enter.
+
+    >>> plain_average(AVERAGE).of({"momentum": 0.5}).energy
+    1.0
+    """
+
+    def filter_of(value: Any, nesterov: bool) -> MomentumFilter:
+        average = momentum.filter(value, nesterov)
+        return average._replace(scale_sq=average.variance)
+
+    return momentum._replace(filter=filter_of, written=None)
+
+
 def lion_in(first: str, second: str) -> UpdateMomentum:
     """Lion's two betas under two keys."""
     return LION._replace(read=lambda group: (group[first], group[second]))

@@ -52,7 +52,7 @@ class Watch:
         # Also of groups and layers that are not there yet: a checkpoint may be loaded before a group is added.
         self._saved: State = NO_STATE
         self._watched = WatchedOptimizer(optimizer, self._saved, self._scratch)
-        self._warn_of_unknown_decay()
+        self._warn_of_what_is_unknown()
         self._is_next_measured = False
         # Of the step that is being taken: whether it is measured, None between steps; and whether its gradients are
         # made within it.
@@ -159,9 +159,15 @@ class Watch:
             self._is_next_measured = False
             self._measured, self._measured_step = self._watched.measure(), self._steps
 
-    def _warn_of_unknown_decay(self) -> None:
+    def _warn_of_what_is_unknown(self) -> None:
+        name = type(self._optimizer).__name__
+        if unpredictable := self._watched.unpredictable():
+            warnings.warn(
+                f"nothing is known of how {name} moves the weights of its groups {unpredictable}, so their norms are "
+                f"measured and not predicted; steadydecay.register_optimizer makes an optimizer known",
+                stacklevel=4,
+            )
         if unknown := self._watched.with_unknown_decay():
-            name = type(self._optimizer).__name__
             warnings.warn(
                 f"the weight_decay of {name}'s groups {unknown} does not act as θ ← (1-lr·weight_decay)θ: what is "
                 f"measured as their update contains it, and no norm is predicted. Decoupled decay (AdamW) has both",

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from steadydecay.groups.prediction import predicted_norm_sq, step_decay
-from steadydecay.known_optimizers.decoupled_decay import require_decoupled
+from steadydecay.known_optimizers.decay_action import decay_action
 from steadydecay.known_optimizers.optimizer_state import (
     Direction,
     bias_correction,
@@ -16,7 +16,8 @@ from steadydecay.known_optimizers.optimizer_state import (
     momentum_tensor,
     second_moment,
 )
-from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, known_update_momentum
+from steadydecay.known_optimizers.table import known_optimizer
+from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
 from steadydecay.known_optimizers.wrappers import owner_of
 from steadydecay.monitor.host import Number
 from steadydecay.theory import effective_lr
@@ -30,7 +31,7 @@ class WatchedGroup:
         index: of the group in the optimizer.
         settings: the group itself, which schedulers change.
         owner: the optimizer that steps it: of a chain, the link.
-        momentum: how to read its momentum.
+        known: the table's entry of that optimizer; None where it has none, or its momentum is not known.
         decay: η of the step that is being taken; 0 where it is not known.
         time: time constants of the squared norm that have passed, Σ 2η.
     """
@@ -38,8 +39,9 @@ class WatchedGroup:
     def __init__(self, optimizer: Optimizer, index: int, time: Number = 0.0) -> None:
         self.index, self.settings = index, optimizer.param_groups[index]
         self.owner = owner_of(optimizer, self.settings)
-        self.momentum = known_update_momentum(self.owner, self.settings) or NO_MOMENTUM
-        self._is_decoupled = _is_decoupled(self.owner, self.settings, index)
+        entry = known_optimizer(self.owner, self.settings)
+        self.known = None if entry is None or entry.momentum is None else entry
+        self._is_decoupled = decay_action(self.owner, self.settings).action == "decoupled"
         self.decay: Number = 0.0
         self.time = time
 
@@ -48,6 +50,12 @@ class WatchedGroup:
         """Whether η is known: not where L2, a cautious decay or a projection takes its place."""
         is_as_told = self._is_decoupled or not self.settings.get("weight_decay")
         return is_as_told and "decay_replacement" not in self.settings
+
+    @property
+    def is_unpredictable(self) -> bool:
+        """Whether the group decays, and nothing is known of the optimizer from which a norm could be predicted."""
+        has_decay = bool(self.settings.get("weight_decay")) or self.settings.get("steady_norm_sq") is not None
+        return has_decay and self.is_decay_known and self.known is None
 
     @property
     def can_move(self) -> bool:
@@ -65,24 +73,29 @@ class WatchedGroup:
         # There `.grad` holds the average, and the step has scaled it.
         if self.settings.get("memory_light"):
             return None, None
-        return parameter.grad, momentum_tensor(self.owner, parameter)
+        return parameter.grad, momentum_tensor(self.known, self._state_of(parameter), parameter)
 
     def second_moment(self, parameter: Tensor) -> tuple[Tensor, Number] | None:
         """Adam's average of a parameter's squared gradients, and its bias correction 1 - β₂^t; None of others."""
-        found = second_moment(self.owner, parameter)
-        return None if found is None else (found[0], bias_correction(self.settings["betas"][1], found[1]))
+        state = self._state_of(parameter)
+        average = second_moment(self.known, state, parameter)
+        return None if average is None else (average, bias_correction(self.settings["betas"][1], state["step"]))
 
     def measured(self) -> "MeasuredGroup":
         """The group as it is now; tensors are copied, because schedulers fill them in place."""
         kept = {key: _copied(value) for key, value in self.settings.items() if key not in ("params", "param_names")}
         return MeasuredGroup(self, kept, self.decay, self.is_decay_known)
 
+    def _state_of(self, parameter: Tensor) -> Mapping[str, Any]:
+        # `get`, because the state is a defaultdict, and torch takes an empty entry for one that is there.
+        return self.owner.state.get(parameter, {})
+
     def _decay_of_step(self) -> Number:
         group = self.settings
         is_replaced = not self._is_decoupled or "decay_replacement" in group
         if is_replaced or "weight_decay" not in group or group.get("lr") is None:
             return 0.0
-        decay = step_decay(group, self.momentum)
+        decay = step_decay(group, NO_MOMENTUM if self.known is None else self.known)
         # A GradScaler's fused step skips itself, and its decay, where gradients overflowed.
         found_inf = getattr(self.owner, "found_inf", None)
         decay = decay if found_inf is None else decay * (1 - found_inf)
@@ -116,7 +129,8 @@ class MeasuredGroup(NamedTuple):
 
     @property
     def effective_lr(self) -> float | None:
-        return None if self.lr is None else effective_lr(self.lr, self.group.momentum.of(self.settings))
+        known = self.group.known
+        return None if self.lr is None or known is None else effective_lr(self.lr, known.of(self.settings))
 
     @property
     def has_decay(self) -> bool:
@@ -126,22 +140,15 @@ class MeasuredGroup(NamedTuple):
 
     def direction(self) -> Direction | None:
         """The direction that the update normalises, where it is known."""
-        return direction_of(self.group.owner, self.settings)
+        return direction_of(self.group.known, self.settings)
 
     def predicted_norm_sq(self, shape: tuple[int, ...], added_sq: float | None = None) -> float | None:
         """‖θ‖² of a parameter at the steady state, by theory or the measured ‖γu‖²; None where it is not predicted."""
+        if self.group.known is None:
+            return None
         update_sq = None if added_sq is None else added_sq / float(self.settings["lr"]) ** 2
-        square = predicted_norm_sq(self.settings, shape, self.group.momentum, update_sq)
+        square = predicted_norm_sq(self.settings, shape, self.group.known, update_sq)
         return square if math.isfinite(square) else None
-
-
-def _is_decoupled(owner: Optimizer, group: Mapping[str, Any], index: int) -> bool:
-    """Whether a weight_decay of the group would multiply the weights by 1 - lr · weight_decay."""
-    try:
-        require_decoupled(owner, {**group, "weight_decay": 1.0}, index)
-    except ValueError:
-        return False
-    return True
 
 
 def _copied(value: Any) -> Any:

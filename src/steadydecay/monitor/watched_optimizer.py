@@ -49,6 +49,10 @@ class WatchedOptimizer:
         settings = [group.settings for group in self._groups]
         return _are_same(optimizer.param_groups, settings) and _are_same(_parameters(optimizer), self._parameters)
 
+    def unpredictable(self) -> list[int]:
+        """Indices of groups that decay under an optimizer that is not known."""
+        return [group.index for group in self._groups if group.is_unpredictable]
+
     def with_unknown_decay(self) -> list[int]:
         """Indices of groups whose weight_decay does not act as 1-η."""
         return [group.index for group in self._groups if not group.is_decay_known]
