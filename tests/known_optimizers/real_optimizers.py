@@ -117,9 +117,8 @@ ADAMS = [
     row("torch", "AdamW", betas(0.99)),
     row("torch", "AdamW", betas(0.99), amsgrad=True),
     row("torch", "Adam", betas(0.99), decoupled_weight_decay=True),
-    row("torch", "NAdam", betas(0.99), decoupled_weight_decay=True, momentum_decay=0.0),
     row("torch", "RAdam", betas(0.9), decoupled_weight_decay=True),
-    row("steadydecay", "AdamC", betas(0.99)),
+    row("steadydecay", "AdamC", betas(0.99), decay="constant"),
     row("timm", "AdamWLegacy", betas(0.99)),
     row("timm", "NAdamW", betas(0.99)),
     row("timm", "AdaBelief", betas(0.99), rectify=False),
@@ -163,6 +162,29 @@ SUMS = [
     row("steadydecay", "SGDW", momentum),
     row("timm", "SGDW", momentum),
     row("pytorch_optimizer", "SGDW", momentum),
+]
+# Their decay is tried; their momentum is none that a filter describes, or their size is something else's.
+OTHERS = [
+    row("torch", "SGD", none),
+    row("torch", "Adam", betas(0.99)),
+    row("torch", "NAdam", betas(0.99), decoupled_weight_decay=True),
+    row("torch", "Adagrad", none),
+    row("torch", "Adadelta", none),
+    row("torch", "Adamax", betas(0.99)),
+    row("torch", "RMSprop", momentum),
+    row("torch", "ASGD", none),
+    row("torch", "Adafactor", none),
+    row("transformers", "Adafactor", none, relative_step=False, scale_parameter=False),
+    row("timm", "AdafactorBigVision", none),
+    row("pytorch_optimizer", "AdaFactor", none, relative_step=False, scale_parameter=False),
+    row("pytorch_optimizer", "SOAP", betas(0.95)),
+    group_row("pytorch_optimizer", "NorMuon", none, use_muon=True),
+    group_row("pytorch_optimizer", "AdaMuon", none, use_muon=True),
+    row("heavyball", "NAdam", betas(0.99), decoupled_weight_decay=True),
+    row("heavyball", "SOAP", betas(0.95)),
+    row("heavyball", "AdamC", betas(0.99), max_lr=LR),
+    row("optimi", "Adam", betas(0.99)),
+    row("optimi", "AdamW", betas(0.99)),
 ]
 REAL_OPTIMIZERS = [*ADAMS, *MUONS, *SCIONS, *LIONS, *SUMS]
 

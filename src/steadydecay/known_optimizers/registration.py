@@ -61,7 +61,9 @@ def register_optimizer(
     MomentumFilter(carry=0.5, decay=0.5, scale_sq=1.0)
     """
     if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, Optimizer)):
-        raise TypeError(f"optimizer_class is {optimizer_class!r}; legal is a class derived from torch.optim.Optimizer")
+        is_class = isinstance(optimizer_class, type)
+        given = optimizer_class.__name__ if is_class else f"an object of {type(optimizer_class).__name__}"
+        raise TypeError(f"optimizer_class is {given}; legal is a class derived from torch.optim.Optimizer")
     _require_word("sized_by", sized_by, get_args(SizedBy))
     _require_word("convention", convention, get_args(Convention))
     _require_word("decay", decay, get_args(DecayAction))
