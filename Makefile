@@ -33,6 +33,8 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml requirements.lock
 
 $(VENV)/.dev: $(VENV)/.demo
 	$(INSTALL) --editable '.[recipes,report,hf,lightning,explore,loggers,bench,dev]'
+# Tests take timm's optimizers alone. Its models need torchvision, whose build from PyPI does not fit torch's for CPUs.
+	$(INSTALL) --no-deps timm
 	touch $@
 
 # The tests of pages drive a real browser (tests/browser.py).

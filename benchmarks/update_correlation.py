@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from steadydecay.groups.prediction import applied_decay, momentum_of, update_blocks, update_filter
+from steadydecay.groups.prediction import applied_decay, stepped_by, update_blocks
 from steadydecay.recipes.gpt.recipe import gpt_recipe
 from steadydecay.recipes.optimizers import OPTIMIZERS
 from steadydecay.schedules.shapes import cosine
@@ -61,7 +61,7 @@ def measure(optimizer_name: str, steps: int | None, seed: int) -> tuple[Any, dic
             optimizer.step()
         else:
             before = {name: parameter.detach().double() for name, parameter, _ in layers}
-            decays = {name: applied_decay(group, momentum_of(optimizer, group)) for name, _, group in layers}
+            decays = {name: applied_decay(group, stepped_by(optimizer, group)) for name, _, group in layers}
             optimizer.step()
             for name, parameter, group in layers:
                 assert parameter.grad is not None
@@ -74,8 +74,8 @@ def measure(optimizer_name: str, steps: int | None, seed: int) -> tuple[Any, dic
 
 def row(optimizer: Any, track: Track, parameter: Tensor, group: dict[str, Any]) -> list[float]:
     """‖u‖ ÷ theory's, cosine of update and weight, ρ_g(1), Σρ_g, F measured, F of theory, √(theory ÷ measured)."""
-    momentum, shape = momentum_of(optimizer, group), tuple(parameter.shape)
-    blocks, filter_ = update_blocks(group, shape, momentum), update_filter(group, momentum)
+    known, shape = stepped_by(optimizer, group), tuple(parameter.shape)
+    blocks, filter_ = update_blocks(group, shape, known), known.correlating_filter(group)
     expected_sq = math.fsum(norm_sq for _, norm_sq in blocks)
     lags = filter_.autocorrelation(LAGS + 1)[1:]
     sums = [2 * math.fsum(correlation(rho, lmo) for rho in lags) * norm_sq for lmo, norm_sq in blocks]

@@ -12,8 +12,10 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-import steadydecay as sd
 from steadydecay.bench.contender_weights import Weights
+from steadydecay.optim.adamc import AdamC
+from steadydecay.optim.lion import Lion
+from steadydecay.optim.scion import ScionC
 from steadydecay.polar.forms import FORMS
 
 LR = 1e-3
@@ -61,15 +63,15 @@ def scionc(_: Any, weights: Weights, **arguments: Any) -> Optimizers:
         {"params": weights.tables, "role": "output"},
         {"params": weights.vectors, "role": "vector"},
     )
-    return [sd.ScionC(by_role, lr=LR, weight_decay=WEIGHT_DECAY, **arguments)]
+    return [ScionC(by_role, lr=LR, weight_decay=WEIGHT_DECAY, **arguments)]
 
 
 def adamc(_: Any, weights: Weights, **arguments: Any) -> Optimizers:
-    return [sd.AdamC(weights.every(), lr=LR, weight_decay=WEIGHT_DECAY, **arguments)]
+    return [AdamC(weights.every(), lr=LR, weight_decay=WEIGHT_DECAY, **arguments)]
 
 
 def lion(_: Any, weights: Weights) -> Optimizers:
-    return [sd.Lion(weights.every(), lr=LR, weight_decay=WEIGHT_DECAY)]
+    return [Lion(weights.every(), lr=LR, weight_decay=WEIGHT_DECAY)]
 
 
 def torch_adamw(_: Any, weights: Weights, **arguments: Any) -> Optimizers:

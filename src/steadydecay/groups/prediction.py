@@ -8,8 +8,7 @@ import torch
 
 from steadydecay.groups.settings import ReadsMomentum, decay_of
 from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
-from steadydecay.known_optimizers.table import ADAM, LION_ENTRY, MUON, SGDW, known_optimizer
-from steadydecay.known_optimizers.update_momentum import HEAVY_BALL, LION, NO_MOMENTUM, UpdateMomentum
+from steadydecay.known_optimizers.table import ADAM, known_optimizer
 from steadydecay.known_optimizers.update_scale import polar_scale
 from steadydecay.known_optimizers.wrappers import owner_of
 from steadydecay.norms import LmoBlock, norm_for
@@ -26,23 +25,6 @@ def stepped_by(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Kn
     if known is None or known.momentum is None:
         raise LookupError(f"{type(owner_of(optimizer, group)).__name__} is not in steadydecay.known_optimizers")
     return known
-
-
-def momentum_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> UpdateMomentum:
-    """TEMPORARY."""
-    known = known_optimizer(owner_of(optimizer, group), group)
-    return NO_MOMENTUM if known is None or known.momentum is None else known.momentum
-
-
-def _entry(known: KnownOptimizer | UpdateMomentum) -> KnownOptimizer:
-    """TEMPORARY: until all callers pass an entry."""
-    if isinstance(known, KnownOptimizer):
-        return known
-    if known.filter is LION.filter:
-        return LION_ENTRY
-    if known.filter is HEAVY_BALL.filter:
-        return SGDW
-    return ADAM if known.written is None else MUON
 
 
 def step_decay(group: Mapping[str, Any], known: ReadsMomentum) -> float:
@@ -72,7 +54,6 @@ def predicted_norm_sq(
         known: the optimizer that steps the group.
         measured_update_norm_sq: E‖u‖_F² as training has it, in place of what theory expects.
     """
-    known = _entry(known)
     decay = applied_decay(group, known)
     if decay == 0:
         return math.inf
@@ -97,7 +78,6 @@ def update_blocks(group: Mapping[str, Any], shape: tuple[int, ...], known: Known
     The norm's own where the group has one. Entries of 1 for a sign (Lion), and of what an average leaves of 1 for Adam.
     NaN where the size is the gradients' (SGD), and where nothing says how Muon scales a matrix.
     """
-    known = _entry(known)
     if "norm" in group:
         return norm_for(group["norm"], len(shape)).lmo_blocks(shape)
     if known.momentum is None:

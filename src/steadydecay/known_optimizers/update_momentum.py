@@ -105,11 +105,3 @@ def plain_average(momentum: UpdateMomentum) -> UpdateMomentum:
 def lion_in(first: str, second: str) -> UpdateMomentum:
     """Lion's two betas under two keys."""
     return LION._replace(read=lambda group: (group[first], group[second]))
-
-
-def known_update_momentum(optimizer: Any, group: Mapping[str, Any]) -> UpdateMomentum | None:
-    """TEMPORARY (the owner removes it once the monitor reads the table)."""
-    from steadydecay.known_optimizers.table import known_optimizer
-
-    known = known_optimizer(optimizer, group)
-    return None if known is None else known.momentum
