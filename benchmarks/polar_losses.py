@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 
 from steadydecay.bench.forced_form import forced_form
-from steadydecay.experiments.compare import RunSummary, compare
+from steadydecay.experiments.compare import compare
 from steadydecay.recipes.gpt.recipe import gpt_recipe
+from steadydecay.report.summary import RunSummary
 
 FORMS: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
     "in use": contextlib.nullcontext,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from steadydecay.run_log.log import RunLog
+from steadydecay.run_log.writer import RunLog
 
 PEAK_LR, PEAK_DECAY = 0.03, 0.02
 FIRST_NORM = 20.0

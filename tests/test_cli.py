@@ -15,7 +15,7 @@ import torch
 
 from steadydecay.cli import main
 from steadydecay.recipes.checkpoint import checkpoints
-from steadydecay.run_log.log import read_log
+from steadydecay.run_log.reader import read_log
 
 TINY = ["layers=1", "width=32", "heads=1", "length=16", "batch_size=4", "evaluation_batches=2", "precision=float32"]
 INSTALLED = Path(sys.executable).with_name("steadydecay")

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from steadydecay.experiments.compare import RunSummary, compare, run_folder, summarize
+from steadydecay.experiments.compare import compare, run_folder, summarize
 from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
 from steadydecay.recipes.train import RecipeChangedError
-from steadydecay.run_log.log import RunLog, read_log
+from steadydecay.report.summary import RunSummary
+from steadydecay.run_log.reader import read_log
+from steadydecay.run_log.writer import RunLog
 
 FIELDS = ["optimizer", "seed", "steps", "val_loss", "hidden_norm_max", "hidden_norm_final"]
 FIELDS += ["grad_norm_mid", "grad_norm_final", "seconds_per_step"]

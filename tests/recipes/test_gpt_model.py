@@ -9,7 +9,7 @@ from torch import Tensor
 
 from steadydecay.groups.param_groups import param_groups
 from steadydecay.recipes.corpus import SHARD_VOCABULARY
-from steadydecay.recipes.gpt.model import GPT, MLP, Attention, normalized, rotated
+from steadydecay.recipes.gpt.model import GPT, MLP, Attention, normalized, with_rotary_positions
 from steadydecay.recipes.gpt.recipe import SIZES
 
 
@@ -148,14 +148,14 @@ def test_adamw_takes_the_same_roles_without_norms() -> None:
 
 def test_rotary_positions_keep_norms_and_the_first_vector() -> None:
     x = torch.randn(2, 3, 50, 8, dtype=torch.float64)
-    assert torch.allclose(rotated(x).norm(dim=-1), x.norm(dim=-1), rtol=1e-6)
-    assert torch.equal(rotated(x)[:, :, 0], x[:, :, 0])
-    assert rotated(x.bfloat16()).dtype == torch.bfloat16
+    assert torch.allclose(with_rotary_positions(x).norm(dim=-1), x.norm(dim=-1), rtol=1e-6)
+    assert torch.equal(with_rotary_positions(x)[:, :, 0], x[:, :, 0])
+    assert with_rotary_positions(x.bfloat16()).dtype == torch.bfloat16
 
 
 def test_rotary_positions_are_relative() -> None:
     query, key = torch.randn(2, 8, dtype=torch.float64)
-    queries, keys = (rotated(vector.expand(1, 1, 40, 8))[0, 0] for vector in (query, key))
+    queries, keys = (with_rotary_positions(vector.expand(1, 1, 40, 8))[0, 0] for vector in (query, key))
     products = queries @ keys.T
     for apart in (0, 1, 5, 20):
         diagonal = products.diagonal(-apart)
@@ -166,10 +166,10 @@ def test_rotary_positions_are_relative() -> None:
 def test_rotary_pairs_turn_at_their_own_frequency() -> None:
     x = torch.zeros(1, 1, 4, 4)
     x[..., 0] = 1
-    first = rotated(x)[0, 0]
+    first = with_rotary_positions(x)[0, 0]
     positions, slow = torch.arange(4.0), torch.arange(4.0) / 100
     assert torch.allclose(first[:, 0], positions.cos()) and torch.allclose(first[:, 2], -positions.sin())
-    second = rotated(x.roll(1, dims=-1))[0, 0]
+    second = with_rotary_positions(x.roll(1, dims=-1))[0, 0]
     assert torch.allclose(second[:, 1], slow.cos()) and torch.allclose(second[:, 3], -slow.sin())
 
 

@@ -13,10 +13,12 @@ from steadydecay.recipes.corpus import SHARD_VOCABULARY
 from steadydecay.recipes.gpt.model import GPT
 from steadydecay.recipes.gpt.recipe import SIZES, GPTRecipe, gpt_recipe
 from steadydecay.recipes.optimizers import OPTIMIZERS
-from steadydecay.recipes.recipe import parsed_overrides, require_legal
+from steadydecay.recipes.overrides import parsed_overrides
+from steadydecay.recipes.recipe import require_legal
 from steadydecay.recipes.token_shards import write_shard
 from steadydecay.recipes.train import train
-from steadydecay.run_log.log import json_line, read_log
+from steadydecay.run_log.reader import read_log
+from steadydecay.run_log.record import json_line
 
 
 def recipe_of(*texts: str, size: str = "mini", optimizer: str = "scionc") -> GPTRecipe:

@@ -9,7 +9,7 @@ from steadydecay.groups.settings import decay_of
 from steadydecay.optim.scion import Scion
 from steadydecay.recipes.gpt.model import GPT
 from steadydecay.recipes.gpt.recipe import gpt_recipe
-from steadydecay.recipes.optimizers import OPTIMIZERS, require_optimizer
+from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable
 
 
 def optimizer_of(name: str) -> torch.optim.Optimizer:
@@ -65,9 +65,9 @@ def test_at_half_the_lr_only_the_hidden_layers_of_scionc_decay_by_a_quarter(name
 )
 def test_an_unknown_optimizer_is_refused(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=rf"^optimizer is {message}$"):
-        require_optimizer(name)
+        require_trainable(name)
     for known in OPTIMIZERS:
-        require_optimizer(known)
+        require_trainable(known)
 
 
 @pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in ("adamw", "adam_l2")])

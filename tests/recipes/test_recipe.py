@@ -7,7 +7,8 @@ from typing import Any, Literal, Optional
 import pytest
 
 from steadydecay.recipes.gpt.recipe import gpt_recipe
-from steadydecay.recipes.recipe import differences, nearest, parsed_overrides, require_legal
+from steadydecay.recipes.overrides import differences, nearest, parsed_overrides
+from steadydecay.recipes.recipe import require_legal
 
 
 @dataclass(frozen=True)

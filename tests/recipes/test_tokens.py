@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steadydecay.recipes.tokens import (
-    Piece,
+    TokenPiece,
     TokenStream,
     affine_permutation,
     batch,
@@ -20,7 +20,7 @@ from steadydecay.recipes.tokens import (
 def counting(*lengths: int, vocabulary_size: int = 2**16) -> TokenStream:
     """Pieces whose tokens are 1000 · piece + position, so that a window tells where it is from."""
     pieces = (1000 * number + np.arange(length, dtype=np.uint16) for number, length in enumerate(lengths))
-    named = tuple(Piece(f"piece{number}", tokens) for number, tokens in enumerate(pieces))
+    named = tuple(TokenPiece(f"piece{number}", tokens) for number, tokens in enumerate(pieces))
     return TokenStream("counting", named, vocabulary_size)
 
 

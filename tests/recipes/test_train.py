@@ -17,7 +17,7 @@ from steadydecay.recipes.divergence import NonFiniteError
 from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
 from steadydecay.recipes.optimizers import OPTIMIZERS
 from steadydecay.recipes.train import train
-from steadydecay.run_log.log import read_log
+from steadydecay.run_log.reader import read_log
 from steadydecay.schedules.shapes import cosine
 
 Make = Callable[..., GPTRecipe]
@@ -58,14 +58,14 @@ def are_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 def spy(monkeypatch: pytest.MonkeyPatch, name: str, watch: Callable[[nn.Module, torch.optim.Optimizer], None]) -> None:
     """Let `watch` see model and optimizer of runs with the optimizer `name`, and hook into them."""
-    build = OPTIMIZERS[name]
+    trained = OPTIMIZERS[name]
 
     def built(model: nn.Module, recipe: Any) -> torch.optim.Optimizer:
-        optimizer = build(model, recipe)
+        optimizer = trained.build(model, recipe)
         watch(model, optimizer)
         return optimizer
 
-    monkeypatch.setitem(OPTIMIZERS, name, built)
+    monkeypatch.setitem(OPTIMIZERS, name, replace(trained, build=built))
 
 
 # The log

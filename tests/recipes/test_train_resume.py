@@ -18,7 +18,7 @@ from torch import Tensor
 from steadydecay.recipes.checkpoint import checkpoints, load_latest
 from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
 from steadydecay.recipes.train import RecipeChangedError, train
-from steadydecay.run_log.log import read_log
+from steadydecay.run_log.reader import read_log
 
 COMPARED = ("adamw", "scion", "scionc")
 STEPS = 600

@@ -12,9 +12,9 @@ import torch
 
 from steadydecay.recipes.checkpoint import checkpoints, load_latest
 from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
-from steadydecay.recipes.recipe import parsed_overrides
+from steadydecay.recipes.overrides import parsed_overrides
 from steadydecay.recipes.train import train
-from steadydecay.run_log.log import read_log
+from steadydecay.run_log.reader import read_log
 
 SMALL = "layers=1 width=32 heads=1 length=16 batch_size=8 evaluation_batches=3 precision=float32 seed=3"
 OVERRIDES = f"{SMALL} steps=12 checkpoint_every=6 evaluate_every=4 layers_every=3".split(" ")

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from report_logs import IMAGE, write_run
-from steadydecay.report.figures import as_text, heat_map_figure, panel_figure, spread
+from steadydecay.report.figures import as_text, heat_map_figure, moved_apart, panel_figure
 from steadydecay.report.heatmap import HeatMap, heat_map_of
-from steadydecay.report.report_panels import panels_of
+from steadydecay.report.measure_panels import measure_panels
 from steadydecay.report.runs import load_all, load_run
 from steadydecay.report.variants import variants_of
 
 
 def figures_of(folder: Path) -> dict[str, Any]:
-    panels = panels_of(variants_of(load_all([folder])[0]))[0]
+    panels = measure_panels(variants_of(load_all([folder])[0]))[0]
     return {panel.measure.key: panel_figure(panel) for panel in panels}
 
 
@@ -129,7 +129,7 @@ def test_long_layer_names_are_short_on_the_axis_and_whole_on_hover() -> None:
 
 @given(st.lists(st.floats(-50, 300), max_size=12))
 def test_labels_keep_their_distance_and_their_order(wanted: list[float]) -> None:
-    places = spread(wanted, 14)
+    places = moved_apart(wanted, 14)
     assert len(places) == len(wanted)
     ordered = sorted(zip(wanted, places, strict=True))
     assert all(upper - lower >= 14 - 1e-6 for (_, lower), (_, upper) in pairwise(ordered)), (
@@ -141,5 +141,5 @@ def test_labels_keep_their_distance_and_their_order(wanted: list[float]) -> None
 
 def test_a_log_that_cannot_be_thinned_is_drawn_in_full(tmp_path: Path) -> None:
     run = load_run(write_run(tmp_path / "run", steps=1), "run")
-    for panel in panels_of(variants_of([run]))[0]:
+    for panel in measure_panels(variants_of([run]))[0]:
         assert panel_figure(panel).data

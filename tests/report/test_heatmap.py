@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from report_logs import write_run
-from steadydecay.report.heatmap import HeatMap, heat_map_of, short_name
+from steadydecay.report.heatmap import HeatMap, heat_map_of, shortened
 from steadydecay.report.runs import load_run
-from steadydecay.run_log.log import RunLog
+from steadydecay.run_log.writer import RunLog
 
 
 def map_of(tmp_path: Path, ratios: dict[str, list[float]], columns: int = 20) -> HeatMap | None:
@@ -58,8 +58,8 @@ def test_a_log_without_the_monitor_has_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("longest", [5, 8, 26])
 def test_long_names_keep_both_ends(longest: int) -> None:
     name = "transformer.blocks.11.attention.output.bias"
-    short = short_name(name, longest)
+    short = shortened(name, longest)
     assert len(short) == longest and short.count("…") == 1
     head, tail = short.split("…")
     assert name.startswith(head) and name.endswith(tail) and len(head) >= 2 and len(tail) >= 2
-    assert short_name("short", longest) == "short"
+    assert shortened("short", longest) == "short"

@@ -10,7 +10,8 @@ from playwright.sync_api import Browser, Page, expect
 from browser import OpenPage, Size, horizontal_overflow
 from report_logs import IMAGE, write_run
 from steadydecay.report.follow import LiveReport, server_for
-from steadydecay.report.report_page import write_report_of
+from steadydecay.report.report_page import write_page
+from steadydecay.report.runs import load_all
 
 # The page's policy forbids evaluation of strings, so tests wait for selectors.
 DRAWN = "html[data-drawn=all]"
@@ -26,7 +27,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_run(folder / f"{name}-seed0", name, steps=100)
     write_run(folder / "cut", "lion", steps=100, until=33)
     write_run(folder / IMAGE, IMAGE, steps=100, layers=(IMAGE, "b" * 80, "%{x}"), settings={"data": IMAGE, IMAGE: "x"})
-    return write_report_of([folder], folder / "report.html")
+    return write_page(*load_all([folder]), folder / "report.html")
 
 
 @pytest.mark.parametrize("size", ["desktop", "phone"])
@@ -118,7 +119,7 @@ def test_a_dark_page_has_light_pictures_text(chromium: Browser, report: Path) ->
 def test_a_log_with_nothing_to_draw_is_a_page_without_errors(open_page: OpenPage, tmp_path: Path, lines: str) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.jsonl").write_text(lines)
-    page = open_page(write_report_of([tmp_path], tmp_path / "report.html"), "phone")
+    page = open_page(write_page(*load_all([tmp_path]), tmp_path / "report.html"), "phone")
     page.wait_for_selector(DRAWN)
     expect(page.locator("#gaps")).to_contain_text("the log holds no step")
     assert horizontal_overflow(page) <= 0
@@ -199,6 +200,6 @@ def test_ten_long_runs_of_a_hundred_layers_open(open_page: OpenPage, tmp_path: P
     names = tuple(f"transformer.blocks.{index}.attention.output.weight" for index in range(100))
     for seed in range(10):
         write_run(tmp_path / f"scionc-seed{seed}", seed=seed, steps=1000, watch_every=50, layers=names)
-    page = open_page(write_report_of([tmp_path], tmp_path / "report.html"), "desktop")
+    page = open_page(write_page(*load_all([tmp_path]), tmp_path / "report.html"), "desktop")
     page.wait_for_selector(DRAWN, timeout=20_000)
     assert page.evaluate(f"{EMPTY_PLOTS}.length") == 0

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from report_logs import IMAGE, LAYERS, write_run
-from steadydecay.report.report_page import content_of, page_of, write_report, write_report_of
+from steadydecay.report.report_page import content_of, page_of, write_page, write_report
 from steadydecay.report.runs import load_all
 
 
@@ -159,7 +159,7 @@ def test_names_are_text_and_no_markup(tmp_path: Path, parsed: Parse) -> None:
 def test_the_names_of_folders_that_were_given_are_text(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
     (tmp_path / IMAGE).mkdir()
-    path = write_report_of([tmp_path / "run", tmp_path / IMAGE], tmp_path / "new" / "folder" / "report.html")
+    path = write_page(*load_all([tmp_path / "run", tmp_path / IMAGE]), tmp_path / "new" / "folder" / "report.html")
     tags = Tags()
     tags.feed(path.read_text(encoding="utf-8"))
     assert f"{IMAGE}: no run.jsonl in it yet" in tags.text
@@ -202,7 +202,7 @@ def test_the_page_is_replaced_at_once_and_a_wrong_place_is_an_error(tmp_path: Pa
     write_run(tmp_path / "run")
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match="folder"):
-        write_report_of([tmp_path / "run"], tmp_path / "folder")
+        write_page(*load_all([tmp_path / "run"]), tmp_path / "folder")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "run"]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from steadydecay.report.runs import Run, load_all, load_run, load_runs
 from steadydecay.report.series import Series
-from steadydecay.run_log.log import RunLog
+from steadydecay.run_log.writer import RunLog
 
 CONFIGURATION = {"optimizer": "scion", "seed": 1, "steps": 4}
 

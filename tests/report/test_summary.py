@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from report_logs import write_run
-from steadydecay.experiments.compare import middle_of, summarize
+from steadydecay.experiments.compare import summarize
 from steadydecay.report.runs import load_run
-from steadydecay.report.summary import summary_of
-from steadydecay.run_log.log import RunLog
+from steadydecay.report.summary import middle_of, summary_of
+from steadydecay.run_log.writer import RunLog
 
 
 @pytest.mark.parametrize("steps", [200, 40])

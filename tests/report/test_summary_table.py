@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from steadydecay.experiments.compare import RunSummary
+from steadydecay.report.summary import RunSummary
 from steadydecay.report.summary_table import HEADER, summary_row, summary_rows, summary_table
 
 RUN = RunSummary("scionc", 0, 100, 1.25, 64.0, 48.0, 0.5, 0.75, 0.0625)

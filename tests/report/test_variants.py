@@ -5,7 +5,7 @@ from typing import Any
 
 from steadydecay.report.runs import Run
 from steadydecay.report.variants import differing_settings, setting_text, variants_of
-from steadydecay.run_log.records import LogFaults
+from steadydecay.run_log.reader import LogFaults
 
 
 def run(name: str, **configuration: Any) -> Run:

@@ -21,8 +21,8 @@ from torch.utils.tensorboard import SummaryWriter
 from wandb.proto import wandb_internal_pb2
 
 import steadydecay as sd
-from steadydecay.run_log.log import read_log
 from steadydecay.run_log.loggers import to_json_lines, to_tensorboard, to_wandb
+from steadydecay.run_log.reader import read_log
 
 STEPS = 3
 

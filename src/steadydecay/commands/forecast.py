@@ -16,7 +16,7 @@ from steadydecay.forecasting.forecast_table import forecast_table, suggestion_ta
 from steadydecay.forecasting.hyperparameters import Hyperparameters
 from steadydecay.forecasting.kind_forecast import KindForecast, advice, forecast_kinds
 from steadydecay.forecasting.plan import Plan, plan_of, plan_of_run, shares_of
-from steadydecay.run_log.log import json_line
+from steadydecay.run_log.record import json_line
 
 # On a narrower terminal the table's lines would break.
 NARROWEST = 108

@@ -2,20 +2,26 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
-from steadydecay.recipes.optimizers import require_optimizer
-from steadydecay.recipes.recipe import parsed_overrides
+from steadydecay.recipes.derivation import recipe_for
+from steadydecay.recipes.named_recipes import RECIPES
+from steadydecay.recipes.overrides import parsed_overrides
+from steadydecay.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    RecipeName = str
+else:
+    RecipeName = tyro.extras.literal_type_from_choices(RECIPES)
 
 
 @dataclass
 class What:
     """What to train."""
 
-    recipe: tyro.conf.Positional[Literal["gpt"]]
+    recipe: tyro.conf.Positional[RecipeName]
     """Which model and data."""
     overrides: tyro.conf.Positional[tuple[str, ...]] = ()
     """Fields of the recipe as name=value: lr=0.03 layers=4."""
@@ -28,9 +34,9 @@ class What:
     restart: bool = False
     """Begin anew where an earlier run left checkpoints."""
 
-    def recipe_of(self, optimizer: str, seed: int) -> GPTRecipe:
-        require_optimizer(optimizer)
+    def recipe_of(self, optimizer: str, seed: int) -> Recipe:
+        kind = RECIPES[self.recipe]
         given: dict[str, Any] = {"seed": seed}
         given |= {"data": str(self.data)} if self.data is not None else {}
         given |= {"steps": self.steps} if self.steps is not None else {}
-        return gpt_recipe(self.size, optimizer, given | parsed_overrides(GPTRecipe, self.overrides))
+        return recipe_for(kind, self.size, optimizer, given | parsed_overrides(kind, self.overrides))

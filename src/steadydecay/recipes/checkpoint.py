@@ -15,6 +15,8 @@ import torch
 
 from steadydecay.theory.validation import require_in
 
+# Below the folder of a run.
+CHECKPOINT_FOLDER = "checkpoints"
 CHECKPOINT_NAME = re.compile(r"step-(\d{9,})-([0-9a-f]{16})\.pt")
 TEMPORARY_SUFFIX = ".pt.tmp"
 

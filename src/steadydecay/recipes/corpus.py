@@ -13,7 +13,7 @@ from steadydecay.recipes.texts import (
     texts_below,
 )
 from steadydecay.recipes.token_shards import Shard, read_shard
-from steadydecay.recipes.tokens import Piece, TokenData, TokenStream
+from steadydecay.recipes.tokens import TokenData, TokenPiece, TokenStream
 
 BYTE_VOCABULARY = 256
 SHARD_VOCABULARY = 50304
@@ -57,8 +57,8 @@ def _text_data(name: str, train: list[bytes], validation: list[bytes]) -> TokenD
     return _data(name, BYTE_VOCABULARY, [_joined(name, train)], [_joined(name, validation)])
 
 
-def _joined(name: str, texts: list[bytes]) -> Piece:
-    return Piece(name, np.frombuffer(DOCUMENT_SEPARATOR.join(texts), dtype=np.uint8))
+def _joined(name: str, texts: list[bytes]) -> TokenPiece:
+    return TokenPiece(name, np.frombuffer(DOCUMENT_SEPARATOR.join(texts), dtype=np.uint8))
 
 
 def _shard_folder(name: str, paths: list[Path]) -> TokenData:
@@ -77,11 +77,11 @@ def _split_shard(name: str, path: Path) -> TokenData:
     return _data(name, SHARD_VOCABULARY, [_shard_piece(path, 0, cut)], [_shard_piece(path, cut, tokens)])
 
 
-def _shard_piece(path: Path, start: int = 0, stop: int | None = None) -> Piece:
-    return Piece(str(path), Shard(path, start, len(read_shard(path)) if stop is None else stop))
+def _shard_piece(path: Path, start: int = 0, stop: int | None = None) -> TokenPiece:
+    return TokenPiece(str(path), Shard(path, start, len(read_shard(path)) if stop is None else stop))
 
 
-def _data(name: str, vocabulary_size: int, train: list[Piece], validation: list[Piece]) -> TokenData:
+def _data(name: str, vocabulary_size: int, train: list[TokenPiece], validation: list[TokenPiece]) -> TokenData:
     return TokenData(
         train=TokenStream(f"the training split of {name}", tuple(train), vocabulary_size),
         validation=TokenStream(f"the validation split of {name}", tuple(validation), vocabulary_size),

@@ -2,21 +2,24 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-from steadydecay.groups.prediction import applied_decay, momentum_of, predicted_norm_sq
-from steadydecay.tensors.total_norms import total_norm
+from steadydecay.groups.prediction import applied_decay, predicted_norm_sq, stepped_by
+from steadydecay.tensors.total_norms import NormMeasure, norms_by_group
 
 
-def norms_by_role(optimizer: torch.optim.Optimizer, measure: str) -> dict[str, dict[str, float]]:
-    """{measure: {role: Frobenius norm over all parameters of the role}}; measure: "weight_norm" or "gradient_norm"."""
-    tensors: dict[str, list[Tensor]] = defaultdict(list)
-    for group in optimizer.param_groups:
-        of_group = group["params"] if measure == "weight_norm" else [p.grad for p in group["params"]]
-        tensors[group["role"]] += [tensor for tensor in of_group if tensor is not None]
-    return {measure: {role: total_norm(of_role).item() if of_role else 0.0 for role, of_role in tensors.items()}}
+def norms_by_role(optimizer: torch.optim.Optimizer, measure: NormMeasure) -> dict[str, dict[str, float]]:
+    """{measure: {role: Frobenius norm over all parameters of the role}}; 0 where a role has no gradient."""
+    roles = dict.fromkeys((group["role"] for group in optimizer.param_groups), 0.0)
+    norms = norms_by_group(optimizer.param_groups, measure)
+    return {measure: roles | {role: norm.item() for role, norm in norms.items()}}
+
+
+def main_role(roles: Sequence[str]) -> str:
+    """The role whose norms are shown: "hidden", or the first where none has that name; "hidden" if there are none."""
+    return "hidden" if "hidden" in roles or not roles else roles[0]
 
 
 def hyperparameters_by_role(optimizer: torch.optim.Optimizer) -> dict[str, dict[str, float]]:
@@ -27,8 +30,8 @@ def hyperparameters_by_role(optimizer: torch.optim.Optimizer) -> dict[str, dict[
     """
     lr, decay, predicted_sq = {}, {}, defaultdict(float)
     for group in optimizer.param_groups:
-        role, momentum = group["role"], momentum_of(optimizer, group)
-        lr[role], decay[role] = float(group["lr"]), applied_decay(group, momentum)
-        predicted_sq[role] += sum(predicted_norm_sq(group, tuple(one.shape), momentum) for one in group["params"])
+        role, known = group["role"], stepped_by(optimizer, group)
+        lr[role], decay[role] = float(group["lr"]), applied_decay(group, known)
+        predicted_sq[role] += sum(predicted_norm_sq(group, tuple(one.shape), known) for one in group["params"])
     predicted = {role: math.sqrt(square) for role, square in predicted_sq.items()}
     return {"lr": lr, "decay": decay, "predicted_norm": predicted}

@@ -1,14 +1,15 @@
-"""The optimizers a recipe can name, each built from the same fields."""
+"""The optimizers that a recipe can name, and what training needs of each: one table."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, final
 
 import torch
 from torch import nn
 
 from steadydecay.groups.param_groups import param_groups
 from steadydecay.groups.roles import ROLES
+from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS
 from steadydecay.norms import Spectral
 from steadydecay.optim.adamc import AdamC
 from steadydecay.optim.lion import Lion
@@ -16,11 +17,48 @@ from steadydecay.optim.renormalized_adamw import RenormalizedAdamW
 from steadydecay.optim.scion import Scion
 from steadydecay.optim.sgdw import SGDW
 from steadydecay.recipes.optimizer_chain import OptimizerChain
-from steadydecay.recipes.recipe import Recipe, nearest
+from steadydecay.recipes.overrides import nearest
+from steadydecay.recipes.recipe import Recipe
 
 ADAM_BETA2 = 0.95
 LION_BETA2 = 0.99
 MUON_ADAM_BETAS = (0.9, ADAM_BETA2)
+
+
+@final
+@dataclass(frozen=True)
+class TrainedOptimizer:
+    """What training needs of an optimizer; a call with a model and a recipe builds it.
+
+    Attributes:
+        build: the optimizer of a model, with the numbers and the decay rule (`decay_rule_of`) of a recipe.
+        clip: usual largest gradient norm; None where the size of a step does not depend on that of gradients.
+        warmup_percent: usual share of the steps in which the learning rate rises.
+    """
+
+    build: Callable[[nn.Module, Recipe], torch.optim.Optimizer]
+    clip: float | None = None
+    warmup_percent: int = 5
+
+    def __call__(self, model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+        return self.build(model, recipe)
+
+
+def usual_momentum(optimizer: str) -> float:
+    """β, or β₁, where a recipe does not say; of a key of `OPTIMIZERS`."""
+    usual = NAMED_OPTIMIZERS[optimizer].usual
+    return usual["betas"][0] if "betas" in usual else usual["momentum"]
+
+
+def decay_rule_of(recipe: Recipe) -> str:
+    """The decay rule of its optimizer, a key of `DECAY_RULES`."""
+    return NAMED_OPTIMIZERS[recipe.optimizer].rule
+
+
+def require_trainable(optimizer: str) -> None:
+    """ValueError with the nearest right name unless `optimizer` is a key of `OPTIMIZERS`."""
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer is {optimizer!r}{nearest(optimizer, OPTIMIZERS)}")
 
 
 def elementwise_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -28,46 +66,50 @@ def elementwise_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]
     return param_groups(model, "adamw", lr=recipe.lr, weight_decay=recipe.decay_per_step / recipe.lr)
 
 
+def adam_betas(recipe: Recipe) -> tuple[float, float]:
+    return recipe.momentum, ADAM_BETA2
+
+
 def adamw(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    betas = (recipe.momentum, ADAM_BETA2)
-    return torch.optim.AdamW(elementwise_groups(model, recipe), lr=recipe.lr, betas=betas)
+    return torch.optim.AdamW(elementwise_groups(model, recipe), lr=recipe.lr, betas=adam_betas(recipe))
 
 
 def adamc(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    return AdamC(elementwise_groups(model, recipe), recipe.lr, (recipe.momentum, ADAM_BETA2))
+    return AdamC(elementwise_groups(model, recipe), recipe.lr, adam_betas(recipe), decay=decay_rule_of(recipe))
 
 
 def renormalized_adamw(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    return RenormalizedAdamW(elementwise_groups(model, recipe), recipe.lr, (recipe.momentum, ADAM_BETA2))
+    return RenormalizedAdamW(elementwise_groups(model, recipe), recipe.lr, adam_betas(recipe))
 
 
 def adam_l2(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """λ goes into the gradient, and so through both moments: `decay_per_step` is lr · λ, and not what is lost."""
-    betas = (recipe.momentum, ADAM_BETA2)
-    return torch.optim.Adam(elementwise_groups(model, recipe), lr=recipe.lr, betas=betas)
+    return torch.optim.Adam(elementwise_groups(model, recipe), lr=recipe.lr, betas=adam_betas(recipe))
 
 
-def lion(model: nn.Module, recipe: Recipe, decay: str = "constant") -> torch.optim.Optimizer:
-    return Lion(elementwise_groups(model, recipe), recipe.lr, (recipe.momentum, LION_BETA2), decay=decay)
+def lion(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    betas = (recipe.momentum, LION_BETA2)
+    return Lion(elementwise_groups(model, recipe), recipe.lr, betas, decay=decay_rule_of(recipe))
 
 
-def sgdw(model: nn.Module, recipe: Recipe, decay: str = "constant") -> torch.optim.Optimizer:
-    return SGDW(elementwise_groups(model, recipe), recipe.lr, recipe.momentum, decay=decay)
+def sgdw(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    return SGDW(elementwise_groups(model, recipe), recipe.lr, recipe.momentum, decay=decay_rule_of(recipe))
 
 
-def scion(model: nn.Module, recipe: Recipe, decay: str = "constant") -> torch.optim.Optimizer:
+def scion(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     lr = {role: recipe.output_lr if role in ("output", "embedding") else recipe.lr for role in ROLES}
     weight_decay = {role: recipe.decay_per_step / role_lr for role, role_lr in lr.items()}
     groups = param_groups(model, "scion", lr=lr, weight_decay=weight_decay)
-    return Scion(groups, recipe.lr, recipe.momentum, decay=decay)
+    return Scion(groups, recipe.lr, recipe.momentum, decay=decay_rule_of(recipe))
 
 
-def muon(model: nn.Module, recipe: Recipe, decay: str = "constant") -> torch.optim.Optimizer:
+def muon(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Muon for hidden matrices at lr, AdamW for all else at output_lr, as its author has it.
 
     Its update is that of torch.optim.Muon: the polar factor of a Nesterov average, times max(1, √(d_out/d_in)). It runs
     in Scion, because torch's takes no (3, d, d) stack of query, key and value; the polynomial is the Polar Express.
     """
+    decay = decay_rule_of(recipe)
     lr = {role: recipe.lr if role == "hidden" else recipe.output_lr for role in ROLES}
     weight_decay = {role: recipe.decay_per_step / role_lr for role, role_lr in lr.items()}
     groups = param_groups(model, "adamw", lr=lr, weight_decay=weight_decay)
@@ -77,23 +119,18 @@ def muon(model: nn.Module, recipe: Recipe, decay: str = "constant") -> torch.opt
     return OptimizerChain(spectral, AdamC(others, recipe.output_lr, MUON_ADAM_BETAS, decay=decay))
 
 
-OPTIMIZERS: dict[str, Callable[[nn.Module, Recipe], torch.optim.Optimizer]] = {
-    "adamw": adamw,
-    "adamc": adamc,
-    "renormalized_adamw": renormalized_adamw,
-    "adam_l2": adam_l2,
-    "lion": lion,
-    "lionc": partial(lion, decay="corrected"),
-    "sgdw": sgdw,
-    "sgdc": partial(sgdw, decay="corrected"),
-    "muon": muon,
-    "muonc": partial(muon, decay="corrected"),
-    "scion": scion,
-    "scionc": partial(scion, decay="corrected"),
+# Titles, families, decay rules and usual momenta stand in NAMED_OPTIMIZERS under the same names.
+OPTIMIZERS: dict[str, TrainedOptimizer] = {
+    "adamw": TrainedOptimizer(adamw, clip=1.0),
+    "adamc": TrainedOptimizer(adamc, clip=1.0),
+    "renormalized_adamw": TrainedOptimizer(renormalized_adamw, clip=1.0),
+    "adam_l2": TrainedOptimizer(adam_l2, clip=1.0),
+    "lion": TrainedOptimizer(lion),
+    "lionc": TrainedOptimizer(lion),
+    "sgdw": TrainedOptimizer(sgdw, clip=1.0),
+    "sgdc": TrainedOptimizer(sgdw, clip=1.0),
+    "muon": TrainedOptimizer(muon),
+    "muonc": TrainedOptimizer(muon),
+    "scion": TrainedOptimizer(scion, warmup_percent=0),
+    "scionc": TrainedOptimizer(scion, warmup_percent=0),
 }
-
-
-def require_optimizer(name: str) -> None:
-    """ValueError with the nearest right name unless `name` is a key of `OPTIMIZERS`."""
-    if name not in OPTIMIZERS:
-        raise ValueError(f"optimizer is {name!r}{nearest(name, OPTIMIZERS)}")

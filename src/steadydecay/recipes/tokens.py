@@ -21,7 +21,7 @@ MULTIPLIERS_TRIED = 16
 ROWS_KEPT_APART = 16
 
 
-class Piece(NamedTuple):
+class TokenPiece(NamedTuple):
     """Tokens that follow each other: no window crosses from one piece to the next.
 
     Attributes:
@@ -45,7 +45,7 @@ class TokenStream:
     """
 
     name: str
-    pieces: tuple[Piece, ...]
+    pieces: tuple[TokenPiece, ...]
     vocabulary_size: int
 
     @property
@@ -181,7 +181,7 @@ def _share(batch_size: int, rank: int, world_size: int) -> range:
     return range(rank * rows, (rank + 1) * rows)
 
 
-def _windows_of(piece: Piece, length: int) -> int:
+def _windows_of(piece: TokenPiece, length: int) -> int:
     return max(0, len(piece.tokens) - 1) // length
 
 

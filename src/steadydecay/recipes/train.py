@@ -17,18 +17,18 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from steadydecay.monitor.watch import Watch, watch
 from steadydecay.recipes import checkpoint
+from steadydecay.recipes.checkpoint import CHECKPOINT_FOLDER
 from steadydecay.recipes.divergence import NonFiniteError, require_finite
-from steadydecay.recipes.measurements import hyperparameters_by_role, norms_by_role
-from steadydecay.recipes.optimizers import OPTIMIZERS, require_optimizer
+from steadydecay.recipes.measurements import hyperparameters_by_role, main_role, norms_by_role
+from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable
+from steadydecay.recipes.overrides import differences
 from steadydecay.recipes.precision import autocast
 from steadydecay.recipes.progress import RunProgress
-from steadydecay.recipes.recipe import Recipe, differences, require_legal
+from steadydecay.recipes.recipe import Recipe, require_legal
 from steadydecay.recipes.workers import Workers, joined_workers
-from steadydecay.run_log.log import RunLog
+from steadydecay.run_log.record import LOG_NAME
+from steadydecay.run_log.writer import RunLog
 from steadydecay.schedules.shapes import cosine
-
-LOG_NAME = "run.jsonl"
-CHECKPOINT_FOLDER = "checkpoints"
 
 
 @final
@@ -37,7 +37,7 @@ class RecipeChangedError(ValueError):
 
 
 @dataclass(frozen=True)
-class Run:
+class RunParts:
     """The parts of a run in this process."""
 
     recipe: Recipe
@@ -60,7 +60,7 @@ def train(recipe: Recipe, folder: Path, *, restart: bool = False) -> None:
     Writes `run.jsonl` (the recipe first) and `checkpoints/`. Under torchrun each rank calls it.
 
     Args:
-        recipe: a frozen dataclass.
+        recipe: of `recipe_for`, or with every field given.
         folder: made if missing.
         restart: begin anew, without the checkpoints that an earlier run left there.
 
@@ -69,7 +69,7 @@ def train(recipe: Recipe, folder: Path, *, restart: bool = False) -> None:
         RecipeChangedError: the folder's checkpoints are of another recipe, and not `restart`.
         NonFiniteError: training diverged; the last checkpoint is whole.
     """
-    require_optimizer(recipe.optimizer)
+    require_trainable(recipe.optimizer)
     require_legal(recipe)
     with joined_workers() as workers:
         torch.manual_seed(recipe.seed)
@@ -78,7 +78,7 @@ def train(recipe: Recipe, folder: Path, *, restart: bool = False) -> None:
         optimizer = OPTIMIZERS[recipe.optimizer](model, recipe)
         schedule = LambdaLR(optimizer, lambda step: cosine(step, recipe.steps, recipe.warmup_steps))
         monitor = watch(optimizer, every=recipe.layers_every)
-        run = Run(recipe, folder, workers, data, model, optimizer, schedule, monitor)
+        run = RunParts(recipe, folder, workers, data, model, optimizer, schedule, monitor)
         # Only now: a wrong path or setting must not cost the earlier run.
         if restart and run.is_writer:
             shutil.rmtree(folder / CHECKPOINT_FOLDER, ignore_errors=True)
@@ -88,10 +88,11 @@ def train(recipe: Recipe, folder: Path, *, restart: bool = False) -> None:
             _train_on(run, steps_done)
 
 
-def _train_on(run: Run, steps_done: int) -> None:
+def _train_on(run: RunParts, steps_done: int) -> None:
     recipe, model, optimizer = run.recipe, run.model, run.optimizer
     loss_of = _loss_function(run)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    shown = main_role([group["role"] for group in optimizer.param_groups])
     with _open_log(run, steps_done) as log, _open_progress(run, steps_done) as progress:
         for step in range(steps_done + 1, recipe.steps + 1):
             began = time.perf_counter()
@@ -110,19 +111,19 @@ def _train_on(run: Run, steps_done: int) -> None:
             log.write("step", step=step, loss=loss, seconds=time.perf_counter() - began, **measures)
             if step % recipe.layers_every == 0 or step == recipe.steps:
                 log.write("watch", step=step, **run.monitor.record())
-            progress.update(step, loss, measures["weight_norm"]["hidden"], measures["gradient_norm"]["hidden"])
+            progress.update(step, loss, measures["weight_norm"][shown], measures["gradient_norm"][shown])
             if step % recipe.evaluate_every == 0 or step == recipe.steps:
                 log.write("validation", step=step, loss=_evaluate(run))
             if run.is_writer and (step % recipe.checkpoint_every == 0 or step == recipe.steps):
                 checkpoint.save(run.folder / CHECKPOINT_FOLDER, step, _state(run), keep=recipe.keep_checkpoints)
 
 
-def _loss_function(run: Run) -> Callable[..., Tensor]:
+def _loss_function(run: RunParts) -> Callable[..., Tensor]:
     loss_of: Any = torch.compile(run.model) if run.recipe.compile else run.model
     return DistributedDataParallel(loss_of) if run.workers.world_size > 1 else loss_of
 
 
-def _backward(loss_of: Callable[..., Tensor], run: Run, step: int) -> float:
+def _backward(loss_of: Callable[..., Tensor], run: RunParts, step: int) -> float:
     """Gradients of one step's mean loss, averaged over ranks; returns that loss."""
     recipe, workers = run.recipe, run.workers
     total = torch.zeros((), device=workers.device)
@@ -140,7 +141,7 @@ def _backward(loss_of: Callable[..., Tensor], run: Run, step: int) -> float:
 
 
 @torch.no_grad()
-def _evaluate(run: Run) -> float:
+def _evaluate(run: RunParts) -> float:
     """Mean validation loss over examples; the ranks take turns over the batches."""
     workers = run.workers
     loss_and_rows = torch.zeros(2, dtype=torch.float64, device=workers.device)
@@ -156,7 +157,7 @@ def _evaluate(run: Run) -> float:
     return loss_sum / row_sum
 
 
-def _resume(run: Run) -> int:
+def _resume(run: RunParts) -> int:
     """Steps already done, with model, optimizer and schedule as they were after them."""
     found = checkpoint.load_latest(run.folder / CHECKPOINT_FOLDER)
     if found is None:
@@ -174,7 +175,7 @@ def _resume(run: Run) -> int:
     return step
 
 
-def _state(run: Run) -> dict[str, Any]:
+def _state(run: RunParts) -> dict[str, Any]:
     return {
         "recipe": asdict(run.recipe),
         "model": run.model.state_dict(),
@@ -184,7 +185,7 @@ def _state(run: Run) -> dict[str, Any]:
     }
 
 
-def _open_log(run: Run, steps_done: int) -> RunLog:
+def _open_log(run: RunParts, steps_done: int) -> RunLog:
     if not run.is_writer:
         return RunLog(Path(os.devnull).open("w"))
     dtypes = {str(parameter.dtype).removeprefix("torch.") for parameter in run.model.parameters()}
@@ -197,12 +198,12 @@ def _open_log(run: Run, steps_done: int) -> RunLog:
     return RunLog.open(run.folder / LOG_NAME, configuration=configuration, resume_step=steps_done or None)
 
 
-def _open_progress(run: Run, steps_done: int) -> RunProgress:
+def _open_progress(run: RunParts, steps_done: int) -> RunProgress:
     label = f"{run.recipe.optimizer} seed {run.recipe.seed}"
     return RunProgress(label, steps_done, run.recipe.steps, silent=not run.is_writer)
 
 
-def _stop_if_divergent(run: Run, step: int, loss: float, total_norm: Tensor, log: RunLog) -> None:
+def _stop_if_divergent(run: RunParts, step: int, loss: float, total_norm: Tensor, log: RunLog) -> None:
     try:
         require_finite(step, loss, total_norm, run.model)
     except NonFiniteError as error:

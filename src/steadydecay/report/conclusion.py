@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from steadydecay.report.findings import decay_law
+from steadydecay.report.advice_of_runs import decay_law
 from steadydecay.report.runs import Run
 from steadydecay.report.series import mean_within
 from steadydecay.report.summary import summary_of

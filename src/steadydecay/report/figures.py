@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from steadydecay.report.heatmap import HeatMap, short_name
-from steadydecay.report.report_panels import Line, Panel
+from steadydecay.report.heatmap import HeatMap, shortened
+from steadydecay.report.measure_panels import MeasurePanel, RunLine
 from steadydecay.report.variants import Variant
 
 PANEL_HEIGHT = 300
@@ -20,7 +20,7 @@ LONGEST_LABEL = 11
 # Ratios from a half to the double have colours of their own; log₂, so that 1/2 and 2 are equally far from 1.
 COLOUR_RANGE = 1.0
 # Blue below, white as predicted, orange above: told apart by colour-blind readers; the number stands in the cell.
-COLOURS = [[0.0, "#1B5E9B"], [0.25, "#7FB2DA"], [0.5, "#F7F7F7"], [0.75, "#F1A860"], [1.0, "#B3510B"]]
+COLOUR_SCALE = [[0.0, "#1B5E9B"], [0.25, "#7FB2DA"], [0.5, "#F7F7F7"], [0.75, "#F1A860"], [1.0, "#B3510B"]]
 COLOUR_BAR = {"thickness": 10, "tickvals": [-1, 0, 1], "ticktext": ["½", "1", "2"], "len": 1.0, "outlinewidth": 0}
 ROW_HEIGHT = 22
 TALLEST_MAP = 900
@@ -37,7 +37,7 @@ def as_text(name: str) -> str:
     return html.escape(name).replace("$", "&#36;")
 
 
-def panel_figure(panel: Panel) -> go.Figure:
+def panel_figure(panel: MeasurePanel) -> go.Figure:
     """The panel; colours of text, grid and background are the page's business."""
     figure = go.Figure()
     for line in panel.lines:
@@ -79,14 +79,14 @@ def heat_map_figure(cells: HeatMap) -> go.Figure:
             hoverongaps=False,
             zmin=-COLOUR_RANGE,
             zmax=COLOUR_RANGE,
-            colorscale=COLOURS,
+            colorscale=COLOUR_SCALE,
             xgap=1,
             ygap=1,
             colorbar=COLOUR_BAR,
         )
     )
     labelled = rows[:: max(1, -(-len(rows) * 12 // height))]
-    labels = [f"{as_text(short_name(cells.names[row]))}  {_ratio_text(cells.final[row])}" for row in labelled]
+    labels = [f"{as_text(shortened(cells.names[row]))}  {_ratio_text(cells.final[row])}" for row in labelled]
     figure.update_layout(template=None, height=height, margin={"l": 60, "r": 10, "t": 8, "b": 40})
     figure.update_yaxes(
         tickvals=labelled,
@@ -104,7 +104,7 @@ def _ratio_text(ratio: float) -> str:
     return "" if math.isnan(ratio) else f"{ratio:.2f}" if ratio < 9.95 else f"{ratio:.0f}"
 
 
-def _trace(line: Line) -> go.Scatter:
+def _trace(line: RunLine) -> go.Scatter:
     style = line.variant.style
     is_measured = line.kind == "measured"
     dash = {"measured": style.dash, "raw": "solid", "predicted": "dot"}[line.kind]
@@ -122,22 +122,22 @@ def _trace(line: Line) -> go.Scatter:
     )
 
 
-def _opacity(line: Line) -> float:
+def _opacity(line: RunLine) -> float:
     """Predictions of several seeds lie on each other, and dots of one would fill the gaps of another."""
     is_repeated = line.kind == "predicted" and line.run is not line.variant.runs[0]
     return 0.22 if line.kind == "raw" or is_repeated else 1.0
 
 
-def _on_axis(panel: Panel, value: float) -> float:
+def _on_axis(panel: MeasurePanel, value: float) -> float:
     return math.log10(value) if panel.measure.is_log else value
 
 
-def _axis_range(panel: Panel) -> tuple[float, float]:
+def _axis_range(panel: MeasurePanel) -> tuple[float, float]:
     low, high = panel.y_range
     return _on_axis(panel, low), _on_axis(panel, high)
 
 
-def _end_labels(panel: Panel) -> list[dict[str, object]]:
+def _end_labels(panel: MeasurePanel) -> list[dict[str, object]]:
     """The variant's name at the end of its (first) line, moved apart where lines end close to each other."""
     ends = _ends(panel)[:MOST_LABELS]
     low, high = _axis_range(panel)
@@ -151,15 +151,15 @@ def _end_labels(panel: Panel) -> list[dict[str, object]]:
             "xshift": 4,
             "y": min(max(value, low), high),
             "yshift": place - want,
-            "text": as_text(f"{variant.style.glyph} {short_name(variant.label, LONGEST_LABEL)}"),
+            "text": as_text(f"{variant.style.glyph} {shortened(variant.label, LONGEST_LABEL)}"),
             "showarrow": False,
             "font": {"size": 11},
         }
-        for (variant, value), want, place in zip(ends, wanted, spread(wanted, LABEL_DISTANCE), strict=True)
+        for (variant, value), want, place in zip(ends, wanted, moved_apart(wanted, LABEL_DISTANCE), strict=True)
     ]
 
 
-def _ends(panel: Panel) -> list[tuple[Variant, float]]:
+def _ends(panel: MeasurePanel) -> list[tuple[Variant, float]]:
     """Where the first measured line of each variant ends, on the axis."""
     ends: dict[str, tuple[Variant, float]] = {}
     for line in panel.lines:
@@ -168,10 +168,10 @@ def _ends(panel: Panel) -> list[tuple[Variant, float]]:
     return list(ends.values())
 
 
-def spread(wanted: Sequence[float], distance: float) -> list[float]:
+def moved_apart(wanted: Sequence[float], distance: float) -> list[float]:
     """Places in the order of `wanted`, at least 0 and `distance` apart; those that collide lie around their mean.
 
-    >>> spread([11.0, 50.0, 10.0], 10.0)
+    >>> moved_apart([11.0, 50.0, 10.0], 10.0)
     [15.5, 50.0, 5.5]
     """
     clusters: list[list[float]] = []

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from steadydecay.recipes.train import LOG_NAME
-from steadydecay.run_log.records import LogFaults, records
+from steadydecay.run_log.reader import LogFaults, records_over_steps
+from steadydecay.run_log.record import LOG_NAME
 
 REMEDY = f"give the folder of a run, a folder of such folders, or a {LOG_NAME}"
 
@@ -50,6 +50,6 @@ def _logs_at(path: Path) -> list[Path]:
 
 def _require_log(path: Path) -> None:
     faults = LogFaults()
-    is_empty = next(records(path, faults), None) is None
+    is_empty = next(records_over_steps(path, faults), None) is None
     if is_empty and (path.name != LOG_NAME or faults.foreign):
         raise ValueError(f"run is {str(path)!r}, and no line of it is a record of a run: {REMEDY}")

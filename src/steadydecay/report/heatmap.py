@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 
 from steadydecay.report.runs import Run
-from steadydecay.report.series import Numbers, Series
+from steadydecay.report.series import FloatArray, Series
 
 COLUMNS = 20
 LONGEST_NAME = 24
@@ -25,9 +25,9 @@ class HeatMap:
     """
 
     names: tuple[str, ...]
-    edges: Numbers
-    ratios: Numbers
-    final: Numbers
+    edges: FloatArray
+    ratios: FloatArray
+    final: FloatArray
     left_out: tuple[str, ...]
 
 
@@ -53,10 +53,10 @@ def ratios_of(run: Run) -> dict[str, Series]:
     return run.of_layers("norm_ratio")
 
 
-def short_name(name: str, longest: int = LONGEST_NAME) -> str:
+def shortened(name: str, longest: int = LONGEST_NAME) -> str:
     """The name without ".weight", and with its middle left out if it is long.
 
-    >>> short_name("blocks.10.attention.output.weight", 20), short_name("embedding.weight")
+    >>> shortened("blocks.10.attention.output.weight", 20), shortened("embedding.weight")
     ('blocks.10…ion.output', 'embedding')
     """
     name = name.removesuffix(".weight") or name
@@ -71,10 +71,10 @@ def _legal(series: Series) -> Series:
     return finite.where(finite.values > 0)
 
 
-def _cells(series: Series, edges: Numbers) -> list[float]:
+def _cells(series: Series, edges: FloatArray) -> list[float]:
     column = np.clip(np.searchsorted(edges, series.steps, side="left") - 1, 0, len(edges) - 2)
     return [_furthest(series.values[column == index]) for index in range(len(edges) - 1)]
 
 
-def _furthest(ratios: Numbers) -> float:
+def _furthest(ratios: FloatArray) -> float:
     return float(ratios[np.abs(np.log(ratios)).argmax()]) if len(ratios) else math.nan

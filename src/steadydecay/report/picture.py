@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from steadydecay.report.report_panels import Line, Panel, panels_of
+from steadydecay.report.measure_panels import MeasurePanel, RunLine, measure_panels
 from steadydecay.report.runs import Run, load_runs
 from steadydecay.report.variants import Variant, variants_of
 
@@ -28,16 +28,16 @@ def write_picture(folder: Path, path: Path) -> Path:
         ValueError: no run there.
     """
     variants = variants_of(load_runs(folder))
-    return _write([panel for panel in panels_of(variants)[0] if panel.measure.key in CLAIM], variants, path)
+    return _write([panel for panel in measure_panels(variants)[0] if panel.measure.key in CLAIM], variants, path)
 
 
 def write_panels(runs: Sequence[Run], path: Path) -> Path:
     """Draw all panels of the page into a PNG at `path`."""
     variants = variants_of(runs)
-    return _write(panels_of(variants)[0], variants, path)
+    return _write(measure_panels(variants)[0], variants, path)
 
 
-def _write(panels: Sequence[Panel], variants: Sequence[Variant], path: Path) -> Path:
+def _write(panels: Sequence[MeasurePanel], variants: Sequence[Variant], path: Path) -> Path:
     columns = min(COLUMNS, max(1, len(panels)))
     rows = max(1, math.ceil(len(panels) / columns))
     figure = Figure(figsize=(PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows), layout="constrained")
@@ -54,7 +54,7 @@ def _write(panels: Sequence[Panel], variants: Sequence[Variant], path: Path) -> 
     return path
 
 
-def _draw(axes: Axes, panel: Panel) -> None:
+def _draw(axes: Axes, panel: MeasurePanel) -> None:
     for line in panel.lines:
         _draw_line(axes, line)
     axes.set_title(panel.measure.title, fontsize=10, parse_math=False)
@@ -70,7 +70,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_line(axes: Axes, line: Line) -> None:
+def _draw_line(axes: Axes, line: RunLine) -> None:
     style = line.variant.style
     x, y = line.series.steps, line.series.values
     if line.kind == "raw":

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,13 +14,13 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from steadydecay.report.advice_of_runs import advice_for
 from steadydecay.report.conclusion import conclusion
 from steadydecay.report.figures import heat_map_figure, panel_figure
-from steadydecay.report.findings import advice_for
 from steadydecay.report.gaps import gaps_of
 from steadydecay.report.heatmap import HeatMap, heat_map_of
-from steadydecay.report.report_panels import panels_of
-from steadydecay.report.runs import Run, load_all, load_runs
+from steadydecay.report.measure_panels import measure_panels
+from steadydecay.report.runs import Run, load_runs
 from steadydecay.report.summary import summary_of
 from steadydecay.report.summary_table import HEADER, summary_row
 from steadydecay.report.variants import Variant, differing_settings, setting_text, variants_of
@@ -58,12 +58,6 @@ def write_report(folder: Path, path: Path) -> Path:
     return write_page(load_runs(folder), [], path)
 
 
-def write_report_of(paths: Iterable[Path], path: Path) -> Path:
-    """Write a page on the runs at `paths`; errors as in `load_all`."""
-    runs, missing = load_all(paths)
-    return write_page(runs, missing, path)
-
-
 def write_page(runs: Sequence[Run], missing: Sequence[str], path: Path) -> Path:
     """Write the page on `runs`; `missing` says in words what was asked for and not found.
 
@@ -92,7 +86,7 @@ def page_of(runs: Sequence[Run], missing: Sequence[str], *, live_version: str = 
 def content_of(runs: Sequence[Run], missing: Sequence[str]) -> str:
     """What is between the page's <main> tags: all that changes while a run goes on."""
     variants = variants_of(runs)
-    panels, undrawn = panels_of(variants)
+    panels, undrawn = measure_panels(variants)
     maps = _heat_maps(variants)
     return _template("content.html").render(
         variants=variants,

@@ -9,10 +9,11 @@ from typing import Any, final
 
 import numpy as np
 
-from steadydecay.recipes.train import LOG_NAME
+from steadydecay.recipes.measurements import main_role
 from steadydecay.report.find_logs import find_logs, unique_names
 from steadydecay.report.series import EMPTY, Series
-from steadydecay.run_log.records import LogFaults, number, records
+from steadydecay.run_log.reader import LogFaults, records_over_steps
+from steadydecay.run_log.record import LOG_NAME, logged_number
 
 # What the report reads of each layer; a log holds five times as much.
 LAYER_MEASURES = {"norm_ratio", "weight_norm", "predicted_norm", "predicted_norm_measured"}
@@ -65,7 +66,7 @@ class Run:
     @property
     def steps_planned(self) -> int:
         """Of the configuration; those done, if it does not say."""
-        planned = number(self.configuration.get("steps"))
+        planned = logged_number(self.configuration.get("steps"))
         return int(planned) if planned is not None and np.isfinite(planned) and planned > 0 else self.steps_done
 
     def of_role(self, measure: str, role: str) -> Series:
@@ -86,9 +87,8 @@ class Run:
 
     @property
     def main_role(self) -> str:
-        """The role whose norms the pictures show: "hidden", or the first where no role has that name."""
-        roles = self.roles()
-        return "hidden" if "hidden" in roles or not roles else roles[0]
+        """The role whose norms the pictures show."""
+        return main_role(self.roles())
 
     def of_layers(self, measure: str) -> dict[str, Series]:
         return {
@@ -121,7 +121,7 @@ def load_all(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
 def load_run(path: Path, name: str) -> Run:
     """Read the log at `path`; lines that are no records are counted, never an error."""
     faults, columns, configuration, verdicts, failure = LogFaults(), _Columns(), None, {}, ""
-    for record in records(path, faults):
+    for record in records_over_steps(path, faults):
         if record["kind"] == "configuration":
             configuration = configuration or {key: value for key, value in record.items() if key != "kind"}
         elif record["kind"] == "failure":
@@ -155,7 +155,7 @@ def _numbers(record: dict[str, Any]) -> Iterator[tuple[Key, float]]:
         return
     for measure, content in record.items():
         for owner, value in content.items() if isinstance(content, dict) else (("", content),):
-            if measure != "step" and (found := number(value)) is not None:
+            if measure != "step" and (found := logged_number(value)) is not None:
                 yield (record["kind"], measure, owner), found
 
 
@@ -164,7 +164,7 @@ def _numbers_of_watch(record: dict[str, Any]) -> Iterator[tuple[Key, float]]:
         owners = record.get(part)
         for owner, measures in owners.items() if isinstance(owners, dict) else ():
             for measure, value in measures.items() if isinstance(measures, dict) else ():
-                if (wanted is None or measure in wanted) and (found := number(value)) is not None:
+                if (wanted is None or measure in wanted) and (found := logged_number(value)) is not None:
                     yield (part, measure, owner), found
 
 

@@ -1,5 +1,6 @@
 """A measure over the steps of a run: smooth it, thin it out for the eye, read numbers off it."""
 
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -8,7 +9,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-Numbers = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
 
 @final
@@ -16,8 +17,8 @@ Numbers = NDArray[np.float64]
 class Series:
     """Values at rising steps; `len` of both is the same, 0 where nothing was logged."""
 
-    steps: Numbers
-    values: Numbers
+    steps: FloatArray
+    values: FloatArray
 
     @classmethod
     def of(cls, steps: Iterable[float], values: Iterable[float]) -> "Series":
@@ -45,14 +46,19 @@ class Series:
 EMPTY = Series.of((), ())
 
 
+def mean(series: Series) -> float:
+    """Mean of the finite values; NaN if there is none."""
+    values = series.finite().values.tolist()
+    return statistics.fmean(values) if values else float("nan")
+
+
 def mean_within(series: Series, after: float, until: float) -> float:
     """Mean of the finite values at steps in (after, until]; NaN if there is none.
 
     >>> mean_within(Series.of([1, 2, 3, 4], [9.0, 1.0, 3.0, 9.0]), 1, 3)
     2.0
     """
-    values = series.finite().within(after, until).values
-    return float(values.mean()) if len(values) else float("nan")
+    return mean(series.within(after, until))
 
 
 def smoothed(series: Series, window: int) -> Series:

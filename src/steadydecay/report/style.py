@@ -3,18 +3,15 @@
 from dataclasses import dataclass
 from typing import final
 
+from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS
+
 # Okabe and Ito's palette, safe for colour-blind readers; grey instead of black, which a dark page would swallow.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
 # "dot" is kept for predictions. Beside each name its stroke-dasharray in SVG.
 SVG_DASHES = {"solid": "none", "dash": "9 5", "longdash": "14 5", "dashdot": "9 4 2 4", "longdashdot": "14 4 2 4"}
-DASHES = tuple(SVG_DASHES)
-SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star")
-# The same symbols in text, for labels at the end of a line.
+# Symbols, and the same in text, for labels at the end of a line.
 GLYPHS = {"circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "triangle-down": "▼"}
 GLYPHS |= {"cross": "✚", "x": "✖", "star": "★"}
-TITLES = {"adamw": "AdamW", "adamc": "AdamC", "adam_l2": "Adam-L2", "renormalized_adamw": "RenormAdamW"}
-TITLES |= {"lion": "Lion", "lionc": "LionC", "muon": "Muon", "muonc": "MuonC", "sgdw": "SGDW", "sgdc": "SGDC"}
-TITLES |= {"scion": "Scion", "scionc": "ScionC"}
 # Fixed for the optimizers of the main figure, so that all its pictures agree.
 PREFERRED_ORDER = ("scionc", "scion", "adamw")
 
@@ -39,9 +36,11 @@ class Style:
 
 def style_at(index: int) -> Style:
     """The style of the variant with this number; 280 of them differ."""
-    return Style(COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)], SYMBOLS[index % len(SYMBOLS)])
+    dashes, symbols = tuple(SVG_DASHES), tuple(GLYPHS)
+    return Style(COLOURS[index % len(COLOURS)], dashes[index % len(dashes)], symbols[index % len(symbols)])
 
 
 def title_of(optimizer: str) -> str:
     """The optimizer's name as its authors write it."""
-    return TITLES.get(optimizer, optimizer)
+    named = NAMED_OPTIMIZERS.get(optimizer)
+    return named.title if named else optimizer

@@ -1,39 +1,88 @@
 """A run in a line of numbers, whatever its log lacks."""
 
-import numpy as np
+import math
+import statistics
+from dataclasses import dataclass
+from typing import Any, final
 
-from steadydecay.experiments.compare import FINAL_SHARE, RunSummary, middle_of
 from steadydecay.report.runs import Run
-from steadydecay.report.series import EMPTY, Series, mean_within
-from steadydecay.run_log.log import NON_FINITE
-from steadydecay.run_log.records import number
+from steadydecay.report.series import EMPTY, Series, mean
+from steadydecay.run_log.record import logged_number
 
-NAN = NON_FINITE["NaN"]
+# Shares of a run's steps over which gradient norms are averaged: around its middle, and at its end.
+MIDDLE_SHARE = 0.10
+FINAL_SHARE = 0.05
 
 
-def summary_of(run: Run) -> RunSummary:
-    """As `experiments.compare.summarize`, with NaN where the log does not say.
+@final
+@dataclass(frozen=True)
+class RunSummary:
+    """One run in a line. Norms are Frobenius norms over all parameters with the role "hidden".
 
-    Shares are of the planned steps, so that a run cut short has no gradient norm of its end.
+    Attributes:
+        val_loss: at the last step, in nats.
+        hidden_norm_max: largest weight norm in the second half of the run.
+        hidden_norm_final: weight norm after the last step.
+        grad_norm_mid: mean gradient norm over 10 % of the steps, around the middle.
+        grad_norm_final: mean gradient norm over the last 5 % of the steps.
+        seconds_per_step: median, without evaluations and checkpoints.
+    """
+
+    optimizer: str
+    seed: int
+    steps: int
+    val_loss: float
+    hidden_norm_max: float
+    hidden_norm_final: float
+    grad_norm_mid: float
+    grad_norm_final: float
+    seconds_per_step: float
+
+
+def summary_of(run: Run, *, last_step_fills_in: bool = False) -> RunSummary:
+    """Sum up a run; NaN where its log does not say. Shares are of the planned steps.
+
+    Args:
+        run: one without the role "hidden" is summed up by its first role.
+        last_step_fills_in: the last step stands for a share in which no step was logged, as in a run of few steps.
+            Otherwise such a share is NaN, so that a run cut short has no gradient norm of its end.
     """
     steps = run.steps_planned
     weights = run.of_role("weight_norm", run.main_role)
     gradients = run.of_role("gradient_norm", run.main_role)
-    seconds = run.series.get(("step", "seconds", ""), EMPTY).finite()
-    seed = number(run.configuration.get("seed"))
+    second_half = _share(weights, (steps / 2, steps), last_step_fills_in)
+    seconds = run.series.get(("step", "seconds", ""), EMPTY).finite().values.tolist()
     return RunSummary(
         optimizer=run.optimizer,
-        seed=int(seed) if seed is not None and np.isfinite(seed) else 0,
+        seed=_seed(run.configuration.get("seed")),
         steps=steps,
         val_loss=run.validation_loss.last,
-        hidden_norm_max=_largest(weights.within(steps / 2, steps)),
+        hidden_norm_max=max(second_half.values.tolist(), default=math.nan),
         hidden_norm_final=weights.last,
-        grad_norm_mid=mean_within(gradients, *middle_of(steps)),
-        grad_norm_final=mean_within(gradients, (1 - FINAL_SHARE) * steps, steps),
-        seconds_per_step=float(np.median(seconds.values)) if len(seconds) else NAN,
+        grad_norm_mid=mean(_share(gradients, middle_of(steps), last_step_fills_in)),
+        grad_norm_final=mean(_share(gradients, end_of(steps), last_step_fills_in)),
+        seconds_per_step=statistics.median(seconds) if seconds else math.nan,
     )
 
 
-def _largest(series: Series) -> float:
-    values = series.finite().values
-    return float(values.max()) if len(values) else NAN
+def middle_of(steps: int) -> tuple[float, float]:
+    """(after, until): the steps in the middle of a run."""
+    return 0.5 * (1 - MIDDLE_SHARE) * steps, 0.5 * (1 + MIDDLE_SHARE) * steps
+
+
+def end_of(steps: int) -> tuple[float, float]:
+    """(after, until): the last steps of a run."""
+    return (1 - FINAL_SHARE) * steps, steps
+
+
+def _share(series: Series, steps: tuple[float, float], last_step_fills_in: bool) -> Series:
+    found = series.within(*steps).finite()
+    return Series(series.steps[-1:], series.values[-1:]) if last_step_fills_in and not len(found) else found
+
+
+def _seed(value: Any) -> int:
+    # Not by way of a float, which has no room for a seed of 64 bits.
+    if type(value) is int:
+        return value
+    seed = logged_number(value)
+    return int(seed) if seed is not None and math.isfinite(seed) else 0

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 
 from rich.table import Table
 
-from steadydecay.experiments.compare import RunSummary
 from steadydecay.report.style import title_of
+from steadydecay.report.summary import RunSummary
 
-Cell = Callable[[RunSummary], float]
-COLUMNS: dict[str, tuple[Cell, str]] = {
+COLUMNS: dict[str, tuple[Callable[[RunSummary], float], str]] = {
     "validation loss": (lambda run: run.val_loss, ".4f"),
     "‖θ‖ max, 2nd half": (lambda run: run.hidden_norm_max, ".2f"),
     "‖θ‖ end": (lambda run: run.hidden_norm_final, ".2f"),

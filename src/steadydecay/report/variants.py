@@ -70,11 +70,7 @@ def _rank(group: list[Run]) -> int:
 
 def _labels(firsts: Sequence[Run]) -> list[str]:
     """One for each variant: the optimizer's title if that is enough, else with what differs, else the run's name."""
-    titles = [title_of(run.optimizer) or run.name for run in firsts]
-    labels = [
-        _label(run, title, [r for r, t in zip(firsts, titles, strict=True) if t == title])
-        for run, title in zip(firsts, titles, strict=True)
-    ]
+    labels = [_label(run, [rival for rival in firsts if _title(rival) == _title(run)]) for run in firsts]
     counts = Counter(labels)
     return [
         label if counts[label] == 1 and len(label) <= LONGEST_LABEL else run.name
@@ -82,9 +78,13 @@ def _labels(firsts: Sequence[Run]) -> list[str]:
     ]
 
 
-def _label(run: Run, title: str, rivals: Sequence[Run]) -> str:
+def _title(run: Run) -> str:
+    return title_of(run.optimizer) or run.name
+
+
+def _label(run: Run, rivals: Sequence[Run]) -> str:
     differing = [name for name in differing_settings(rivals) if name not in NOT_SETTINGS]
-    return " ".join([title, *(f"{name}={setting_text(run, name)}" for name in differing)])
+    return " ".join([_title(run), *(f"{name}={setting_text(run, name)}" for name in differing)])
 
 
 def _as_text(value: Any) -> str:

@@ -7,7 +7,7 @@ if step % 10 == 0:
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from steadydecay.run_log.log import json_line
+from steadydecay.run_log.record import json_line
 
 Metrics = Mapping[str, float]
 

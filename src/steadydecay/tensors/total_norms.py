@@ -2,24 +2,36 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+NormMeasure = Literal["weight_norm", "gradient_norm"]
+
 
 def weight_norms(groups: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-    """{"weight_norm/<group>": Frobenius norm over all its parameters}, on the device; groups of one role count as one.
-
-    A group without a role goes by its `name`, else by its index: "group_0".
-    """
-    return _norms("weight_norm", groups, lambda parameter: parameter)
+    """{"weight_norm/<group>": ...}, with names and norms of `norms_by_group`."""
+    return {f"weight_norm/{name}": norm for name, norm in norms_by_group(groups, "weight_norm").items()}
 
 
 def gradient_norms(groups: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
     """{"gradient_norm/<group>": ...} likewise, over the gradients that there are."""
-    return _norms("gradient_norm", groups, lambda parameter: parameter.grad)
+    return {f"gradient_norm/{name}": norm for name, norm in norms_by_group(groups, "gradient_norm").items()}
+
+
+def norms_by_group(groups: Sequence[Mapping[str, Any]], measure: NormMeasure) -> dict[str, Tensor]:
+    """Frobenius norm over all parameters of a group, or their gradients, on the device; a role counts as one group.
+
+    A group without a role goes by its `name`, else by its index: "group_0". One without any tensor has no norm.
+    """
+    tensors: dict[str, list[Tensor]] = defaultdict(list)
+    for index, group in enumerate(groups):
+        name = group.get("role") or group.get("name") or f"group_{index}"
+        found = (parameter if measure == "weight_norm" else parameter.grad for parameter in group["params"])
+        tensors[name] += [tensor for tensor in found if tensor is not None]
+    return {name: total_norm(of_group) for name, of_group in tensors.items() if of_group}
 
 
 def total_norm(tensors: Iterable[Tensor]) -> Tensor:
@@ -39,11 +51,3 @@ def _norm(tensor: Tensor) -> Tensor:
         tensor, dim=-1 if tensor.ndim else None, dtype=torch.promote_types(tensor.dtype, torch.float32)
     )
     return torch.linalg.vector_norm(rows)
-
-
-def _norms(measure: str, groups: Sequence[Mapping[str, Any]], tensor_of: Any) -> dict[str, Tensor]:
-    tensors: dict[str, list[Tensor]] = defaultdict(list)
-    for index, group in enumerate(groups):
-        name = group.get("role") or group.get("name") or f"group_{index}"
-        tensors[name] += [tensor for tensor in map(tensor_of, group["params"]) if tensor is not None]
-    return {f"{measure}/{name}": total_norm(of_group) for name, of_group in tensors.items() if of_group}

@@ -29,7 +29,7 @@ class GPT(nn.Module):
         if width % (2 * heads):
             raise ValueError(f"width is {width!r}; legal is a multiple of 2 · heads = {2 * heads} (rotary pairs)")
         self.embedding = nn.Embedding(vocabulary_size, width)
-        self.blocks = nn.ModuleList(Block(heads, width) for _ in range(layers))
+        self.blocks = nn.ModuleList(TransformerBlock(heads, width) for _ in range(layers))
         self.lm_head = nn.Linear(width, vocabulary_size, bias=False)
         self.lm_head.weight = self.embedding.weight
         nn.init.normal_(self.embedding.weight, std=0.02)
@@ -44,7 +44,7 @@ class GPT(nn.Module):
 
 
 @final
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x))."""
 
     def __init__(self, heads: int, width: int) -> None:
@@ -72,7 +72,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (self._split_heads(x) for x in F.linear(x, self.qkv.flatten(0, 1)).chunk(3, dim=-1))
-        q, k = rotated(normalized(q)), rotated(normalized(k))
+        q, k = with_rotary_positions(normalized(q)), with_rotary_positions(normalized(k))
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.projection(mixed.transpose(1, 2).flatten(start_dim=2))
 
@@ -99,7 +99,7 @@ def normalized(x: Tensor) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],))
 
 
-def rotated(x: Tensor) -> Tensor:
+def with_rotary_positions(x: Tensor) -> Tensor:
     """Rotary positions (arXiv 2104.09864) for x of shape (batch, heads, length, size): pairs (i, i + size/2)."""
     *_, length, size = x.shape
     frequencies = 10_000.0 ** (-torch.arange(0, size, 2, device=x.device) / size)

@@ -3,8 +3,8 @@
 Notation as in `steadydecay.theory`: η is the share of the weight that one step takes away, λ PyTorch's weight_decay.
 """
 
-from steadydecay.report.advice.advice_kind import Finding
 from steadydecay.report.advice.decay_rule import correction_of, decay_exponent, is_corrected
+from steadydecay.report.advice.finding import Finding
 from steadydecay.report.advice.gradient_rise import gradient_rise
 from steadydecay.report.advice.rounding import rounded_away
 from steadydecay.report.advice.steady_state_reached import never_steady, time_constants, unsteady_layers

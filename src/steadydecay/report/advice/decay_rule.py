@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from steadydecay.report.advice.advice_kind import APPENDIX_D, HOW_TO_CORRECT, Finding
+from steadydecay.report.advice.finding import APPENDIX_D, HOW_TO_CORRECT, Finding
 
 # Exponents p of η ∝ γ^p: 1 under constant λ, 2 under the correction.
 EXPONENT_TOLERANCE = 0.3

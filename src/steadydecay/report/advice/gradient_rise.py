@@ -2,7 +2,7 @@
 
 import math
 
-from steadydecay.report.advice.advice_kind import HOW_TO_CORRECT, Finding
+from steadydecay.report.advice.finding import HOW_TO_CORRECT, Finding
 
 # Gradient norms of equal runs differ by some percent from batch to batch.
 NOTABLE_CHANGE = 0.05

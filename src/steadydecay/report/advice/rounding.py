@@ -1,6 +1,6 @@
 """Decay that the number format of the weights swallows."""
 
-from steadydecay.report.advice.advice_kind import Finding
+from steadydecay.report.advice.finding import Finding
 
 SIGNIFICANT_BITS = {"bfloat16": 8, "float16": 11}
 

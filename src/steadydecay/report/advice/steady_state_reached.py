@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from steadydecay.monitor.verdict import SETTLING_TIME
-from steadydecay.report.advice.advice_kind import Finding
+from steadydecay.report.advice.finding import Finding
 from steadydecay.theory import decay_for_norm, steady_norm_sq, time_constant
 
 CORRECTED_REMEDY = (

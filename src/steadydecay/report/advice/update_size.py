@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from steadydecay.report.advice.advice_kind import Finding
+from steadydecay.report.advice.finding import Finding
 
 # Measured ÷ assumed size of updates that is still "as theory assumes".
 LEGAL_UPDATE_RATIO = (0.8, 1.25)

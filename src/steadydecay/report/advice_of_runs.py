@@ -1,4 +1,4 @@
-"""Numbers of a run, handed to each piece of advice."""
+"""The numbers of each run, handed to `advice`, and what was found gathered over runs."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,11 +7,11 @@ from typing import final
 
 import numpy as np
 
-from steadydecay.experiments.compare import FINAL_SHARE, middle_of
 from steadydecay.report import advice
 from steadydecay.report.advice import Finding
 from steadydecay.report.runs import Run
-from steadydecay.report.series import Series, mean_within
+from steadydecay.report.series import Series, mean, mean_within
+from steadydecay.report.summary import end_of, middle_of
 from steadydecay.report.variants import Variant
 
 # Steps with less than this share of the peak learning rate say nothing about a rule: both are 0 there.
@@ -89,7 +89,7 @@ def _of_roles(run: Run) -> Iterator[Finding | None]:
         if not len(decay):
             continue
         yield _steady_state(run, role, decay)
-        cosine = _mean(run.of_group("update_cosine", role))
+        cosine = mean(run.of_group("update_cosine", role))
         yield advice.correction_of(role, _exponent(run, role, decay), cosine, _norm_kept(run, role))
         yield advice.rounded_away(role, _weight_dtype(run), _is_compensated(run), float(decay.values.max()))
 
@@ -126,7 +126,7 @@ def _exponent(run: Run, role: str, decay: Series) -> float:
 
 
 def _gradients_and_norms(run: Run) -> tuple[float, float, float, float]:
-    middle, end = middle_of(run.steps_planned), ((1 - FINAL_SHARE) * run.steps_planned, run.steps_planned)
+    middle, end = middle_of(run.steps_planned), end_of(run.steps_planned)
     gradients, weights = (run.of_role(measure, run.main_role) for measure in ("gradient_norm", "weight_norm"))
     return (
         mean_within(gradients, *middle),
@@ -168,11 +168,6 @@ def _predicted(run: Run, role: str) -> Series:
 def _at(series: Series, step: float) -> float:
     """The value at the logged step that is nearest."""
     return float(series.values[np.abs(series.steps - step).argmin()]) if len(series) else math.nan
-
-
-def _mean(series: Series) -> float:
-    values = series.finite().values
-    return float(values.mean()) if len(values) else math.nan
 
 
 def _weight_dtype(run: Run) -> str | None:

@@ -1,4 +1,4 @@
-"""One piece of advice."""
+"""What is found in the numbers of a run."""
 
 from dataclasses import dataclass
 from typing import final
@@ -11,7 +11,7 @@ APPENDIX_D = "arXiv 2512.08217, Appendix D"
 @final
 @dataclass(frozen=True)
 class Finding:
-    """One piece of advice.
+    """What the numbers of one run show, and what to do about it.
 
     Attributes:
         title: what was found.

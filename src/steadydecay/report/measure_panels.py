@@ -8,10 +8,10 @@ import numpy as np
 
 from steadydecay.report.measures import MEASURES, Measure
 from steadydecay.report.runs import Run
-from steadydecay.report.series import Numbers, Series, smoothed, thinned
+from steadydecay.report.series import FloatArray, Series, smoothed, thinned
 from steadydecay.report.variants import Variant
 
-Kind = Literal["measured", "raw", "predicted"]
+LineKind = Literal["measured", "raw", "predicted"]
 # Smoothing window as a share of the logged steps.
 WINDOW_SHARE = 0.02
 # Of a run's beginning, whose losses and gradients are many times larger than all that follows.
@@ -21,18 +21,18 @@ HEADROOM = 1.25
 
 @final
 @dataclass(frozen=True, eq=False)
-class Line:
+class RunLine:
     """One run's measure. "raw" lies faint behind its smoothed "measured" line; "predicted" is dotted."""
 
     variant: Variant
     run: Run
     series: Series
-    kind: Kind = "measured"
+    kind: LineKind = "measured"
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Panel:
+class MeasurePanel:
     """A picture with one y-axis.
 
     Attributes:
@@ -43,43 +43,43 @@ class Panel:
     """
 
     measure: Measure
-    lines: tuple[Line, ...]
+    lines: tuple[RunLine, ...]
     y_range: tuple[float, float]
     note: str
 
 
-def panels_of(variants: Sequence[Variant]) -> tuple[list[Panel], list[str]]:
+def measure_panels(variants: Sequence[Variant]) -> tuple[list[MeasurePanel], list[str]]:
     """The panels for which at least one run has numbers, and the titles of the others."""
     found = {measure.key: _panel(measure, variants) for measure in MEASURES}
     panels = [panel for panel in found.values() if panel is not None and found.get(panel.measure.instead_of) is None]
     return panels, [one.title for one in MEASURES if found[one.key] is None and not one.instead_of]
 
 
-def _panel(measure: Measure, variants: Sequence[Variant]) -> Panel | None:
+def _panel(measure: Measure, variants: Sequence[Variant]) -> MeasurePanel | None:
     lines = [line for variant in variants for run in variant.runs for line in _lines(measure, variant, run)]
     measured = [line for line in lines if line.kind == "measured"]
     if not measured:
         return None
     y_range = _visible_range(measure, measured)
-    return Panel(measure, tuple(lines), y_range, _note(lines, y_range))
+    return MeasurePanel(measure, tuple(lines), y_range, _note(lines, y_range))
 
 
-def _lines(measure: Measure, variant: Variant, run: Run) -> Iterator[Line]:
+def _lines(measure: Measure, variant: Variant, run: Run) -> Iterator[RunLine]:
     series = measure.read(run).finite()
     if measure.is_log:
         series = series.where(series.values > 0)
     if not len(series):
         return
     if measure.is_noisy:
-        yield Line(variant, run, thinned(series), "raw")
+        yield RunLine(variant, run, thinned(series), "raw")
         series = smoothed(series, round(WINDOW_SHARE * len(series)))
     predicted = measure.predict(run).finite() if measure.predict else series.within(0, 0)
     if len(predicted):
-        yield Line(variant, run, thinned(predicted), "predicted")
-    yield Line(variant, run, thinned(series))
+        yield RunLine(variant, run, thinned(predicted), "predicted")
+    yield RunLine(variant, run, thinned(series))
 
 
-def _visible_range(measure: Measure, measured: Sequence[Line]) -> tuple[float, float]:
+def _visible_range(measure: Measure, measured: Sequence[RunLine]) -> tuple[float, float]:
     """Around the measured lines after their beginning: a far prediction or a first step must not flatten them."""
     values = _after_start([line.series for line in measured])
     low, high = float(values.min()), float(values.max())
@@ -93,13 +93,13 @@ def _visible_range(measure: Measure, measured: Sequence[Line]) -> tuple[float, f
     return low - margin, high + margin
 
 
-def _after_start(all_series: Sequence[Series]) -> Numbers:
+def _after_start(all_series: Sequence[Series]) -> FloatArray:
     start = START_SHARE * max(series.steps[-1] for series in all_series)
     later = np.concatenate([series.within(start, np.inf).values for series in all_series])
     return later if len(later) else np.concatenate([series.values for series in all_series])
 
 
-def _note(lines: Sequence[Line], y_range: tuple[float, float]) -> str:
+def _note(lines: Sequence[RunLine], y_range: tuple[float, float]) -> str:
     """Variants of whose predictions no point is visible, with the number where they are nearest."""
     nearest: dict[str, float] = {}
     for line in lines:

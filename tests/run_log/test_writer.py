@@ -10,7 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadydecay.run_log.log import NON_FINITE, LogContents, RunLog, json_line, read_log
+from steadydecay.run_log.reader import LogContents, read_log
+from steadydecay.run_log.record import NON_FINITE, json_line
+from steadydecay.run_log.writer import RunLog
 
 CONFIGURATION = {"model": "gpt", "width": 64, "betas": [0.9, 0.95], "nested": {"seed": None}}
 
@@ -115,6 +117,16 @@ def test_a_resumed_log_keeps_foreign_lines(tmp_path: Path) -> None:
     assert b"\xff foreign\n[1]\n" in path.read_bytes()
     assert steps_in(path) == [0, 1]
     assert read_log(path).skipped_lines == 2
+
+
+def test_a_resumed_log_keeps_records_whose_step_is_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    write_steps(path, 0)
+    kept = '{"kind": "a"}\n{"kind": "b", "step": "Infinity"}\n{"kind": "c", "step": true}\n{"kind": "d", "step": "9"}\n'
+    with path.open("a") as file:
+        file.write(kept + '{"kind": "e", "step": 1.5}\n')
+    write_steps(path, 1, resume_step=0)
+    assert kept in path.read_text() and '"e"' not in path.read_text()
 
 
 @pytest.mark.parametrize("content", [None, "", '{"kind": "configur', '{"kind": "step", "step": 1}\n'])

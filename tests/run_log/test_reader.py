@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from steadydecay.run_log.records import LogFaults, number, records
+from steadydecay.run_log.reader import LogFaults, read_log, records, records_over_steps
+from steadydecay.run_log.record import logged_number
 
 
 def read(tmp_path: Path, content: bytes) -> tuple[list[dict[str, Any]], LogFaults]:
     path, faults = tmp_path / "run.jsonl", LogFaults()
     path.write_bytes(content)
-    return list(records(path, faults)), faults
+    return list(records_over_steps(path, faults)), faults
 
 
 def test_whole_records_come_in_order(tmp_path: Path) -> None:
@@ -68,6 +69,16 @@ def test_an_empty_log_is_no_fault(tmp_path: Path) -> None:
 
 
 def test_numbers_are_floats_or_the_names_of_what_is_not_finite() -> None:
-    assert [number(value) for value in (2, 2.5, "Infinity", "-Infinity")] == [2.0, 2.5, math.inf, -math.inf]
-    assert math.isnan(number("NaN") or 0.0)
-    assert [number(value) for value in ("2", "nan", None, True, [1], {}, 10**400)] == [None] * 7
+    assert [logged_number(value) for value in (2, 2.5, "Infinity", "-Infinity")] == [2.0, 2.5, math.inf, -math.inf]
+    assert math.isnan(logged_number("NaN") or 0.0)
+    assert [logged_number(value) for value in ("2", "nan", None, True, [1], {}, 10**400)] == [None] * 7
+
+
+def test_records_of_no_step_and_of_a_step_once_more_are_records_all_the_same(tmp_path: Path) -> None:
+    lines = ['{"kind": "note"}', '{"kind": "step", "step": 2}', '{"kind": "step", "step": 1}', '{"kind": "step", "st']
+    path, faults = tmp_path / "run.jsonl", LogFaults()
+    path.write_text("\n".join(lines))
+    whole = [{"kind": "note"}, {"kind": "step", "step": 2}, {"kind": "step", "step": 1}]
+    assert list(records(path, faults)) == whole
+    assert faults == LogFaults(is_cut_off=True)
+    assert read_log(path).records == whole

@@ -8,10 +8,10 @@ import pytest
 
 from report_logs import LAYERS, write_run
 from steadydecay.monitor.verdict import SETTLING_TIME
-from steadydecay.report.findings import advice_for, decay_law, findings_of
+from steadydecay.report.advice_of_runs import advice_for, decay_law, findings_of
 from steadydecay.report.runs import Run, load_run
 from steadydecay.report.variants import variants_of
-from steadydecay.run_log.log import RunLog
+from steadydecay.run_log.writer import RunLog
 
 
 def run_of(folder: Path, *arguments: Any, **given: Any) -> Run:

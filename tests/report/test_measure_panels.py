@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from report_logs import write_run
-from steadydecay.report.report_panels import Panel, panels_of
+from steadydecay.report.measure_panels import MeasurePanel, measure_panels
 from steadydecay.report.runs import Run, load_all, load_run
 from steadydecay.report.variants import variants_of
 from steadydecay.theory import steady_norm_sq
@@ -18,8 +18,8 @@ ALL = ["loss", "validation", "weight-norm", "gradient-norm", "spectral", "sign",
 ALL += ["rotation", "alignment", "output-alignment"]
 
 
-def panels(*runs: Run) -> dict[str, Panel]:
-    return {panel.measure.key: panel for panel in panels_of(variants_of(runs))[0]}
+def panels(*runs: Run) -> dict[str, MeasurePanel]:
+    return {panel.measure.key: panel for panel in measure_panels(variants_of(runs))[0]}
 
 
 def run_of(folder: Path, *arguments: Any, **given: Any) -> Run:
@@ -38,7 +38,7 @@ def steps_of_norms(folder: Path, norms: list[float], predicted: float = 1.0) -> 
 
 
 def test_a_whole_log_fills_every_panel_of_the_paper_s_figure(tmp_path: Path) -> None:
-    found, missing = panels_of(variants_of([run_of(tmp_path / "run")]))
+    found, missing = measure_panels(variants_of([run_of(tmp_path / "run")]))
     assert ([panel.measure.key for panel in found], missing) == (ALL, [])
     assert all(panel.measure.explanation and panel.measure.title for panel in found)
 
@@ -74,7 +74,7 @@ def test_noisy_measures_lie_faint_behind_their_mean(tmp_path: Path) -> None:
 
 
 def test_without_the_monitor_the_learning_rate_stands_for_the_effective_one(tmp_path: Path) -> None:
-    found, missing = panels_of(variants_of([run_of(tmp_path / "run", watch_every=0)]))
+    found, missing = measure_panels(variants_of([run_of(tmp_path / "run", watch_every=0)]))
     assert [panel.measure.key for panel in found] == [
         "loss",
         "validation",
@@ -155,5 +155,5 @@ def test_what_cannot_be_drawn_is_left_out(tmp_path: Path) -> None:
 
 
 def test_nothing_logged_is_no_panel() -> None:
-    found, missing = panels_of([])
+    found, missing = measure_panels([])
     assert found == [] and len(missing) == len(ALL)
