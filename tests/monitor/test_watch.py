@@ -894,3 +894,12 @@ def test_what_is_no_optimizer_is_named() -> None:
     wrong: Any = nn.Linear(2, 2)
     with pytest.raises(TypeError, match=r"^optimizer is a Linear; legal is a torch.optim.Optimizer$"):
         watch(wrong)
+
+
+def test_a_state_of_another_version_is_refused_and_nothing_has_changed() -> None:
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.ones(2, 2))], lr=0.1)
+    watch = sd.watch(optimizer)
+    before = watch.state_dict()
+    with pytest.raises(ValueError, match="state lacks record, .* another version"):
+        watch.load_state_dict({name: part for name, part in before.items() if name != "record"})
+    assert watch.state_dict() == before

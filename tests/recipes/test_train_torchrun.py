@@ -63,7 +63,8 @@ def assert_the_same_run(folder: Path, expected_folder: Path) -> None:
     assert loaded is not None and expected_state is not None
     assert loaded[0] == expected_state[0] == 12
     for name, weight in expected_state[1]["model"].items():
-        assert torch.allclose(loaded[1]["model"][name], weight, rtol=1e-3, atol=1e-4), name
+        # By the norm: a polar factor makes much of a rounding in one direction, and each CPU rounds in its own.
+        assert torch.linalg.vector_norm(loaded[1]["model"][name] - weight) < 1e-3 * weight.norm(), name
 
 
 def test_two_processes_are_one_run_and_one_process_goes_on_with_it(tmp_path: Path, text: Path) -> None:

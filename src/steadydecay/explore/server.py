@@ -11,7 +11,7 @@ from steadydecay.explore.layout import HEAD
 
 # Nobody else on the network may reach it.
 HOST = "127.0.0.1"
-PAGE = Path(__file__).with_name("page.py")
+PAGE = Path(__file__).with_name("explore_page.py")
 
 
 def serve(port: int, *, open_browser: bool) -> None:

@@ -11,14 +11,11 @@ import torch
 
 from steadydecay.forecasting.layer_kinds import LayerKind, layer_kinds
 from steadydecay.groups.prediction import stepped_by
-from steadydecay.recipes.gpt.recipe import GPTRecipe
+from steadydecay.recipes.named_recipes import RECIPES
 from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable
 from steadydecay.recipes.recipe import Recipe, require_legal
 from steadydecay.run_log.reader import read_log
 from steadydecay.run_log.record import LOG_NAME
-
-# By what it needs: the recipe whose fields a configuration has.
-RECIPES: tuple[type, ...] = (GPTRecipe,)
 
 
 @final
@@ -116,12 +113,13 @@ def _log_below(folder: Path) -> Path:
 
 
 def _recipe(configuration: Mapping[str, Any], folder: Path) -> Recipe:
-    for recipe_type in RECIPES:
+    # By what it needs: the recipe whose fields the configuration has.
+    for recipe_type in RECIPES.values():
         names = [field.name for field in dataclasses.fields(recipe_type)]
         if configuration.keys() >= set(names):
             recipe = recipe_type(**{name: configuration[name] for name in names})
             return _checked(recipe, folder)
-    missing = ", ".join(field.name for field in dataclasses.fields(RECIPES[0]) if field.name not in configuration)
+    missing = ", ".join(field.name for field in dataclasses.fields(Recipe) if field.name not in configuration)
     raise ValueError(f"folder is {str(folder)!r}, whose log has no recipe of steadydecay: it lacks {missing}")
 
 

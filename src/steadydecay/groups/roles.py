@@ -14,6 +14,11 @@ Output = None | Literal[False] | str | Sequence[str] | nn.Module
 OUTPUT_MODULE_NAMES = {"lm_head", "head", "classifier", "output", "fc_out", "score", "fc", "unembed", "unembedding"}
 
 
+def main_role(roles: Sequence[str]) -> str:
+    """The role whose norms are shown: "hidden", or the first where none has that name; "hidden" if there are none."""
+    return "hidden" if "hidden" in roles or not roles else roles[0]
+
+
 def roles_of(model: nn.Module, output: Output = None) -> dict[str, Role]:
     """The role of each parameter by its first name; `output` as in `param_groups`.
 

@@ -121,7 +121,15 @@ class Watch:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take what `state_dict` gave, from any device; layers are found by name."""
+        """Take what `state_dict` gave, from any device; layers are found by name.
+
+        Raises:
+            ValueError: a state that another version has saved. Nothing has changed then.
+        """
+        missing = [name for name in ("steps", "measured_step", "record", *NO_STATE) if name not in state]
+        if missing:
+            remedy = "leave it out: the watch then begins anew, and only its trends are lost"
+            raise ValueError(f"state lacks {', '.join(missing)}, so another version of steadydecay saved it; {remedy}")
         self._steps, self._measured_step = state["steps"], state["measured_step"]
         self._record, self._measured = state["record"], None
         self._begin_anew({kind: dict(state[kind]) for kind in NO_STATE})

@@ -2,7 +2,6 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
 
 import torch
 
@@ -15,11 +14,6 @@ def norms_by_role(optimizer: torch.optim.Optimizer, measure: NormMeasure) -> dic
     roles = dict.fromkeys((group["role"] for group in optimizer.param_groups), 0.0)
     norms = norms_by_group(optimizer.param_groups, measure)
     return {measure: roles | {role: norm.item() for role, norm in norms.items()}}
-
-
-def main_role(roles: Sequence[str]) -> str:
-    """The role whose norms are shown: "hidden", or the first where none has that name; "hidden" if there are none."""
-    return "hidden" if "hidden" in roles or not roles else roles[0]
 
 
 def hyperparameters_by_role(optimizer: torch.optim.Optimizer) -> dict[str, dict[str, float]]:

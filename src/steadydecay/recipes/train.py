@@ -15,11 +15,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.lr_scheduler import LambdaLR
 
+from steadydecay.groups.roles import main_role
 from steadydecay.monitor.watch import Watch, watch
 from steadydecay.recipes import checkpoint
 from steadydecay.recipes.checkpoint import CHECKPOINT_FOLDER
 from steadydecay.recipes.divergence import NonFiniteError, require_finite
-from steadydecay.recipes.measurements import hyperparameters_by_role, main_role, norms_by_role
+from steadydecay.recipes.measurements import hyperparameters_by_role, norms_by_role
 from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable
 from steadydecay.recipes.overrides import differences
 from steadydecay.recipes.precision import autocast

@@ -9,7 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
-from steadydecay.recipes.measurements import main_role
+from steadydecay.groups.roles import main_role
 from steadydecay.report.find_logs import find_logs, unique_names
 from steadydecay.report.series import EMPTY, Series
 from steadydecay.run_log.reader import LogFaults, records_over_steps
