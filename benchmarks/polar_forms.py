@@ -20,9 +20,9 @@ from steadydecay.bench.timing import in_turn, seconds
 from steadydecay.bench.work import PLAIN, SEGMENTS, polar_work
 from steadydecay.polar import coefficients, polar_express
 from steadydecay.polar.choice import HAS_FAST_BFLOAT16, chosen_dtype, chosen_form
-from steadydecay.polar.cpu.panels import PanelProducts
+from steadydecay.polar.cpu.single_products import SINGLE_PRODUCTS
 from steadydecay.polar.forms import FORMS
-from steadydecay.polar.products import GemmProducts, Products
+from steadydecay.polar.products import GEMM_PRODUCTS, Products
 from steadydecay.polar.unit_stack import unit_stack
 
 SHAPES = [
@@ -38,33 +38,36 @@ SHAPES = [
     (1, 1600, 1600),
 ]
 CPU = torch.device("cpu")
-PRODUCTS: dict[str, type[Products]] = {"": GemmProducts, ", one by one": PanelProducts}
+PRODUCTS: dict[str, Products] = {"": GEMM_PRODUCTS, ", one by one": SINGLE_PRODUCTS}
 COLUMNS = [("fused", torch.float32), ("gram_float32", torch.float32)]
 BFLOAT16_COLUMNS = [("plain", torch.bfloat16), ("fused", torch.bfloat16), ("gram_bfloat16", torch.bfloat16)]
 REFERENCE, IN_USE = "plain float32", "in use"
 
 
-def timed_form(form: str, products: type[Products], x: Tensor) -> float:
+def timed_form(form: str, products: Products, x: Tensor) -> float:
     # Outside of what is timed: a form uses its argument as a buffer.
     argument = x.clone()
-    stacks = [argument] if products is GemmProducts else list(argument)
+    stacks = [argument] if products is GEMM_PRODUCTS else list(argument)
 
     def work() -> None:
-        one_after_the_other = products()
         for stack in stacks:
-            FORMS[form](stack, coefficients(5), one_after_the_other)
+            FORMS[form](stack, coefficients(5), products)
 
     return seconds(work, CPU)
 
 
 def works_on(matrices: Tensor) -> dict[str, Callable[[], float]]:
-    works = {REFERENCE: partial(timed_form, "plain", GemmProducts, unit_stack([matrices], torch.float32))}
+    works = {REFERENCE: partial(timed_form, "plain", GEMM_PRODUCTS, unit_stack([matrices], torch.float32))}
     for form, dtype in COLUMNS + (BFLOAT16_COLUMNS if HAS_FAST_BFLOAT16 else []):
         x = unit_stack([matrices], dtype)
         for suffix, products in list(PRODUCTS.items())[: 1 if form == "plain" else 2]:
             name = f"{form.partition('_')[0]} {str(dtype).removeprefix('torch.')}{suffix}"
             works[name] = partial(timed_form, form, products, x)
-    return works | {IN_USE: lambda: seconds(lambda: polar_express(matrices), CPU)}
+
+    def in_use() -> None:
+        polar_express(matrices)
+
+    return works | {IN_USE: partial(seconds, in_use, CPU)}
 
 
 def row(shape: tuple[int, int, int], repetitions: int) -> dict[str, str]:

@@ -10,13 +10,15 @@ from kernel_cases import Case, interpret_in_place, iteration, size_cases, table
 from torch import Tensor
 from triton import Config
 
+from steadydecay.polar.choice import SMALLEST_TRITON_SIDE, products_for
 from steadydecay.polar.gpu.triton_kernels import (
     CONFIGURATIONS,
     INTERPRETED_CONFIGURATIONS,
     symmetric_product,
     symmetric_product_kernel,
 )
-from steadydecay.polar.products import GEMM_PRODUCTS, SMALLEST_TRITON_SIDE, GemmProducts, TritonProducts, products_for
+from steadydecay.polar.gpu.triton_products import TritonProducts
+from steadydecay.polar.products import GEMM_PRODUCTS, GemmProducts
 
 NUMBERS = {"rounding", "iteration", "errors"}
 LARGE_SIDE = {"cuda": 2048, "cpu": 48}

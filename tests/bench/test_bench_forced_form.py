@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from steadydecay.bench.forced_form import forced_form, one_lane
-from steadydecay.norms import Sign
 from steadydecay.norms.protocol import LmoCost
 from steadydecay.optim.batches import lanes
-from steadydecay.optim.batches.parts import Part, Stack
-from steadydecay.polar import polar_express
+from steadydecay.optim.batches.alike_parts import AlikeParts
+from steadydecay.optim.batches.parts import Part
+from steadydecay.polar import choice, polar_express
 from steadydecay.polar.cost import workspace_bytes
 from steadydecay.polar.forms import FORMS
 
@@ -18,10 +18,10 @@ from steadydecay.polar.forms import FORMS
 MATRICES = torch.randn(2, 128, 512, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.fixture(autouse=True)
-def two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One multiplies smaller matrices alone."""
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+@pytest.fixture(autouse=True, params=[True, False], ids=["fast bfloat16", "slow bfloat16"])
+def has_fast_bfloat16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    monkeypatch.setattr(choice, "HAS_FAST_BFLOAT16", request.param)
+    return request.param
 
 
 @pytest.fixture
@@ -59,11 +59,16 @@ def test_forms_of_float32_run_in_float32(used: list[tuple[str, torch.dtype]]) ->
     assert {dtype for _, dtype in used} == {torch.float32}
 
 
-def test_costs_are_of_the_named_form() -> None:
+def test_costs_are_of_the_named_form(has_fast_bfloat16: bool) -> None:
     chosen = workspace_bytes(MATRICES, 5)
     with forced_form("gram_float32"):
-        forced = workspace_bytes(MATRICES, 5)
-    assert forced >= 1.5 * chosen
+        in_float32 = workspace_bytes(MATRICES, 5)
+    with forced_form("gram_bfloat16", torch.bfloat16):
+        in_bfloat16 = workspace_bytes(MATRICES, 5)
+    assert chosen == (in_bfloat16 if has_fast_bfloat16 else in_float32)
+    assert in_float32 >= 1.5 * in_bfloat16
+    with forced_form("plain", torch.float32):
+        assert workspace_bytes(MATRICES, 5) > in_float32
     assert workspace_bytes(MATRICES, 5) == chosen
 
 
@@ -74,11 +79,12 @@ def test_an_error_inside_ends_it_too(used: list[tuple[str, torch.dtype]]) -> Non
     assert used[0][0] != "plain"
 
 
-def test_one_lane_is_only_for_as_long() -> None:
+def test_one_lane_is_only_for_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     weight = torch.empty(2)
-    stacks = [Stack([Part(weight, weight, weight, None)] * 40, Sign(), LmoCost(lanes.LEAST_OF_ALL, 1), 0, False)]
-    assert lanes.lanes_for(stacks, 10) == 2
+    work = [AlikeParts([Part(weight, weight, weight, None)] * 40, LmoCost(lanes.LEAST_OF_ALL, 1), 0, False)]
+    assert lanes.lanes_for(work, 10) == 2
     with pytest.raises(OSError), one_lane():
-        assert lanes.lanes_for(stacks, 10) == 1
+        assert lanes.lanes_for(work, 10) == 1
         raise OSError
-    assert lanes.lanes_for(stacks, 10) == 2
+    assert lanes.lanes_for(work, 10) == 2

@@ -8,9 +8,11 @@ from steadydecay.polar import choice, polar_express_of_each
 from steadydecay.polar.cost import multiplications, workspace_bytes
 from step_costs import peak_bytes
 
-# Alone and in place, alone and too long for that, in stacks, small; wide, square and tall.
+# Alone, alone and long, in stacks, small; wide, square and tall.
 SHAPES = [(384, 1536), (1536, 384), (512, 512), (384, 4000), (4000, 384), (512, 1024), (256, 256), (2, 640, 130)]
-OF_THE_LIBRARY_OF_PRODUCTS = 12 * 10**5
+DTYPES = [torch.float32, torch.bfloat16, torch.float64]
+# For xxᵀ of a long matrix.
+OF_THE_LIBRARY_OF_PRODUCTS = 24 * 10**5
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (5, 3), (2, 3, 4, 4), (0, 7, 7), (4, 0)])
@@ -23,15 +25,16 @@ def test_multiplications_are_half_the_operations_of_the_plain_form(shape: tuple[
 
 @pytest.mark.parametrize("has_fast_bfloat16", [True, False])
 @pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_workspace_is_enough(
-    shape: tuple[int, ...], threads: int, has_fast_bfloat16: bool, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, ...], dtype: torch.dtype, threads: int, has_fast_bfloat16: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choice, "HAS_FAST_BFLOAT16", has_fast_bfloat16)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        matrices = torch.randn(shape)
+        matrices = torch.randn(shape).to(dtype)
         said = workspace_bytes(matrices, 5)
         peak = peak_bytes(lambda: polar_express_of_each([matrices]))
     finally:

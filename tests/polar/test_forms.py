@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from steadydecay.polar import coefficients, exact_polar
-from steadydecay.polar.cpu import panels
-from steadydecay.polar.cpu.panels import PanelProducts, panel_products
+from steadydecay.polar.cpu import single_products
+from steadydecay.polar.cpu.single_products import SINGLE_PRODUCTS
 from steadydecay.polar.forms import FORMS
 from steadydecay.polar.products import GEMM_PRODUCTS
 from steadydecay.recipes.gpt.recipe import gpt_recipe
@@ -152,11 +152,10 @@ def test_in_float64_every_form_is_the_plain_one(form: str, shape: tuple[int, ...
 
 
 def one_by_one(form: str, matrices: Tensor, steps: int = 5) -> Tensor:
-    """As a CPU does with large matrices: alone, by panels where they pay, in their own memory."""
+    """As a CPU does with large matrices."""
     x = matrices.clone()
-    with panel_products(x) as products:
-        for one in x:
-            one.copy_(FORMS[form](one, coefficients(steps), products))
+    for one in x:
+        assert FORMS[form](one, coefficients(steps), SINGLE_PRODUCTS) is one
     return x
 
 
@@ -171,14 +170,16 @@ def test_in_float64_matrices_alone_are_those_of_the_stack(form: str, shape: tupl
 
 @pytest.mark.parametrize("shape", [(128, 128), (128, 384), (512, 128)])
 @pytest.mark.parametrize("spectrum", ["gaussian", *SPECTRA])
-@pytest.mark.parametrize("form", BFLOAT16_BUDGETS)
-def test_bfloat16_matrices_alone_by_panels_keep_the_budget(
+@pytest.mark.parametrize("form", [*BFLOAT16_BUDGETS, "gram_float32"])
+def test_matrices_alone_keep_the_budget(
     form: str, spectrum: str, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(panels, "_panel_count", lambda *_: 2)
+    """In float32 by panels."""
+    monkeypatch.setattr(single_products, "SMALLEST_BY_PANELS", 0)
     alone = FORMS[form]
-    monkeypatch.setitem(FORMS, form, lambda x, steps: torch.stack([alone(one, steps, PanelProducts()) for one in x]))
-    assert_within_bfloat16_budget(form, matrices_of(spectrum, shape))
+    monkeypatch.setitem(FORMS, form, lambda x, steps: torch.stack([alone(one, steps, SINGLE_PRODUCTS) for one in x]))
+    assert_within = assert_within_float32_budget if form in FLOAT32_BUDGETS else assert_within_bfloat16_budget
+    assert_within(form, matrices_of(spectrum, shape))
 
 
 @pytest.mark.parametrize("steps", [6, 7, 10])

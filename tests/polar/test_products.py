@@ -11,15 +11,11 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from steadydecay.polar import products
-from steadydecay.polar.products import (
-    GEMM_PRODUCTS,
-    SMALLEST_TRITON_SIDE,
-    GemmProducts,
-    TritonProducts,
-    alignment_obstacle,
-    products_for,
-)
+from steadydecay.polar import choice
+from steadydecay.polar.choice import SMALLEST_TRITON_SIDE, products_for
+from steadydecay.polar.gpu.obstacles import alignment_obstacle, architecture_obstacle, triton_obstacle
+from steadydecay.polar.gpu.triton_products import TritonProducts
+from steadydecay.polar.products import GEMM_PRODUCTS, GemmProducts
 
 FLOAT16, BFLOAT16, FLOAT32, FLOAT64 = torch.float16, torch.bfloat16, torch.float32, torch.float64
 LARGE = (2, SMALLEST_TRITON_SIDE, 2 * SMALLEST_TRITON_SIDE)
@@ -40,9 +36,6 @@ def commuting() -> tuple[Tensor, Tensor, Tensor]:
 def test_gram_is_the_product_with_the_transpose(x: Tensor) -> None:
     expected = torch.einsum("bik,bjk->bij", x, x)
     torch.testing.assert_close(GemmProducts().gram(x), expected)
-    out = torch.empty_like(expected)
-    assert GemmProducts().gram(x, out=out) is out
-    torch.testing.assert_close(out, expected)
 
 
 def test_symmetric_products_add_and_scale() -> None:
@@ -58,25 +51,22 @@ def test_x_is_transformed_from_its_shorter_side(shape: tuple[int, int, int]) -> 
     x, (matrix, *_) = gaussian(*shape), commuting()
     factors = (x, matrix) if shape[1] > shape[2] else (matrix, x)
     expected = 2 * x + torch.einsum("bik,bkj->bij", *factors)
-    given = x.clone()
-    result, other = GemmProducts().transformed(given, 2.0, matrix)
-    torch.testing.assert_close(result, expected)
-    assert other is given
-    again, rest = GemmProducts().transformed(x.clone(), 2.0, matrix, other)
-    assert again is other and rest is not other
-    assert torch.equal(again, result)
+    GemmProducts().transform_(x, 2.0, matrix)
+    torch.testing.assert_close(x, expected)
 
 
 def test_x_beside_triton_is_transformed_by_torch(working_triton: Any) -> None:
     matrix, x = gaussian(3, 5, 5), gaussian(3, 5, 7)
-    result, _ = TritonProducts().transformed(x.clone(), 2.0, matrix)
-    assert torch.equal(result, GemmProducts().transformed(x, 2.0, matrix)[0])
+    by_torch = x.clone()
+    GemmProducts().transform_(by_torch, 2.0, matrix)
+    TritonProducts().transform_(x, 2.0, matrix)
+    assert torch.equal(x, by_torch)
 
 
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> Iterator[None]:
     """Obstacles are looked for once in a process."""
-    remembered = (products.architecture_obstacle, products.triton_obstacle, products._say_once)
+    remembered = (architecture_obstacle, triton_obstacle, choice._say_once)
     for function in remembered:
         function.cache_clear()
     yield
@@ -97,7 +87,7 @@ def hopper(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def working_triton(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """Stacks that were given to a kernel that does nothing."""
     calls: list[Tensor] = []
-    monkeypatch.setattr(TritonProducts, "gram", lambda self, x, out=None: calls.append(x))
+    monkeypatch.setattr(TritonProducts, "gram", lambda self, x: calls.append(x))
     return calls
 
 
@@ -141,7 +131,7 @@ def test_small_and_precise_stacks_take_torchs_without_a_word(
 def assert_falls_back_and_says_once(stack: Tensor, message: str, caplog: pytest.LogCaptureFixture) -> None:
     assert products_for(stack) is GEMM_PRODUCTS
     assert products_for(stack) is GEMM_PRODUCTS
-    assert [(record.name, record.levelno) for record in caplog.records] == [(products.__name__, logging.WARNING)]
+    assert [(record.name, record.levelno) for record in caplog.records] == [(choice.__name__, logging.WARNING)]
     assert caplog.messages == [f"Symmetric products take twice the work they need: {message}."]
 
 
@@ -192,7 +182,7 @@ def test_without_triton_a_gpu_falls_back(
 def test_a_triton_that_does_not_run_falls_back(
     hopper: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, said: str
 ) -> None:
-    def fail(self: TritonProducts, x: Tensor, out: Tensor | None = None) -> Tensor:
+    def fail(self: TritonProducts, x: Tensor) -> Tensor:
         raise error
 
     monkeypatch.setattr(TritonProducts, "gram", fail)
@@ -230,23 +220,25 @@ def test_the_package_does_not_import_triton_and_works_without() -> None:
     program = """
 import sys
 sys.modules["triton"] = None
-import torch, steadydecay as sd, steadydecay.polar.products as products
+import torch, steadydecay as sd
+from steadydecay.polar.choice import products_for
 from steadydecay.polar import polar_express
 weight = torch.nn.Parameter(torch.ones(256, 512))
 weight.grad = torch.eye(256, 512)
 sd.ScionC([weight], lr=0.1).step()
-print(bool(polar_express(torch.eye(300)).any()), products.products_for(weight.data[None]))
+print(bool(polar_express(torch.eye(300)).any()), products_for(weight.data[None]))
 """
     assert run_python(program).startswith("True <steadydecay.polar.products.GemmProducts")
 
 
 def test_the_package_leaves_an_installed_triton_alone() -> None:
     program = """
-import sys, torch, steadydecay as sd, steadydecay.polar.products as products
+import sys, torch, steadydecay as sd
+from steadydecay.polar.choice import products_for
 from steadydecay.polar import polar_express
 before = "triton" in sys.modules
 polar_express(torch.eye(256))
-products.products_for(torch.eye(256).half()[None])
+products_for(torch.eye(256).half()[None])
 print(before, "triton" in sys.modules)
 """
     assert run_python(program) == "False False"

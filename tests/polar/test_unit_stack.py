@@ -74,6 +74,16 @@ def test_float32_is_rounded_once(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [(torch.bfloat16, 1e30), (torch.bfloat16, 1e-30), (torch.float16, 1e4), (torch.float16, 1e-6)]
+)
+def test_low_precision_is_divided_in_float32(dtype: torch.dtype, scale: float, way: str) -> None:
+    matrix = (gaussian(40, 50, dtype=torch.float64) * scale).to(dtype)
+    wanted = matrix.double() / (SAFETY_FACTOR * torch.linalg.matrix_norm(matrix.double()))
+    torch.testing.assert_close(WAYS[way]([matrix], torch.float32)[0].double(), wanted, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 def test_arguments_are_not_written_to_nor_shared(dtype: torch.dtype, way: str) -> None:
     tensors = [gaussian(3, 4, 5, seed=seed, dtype=dtype) for seed in range(2)]

@@ -1,9 +1,15 @@
-"""Which dtype and form `polar_express` takes: the fastest that keep within their budget of accuracy."""
+"""Which dtype, form and products `polar_express` takes: the fastest that keep within their budget of accuracy."""
+
+import logging
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from steadydecay.polar.cpu.panels import is_alone_faster
+from steadydecay.polar.cpu.single_products import is_alone_faster
+from steadydecay.polar.gpu.obstacles import obstacle_to
+from steadydecay.polar.gpu.triton_products import TritonProducts
+from steadydecay.polar.products import GEMM_PRODUCTS, Products
 
 # Not what oneDNN supports: it also emulates bfloat16, at a tenth of the speed of float32.
 HAS_FAST_BFLOAT16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
@@ -15,6 +21,11 @@ MOST_BFLOAT16_STEPS = 5
 SMALLEST_GRAM_SIDE = 32
 # Longer side over shorter. On squares the Gram forms take more work than the others; from here on they are faster.
 SMALLEST_GRAM_ASPECT = {torch.float32: 2, torch.bfloat16: 3, torch.float16: 2}
+# The smallest side at which a published kernel like ours wins: 1.19 times at 2048, nothing at 1024, single matrices on
+# an H800. Not measured with ours.
+SMALLEST_TRITON_SIDE = 2048
+
+logger = logging.getLogger(__name__)
 
 
 def chosen_dtype(matrices: Tensor, steps: int) -> torch.dtype:
@@ -44,3 +55,27 @@ def is_one_by_one(matrices: Tensor, dtype: torch.dtype) -> bool:
     """Whether matrices are multiplied in this dtype alone, not as a stack; in a graph they are not."""
     is_on_cpu = matrices.device.type == "cpu" and not torch.compiler.is_compiling()
     return is_on_cpu and is_alone_faster(matrices.shape, dtype)
+
+
+def products_for(x: Tensor) -> Products:
+    """The fastest products for a stack: Triton's for large half-precision matrices on CUDA, else torch's.
+
+    Where Triton's would be faster but cannot run, a log line says why, once for each reason. The first call on a device
+    compiles and runs the kernel; make it before capturing a CUDA graph.
+
+    Args:
+        x: (batch, n, m), wide or tall, with entries of its storage or a view of it; not read.
+    """
+    is_half = x.dtype in (torch.float16, torch.bfloat16)
+    if not x.is_cuda or not is_half or min(x.shape[-2:]) < SMALLEST_TRITON_SIDE:
+        return GEMM_PRODUCTS
+    obstacle = obstacle_to(x)
+    if obstacle:
+        _say_once(obstacle)
+        return GEMM_PRODUCTS
+    return TritonProducts()
+
+
+@cache
+def _say_once(obstacle: str) -> None:
+    logger.warning("Symmetric products take twice the work they need: %s.", obstacle)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.polar.choice import chosen_dtype, chosen_form, is_one_by_one
-from steadydecay.polar.cpu.panels import BLOCK_SQUARES, is_transformed_in_place
+from steadydecay.polar.cpu.single_products import block_length
 from steadydecay.polar.forms import SQUARES
 from steadydecay.tensors.row_blocks import BLOCK_ENTRIES
 
@@ -23,27 +23,22 @@ def multiplications(matrices: Tensor, steps: int) -> int:
 def workspace_bytes(matrices: Tensor, steps: int) -> int:
     """Of `polar_express_of_each` for one tensor (..., n, m), its result and the conversion of that included.
 
-    Not what the library of products takes for itself: on a CPU 0.1 to 1 MB, more for tall matrices.
+    Not what the library of products takes for itself: on a CPU with AMX 1 to 4 MB during xxᵀ, on others less.
     """
     if matrices.device.type != "cpu":
         return BYTES_PER_ENTRY * matrices.numel()
-    smaller, larger = sorted(matrices.shape[-2:])
     dtype = chosen_dtype(matrices, steps)
-    buffers, squares = _buffers_and_squares(matrices, dtype)
-    of_form = dtype.itemsize * (buffers * smaller * larger + squares * smaller**2)
-    converted = 0 if dtype == matrices.dtype else matrices.dtype.itemsize * min(smaller * larger, BLOCK_ENTRIES)
-    return math.prod(matrices.shape[:-2]) * max(of_form, dtype.itemsize * smaller * larger + converted)
+    size = math.prod(matrices.shape[-2:])
+    is_converted = dtype != matrices.dtype or dtype.itemsize < 4
+    converted = max(matrices.dtype.itemsize, 4) * min(size, BLOCK_ENTRIES) if is_converted else 0
+    beside = max(dtype.itemsize * _entries_beside(matrices, dtype), converted)
+    return math.prod(matrices.shape[:-2]) * (dtype.itemsize * size + beside)
 
 
-def _buffers_and_squares(matrices: Tensor, dtype: torch.dtype) -> tuple[int, int]:
-    """Matrices of n×m and of n×n that one of them needs at one time."""
+def _entries_beside(matrices: Tensor, dtype: torch.dtype) -> int:
+    """Of the temporaries that the form of one of them needs at one time beside it."""
     form = chosen_form(matrices, dtype)
-    if form == "plain":
-        return 4, SQUARES[form]
-    if matrices.shape[-2] == matrices.shape[-1]:
-        # The next x, or a copy of this one, takes the place of the Gram matrix.
-        return 1, SQUARES[form]
-    if is_one_by_one(matrices, dtype) and is_transformed_in_place(matrices.shape):
-        # There is one square beside the copy of a block.
-        return 1, max(SQUARES[form], 1 + BLOCK_SQUARES)
-    return 2, SQUARES[form]
+    smaller, larger = sorted(matrices.shape[-2:])
+    copied = min(block_length(matrices.shape), larger) if is_one_by_one(matrices, dtype) else larger
+    squares_beside_a_copy = 2 if form == "plain" else 1
+    return max(SQUARES[form] * smaller, squares_beside_a_copy * smaller + copied) * smaller

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from steadydecay.polar.choice import chosen_dtype, chosen_form, is_one_by_one
+from steadydecay.polar.choice import chosen_dtype, chosen_form, is_one_by_one, products_for
 from steadydecay.polar.coefficients import coefficients
-from steadydecay.polar.cpu.panels import panel_products
+from steadydecay.polar.cpu.single_products import SINGLE_PRODUCTS
 from steadydecay.polar.forms import FORMS
 from steadydecay.polar.matrices import require_matrices
-from steadydecay.polar.products import products_for
 from steadydecay.polar.unit_stack import unit_stack
 
 
@@ -53,11 +52,8 @@ def polar_express_of_each(
     polynomials.append((scale * a, scale * b, scale * c))
     x = unit_stack(matrices, dtype)
     if is_one_by_one(first, dtype):
-        with panel_products(x) as products:
-            for one in x:
-                result = form(one, polynomials, products)
-                if result is not one:
-                    one.copy_(result)
+        for one in x:
+            form(one, polynomials, SINGLE_PRODUCTS)
     else:
-        x = form(x, polynomials, products_for(x))
+        form(x, polynomials, products_for(x))
     return x.view(len(matrices), *first.shape)

@@ -1,9 +1,8 @@
 """The same iteration x ← ax + b(xxᵀ)x + c(xxᵀ)²x in several orders of products, which differ in time and in rounding.
 
-Each form takes a contiguous matrix (n, m) or a stack (batch, n, m) of norm 1 or less and the (a, b, c) of every step.
-It returns a tensor of the same shape and dtype. The argument is a buffer to it and lost to the caller; the result may
-be in it. Wide and tall matrices take the same time: a tall one is multiplied from the right, by the m×m matrix xᵀx in
-place of xxᵀ.
+Each form moves a contiguous matrix (n, m) or a stack (batch, n, m) of norm 1 or less in place by the (a, b, c) of
+every step, and returns it. Wide and tall matrices take the same time: a tall one is multiplied from the right, by the
+m×m matrix xᵀx in place of xxᵀ.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,27 +34,22 @@ BFLOAT16_RESTART_SAFETY = 1.01
 
 
 def plain(x: Tensor, steps: Sequence[Step], products: Products = GEMM_PRODUCTS) -> Tensor:
-    """One expression for each step: the reference of every other form, by torch's products whatever is given."""
-    is_transposed = is_tall(x)
-    x = x.mT if is_transposed else x
+    """The step as it is written: the reference of every other form, by torch's products whatever is given."""
+    wide = _wide(x)
     for a, b, c in steps:
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return x.mT if is_transposed else x
+        gram = wide @ wide.mT
+        product = (b * gram + c * (gram @ gram)) @ wide
+        wide.mul_(a).add_(product)
+        # Before the next squares are made.
+        del product
+    return x
 
 
 def fused(x: Tensor, steps: Sequence[Step], products: Products = GEMM_PRODUCTS) -> Tensor:
-    """The plain form with the sums inside the products: no pass over memory but theirs, and no buffer made twice."""
-    is_square = x.shape[-2] == x.shape[-1]
-    gram_matrix, polynomial = products.squares(x, 2)
-    wide, other = _wide(x), None
+    """The plain form with the sums inside the products: no pass over memory but theirs."""
     for a, b, c in steps:
-        r = products.gram(wide, out=gram_matrix)
-        products.symmetric(r, r, r, b, c, out=polynomial)
-        moved, room = products.transformed(x, a, polynomial, r if is_square else other)
-        gram_matrix, other = (room, None) if is_square else (gram_matrix, room)
-        if moved is not x:
-            x, wide = moved, _wide(moved)
+        # Squares have no names here, nor in `gram`, so that each is gone when the next is made.
+        products.transform_(x, a, _polynomial(products.gram(_wide(x)), b, c, products))
     return x
 
 
@@ -73,28 +67,18 @@ def gram(
     kept as αI + V with α a number: on the diagonal of a bfloat16 matrix it would lose its digits.
 
     Args:
-        x: see the module.
-        steps: see the module.
+        x, steps: see the module.
         products: how to multiply.
         segments: steps from one fresh R to the next; they start over when `steps` has more.
         restart_safety: shrinks the argument of the first step after a segment of several, which may have overshot.
     """
-    wide, other, safety = _wide(x), None, 1.0
-    r, *spare = products.squares(x, _gram_squares(segments))
+    safety = 1.0
     for segment in _segments(steps, segments):
         (a, b, c), *others = segment
         first = (a / safety, b / safety**3, c / safety**5)
-        products.gram(wide, out=r)
-        moved, other = products.transformed(x, *_segment(r, spare, [first, *others], products), other)
-        if moved is not x:
-            x, wide = moved, _wide(moved)
+        products.transform_(x, *_segment(products.gram(_wide(x)), [first, *others], products))
         safety = restart_safety if others else 1.0
     return x
-
-
-def _gram_squares(segments: Sequence[int]) -> int:
-    """n×n matrices at one time."""
-    return 3 if max(segments) <= 2 else 4
 
 
 FORMS: dict[str, Form] = {
@@ -104,32 +88,28 @@ FORMS: dict[str, Form] = {
     "gram_float16": partial(gram, segments=SEGMENTS[torch.float16]),
     "gram_float32": partial(gram, segments=SEGMENTS[torch.float32]),
 }
-# n×n matrices that a form holds at one time for each x.
-SQUARES = {"plain": 4, "fused": 2} | {
-    f"gram_{str(dtype).removeprefix('torch.')}": _gram_squares(segments) for dtype, segments in SEGMENTS.items()
-}
+# n×n matrices that a form holds at one time beside each x.
+SQUARES = {"plain": 4, "fused": 2, "gram_bfloat16": 3, "gram_float16": 4, "gram_float32": 4}
 
 
-def _segment(r: Tensor, spare: Sequence[Tensor], steps: Sequence[Step], products: Products) -> tuple[float, Tensor]:
-    """α and V of αI + V, the product of the polynomials of these steps.
+def _polynomial(r: Tensor, b: float, c: float, products: Products) -> Tensor:
+    """bR + cR²."""
+    return products.symmetric(r, r, r, b, c)
 
-    R and the spare squares are buffers, lost to the caller. V is in the last of them after one step, in R after more.
-    """
+
+def _segment(r: Tensor, steps: Sequence[Step], products: Products) -> tuple[float, Tensor]:
+    """α and V of αI + V, the product of the polynomials of these steps; R is a buffer, lost to the caller."""
     (a, b, c), *others = steps
-    free = list(spare)
-    polynomial = products.symmetric(r, r, r, b, c, out=free.pop())
+    polynomial = _polynomial(r, b, c, products)
     scale, matrix = a, polynomial
     for count, (next_a, b, c) in enumerate(others, start=1):
-        half = products.symmetric(r, polynomial, r, a, 1.0, out=free.pop())
+        half = products.symmetric(r, polynomial, r, a, 1.0)
         products.symmetric(half, half, polynomial, a, 1.0, out=r)
-        if polynomial is not matrix:
-            free.append(polynomial)
         polynomial, a = products.symmetric(r, r, r, b, c, out=half), next_a
         # No step needs the last R.
-        room = r if count == len(others) else free.pop()
-        product = products.symmetric(matrix, polynomial, matrix, a, 1.0, out=room).add_(polynomial, alpha=scale)
-        free.append(matrix)
-        matrix, scale = product, scale * a
+        room = r if count == len(others) else None
+        matrix = products.symmetric(matrix, polynomial, matrix, a, 1.0, out=room).add_(polynomial, alpha=scale)
+        scale *= a
     return scale, matrix
 
 

@@ -8,23 +8,18 @@ from torch import Tensor
 BLOCK_ENTRIES = 3 * 2**16
 
 
-def block_rows(tensor: Tensor) -> int:
-    """Rows (of the first dimension) with 196 608 entries or fewer in all, but at least one.
-
-    >>> import torch
-    >>> block_rows(torch.empty(5, 50_000)), block_rows(torch.empty(5, 500_000)), block_rows(torch.empty(0, 3))
-    (3, 1, 1)
-    """
-    return max(1, BLOCK_ENTRIES * len(tensor) // max(tensor.numel(), 1))
-
-
 def row_blocks(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
-    """The same rows of tensors of one shape, a block of each at a time; of small ones the tensors themselves.
+    """The same rows (of the first dimension) of tensors of one shape, with 196 608 entries or fewer, or one row.
+
+    Small tensors come whole.
 
     >>> import torch
     >>> [(len(a), len(b)) for a, b in row_blocks(torch.empty(5, 50_000), torch.empty(5, 50_000))]
     [(3, 3), (2, 2)]
+    >>> [len(a) for (a,) in row_blocks(torch.empty(2, 500_000))], [len(a) for (a,) in row_blocks(torch.empty(0, 3))]
+    ([1, 1], [0])
     """
-    rows = block_rows(tensors[0])
+    first = tensors[0]
+    rows = max(1, BLOCK_ENTRIES * len(first) // max(first.numel(), 1))
     # A view takes Python as long as many a product, and lanes wait for one another's Python.
-    return [tensors] if rows >= len(tensors[0]) else zip(*(tensor.split(rows) for tensor in tensors), strict=True)
+    return [tensors] if rows >= len(first) else zip(*(tensor.split(rows) for tensor in tensors), strict=True)

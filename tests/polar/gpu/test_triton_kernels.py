@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parent
+# gpu_tests use them too.
+CASES = Path(__file__).parent.parent
 # Of one block on an A100 and on an H100.
 SHARED_BYTES = {"80": 163 * 1024, "90": 227 * 1024}
 
@@ -20,7 +21,7 @@ SHARED_BYTES = {"80": 163 * 1024, "90": 227 * 1024}
 def facts_printed_by(script: str, cache: Path, interpreted: bool) -> dict[str, dict[str, Any]]:
     environment = os.environ | {"TRITON_CACHE_DIR": str(cache), "TRITON_INTERPRET": str(int(interpreted))}
     printed = subprocess.run(
-        [sys.executable, HERE / script], check=True, stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, CASES / script], check=True, stdout=subprocess.PIPE, text=True, env=environment
     ).stdout
     return json.loads(printed)
 

@@ -1,6 +1,6 @@
 """One Triton kernel for products known to be symmetric: the tiles on and below the diagonal, each written twice.
 
-Half the work of a general product. Importing this module imports triton: `steadydecay.polar.products` does, on demand.
+Half the work of a general product. Importing this module imports triton: `TritonProducts` does, on demand.
 """
 
 import torch

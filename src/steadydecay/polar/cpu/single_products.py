@@ -1,0 +1,90 @@
+"""Products of one large matrix at a time on a CPU: by mm, as bmm takes a third longer on tall ones on some CPUs.
+
+In float32 symmetric products are computed by panels: some rows up to the end of their block on the diagonal, mirrored.
+"""
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from steadydecay.polar.products import is_tall
+
+# Numbers of multiplications: of a Gram matrix from which on matrices had better not be multiplied as a stack, and of a
+# symmetric product from which on panels are faster than the whole one on several threads too. In bfloat16 they are not.
+SMALLEST_ALONE = {torch.float32: 5 * 10**7, torch.bfloat16: 2 * 10**8}
+SMALLEST_BY_PANELS = 10**8
+PANELS = 4
+# A block of an n×m matrix is 2 squares, no more room than the Gram form had a moment before, or more if there would be
+# many blocks, each with hardly any work.
+BLOCK_SQUARES, MOST_BLOCKS = 2, 8
+
+
+@final
+class SingleProducts:
+    """`Products` whose operands are (n, n) or (n, m), no stacks."""
+
+    def gram(self, x: Tensor) -> Tensor:
+        if _is_by_panels(x, x):
+            return _product_by_panels(x, x, x.new_empty(len(x), len(x)))
+        return torch.mm(x, x.t())
+
+    def symmetric(
+        self, addend: Tensor, left: Tensor, right: Tensor, beta: float, alpha: float, out: Tensor | None = None
+    ) -> Tensor:
+        if _is_by_panels(left, right):
+            out = torch.empty_like(addend) if out is None else out
+            return _product_by_panels(left, right, out, addend, beta, alpha)
+        return torch.addmm(addend, left, right, beta=beta, alpha=alpha, out=out)
+
+    def transform_(self, x: Tensor, scale: float, matrix: Tensor) -> None:
+        is_left = is_tall(x)
+        for block in x.split(block_length(x.shape), dim=0 if is_left else 1):
+            # The copy has no name, so that it is gone before the next is made.
+            block.addmm_(*_factors(block.clone(), matrix, is_left), beta=scale)
+
+
+SINGLE_PRODUCTS = SingleProducts()
+
+
+def is_alone_faster(shape: torch.Size, dtype: torch.dtype) -> bool:
+    """Whether matrices of this shape (..., n, m) had better not be multiplied as a stack."""
+    smaller, larger = sorted(shape[-2:])
+    return dtype in SMALLEST_ALONE and smaller * smaller * larger >= SMALLEST_ALONE[dtype]
+
+
+def block_length(shape: torch.Size) -> int:
+    """Along the longer side of matrices (..., n, m): of the blocks that are transformed one after the other."""
+    smaller, larger = sorted(shape[-2:])
+    return max(BLOCK_SQUARES * smaller, -(-larger // MOST_BLOCKS))
+
+
+def _factors(x: Tensor, matrix: Tensor, is_left: bool) -> tuple[Tensor, Tensor]:
+    """Of x·matrix or matrix·x; a block of a tall x may itself be wide, so its shape does not tell."""
+    return (x, matrix) if is_left else (matrix, x)
+
+
+def _is_by_panels(left: Tensor, right: Tensor) -> bool:
+    return left.dtype == torch.float32 and left.numel() * len(right) >= SMALLEST_BY_PANELS
+
+
+def _product_by_panels(
+    left: Tensor, right: Tensor, out: Tensor, addend: Tensor | None = None, beta: float = 0.0, alpha: float = 1.0
+) -> Tensor:
+    """beta·addend + alpha·left·rightᵀ, known to be symmetric, and bitwise so.
+
+    Blocks on the diagonal that are not would not fit the mirrored ones, and the Gram form would amplify the difference
+    until singular values leave the interval of the polynomials.
+    """
+    height = -(-len(out) // PANELS)
+    for start in range(0, len(out), height):
+        end = min(start + height, len(out))
+        panel, rows, columns = out[start:end, :end], left[start:end], right[:end].t()
+        if addend is None:
+            torch.mm(rows, columns, out=panel)
+        else:
+            torch.addmm(addend[start:end, :end], rows, columns, beta=beta, alpha=alpha, out=panel)
+        out[:start, start:end] = panel[:, :start].t()
+        block = panel[:, start:].tril_()
+        block.add_(block.tril(-1).t())
+    return out
