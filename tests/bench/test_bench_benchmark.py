@@ -10,7 +10,7 @@ import torch
 
 from steadydecay.bench import benchmark as module
 from steadydecay.bench.benchmark import benchmark, imported, matching
-from steadydecay.bench.contender_weights import Weights
+from steadydecay.bench.contender_weights import ModelWeights
 from steadydecay.bench.peers import CONTESTANTS, REFERENCE, Contestant, torch_adamw, torch_muon
 from steadydecay.bench.results import Result
 from steadydecay.bench.shape_sets import SHAPE_SETS, ShapeSet, matrices, vectors
@@ -142,13 +142,13 @@ def test_a_package_that_fails_on_import_is_missing_with_its_error(monkeypatch: p
     assert [row.name for row in found.rows] == [REFERENCE]
 
 
-def lazy(_: Any, weights: Weights) -> list[torch.optim.Optimizer]:
+def lazy(_: Any, weights: ModelWeights) -> list[torch.optim.Optimizer]:
     """Muon that leaves out the last matrix, and AdamW's step on matrices."""
-    every = Weights([], weights.matrices[:-1] + weights.tables + weights.vectors, [])
+    every = ModelWeights([], weights.matrices[:-1] + weights.tables + weights.vectors, [])
     return torch_adamw(None, every)
 
 
-def writes(_: Any, weights: Weights) -> list[torch.optim.Optimizer]:
+def writes(_: Any, weights: ModelWeights) -> list[torch.optim.Optimizer]:
     return [torch.optim.SGD(weights.every(), lr=0.1, maximize=True, foreach=False), Doubles(weights.every(), {})]
 
 

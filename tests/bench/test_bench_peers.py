@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from steadydecay.bench.contender_weights import Weights, zero_weights
+from steadydecay.bench.contender_weights import ModelWeights, zero_weights
 from steadydecay.bench.peers import CONTESTANTS, REFERENCE, Contestant
 from steadydecay.bench.shape_sets import Entry
 
@@ -33,7 +33,7 @@ class Recorded(torch.optim.Optimizer):
 STAND_IN = SimpleNamespace(Muon=Recorded, NorMuon=Recorded, Scion=Recorded)
 
 
-def made(contestant: Contestant, weights: Weights, module: Any) -> list[torch.optim.Optimizer]:
+def made(contestant: Contestant, weights: ModelWeights, module: Any) -> list[torch.optim.Optimizer]:
     for weight in weights.every():
         weight.grad = torch.ones_like(weight)
     return contestant.make(module, weights)

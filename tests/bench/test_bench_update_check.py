@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from steadydecay.bench.contender_weights import Gradients, Weights, random_gradients, zero_weights
+from steadydecay.bench.contender_weights import Gradients, ModelWeights, random_gradients, zero_weights
 from steadydecay.bench.shape_sets import Entry
 from steadydecay.bench.update_check import check_update
 
@@ -22,7 +22,7 @@ def gradients() -> Gradients:
     return random_gradients(ENTRIES, CPU)
 
 
-def stepped(gradients: Gradients, factor: float = 0.02) -> Weights:
+def stepped(gradients: Gradients, factor: float = 0.02) -> ModelWeights:
     """As an exact optimizer leaves weights of zero."""
     weights = zero_weights(ENTRIES, CPU)
     with torch.no_grad():
@@ -95,6 +95,6 @@ def with_singular_values(polar: Tensor, last: float) -> Tensor:
     return (u * s) @ vh
 
 
-def replace(weights: Weights, index: int, update: Tensor) -> None:
+def replace(weights: ModelWeights, index: int, update: Tensor) -> None:
     with torch.no_grad():
         weights.matrices[index].copy_(-0.02 * update)

@@ -1,4 +1,4 @@
-"""Weights and gradients of a shape set."""
+"""ModelWeights and gradients of a shape set."""
 
 import torch
 

@@ -16,6 +16,9 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+# Loaded now: once marimo has run in this process, transformers takes it for a notebook.
+from transformers import Trainer
+
 import steadydecay as sd
 from steadydecay.cli import main
 from steadydecay.recipes.checkpoint import checkpoints
@@ -190,7 +193,7 @@ def test_the_optimizer_of_a_trainer_is_read_beside_its_model(
     settings = transformers.TrainingArguments(
         "out", learning_rate=1e-3, weight_decay=0.1, report_to=[], disable_tqdm=True, **options
     )
-    transformers.Trainer(model, settings, train_dataset=rows).train()
+    Trainer(model, settings, train_dataset=rows).train()
     capsys.readouterr()
     found = as_json(capsys, Path("out") / "checkpoint-2")
     assert found["steps"] == 2

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from steadydecay.experiments.outcome import Finding
+from steadydecay.experiments.outcome import Outcome
 
 
 def printed(width: int) -> str:
-    finding = Finding(
+    finding = Outcome(
         claim="it falls",
         columns=("run with a long name", "norm at the end", "share"),
         rows=[("first", "123.4567", "0.9512"), ("second", "0.0003", "∞")],
@@ -32,6 +32,6 @@ def test_claim_numbers_verdicts_and_picture_are_printed(width: int) -> None:
 
 
 def test_a_row_of_another_length_is_an_error() -> None:
-    finding = Finding("c", ("a", "b"), [("1", "2", "3")], {}, Path("p"))
+    finding = Outcome("c", ("a", "b"), [("1", "2", "3")], {}, Path("p"))
     with pytest.raises(ValueError, match="argument"):
         finding.shown()

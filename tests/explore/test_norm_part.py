@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from steadydecay.explore import norm_part
-from steadydecay.explore.norm_part import Plan
+from steadydecay.explore.norm_part import NormPlan
 from steadydecay.schedules.shapes import SHAPES, cosine
 from steadydecay.theory import DECAY_RULES, forecast, steady_norm_sq
 
-PLAN = Plan("cosine", "constant", "rows of 16", lr=0.03, weight_decay=0.5, momentum=0.9, nesterov=False, steps=200)
+PLAN = NormPlan("cosine", "constant", "rows of 16", lr=0.03, weight_decay=0.5, momentum=0.9, nesterov=False, steps=200)
 
 
-def drawn(plan: Plan) -> dict[str, Any]:
+def drawn(plan: NormPlan) -> dict[str, Any]:
     """The traces by name."""
     figure: Any = norm_part.norm_figure(plan)
     return {trace.name: trace for trace in figure.data}

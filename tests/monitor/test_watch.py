@@ -900,6 +900,6 @@ def test_a_state_of_another_version_is_refused_and_nothing_has_changed() -> None
     optimizer = torch.optim.AdamW([nn.Parameter(torch.ones(2, 2))], lr=0.1)
     watch = sd.watch(optimizer)
     before = watch.state_dict()
-    with pytest.raises(ValueError, match="state lacks record, .* another version"):
+    with pytest.raises(ValueError, match=r"state lacks record, .* another version"):
         watch.load_state_dict({name: part for name, part in before.items() if name != "record"} | {"steps": 7})
     assert watch.state_dict()["steps"] == before["steps"] == 0

@@ -7,7 +7,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from steadydecay.bench.contender_weights import Weights, zero_weights
+from steadydecay.bench.contender_weights import ModelWeights, zero_weights
 from steadydecay.bench.forced_form import forced_form, one_lane
 from steadydecay.bench.peers import Contestant, Optimizers
 from steadydecay.bench.shape_sets import Entry
@@ -15,10 +15,10 @@ from steadydecay.bench.shape_sets import Entry
 
 @final
 class Contender:
-    """Weights of a shape set and their optimizers, both there from `start` on.
+    """ModelWeights of a shape set and their optimizers, both there from `start` on.
 
     Args:
-        gradients: shared with other contenders, in the order of `Weights.every`.
+        gradients: shared with other contenders, in the order of `ModelWeights.every`.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Contender:
         self.entries = entries
         self.gradients = gradients
         self.device = device
-        self.weights = Weights([], [], [])
+        self.weights = ModelWeights([], [], [])
         self.optimizers: Optimizers = []
 
     def start(self, module: Any) -> None:

@@ -14,7 +14,7 @@ from steadydecay.bench.shape_sets import Entry
 SMALLEST_SINGULAR_VALUES = (0.05, 0.001)
 
 
-class Weights(NamedTuple):
+class ModelWeights(NamedTuple):
     """Matrices are orthogonalised; tables are embeddings and outputs."""
 
     matrices: list[Tensor]
@@ -25,13 +25,13 @@ class Weights(NamedTuple):
         return [*self.matrices, *self.tables, *self.vectors]
 
 
-def zero_weights(entries: Sequence[Entry], device: torch.device) -> Weights:
+def zero_weights(entries: Sequence[Entry], device: torch.device) -> ModelWeights:
     """From zero a step shows the update itself: decay takes nothing, and nothing is rounded."""
     return _by_kind(entries, [nn.Parameter(torch.zeros(shape, device=device)) for _, shape, _ in entries])
 
 
 class Gradients(NamedTuple):
-    """In the order of `Weights.every`, and what is known of some of them by their index."""
+    """In the order of `ModelWeights.every`, and what is known of some of them by their index."""
 
     tensors: list[Tensor]
     known: dict[int, "Known"]
@@ -76,6 +76,6 @@ def log_spaced(matrix: Tensor, smallest: float) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def _by_kind(entries: Sequence[Entry], tensors: Sequence[Tensor]) -> Weights:
+def _by_kind(entries: Sequence[Entry], tensors: Sequence[Tensor]) -> ModelWeights:
     kinds = [{"hidden": 0, "vector": 2}.get(entry.role, 1) for entry in entries]
-    return Weights(*([one for one, k in zip(tensors, kinds, strict=True) if k == kind] for kind in range(3)))
+    return ModelWeights(*([one for one, k in zip(tensors, kinds, strict=True) if k == kind] for kind in range(3)))

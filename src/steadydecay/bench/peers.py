@@ -12,7 +12,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from steadydecay.bench.contender_weights import Weights
+from steadydecay.bench.contender_weights import ModelWeights
 from steadydecay.optim.adamc import AdamC
 from steadydecay.optim.lion import Lion
 from steadydecay.optim.scion import ScionC
@@ -42,7 +42,7 @@ class Contestant:
     """
 
     module: str
-    make: Callable[[Any, Weights], Optimizers]
+    make: Callable[[Any, ModelWeights], Optimizers]
     distribution: str
     is_spectral: bool = True
     form: str | None = None
@@ -56,7 +56,7 @@ def groups(*given: dict[str, Any]) -> list[dict[str, Any]]:
     return [group for group in given if group["params"]]
 
 
-def scionc(_: Any, weights: Weights, **arguments: Any) -> Optimizers:
+def scionc(_: Any, weights: ModelWeights, **arguments: Any) -> Optimizers:
     """As `sd.param_groups` groups them."""
     by_role = groups(
         {"params": weights.matrices, "role": "hidden"},
@@ -66,15 +66,15 @@ def scionc(_: Any, weights: Weights, **arguments: Any) -> Optimizers:
     return [ScionC(by_role, lr=LR, weight_decay=WEIGHT_DECAY, **arguments)]
 
 
-def adamc(_: Any, weights: Weights, **arguments: Any) -> Optimizers:
+def adamc(_: Any, weights: ModelWeights, **arguments: Any) -> Optimizers:
     return [AdamC(weights.every(), lr=LR, weight_decay=WEIGHT_DECAY, **arguments)]
 
 
-def lion(_: Any, weights: Weights) -> Optimizers:
+def lion(_: Any, weights: ModelWeights) -> Optimizers:
     return [Lion(weights.every(), lr=LR, weight_decay=WEIGHT_DECAY)]
 
 
-def torch_adamw(_: Any, weights: Weights, **arguments: Any) -> Optimizers:
+def torch_adamw(_: Any, weights: ModelWeights, **arguments: Any) -> Optimizers:
     return [torch.optim.AdamW(weights.every(), lr=LR, weight_decay=WEIGHT_DECAY, **arguments)]
 
 
@@ -82,12 +82,12 @@ def fused_adamw(rest: list[Tensor]) -> Optimizers:
     return [torch.optim.AdamW(rest, lr=LR, weight_decay=WEIGHT_DECAY, fused=True)] if rest else []
 
 
-def torch_muon(_: Any, weights: Weights) -> Optimizers:
+def torch_muon(_: Any, weights: ModelWeights) -> Optimizers:
     muon = torch.optim.Muon(weights.matrices, lr=LR, weight_decay=WEIGHT_DECAY, ns_steps=STEPS)
     return [muon, *fused_adamw(weights.tables + weights.vectors)]
 
 
-def pytorch_optimizer_scion(package: Any, weights: Weights) -> Optimizers:
+def pytorch_optimizer_scion(package: Any, weights: ModelWeights) -> Optimizers:
     norms = package.optimizer.scion.LMONorm
     by_norm = groups(
         {"params": weights.matrices, "norm_type": norms.SPECTRAL, "norm_kwargs": {"num_steps": STEPS}},
@@ -97,7 +97,7 @@ def pytorch_optimizer_scion(package: Any, weights: Weights) -> Optimizers:
     return [package.SCION(by_norm, lr=LR, weight_decay=WEIGHT_DECAY)]
 
 
-def pytorch_optimizer_muon(package: Any, weights: Weights, **arguments: Any) -> Optimizers:
+def pytorch_optimizer_muon(package: Any, weights: ModelWeights, **arguments: Any) -> Optimizers:
     by_use = groups(
         {"params": weights.matrices, "use_muon": True, "lr": LR, "weight_decay": WEIGHT_DECAY},
         {"params": weights.tables + weights.vectors, "use_muon": False, "lr": LR, "weight_decay": WEIGHT_DECAY},
@@ -105,29 +105,29 @@ def pytorch_optimizer_muon(package: Any, weights: Weights, **arguments: Any) -> 
     return [package.Muon(by_use, ns_steps=STEPS, **arguments)]
 
 
-def heavyball_scion(package: Any, weights: Weights) -> Optimizers:
+def heavyball_scion(package: Any, weights: ModelWeights) -> Optimizers:
     """It has no sign: all that is not a vector is orthogonalised."""
     scion = package.Scion(weights.matrices + weights.vectors, lr=LR, weight_decay=WEIGHT_DECAY)
     return [scion, *fused_adamw(weights.tables)]
 
 
-def heavyball_muon(package: Any, weights: Weights) -> Optimizers:
+def heavyball_muon(package: Any, weights: ModelWeights) -> Optimizers:
     muon = package.Muon(weights.matrices, lr=LR, weight_decay=WEIGHT_DECAY)
     return [muon, *fused_adamw(weights.tables + weights.vectors)]
 
 
-def emerging_scion(package: Any, weights: Weights) -> Optimizers:
+def emerging_scion(package: Any, weights: ModelWeights) -> Optimizers:
     """Its decay is 1, and it takes matrices alone."""
     scion = package.Scion(weights.matrices, lr=LR, num_ns_steps=STEPS)
     return [scion, *fused_adamw(weights.tables + weights.vectors)]
 
 
-def emerging_muon(package: Any, weights: Weights) -> Optimizers:
+def emerging_muon(package: Any, weights: ModelWeights) -> Optimizers:
     muon = package.Muon(weights.matrices, lr=LR, weight_decay=WEIGHT_DECAY, num_ns_steps=STEPS)
     return [muon, *fused_adamw(weights.tables + weights.vectors)]
 
 
-def dion(package: Any, weights: Weights, name: str) -> Optimizers:
+def dion(package: Any, weights: ModelWeights, name: str) -> Optimizers:
     """Never with flatten=True, which on one device gives a wrong update without an error."""
     by_algorithm = groups(
         {"params": weights.matrices, "algorithm": name.lower()},

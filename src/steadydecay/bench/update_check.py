@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from steadydecay.bench.contender_weights import SMALLEST_SINGULAR_VALUES, Known, Weights
+from steadydecay.bench.contender_weights import SMALLEST_SINGULAR_VALUES, Known, ModelWeights
 
 # Five steps of any published iteration stay well within; one that is skipped does not.
 NEAR_ONE = (0.6, 1.4)
@@ -28,7 +28,7 @@ class UpdateCheck(NamedTuple):
 
 
 @torch.no_grad()
-def check_update(weights: Weights, known: Mapping[int, Known], is_spectral: bool) -> UpdateCheck:
+def check_update(weights: ModelWeights, known: Mapping[int, Known], is_spectral: bool) -> UpdateCheck:
     """Of weights that were zero before the step, against what is known of its gradients."""
     faults = _unmoved(weights)
     if not is_spectral:
@@ -46,7 +46,7 @@ def check_update(weights: Weights, known: Mapping[int, Known], is_spectral: bool
     return UpdateCheck([max(each) for each in errors.values() if each], near_one, faults)
 
 
-def _unmoved(weights: Weights) -> list[str]:
+def _unmoved(weights: ModelWeights) -> list[str]:
     every = weights.every()
     count = sum(not bool(weight.any()) or not bool(weight.isfinite().all()) for weight in every)
     return [f"{count} of {len(every)} parameters not moved, or not to finite numbers"] if count else []

@@ -9,10 +9,10 @@ import tyro
 from rich.console import Console
 
 from steadydecay.experiments.fig7 import fig7
-from steadydecay.experiments.outcome import Finding
+from steadydecay.experiments.outcome import Outcome
 from steadydecay.experiments.seed003 import seed003
 
-Experiment = Callable[[Path, int | None], Finding]
+Experiment = Callable[[Path, int | None], Outcome]
 EXPERIMENTS: dict[str, Experiment] = {"fig7": fig7, "seed003": seed003}
 
 

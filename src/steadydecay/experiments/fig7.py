@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from steadydecay.experiments.outcome import Finding
+from steadydecay.experiments.outcome import Outcome
 from steadydecay.report.picture import DASHES, MARKERS
 from steadydecay.report.style import style_at
 from steadydecay.schedules.shapes import cosine
@@ -54,7 +54,7 @@ class Walk(NamedTuple):
         return max(abs(simulated / expected - 1) for expected, simulated in pairs)
 
 
-def fig7(out: Path, steps: int | None = None) -> Finding:
+def fig7(out: Path, steps: int | None = None) -> Outcome:
     """Simulate and forecast the walk with and without momentum, under both rules.
 
     Args:
@@ -66,7 +66,7 @@ def fig7(out: Path, steps: int | None = None) -> Finding:
     for walk in walks:
         shown = (max(walk.forecast), walk.forecast[-1], walk.simulated[-1], walk.end_share, walk.deviation)
         rows.append((f"{RULES[walk.rule]}, β = {walk.momentum:g}", *(f"{value:.4f}" for value in shown)))
-    return Finding(
+    return Outcome(
         claim=CLAIM,
         columns=("‖θ‖ in updates", "peak", "end", "end, simulated", "end ÷ peak", "largest deviation"),
         rows=rows,

@@ -10,7 +10,7 @@ from rich.table import Table
 
 @final
 @dataclass(frozen=True)
-class Finding:
+class Outcome:
     """The outcome of one experiment of `steadydecay reproduce`.
 
     Attributes:

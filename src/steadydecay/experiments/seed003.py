@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from steadydecay.experiments.adam_steps import EXAMPLE, AdamSettings, adam_l2_step, adam_path, adamw_step
-from steadydecay.experiments.outcome import Finding
+from steadydecay.experiments.outcome import Outcome
 from steadydecay.experiments.rare_tokens import EmbeddingRun, WordModel, embedded_words, train_embedding
 from steadydecay.report.picture import DASHES, MARKERS
 from steadydecay.report.style import style_at, title_of
@@ -29,7 +29,7 @@ RARE_BELOW = 16
 PICTURE_NAME = "seed003.png"
 
 
-def seed003(out: Path, steps: int | None = None) -> Finding:
+def seed003(out: Path, steps: int | None = None) -> Outcome:
     """Train one word model four times (20 s on one core), and work the example of one step.
 
     Args:
@@ -38,7 +38,7 @@ def seed003(out: Path, steps: int | None = None) -> Finding:
     """
     model = WordModel() if steps is None else replace(WordModel(), steps=steps)
     runs = embedding_runs(model)
-    return Finding(
+    return Outcome(
         claim=CLAIM,
         columns=("steps with a gradient", "words", *map(title_of_run, runs), "v ratio"),
         rows=[*class_rows(runs), prediction_row(runs), _loss_row(runs)],

@@ -26,7 +26,7 @@ def adam_controls() -> mo.ui.dictionary:
 
 
 def norm_controls() -> mo.ui.dictionary:
-    """The fields of `norm_part.Plan`; the default is the lr, decay and momentum of the README's GPT."""
+    """The fields of `norm_part.NormPlan`; the default is the lr, decay and momentum of the README's GPT."""
     return mo.ui.dictionary(
         {
             "shape": _choice("lr schedule", SHAPES, "cosine"),

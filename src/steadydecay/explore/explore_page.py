@@ -83,7 +83,7 @@ def _(NORM, controls_grid, mo, norm, norm_part, tabs):
 @app.cell
 def _(NORM, figures_grid, mo, norm, norm_part, tabs):
     mo.stop(tabs.value != NORM)
-    figures_grid({"Weight norm, in updates": norm_part.norm_figure(norm_part.Plan(**norm.value))})
+    figures_grid({"Weight norm, in updates": norm_part.norm_figure(norm_part.NormPlan(**norm.value))})
     return
 
 

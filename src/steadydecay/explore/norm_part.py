@@ -25,7 +25,7 @@ SIMULATED_MARKS = 25
 STEADY_POINTS = 100
 
 
-class Plan(NamedTuple):
+class NormPlan(NamedTuple):
     """What a person chooses.
 
     Attributes:
@@ -47,7 +47,7 @@ class Plan(NamedTuple):
     steps: int
 
 
-def norm_figure(plan: Plan) -> go.Figure:
+def norm_figure(plan: NormPlan) -> go.Figure:
     """‖θ‖/‖u‖ above, γ and η below, as shares of their peaks."""
     lrs, decays = lr_and_decay(plan)
     figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.06, row_heights=[0.72, 0.28])
@@ -62,14 +62,14 @@ def norm_figure(plan: Plan) -> go.Figure:
     return laid_out(figure, height=560).update_xaxes(title="step", row=2, col=1)
 
 
-def lr_and_decay(plan: Plan) -> tuple[list[float], list[float]]:
+def lr_and_decay(plan: NormPlan) -> tuple[list[float], list[float]]:
     """γ and η of each step."""
     reference = Reference(plan.lr, plan.weight_decay, plan.momentum)
     lrs = [plan.lr * share_at(plan.shape, step, plan.steps) for step in range(plan.steps)]
     return lrs, [decay(lr, plan.momentum, plan.nesterov, reference, plan.rule) for lr in lrs]
 
 
-def norm_lines(plan: Plan, lrs: Sequence[float], decays: Sequence[float]) -> list[Line]:
+def norm_lines(plan: NormPlan, lrs: Sequence[float], decays: Sequence[float]) -> list[Line]:
     """The forecast, the simulation, the steady state of each step, and what other assumptions would forecast."""
     steps, lmo = range(1, plan.steps + 1), LMOS[plan.lmo]
     lines = [Line("forecast", steps, _roots(forecast(lrs, decays, plan.momentum, nesterov=plan.nesterov, lmo=lmo)), 0)]
@@ -84,7 +84,7 @@ def norm_lines(plan: Plan, lrs: Sequence[float], decays: Sequence[float]) -> lis
     return lines
 
 
-def _steady_line(plan: Plan, lrs: Sequence[float], decays: Sequence[float]) -> Line:
+def _steady_line(plan: NormPlan, lrs: Sequence[float], decays: Sequence[float]) -> Line:
     every = max(1, plan.steps // STEADY_POINTS)
     # At lr 0 nothing moves, and no norm is steady.
     steps = [step for step in range(0, plan.steps, every) if decays[step] > 0]

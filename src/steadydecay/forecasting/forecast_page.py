@@ -6,7 +6,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-from steadydecay.forecasting.forecast_panels import Line, Panel
+from steadydecay.forecasting.forecast_panels import ForecastLine, Panel
 from steadydecay.run_log.atomic_write import replace_file
 
 STYLE = """
@@ -52,7 +52,7 @@ def _figure(panel: Panel) -> go.Figure:
     return figure
 
 
-def _trace(line: Line) -> go.Scatter:
+def _trace(line: ForecastLine) -> go.Scatter:
     is_points = line.dash == "markers"
     return go.Scatter(
         x=line.steps.tolist(),

@@ -18,7 +18,7 @@ COLUMNS = 3
 
 @final
 @dataclass(frozen=True)
-class Line:
+class ForecastLine:
     """One line of a panel; `dash` as plotly names it, "markers" for points without a line."""
 
     name: str
@@ -34,7 +34,7 @@ class Panel:
     """Lines over steps, from 0 up."""
 
     title: str
-    lines: tuple[Line, ...]
+    lines: tuple[ForecastLine, ...]
 
 
 COLOUR_OF = {"constant": COLOURS[1], "corrected": COLOURS[0], "exact": COLOURS[2]}
@@ -52,23 +52,23 @@ def _norm_panel(forecast: KindForecast) -> Panel:
     lines = [_norm_line(one, one.rule) for one in forecast.by_rule]
     if np.isfinite(steady := forecast.by_rule[0].steady_norm):
         ends = np.asarray([0, len(forecast.by_rule[0].decays)])
-        lines.insert(0, Line("steady state of the peak", ends, np.full(2, steady), COLOURS[5], "dot"))
+        lines.insert(0, ForecastLine("steady state of the peak", ends, np.full(2, steady), COLOURS[5], "dot"))
     if forecast.from_updates is not None:
         lines.append(_norm_line(forecast.from_updates, "with measured updates", COLOURS[3], "longdash"))
     if forecast.measured is not None:
         steps, values = _drawn(forecast.measured.steps, forecast.measured.values, most=60)
-        lines.append(Line("measured", steps, values, COLOURS[4], "markers"))
+        lines.append(ForecastLine("measured", steps, values, COLOURS[4], "markers"))
     return Panel(f"{forecast.kind.title}\n{forecast.kind.description}", tuple(lines))
 
 
-def _norm_line(trajectory: Trajectory, name: str, colour: str | None = None, dash: str | None = None) -> Line:
+def _norm_line(trajectory: Trajectory, name: str, colour: str | None = None, dash: str | None = None) -> ForecastLine:
     steps, norms = _drawn(np.arange(len(trajectory.norms)), trajectory.norms)
-    return Line(name, steps, norms, colour or COLOUR_OF[trajectory.rule], dash or DASH_OF[trajectory.rule])
+    return ForecastLine(name, steps, norms, colour or COLOUR_OF[trajectory.rule], dash or DASH_OF[trajectory.rule])
 
 
-def _decay_line(trajectory: Trajectory) -> Line:
+def _decay_line(trajectory: Trajectory) -> ForecastLine:
     steps, decays = _drawn(np.arange(1, len(trajectory.decays) + 1), trajectory.decays)
-    return Line(trajectory.rule, steps, decays, COLOUR_OF[trajectory.rule], DASH_OF[trajectory.rule])
+    return ForecastLine(trajectory.rule, steps, decays, COLOUR_OF[trajectory.rule], DASH_OF[trajectory.rule])
 
 
 def _drawn(steps: np.ndarray, values: np.ndarray, most: int = MOST_POINTS) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from steadydecay.forecasting.forecast_panels import COLUMNS, Line, Panel
+from steadydecay.forecasting.forecast_panels import COLUMNS, ForecastLine, Panel
 
 DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-.", "longdash": (0, (8, 3))}
 TITLE_WIDTH = 44
@@ -32,7 +32,7 @@ def write_picture(panels: Sequence[Panel], path: Path) -> Path:
     return path
 
 
-def _look(line: Line) -> dict[str, object]:
+def _look(line: ForecastLine) -> dict[str, object]:
     if line.dash == "markers":
         return {"color": line.colour, "linestyle": "none", "marker": "o", "markersize": 3}
     return {"color": line.colour, "linestyle": DASHES[line.dash]}

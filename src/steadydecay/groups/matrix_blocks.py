@@ -10,7 +10,7 @@ from steadydecay.norms import Spectral, SpectralConv, norm_for
 # Rows that a long vector is seen as, so that its sums stay exact: float32 sums of 10⁷ terms lose three digits on CPUs.
 VECTOR_ROW = 1024
 
-Sizes = tuple[int, ...] | None
+FusedSizes = tuple[int, ...] | None
 
 
 class Block(NamedTuple):
@@ -51,8 +51,8 @@ def blocks_of(group: Mapping[str, Any], shape: tuple[int, ...], name: str = "") 
     ]
 
 
-def _fused_sizes(group: Mapping[str, Any], shape: tuple[int, ...], name: str) -> tuple[Sizes, Sizes]:
-    """Sizes of the matrices that are fused along the rows, and along the columns; none where they are one."""
+def _fused_sizes(group: Mapping[str, Any], shape: tuple[int, ...], name: str) -> tuple[FusedSizes, FusedSizes]:
+    """FusedSizes of the matrices that are fused along the rows, and along the columns; none where they are one."""
     if "norm" in group:
         norm = norm_for(group["norm"], len(shape))
         sizes = norm.split_sizes if isinstance(norm, Spectral) else None

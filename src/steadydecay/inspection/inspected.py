@@ -15,7 +15,7 @@ from steadydecay.inspection.module_skeleton import Guess, guesses
 from steadydecay.inspection.plain_names import plain_names
 from steadydecay.inspection.stored_settings import At, stored_settings
 from steadydecay.inspection.stored_weights import Weights, found_weights
-from steadydecay.inspection.weight_measures import measures_of
+from steadydecay.inspection.weight_measures import measures_of_weight
 from steadydecay.norms import NormSpec
 
 OnEntries = Callable[[int, int], None]
@@ -114,7 +114,7 @@ def _measured(
         guess, own = guessed[weight.name], settings.get(weight.name)
         matrices = _matrices(guess, own) if with_spectral else None
         role = guess.role if own is None else str(own.group.get("role", guess.role))
-        yield Layer(weight, names[weight.name], role, measures_of(tensor, matrices), own)
+        yield Layer(weight, names[weight.name], role, measures_of_weight(tensor, matrices), own)
         done += weight.size
         on_entries(done, total)
 

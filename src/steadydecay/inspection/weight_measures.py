@@ -31,7 +31,7 @@ class Measures(NamedTuple):
     non_finite: int
 
 
-def measures_of(weight: Tensor, matrices: NormSpec | None) -> Measures:
+def measures_of_weight(weight: Tensor, matrices: NormSpec | None) -> Measures:
     """Measure a weight, in float64 but for the singular values (float32, right to 1 %); it is not written to.
 
     Args:

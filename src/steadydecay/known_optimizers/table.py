@@ -47,10 +47,12 @@ SCION = KnownOptimizer(
 LION_ENTRY = KnownOptimizer(
     "Lion", "sign", LION, momentum_state="exp_avg", group_keys=(frozenset({"betas"}), frozenset({"eps"}))
 )
-SGDW = KnownOptimizer("SGDW", "gradient", HEAVY_BALL, momentum_state="momentum_buffer", momentum_state_holds="sum")
-OUR_SGDW = replace(SGDW, momentum_state="momentum")
+SGDW_ENTRY = KnownOptimizer(
+    "SGDW", "gradient", HEAVY_BALL, momentum_state="momentum_buffer", momentum_state_holds="sum"
+)
+OUR_SGDW = replace(SGDW_ENTRY, momentum_state="momentum")
 SGD = replace(
-    SGDW,
+    SGDW_ENTRY,
     title="SGD",
     decay="l2",
     group_keys=(frozenset({"momentum"}), frozenset({"betas", "eps"})),
@@ -98,7 +100,7 @@ KNOWN_OPTIMIZERS: dict[str, KnownOptimizer] = {
     "steadydecay.Lion": replace(LION_ENTRY, momentum_state="momentum"),
     "optimi.Lion": replace(LION_ENTRY, momentum=lion_in("beta1", "beta2"), group_keys=None),
     # Nothing but the gradient.
-    "SGDW": SGDW,
+    "SGDW": SGDW_ENTRY,
     "steadydecay.SGDW": OUR_SGDW,
     "torch.SGD": SGD,
     # Their decay is L2.

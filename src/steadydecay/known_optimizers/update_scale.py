@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Scale = Callable[[int, int], float]
+ShapeScale = Callable[[int, int], float]
 
 
 def original(rows: int, columns: int) -> float:
@@ -23,7 +23,7 @@ def rms_to_rms(rows: int, columns: int) -> float:
 
 
 # Group key, and what each of its values means (torch, timm and torchtitan; Dion; pytorch_optimizer).
-SCALE_OF: dict[str, dict[Any, Scale]] = {
+SCALE_OF: dict[str, dict[Any, ShapeScale]] = {
     "adjust_lr_fn": {
         None: original,
         "original": original,

@@ -48,7 +48,7 @@ class BatchResult(NamedTuple):
         return [tensor for tensor in found if tensor is not None]
 
 
-def batches_of(layers: Sequence[WatchedLayer], scratch: Scratch) -> list["LayerBatch"]:
+def layer_batches(layers: Sequence[WatchedLayer], scratch: Scratch) -> list["LayerBatch"]:
     """All layers in batches; the same order on every rank."""
     alike: dict[Any, list[WatchedLayer]] = defaultdict(list)
     for layer in layers:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from steadydecay.monitor.chunks import Scratch
-from steadydecay.monitor.layer_batch import BatchResult, LayerBatch, batches_of
+from steadydecay.monitor.layer_batch import BatchResult, LayerBatch, layer_batches
 from steadydecay.monitor.watched_group import MeasuredGroup, WatchedGroup
 from steadydecay.monitor.watched_layer import layers_of
 from steadydecay.monitor.weight_shards import sum_over_ranks
@@ -40,7 +40,7 @@ class WatchedOptimizer:
         self._groups = [WatchedGroup(optimizer, index, state["groups"].get(index, 0.0)) for index in indices]
         self._parameters = _parameters(optimizer)
         self._layers = layers_of(self._groups)
-        self._batches = batches_of(self._layers, scratch)
+        self._batches = layer_batches(self._layers, scratch)
         for batch in self._batches:
             batch.restore(state["layers"])
 

@@ -45,8 +45,8 @@ def exact(lr: float, momentum: MomentumFilter, reference: Reference, start: Mome
     return reference.weight_decay * (lr_ratio * scale_sq_ratio * h_ratio)
 
 
-Rule = Callable[[float, MomentumFilter, Reference, MomentumFilter], float]
-DECAY_RULES: dict[str, Rule] = {"constant": constant, "corrected": corrected, "exact": exact}
+DecayRule = Callable[[float, MomentumFilter, Reference, MomentumFilter], float]
+DECAY_RULES: dict[str, DecayRule] = {"constant": constant, "corrected": corrected, "exact": exact}
 
 
 def weight_decay(lr: float, momentum: Momentum, nesterov: bool, reference: Reference, rule: str) -> float:
@@ -112,7 +112,7 @@ def unchecked_reference_weight_decay(steady_norm_sq: float, lr: float, start: Mo
     return lr_over_norm_sq * start.scale_sq * decay_over_lr_sq(lr * lr_over_norm_sq * start.scale_sq, start)
 
 
-def rule_named(name: str) -> Rule:
+def rule_named(name: str) -> DecayRule:
     """The rule of that name, or ValueError with the names there are."""
     if name not in DECAY_RULES:
         raise ValueError(f"decay rule is {name!r}; legal are {', '.join(map(repr, DECAY_RULES))}")
