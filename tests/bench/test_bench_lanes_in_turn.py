@@ -8,7 +8,7 @@ import torch
 
 from steadydecay.bench.lanes_in_turn import lanes_in_turn
 from steadydecay.bench.memory import allocations
-from steadydecay.optim import scion
+from steadydecay.optim.batches import shape_batches
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -42,18 +42,17 @@ def test_the_largest_jobs_count_together(lanes: int, peak: int) -> None:
 
     def step() -> None:
         kept.append(torch.empty(KEPT * MIB, dtype=torch.uint8))
-        scion.run_in_lanes([job(count) for count in (2, 4)], [job(count) for count in (3, 1)], lanes)
+        shape_batches.run_in_lanes([job(count) for count in (2, 4, 3, 1)], lanes)
 
     with lanes_in_turn():
         (found,) = allocations([step], CPU)
     assert (found.peak, found.kept) == ((KEPT + peak) * MIB, KEPT * MIB)
-    of_putting_threads_to_sleep = 2 if lanes > 1 else 0
-    assert found.calls == 9 + of_putting_threads_to_sleep
+    assert found.calls == 9
 
 
 def test_what_is_taken_outside_the_jobs_counts() -> None:
     def step() -> None:
-        scion.run_in_lanes([job(2)] * 2, [], 2)
+        shape_batches.run_in_lanes([job(2)] * 2, 2)
         torch.empty(9 * MIB, dtype=torch.uint8)
 
     with lanes_in_turn():
@@ -62,11 +61,11 @@ def test_what_is_taken_outside_the_jobs_counts() -> None:
 
 def test_jobs_have_the_threads_of_their_lane_and_errors_undo_it() -> None:
     seen = []
-    before = scion.run_in_lanes
+    before = shape_batches.run_in_lanes
     with pytest.raises(OSError), lanes_in_turn():
-        scion.run_in_lanes([lambda: seen.append(torch.get_num_threads())], [], 1)
-        scion.run_in_lanes([lambda: seen.append(torch.get_num_threads())], [], 2)
-        scion.run_in_lanes([raising], [], 2)
+        shape_batches.run_in_lanes([lambda: seen.append(torch.get_num_threads())], 1)
+        shape_batches.run_in_lanes([lambda: seen.append(torch.get_num_threads())], 2)
+        shape_batches.run_in_lanes([raising], 2)
     assert seen == [2, 1]
     assert torch.get_num_threads() == 2
-    assert scion.run_in_lanes is before
+    assert shape_batches.run_in_lanes is before

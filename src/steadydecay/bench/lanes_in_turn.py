@@ -1,29 +1,28 @@
 """Our optimizers' lanes one after the other, because torch's profiler sees one thread."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import chain
 
 from torch.profiler import record_function
 
 from steadydecay.bench.memory import SIDE_BY_SIDE
-from steadydecay.optim import scion
+from steadydecay.optim.batches import shape_batches
 from steadydecay.optim.batches.lanes import Job, one_thread
 
 
 @contextmanager
 def lanes_in_turn() -> Iterator[None]:
     """What runs in lanes runs in this thread, marked so that `memory.allocations` counts it as if side by side."""
-    run_in_lanes = scion.run_in_lanes
-    scion.run_in_lanes = _run_in_turn
+    run_in_lanes = shape_batches.run_in_lanes
+    shape_batches.run_in_lanes = _run_in_turn
     try:
         yield
     finally:
-        scion.run_in_lanes = run_in_lanes
+        shape_batches.run_in_lanes = run_in_lanes
 
 
-def _run_in_turn(heavy: Sequence[Job], light: Sequence[Job], lanes: int) -> None:
+def _run_in_turn(jobs: Iterable[Job], lanes: int) -> None:
     with one_thread() if lanes > 1 else nullcontext():
-        for job in chain(heavy, light):
+        for job in jobs:
             with record_function(f"{SIDE_BY_SIDE}{lanes}"):
                 job()

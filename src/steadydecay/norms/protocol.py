@@ -39,7 +39,7 @@ class Norm(Protocol):
     No method writes to an argument but `init_`. On a CPU `lmo` may be called in several threads at once.
 
     Three members more are optional, for speed: `lmo_of_each(gradients)`, the lmo of several gradients of one shape, in
-    their dtype or a lower one, and `lmo_cost(gradient)`, what one of them costs (`steadydecay.norms.batches`); and
+    their dtype or a lower one, and `lmo_cost(gradient)`, what one of them costs; and
     `is_row_wise = True`, which says that the rows of an lmo are the lmo of those rows, so that large weights may be
     stepped in pieces.
     """

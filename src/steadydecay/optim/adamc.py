@@ -6,30 +6,35 @@
 η = γλ for AdamW, η ∝ γ² for AdamC: the second moment normalises, so momentum does not enter.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import ParamsT
+from torch.optim.adamw import adamw
+from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 
 from steadydecay.groups.settings import Group, weight_decay_of, with_references
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
-from steadydecay.optim.batches.dense_gradients import parameters_with_gradient
-from steadydecay.optim.batches.elementwise_batches import pieces, sizes_on
-from steadydecay.tensors.low_precision import add_state, move_, require_deterministic
+from steadydecay.optim.batches.parts import Number, StepBatch, parameters_with_gradient
+from steadydecay.optim.decoupled_step import loss_of, may_move, move
+from steadydecay.tensors.low_precision import add_state, require_deterministic
 from steadydecay.theory.validation import require_in
 
-Number = float | Tensor
 ADAMW_WEIGHT_DECAY = 1e-2
+# Raises where a CUDA graph records a step that reads numbers of the host; renamed in torch 2.10.
+GRAPH_CAPTURE_CHECK = next(
+    name
+    for name in ("_accelerator_graph_capture_health_check", "_cuda_graph_capture_health_check")
+    if hasattr(torch.optim.Optimizer, name)
+)
 
 
 class AdamC(torch.optim.AdamW):
     """torch.optim.AdamW, all its arguments and fast paths, with a weight decay that holds the weight norm.
 
-    `group["weight_decay"]` is the coefficient at the reference lr, at all times; torch's own step sees λ_t for the
-    duration of the call. A state dict of torch.optim.AdamW loads: its lr, or initial_lr under a scheduler, becomes the
+    `group["weight_decay"]` is the coefficient at the reference lr, at all times; torch's function of the step is given
+    λ_t. A state dict of torch.optim.AdamW loads: its lr, or initial_lr under a scheduler, becomes the
     reference.
 
     Args:
@@ -100,17 +105,61 @@ class AdamC(torch.optim.AdamW):
         add_state(self.state, group["params"], group["low_precision"])
         self._note_compensations()
 
+    @_use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step; returns what `closure`, which recomputes the loss, returns."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        getattr(self, GRAPH_CAPTURE_CHECK)()
+        loss = loss_of(closure)
+        # Lists first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
         for group in self.param_groups:
             parameters_with_gradient(group, type(self).__name__)
-        with self._some_weights_apart(), self._decay_of_this_step():
-            without_hooks(torch.optim.AdamW)(self)
+        of_this_step = [weight_decay_of(group, NO_MOMENTUM) for group in self.param_groups]
+        for group, weight_decay in zip(self.param_groups, of_this_step, strict=True):
+            self.step_group(group, weight_decay)
         return loss
+
+    def step_group(self, group: Group, weight_decay: Number) -> None:
+        """torch's AdamW with λ of this step.
+
+        It moves zeros in place of compensated weights: they become -γu, which these then take. In place of all weights
+        at lr = 0, where they must keep their bits, whatever the gradients.
+        """
+        # Weights, gradients, their averages, those of their squares, the largest of these, and counts of steps.
+        lists: list[list[Tensor]] = [[], [], [], [], [], []]
+        has_complex = self._init_group(group, *lists)
+        weights, lr = lists[0], group["lr"]
+        decay = self._unless_skipped(lr * weight_decay)
+        apart = self._apart(weights, lr)
+        if apart:
+            lists[0] = [apart.get(index, weight) for index, weight in enumerate(weights)]
+        if isinstance(weight_decay, Tensor) and weight_decay is not group["weight_decay"] and weights:
+            # torch compares it with 0, and its fused kernel takes a float, which would both wait for the GPU.
+            torch._foreach_mul_(lists[0], 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+            weight_decay = 0.0
+        self._adamw(group, lists, weight_decay, has_complex)
+        for index, moved in apart.items():
+            weight, compensation = weights[index].detach(), self.state[weights[index]].get("compensation")
+            move(StepBatch([weight], [], [], [compensation]), [moved.detach()], lr, decay, scale=-1.0)
+
+    def _adamw(self, group: Group, lists: list[list[Tensor]], weight_decay: Number, has_complex: bool) -> None:
+        beta1, beta2 = group["betas"]
+        adamw(
+            *lists,
+            foreach=group["foreach"],
+            capturable=group["capturable"],
+            differentiable=group["differentiable"],
+            fused=group["fused"],
+            grad_scale=getattr(self, "grad_scale", None),
+            found_inf=getattr(self, "found_inf", None),
+            has_complex=has_complex,
+            amsgrad=group["amsgrad"],
+            beta1=beta1,
+            beta2=beta2,
+            lr=group["lr"],
+            weight_decay=weight_decay,  # pyright: ignore[reportArgumentType]  (a tensor of the user's works)
+            eps=group["eps"],
+            maximize=group["maximize"],
+        )
 
     def __setstate__(self, state: Group) -> None:
         """Take what pickle or, through `load_state_dict`, `state_dict` gave; AdamW's groups get references."""
@@ -122,71 +171,23 @@ class AdamC(torch.optim.AdamW):
         self._note_compensations()
 
     def _note_compensations(self) -> None:
-        """Once, for to look through 10⁴ small parameters in each step would cost 1 % of it."""
+        """Look once, for a look through 10⁴ small parameters in each step would cost 1 % of it."""
         self._has_compensations = any("compensation" in of_parameter for of_parameter in self.state.values())
 
-    @contextmanager
-    def _some_weights_apart(self) -> Iterator[None]:
-        """Let torch's step move zeros in place of compensated weights: they become -γu, which these then take.
-
-        In place of all weights at lr = 0, where they must keep their bits, whatever the gradients.
-        """
-        moves: list[tuple[Tensor, Tensor, Number, Number]] = []
-        weights_of_groups = [group["params"] for group in self.param_groups]
-        try:
-            for group in filter(self._may_be_apart, self.param_groups):
-                lr = group["lr"]
-                stand_ins = {p: stand_in(p) for p in group["params"] if self._is_apart(p, lr)}
-                if stand_ins:
-                    decay = self._unless_skipped(lr * weight_decay_of(group, NO_MOMENTUM))
-                    moves += [(parameter, zeros, lr, decay) for parameter, zeros in stand_ins.items()]
-                    group["params"] = [stand_ins.get(parameter, parameter) for parameter in group["params"]]
-            for parameter, zeros, *_ in moves:
-                self.state[zeros] = self.state[parameter]
-            yield
-            for parameter, moved, lr, decay in moves:
-                if not is_zero(lr):
-                    take_in(parameter.detach(), moved.detach(), lr, decay, self.state[parameter]["compensation"])
-        finally:
-            for _, zeros, *_ in moves:
-                self.state.pop(zeros, None)
-            for group, weights in zip(self.param_groups, weights_of_groups, strict=True):
-                group["params"] = weights
-
-    def _may_be_apart(self, group: Group) -> bool:
-        return self._has_compensations or is_zero(group["lr"])
-
-    def _is_apart(self, parameter: Tensor, lr: Number) -> bool:
-        return parameter.grad is not None and (is_zero(lr) or "compensation" in self.state[parameter])
+    def _apart(self, weights: list[Tensor], lr: Number) -> dict[int, Tensor]:
+        """Zeros in place of weights that torch must not move, by position."""
+        if may_move(lr) and not self._has_compensations:
+            return {}
+        return {
+            index: torch.zeros_like(weight)
+            for index, weight in enumerate(weights)
+            if not may_move(lr) or "compensation" in self.state[weight]
+        }
 
     def _unless_skipped(self, decay: Number) -> Number:
         """A GradScaler's fused step skips itself where gradients overflowed; so must the decay."""
         found_inf = getattr(self, "found_inf", None)
         return decay if found_inf is None else decay * (1 - found_inf)
-
-    @contextmanager
-    def _decay_of_this_step(self) -> Iterator[None]:
-        at_reference = [group["weight_decay"] for group in self.param_groups]
-        of_step = [weight_decay_of(group, NO_MOMENTUM) for group in self.param_groups]
-        try:
-            for group, before, now in zip(self.param_groups, at_reference, of_step, strict=True):
-                if isinstance(now, Tensor) and now is not before:
-                    self._decay_here(group, now)
-                    now = 0.0
-                group["weight_decay"] = now
-            yield
-        finally:
-            for group, before in zip(self.param_groups, at_reference, strict=True):
-                group["weight_decay"] = before
-
-    def _decay_here(self, group: Group, weight_decay: Tensor) -> None:
-        """The decay under a tensor lr: torch compares weight_decay with 0, and its fused kernel takes a float, which
-        would both wait for the GPU."""
-        decay = self._unless_skipped(group["lr"] * weight_decay)
-        parameters = parameters_with_gradient(group, type(self).__name__)
-        with torch.set_grad_enabled(self.defaults["differentiable"]):
-            if parameters:
-                torch._foreach_mul_(parameters, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def initial_state(parameter: Tensor, group: Group) -> dict[str, Tensor]:
@@ -205,31 +206,6 @@ def initial_state(parameter: Tensor, group: Group) -> dict[str, Tensor]:
     if group["amsgrad"]:
         state["max_exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
     return state
-
-
-def is_zero(lr: Number) -> bool:
-    """Without a look at a tensor's value."""
-    return not isinstance(lr, Tensor) and lr == 0
-
-
-def stand_in(parameter: Tensor) -> Tensor:
-    """Zeros with the parameter's gradient."""
-    zeros = torch.zeros_like(parameter, requires_grad=True)
-    zeros.grad = parameter.grad
-    return zeros
-
-
-def take_in(weight: Tensor, moved: Tensor, lr: Number, decay: Number, compensation: Tensor) -> None:
-    """θ ← (1-η)θ + moved in place, where `moved` is what torch's step made of zeros; nothing at a tensor lr of 0."""
-    for piece, moved_piece, compensation_piece in pieces((weight, moved, compensation), sizes_on(weight.device).piece):
-        by = moved_piece.where(lr != 0, 0) if isinstance(lr, Tensor) else moved_piece
-        move_(piece, -by, decay, compensation_piece)
-
-
-def without_hooks(optimizer_class: type[torch.optim.Optimizer]) -> Callable[..., Any]:
-    """A class's step as it was before torch patched it to run hooks, which the step of a subclass runs already."""
-    step: Any = optimizer_class.step
-    return step.__wrapped__ if getattr(step, "hooked", False) else step
 
 
 def _require_legal(lr: Number, betas: tuple[Number, Number], eps: float, weight_decay: Number) -> None:

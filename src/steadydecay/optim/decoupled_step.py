@@ -1,10 +1,13 @@
-"""Optimizers whose update is elementwise: θ ← (1-η) θ - γ u for many weights at once."""
+"""Optimizers that keep one momentum and decay apart from it: θ ← (1-η)θ - γu, with u of an average of gradients.
+
+Here is what they share: the average, the move, and the step that takes all groups through them.
+"""
 
 # torch's foreach functions have no public names.
 # pyright: reportPrivateImportUsage=false
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeGuard
 
 import torch
@@ -12,67 +15,119 @@ from torch import Tensor, nn
 
 from steadydecay.groups.settings import Group, decay_of, with_references
 from steadydecay.known_optimizers.update_momentum import UpdateMomentum
-from steadydecay.optim.batches.dense_gradients import gradient_of, parameters_with_gradient
-from steadydecay.optim.batches.elementwise_batches import batches_of
-from steadydecay.optim.batches.parts import Part
-from steadydecay.tensors.low_precision import add_state, is_low_precision, move_, require_deterministic
+from steadydecay.optim.batches.elementwise_batches import Sizes, in_elementwise_batches, sizes_on, slices_of
+from steadydecay.optim.batches.parts import Advance, Number, PartsOfGroup, StepBatch, parts_of
+from steadydecay.tensors.low_precision import (
+    add_state,
+    compensated,
+    is_low_precision,
+    require_deterministic,
+    stochastic,
+    uniform_of_step,
+)
 
-Number = float | Tensor
+
+def average_(averages: list[Tensor], gradients: list[Tensor], beta: Number) -> None:
+    """m ← βm + (1-β)g of each, in place; a tensor β is not looked at, which would wait for the device."""
+    if isinstance(beta, Tensor):
+        torch._foreach_mul_(averages, beta)
+        torch._foreach_add_(averages, torch._foreach_mul(gradients, 1 - beta))
+    else:
+        torch._foreach_lerp_(averages, gradients, 1 - beta)
 
 
-class DecoupledOptimizer(torch.optim.Optimizer):
-    """One momentum buffer per weight, decoupled decay by rule; what the update is, is left to the optimizer.
+def averages_of(averages: list[Tensor], gradients: list[Tensor], beta: Number) -> list[Tensor]:
+    """βm + (1-β)g of each, as new tensors."""
+    if isinstance(beta, Tensor):
+        averaged = list(torch._foreach_mul(averages, beta))
+        torch._foreach_add_(averaged, torch._foreach_mul(gradients, 1 - beta))
+        return averaged
+    return list(torch._foreach_lerp(averages, gradients, 1 - beta))
 
-    Groups carry what `with_references` asks for, low_precision and foreach.
+
+def may_move(lr: Number) -> bool:
+    """Whether a step at this lr changes weights at all; a tensor is not looked at, and its zero is `_scaled`'s."""
+    return isinstance(lr, Tensor) or lr != 0
+
+
+def move(
+    batch: StepBatch,
+    updates: Sequence[Tensor],
+    lr: Number,
+    decay: Number,
+    *,
+    rounding_step: Tensor | None = None,
+    scale: Number | None = None,
+) -> None:
+    """θ ← (1-η)θ - γu in place; lr = 0 is bitwise identity, whatever the updates, which are not written to.
+
+    Args:
+        batch: weights of one dtype and device, with compensations of all or of none.
+        updates: u of each, in the dtype of the weights or a lower one.
+        lr, decay: γ, η.
+        rounding_step: count of steps, by which low-precision weights are rounded at random.
+        scale: what the updates are multiplied by where γ is in them already.
     """
-
-    update_momentum: ClassVar[UpdateMomentum]
-
-    @abstractmethod
-    def updates(self, momenta: list[Tensor], gradients: list[Tensor], group: Group) -> list[Tensor]:
-        """u of each weight; moves the momenta in place, and writes to nothing else."""
-
-    def add_param_group(self, param_group: Group) -> None:
-        """Check a group, fix its references, and give its parameters their state."""
-        group = with_references(param_group, self.defaults, self.update_momentum)
-        require_deterministic(group["low_precision"])
-        super().add_param_group(group)
-        for parameter in group["params"]:
-            self.state[parameter]["momentum"] = torch.zeros_like(parameter)
-        add_state(self.state, group["params"], group["low_precision"])
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; returns what `closure`, which recomputes the loss, returns."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        # A list first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
-        work = [
-            (group, parameters_with_gradient(group, type(self).__name__), decay_of(group, self.update_momentum))
-            for group in self.param_groups
-        ]
-        for group, parameters, decay in work:
-            for batch in batches_of(parts_of(parameters, self.state), group["foreach"]):
-                weights, gradients, momenta, compensations = map(list, zip(*batch, strict=True))
-                if gradients[0].dtype != momenta[0].dtype:
-                    gradients = [gradient.to(momenta[0].dtype) for gradient in gradients]
-                updates = self.updates(momenta, gradients, group)
-                move(weights, updates, group["lr"], decay, compensations)
-        return loss
+    if not may_move(lr):
+        return
+    weights, compensations = batch.weights, batch.compensations
+    sizes = sizes_on(weights[0].device)
+    if rounding_step is not None and is_low_precision(weights[0]):
+        for weight, update in zip(weights, updates, strict=True):
+            _move_at_random(weight, update, lr, decay, scale, rounding_step)
+    elif compensations[0] is None and _is_small(weights[0], updates[0], sizes):
+        _move_plainly(weights, updates, lr, decay, scale)
+    else:
+        # One by one, which is one pass over memory for each. What is made on the way is as large as a slice.
+        for one in zip(weights, updates, compensations, strict=True):
+            for views in slices_of([tensor for tensor in one if tensor is not None], sizes.alone):
+                _move_slice(*views, lr=lr, decay=decay, scale=scale)
 
 
-def parts_of(parameters: list[Tensor], states: Mapping[Tensor, dict[str, Tensor]]) -> Iterator[Part]:
-    """Each whole weight with its gradient and state."""
-    for parameter in parameters:
-        state = states[parameter]
-        yield Part(parameter, gradient_of(parameter), state["momentum"], state.get("compensation"))
+def _move_slice(
+    weight: Tensor,
+    update: Tensor,
+    compensation: Tensor | None = None,
+    *,
+    lr: Number,
+    decay: Number,
+    scale: Number | None,
+) -> None:
+    if compensation is None:
+        _move_plainly([weight], [update.to(weight.dtype)], lr, decay, scale)
+    else:
+        rounded, remainder = compensated(weight, compensation, _scaled(update.float(), lr, scale), decay)
+        weight.copy_(rounded)
+        compensation.copy_(remainder)
 
 
-def scaled_update(update: Tensor, lr: Number) -> Tensor:
+def _move_at_random(
+    weight: Tensor, update: Tensor, lr: Number, decay: Number, scale: Number | None, rounding_step: Tensor
+) -> None:
+    """The random numbers belong to the whole weight."""
+    uniform = uniform_of_step(weight, rounding_step)
+    weight.copy_(stochastic(weight, _scaled(update.float(), lr, scale), decay, uniform))
+
+
+def _move_plainly(
+    weights: list[Tensor], updates: Sequence[Tensor], lr: Number, decay: Number, scale: Number | None
+) -> None:
+    if scale is None and is_alpha(lr, weights[0]) and is_alpha(decay, weights[0]):
+        descend(weights, list(updates), lr, decay / lr)
+    else:
+        torch._foreach_mul_(weights, 1 - decay)
+        torch._foreach_sub_(weights, [_scaled(update, lr, scale) for update in updates])
+
+
+def _is_small(weight: Tensor, update: Tensor, sizes: Sizes) -> bool:
+    """Whether weights like this had better be moved together, with updates that nothing need be made of before."""
+    return update.dtype == weight.dtype and weight.numel() <= sizes.together // 2
+
+
+def _scaled(update: Tensor, lr: Number, scale: Number | None) -> Tensor:
     """γu; zero at a tensor lr of zero even where u is not finite, without a branch on its value."""
-    return (update * lr).where(lr != 0, 0) if isinstance(lr, Tensor) else update * lr
+    scaled = update * (lr if scale is None else scale)
+    return scaled.where(lr != 0, 0) if isinstance(lr, Tensor) else scaled
 
 
 def is_alpha(number: Number, like: Tensor) -> TypeGuard[float]:
@@ -80,37 +135,14 @@ def is_alpha(number: Number, like: Tensor) -> TypeGuard[float]:
     return not isinstance(number, Tensor) and not is_low_precision(like)
 
 
-def move(
-    parameters: list[Tensor], updates: list[Tensor], lr: Number, decay: Number, compensations: list[Tensor | None]
-) -> None:
-    """θ ← (1-η)θ - γu in place; lr = 0 is bitwise identity, whatever the updates, which are not written to.
-
-    Args:
-        parameters: of one dtype and device.
-        updates: u of each.
-        lr, decay: γ, η.
-        compensations: of all parameters or of none; those are moved as in `steadydecay.tensors.low_precision`.
-    """
-    if not isinstance(lr, Tensor) and lr == 0:
-        return
-    if compensations[0] is not None:
-        for parameter, update, compensation in zip(parameters, updates, compensations, strict=True):
-            move_(parameter, scaled_update(update.float(), lr), decay, compensation)
-    elif is_alpha(lr, parameters[0]) and is_alpha(decay, parameters[0]):
-        descend(parameters, updates, lr, decay / lr)
-    else:
-        torch._foreach_mul_(parameters, 1 - decay)
-        torch._foreach_sub_(parameters, [scaled_update(update, lr) for update in updates])
-
-
-def descend(parameters: list[Tensor], updates: list[Tensor], lr: float, weight_decay: float) -> None:
+def descend(weights: list[Tensor], updates: list[Tensor], lr: float, weight_decay: float) -> None:
     """θ ← θ - γ(u + λθ) in place, in which 1-γλ is not rounded: in float32 that would be a multiple of 6·10⁻⁸."""
     if weight_decay == 0:
-        torch._foreach_add_(parameters, updates, alpha=-lr)
-    elif is_one_block(parameters) and is_one_block(updates):
+        torch._foreach_add_(weights, updates, alpha=-lr)
+    elif is_one_block(weights) and is_one_block(updates):
         # The same bits in one pass over memory, which takes longer to start than two over a small weight.
         torch._fused_sgd_(
-            parameters,
+            weights,
             updates,
             [],
             weight_decay=weight_decay,
@@ -122,7 +154,7 @@ def descend(parameters: list[Tensor], updates: list[Tensor], lr: float, weight_d
             is_first_step=False,
         )
     else:
-        torch._foreach_add_(parameters, torch._foreach_add(updates, parameters, alpha=weight_decay), alpha=-lr)
+        torch._foreach_add_(weights, torch._foreach_add(updates, weights, alpha=weight_decay), alpha=-lr)
 
 
 def is_one_block(tensors: list[Tensor]) -> bool:
@@ -131,3 +163,73 @@ def is_one_block(tensors: list[Tensor]) -> bool:
     is_plain = type(first) in (Tensor, nn.Parameter) and first.dtype in (torch.float32, torch.float64)
     is_known = first.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling()
     return len(tensors) == 1 and is_plain and is_known and first.is_contiguous()
+
+
+def loss_of(closure: Callable[[], Any] | None) -> Any:
+    """What `closure`, which recomputes the loss, returns, with gradients on; None without one."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
+
+
+class DecoupledOptimizer(torch.optim.Optimizer):
+    """The step of all groups, and the state: one momentum for each weight, and what rounding took off it.
+
+    A subclass says in `advance` how a batch of weights is stepped, in `in_batches` which weights are a batch, and in
+    `checked` what its groups may hold. Groups carry what `with_references` asks for and "low_precision".
+    """
+
+    update_momentum: ClassVar[UpdateMomentum]
+
+    @abstractmethod
+    def advance(self, batch: StepBatch, group: Group, decay: Number) -> None:
+        """One step of a batch of weights of a group, of one dtype and device, whose decay is η."""
+
+    def in_batches(self, groups: Sequence[PartsOfGroup], advance: Advance) -> None:
+        """Hand all parts of the groups to `advance`, in batches."""
+        in_elementwise_batches(groups, advance)
+
+    def checked(self, group: Group) -> Group:
+        """The group of `with_references`, with what is still to be chosen; a ValueError if something is illegal."""
+        require_deterministic(group["low_precision"])
+        return group
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Check a group, fix its references, and give its parameters their state."""
+        group = self.checked(with_references(param_group, self.defaults, self.update_momentum))
+        super().add_param_group(group)
+        if not group.get("memory_light"):
+            for parameter in group["params"]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        self._add_low_precision_state(group)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; returns what `closure`, which recomputes the loss, returns."""
+        loss = loss_of(closure)
+        # A list first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
+        groups = [
+            PartsOfGroup(group, decay_of(group, self.update_momentum), parts_of(group, self.state, type(self).__name__))
+            for group in self.param_groups
+        ]
+        self.in_batches(groups, self.advance)
+        for group in self.param_groups:
+            if "rounding_step" in group:
+                group["rounding_step"].add_(1)
+        return loss
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what pickle or, through `load_state_dict`, `state_dict` gave, which may be of a run in float32."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            self._add_low_precision_state(group)
+
+    def _add_low_precision_state(self, group: Group) -> None:
+        mode = group.setdefault("low_precision", "none")
+        rounded = [parameter for parameter in group["params"] if is_low_precision(parameter)]
+        if mode == "stochastic" and rounded:
+            # On the device of the weights: a captured CUDA graph reads a number of the host only once.
+            count = group.get("rounding_step", torch.zeros((), dtype=torch.int64))
+            group["rounding_step"] = count.to(rounded[0].device)
+        add_state(self.state, group["params"], mode)

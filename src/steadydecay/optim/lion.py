@@ -12,30 +12,12 @@
 from typing import final
 
 import torch
-from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from steadydecay.groups.settings import Group
 from steadydecay.known_optimizers.update_momentum import LION
-from steadydecay.optim.decoupled_step import DecoupledOptimizer, Number
-
-
-def averages_of(averages: list[Tensor], gradients: list[Tensor], beta: Number) -> list[Tensor]:
-    """βm + (1-β)g of each, as new tensors; a tensor β is not looked at, which would wait for the device."""
-    if isinstance(beta, Tensor):
-        averaged = list(torch._foreach_mul(averages, beta))
-        torch._foreach_add_(averaged, torch._foreach_mul(gradients, 1 - beta))
-        return averaged
-    return list(torch._foreach_lerp(averages, gradients, 1 - beta))
-
-
-def average_(averages: list[Tensor], gradients: list[Tensor], beta: Number) -> None:
-    """m ← βm + (1-β)g of each, in place."""
-    if isinstance(beta, Tensor):
-        torch._foreach_mul_(averages, beta)
-        torch._foreach_add_(averages, torch._foreach_mul(gradients, 1 - beta))
-    else:
-        torch._foreach_lerp_(averages, gradients, 1 - beta)
+from steadydecay.optim.batches.parts import Number, StepBatch
+from steadydecay.optim.decoupled_step import DecoupledOptimizer, average_, averages_of, move
 
 
 @final
@@ -85,9 +67,9 @@ class Lion(DecoupledOptimizer):
         }
         super().__init__(params, defaults)
 
-    def updates(self, momenta: list[Tensor], gradients: list[Tensor], group: Group) -> list[Tensor]:
+    def advance(self, batch: StepBatch, group: Group, decay: Number) -> None:
         beta1, beta2 = group["betas"]
-        directions = averages_of(momenta, gradients, beta1)
-        average_(momenta, gradients, beta2)
+        directions = averages_of(batch.averages, batch.gradients, beta1)
+        average_(batch.averages, batch.gradients, beta2)
         torch._foreach_sign_(directions)
-        return directions
+        move(batch, directions, group["lr"], decay)

@@ -6,18 +6,14 @@
 The part u⊥ of the update perpendicular to the weight turns it, and no longer adds to its norm.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from steadydecay.groups.settings import Group, decay_of
-from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
-from steadydecay.optim.adamc import AdamC, without_hooks
-from steadydecay.optim.batches.dense_gradients import parameters_with_gradient
-
-Number = float | Tensor
+from steadydecay.groups.settings import Group
+from steadydecay.optim.adamc import AdamC
+from steadydecay.optim.batches.parts import Number, parameters_with_gradient
 
 
 class Renormalization(NamedTuple):
@@ -52,7 +48,7 @@ def renormalization(before: Tensor, after: Tensor, lr: Number, decay: Number) ->
     wanted = (direction * after).sum().abs()
     has_moved = (before != after).any()
     factor = (wanted / norm_after).where(has_moved & (norm != 0) & (norm_after != 0), 1)
-    update = (((1 - decay) * before - after) / lr).where(has_moved, 0) if _may_move(lr) else torch.zeros_like(before)
+    update = (((1 - decay) * before - after) / lr).where(has_moved, 0)
     parallel = (direction * update).sum()
     perpendicular = torch.linalg.vector_norm(update - parallel * direction)
     return Renormalization(factor, parallel, perpendicular)
@@ -80,31 +76,19 @@ class RenormalizedAdamW(AdamC):
             for name in ("update_parallel", "update_perpendicular"):
                 self.state[parameter][name] = torch.zeros((), dtype=dtype, device=parameter.device)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; returns what `closure`, which recomputes the loss, returns."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        work = [
-            (parameter, parameter.clone(), group, decay_of(group, NO_MOMENTUM))
-            for group in self.param_groups
-            for parameter in parameters_with_gradient(group, "RenormalizedAdamW")
-        ]
-        without_hooks(AdamC)(self)
-        for parameter, before, group, decay in work:
-            factor, parallel, perpendicular = renormalization(before, parameter, group["lr"], decay)
-            parameter.mul_(factor)
-            self.state[parameter]["update_parallel"].copy_(parallel)
-            self.state[parameter]["update_perpendicular"].copy_(perpendicular)
-        return loss
+    def step_group(self, group: Group, weight_decay: Number) -> None:
+        """An AdamW step from θ to θ', and from there to θ."""
+        parameters = parameters_with_gradient(group, "RenormalizedAdamW")
+        befores = [parameter.detach().clone() for parameter in parameters]
+        super().step_group(group, weight_decay)
+        with torch.no_grad():
+            for parameter, before in zip(parameters, befores, strict=True):
+                state, decay = self.state[parameter], group["lr"] * weight_decay
+                factor, parallel, perpendicular = renormalization(before, parameter, group["lr"], decay)
+                parameter.mul_(factor)
+                state["update_parallel"].copy_(parallel)
+                state["update_perpendicular"].copy_(perpendicular)
 
 
 def _at_least_float(x: Tensor) -> Tensor:
     return x.detach().to(torch.promote_types(x.dtype, torch.float32))
-
-
-def _may_move(lr: Number) -> bool:
-    """Without a look at a tensor's value."""
-    return isinstance(lr, Tensor) or lr != 0

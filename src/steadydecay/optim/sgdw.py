@@ -18,7 +18,8 @@ from torch.optim.optimizer import ParamsT
 
 from steadydecay.groups.settings import Group
 from steadydecay.known_optimizers.update_momentum import HEAVY_BALL
-from steadydecay.optim.decoupled_step import DecoupledOptimizer, Number, is_alpha
+from steadydecay.optim.batches.parts import Number, StepBatch
+from steadydecay.optim.decoupled_step import DecoupledOptimizer, is_alpha, move
 
 
 def sums_of(sums: list[Tensor], gradients: list[Tensor], momentum: Number) -> list[Tensor]:
@@ -90,6 +91,8 @@ class SGDW(DecoupledOptimizer):
         }
         super().__init__(params, defaults)
 
-    def updates(self, momenta: list[Tensor], gradients: list[Tensor], group: Group) -> list[Tensor]:
-        sum_(momenta, gradients, group["momentum"])
-        return sums_of(momenta, gradients, group["momentum"]) if group["nesterov"] else momenta
+    def advance(self, batch: StepBatch, group: Group, decay: Number) -> None:
+        sums, gradients, beta = batch.averages, batch.gradients, group["momentum"]
+        sum_(sums, gradients, beta)
+        updates = sums_of(sums, gradients, beta) if group["nesterov"] else sums
+        move(batch, updates, group["lr"], decay)

@@ -99,32 +99,6 @@ def require_deterministic(mode: str) -> None:
         raise ValueError(f"low_precision is {mode!r}; legal are 'compensated', 'none'")
 
 
-def move_(
-    parameter: Tensor,
-    scaled_update: Tensor,
-    decay: float | Tensor,
-    compensation: Tensor | None = None,
-    rounding_step: Tensor | None = None,
-) -> None:
-    """θ ← (1-η)θ - γu in place, in the way that the given state asks for; without any, as plain arithmetic.
-
-    Args:
-        parameter: the weight; written to.
-        scaled_update: γu in the parameter's shape.
-        decay: η; 0 with a γu of 0 changes no bit.
-        compensation: `new_state`'s; written to.
-        rounding_step: count of steps, for stochastic rounding. Only for parameters that are `is_low_precision`.
-    """
-    if compensation is not None:
-        weight, remainder = compensated(parameter, compensation, scaled_update, decay)
-        parameter.copy_(weight)
-        compensation.copy_(remainder)
-    elif rounding_step is not None:
-        parameter.copy_(stochastic(parameter, scaled_update, decay, uniform_of_step(parameter, rounding_step)))
-    else:
-        parameter.mul_(1 - decay).sub_(scaled_update)
-
-
 def _moved(value: Tensor, scaled_update: Tensor, decay: float | Tensor) -> Tensor:
     return value * (1 - decay) - scaled_update.float()
 

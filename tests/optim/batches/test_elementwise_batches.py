@@ -12,8 +12,8 @@ from steadydecay.optim.batches.elementwise_batches import (
     Sizes,
     batches_of,
     packed,
-    pieces,
     sizes_on,
+    slices_of,
 )
 from steadydecay.optim.batches.parts import Part
 
@@ -41,29 +41,29 @@ def sizes_of(batches: list[list[Part]]) -> list[list[int]]:
 
 @pytest.mark.parametrize("most", [1, 7, 64, 10_000])
 @pytest.mark.parametrize("name", TENSORS)
-def test_pieces_are_views_of_every_entry_once(name: str, most: int) -> None:
+def test_slices_are_views_of_every_entry_once(name: str, most: int) -> None:
     tensor, other = TENSORS[name].clone(), torch.zeros_like(TENSORS[name])
     before = tensor.clone()
-    for piece, other_piece in pieces((tensor, other), most):
-        other_piece.copy_(piece)
-        piece.add_(1)
-    assert other.equal(before), "pieces of two tensors do not correspond"
+    for entries, other_entries in slices_of((tensor, other), most):
+        other_entries.copy_(entries)
+        entries.add_(1)
+    assert other.equal(before), "slices of two tensors do not correspond"
     assert tensor.equal(before + 1), "not every entry once"
 
 
 @pytest.mark.parametrize(("name", "longest"), [("vector", 7), ("matrix", 7), ("one row", 7), ("transposed", 20)])
-def test_pieces_are_short_and_of_equal_length(name: str, longest: int) -> None:
-    sizes = [piece.numel() for piece, _ in pieces((TENSORS[name], TENSORS[name]), 7)]
+def test_slices_are_short_and_of_equal_length(name: str, longest: int) -> None:
+    sizes = [entries.numel() for entries, _ in slices_of((TENSORS[name], TENSORS[name]), 7)]
     assert max(sizes) <= longest
     assert all(size == sizes[0] for size in sizes[:-1])
     assert len(sizes) > 1
 
 
-def test_pieces_correspond_where_only_one_tensor_is_contiguous() -> None:
+def test_slices_correspond_where_only_one_tensor_is_contiguous() -> None:
     tensor = torch.randn(20, 7)
     other = tensor.t().contiguous().t()
-    for piece, other_piece in pieces((tensor, other), 30):
-        assert piece.equal(other_piece)
+    for entries, other_entries in slices_of((tensor, other), 30):
+        assert entries.equal(other_entries)
 
 
 def test_a_sharded_tensor_is_left_whole() -> None:
@@ -71,12 +71,12 @@ def test_a_sharded_tensor_is_left_whole() -> None:
         pass
 
     sharded = torch.randn(103).as_subclass(Sharded)
-    assert [piece for piece, _ in pieces((sharded, sharded), 7)] == [sharded]
+    assert [entries for entries, _ in slices_of((sharded, sharded), 7)] == [sharded]
 
 
 def test_small_weights_share_lists_and_large_ones_have_their_own() -> None:
     parts = [part_of(size) for size in (4, 5, 21, 6, 10, 7, 100, 3)]
-    found = list(packed(parts, Sizes(piece=15, together=20)))
+    found = list(packed(parts, Sizes(alone=15, together=20)))
     assert sizes_of(found) == [[11], [10], [4, 5, 6], *[[15]] * 6, [10], [10, 7, 3]]
     whole = [part for batch in found for part in batch if part.weight.numel() < 10]
     assert all(any(part is one for one in parts) for part in whole)
@@ -89,7 +89,7 @@ def test_a_list_is_never_empty() -> None:
 
 def test_a_compensation_is_cut_too() -> None:
     part = part_of(20)._replace(compensation=torch.arange(20.0))
-    found = [piece.compensation for (piece,) in packed([part], Sizes(10, 10))]
+    found = [entries.compensation for (entries,) in packed([part], Sizes(10, 10))]
     assert [tensor.tolist() for tensor in found if tensor is not None] == [list(range(10)), list(range(10, 20))]
 
 

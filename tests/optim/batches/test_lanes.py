@@ -13,12 +13,11 @@ import torch
 from torch import Tensor, nn
 
 import steadydecay as sd
-from steadydecay.norms import Sign
 from steadydecay.norms.protocol import LmoCost
-from steadydecay.optim import scion
-from steadydecay.optim.batches import lanes
+from steadydecay.optim.batches import lanes, shape_batches
+from steadydecay.optim.batches.alike_parts import AlikeParts
 from steadydecay.optim.batches.lanes import lanes_for, run_in_lanes
-from steadydecay.optim.batches.parts import Part, Stack
+from steadydecay.optim.batches.parts import Part
 from step_costs import Operations, peak_bytes
 
 THREADS = 2
@@ -35,23 +34,23 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def stack(count: int = 40, multiplications: int = HEAVY, bytes_of_one: int = 10, device: str = "cpu") -> Stack:
+def alike(count: int = 40, multiplications: int = HEAVY, bytes_of_one: int = 10, device: str = "cpu") -> AlikeParts:
     weight = nn.Parameter(torch.empty(2, 2, device=device))
     parts = [Part(weight, weight, weight, None)] * count
-    return Stack(parts, Sign(), LmoCost(multiplications, bytes_of_one), 0, False)
+    return AlikeParts(parts, LmoCost(multiplications, bytes_of_one), 0, False)
 
 
 def test_heavy_steps_have_a_lane_for_each_thread() -> None:
-    assert lanes_for([stack(), stack(multiplications=0, bytes_of_one=99)], ROOM) == THREADS
+    assert lanes_for([alike(), alike(multiplications=0, bytes_of_one=99)], ROOM) == THREADS
 
 
 OTHERS = {
     "nothing": [],
-    "light in all": [stack(19)],
-    "light each": [stack(10**4, multiplications=lanes.LEAST_OF_ONE - 1)],
-    "no room for two": [stack(), stack(1, bytes_of_one=11)],
-    "one that takes longer than the rest": [stack(1, 30 * HEAVY), stack(20)],
-    "another device": [stack(), stack(1, 0, device="meta")],
+    "light in all": [alike(19)],
+    "light each": [alike(10**4, multiplications=lanes.LEAST_OF_ONE - 1)],
+    "no room for two": [alike(), alike(1, bytes_of_one=11)],
+    "one that takes longer than the rest": [alike(1, 30 * HEAVY), alike(20)],
+    "another device": [alike(), alike(1, 0, device="meta")],
 }
 
 
@@ -63,14 +62,14 @@ def test_other_steps_have_one_lane(case: str) -> None:
 @pytest.mark.parametrize("threads", [1, lanes.MOST_LANES + 1])
 def test_so_have_other_numbers_of_threads(threads: int) -> None:
     torch.set_num_threads(threads)
-    assert lanes_for([stack()], 10**9) == 1
+    assert lanes_for([alike()], 10**9) == 1
 
 
 def test_modes_that_see_one_thread_have_one_lane() -> None:
     with Operations():
-        assert lanes_for([stack()], ROOM) == 1
+        assert lanes_for([alike()], ROOM) == 1
     with torch.autocast("cpu"):
-        assert lanes_for([stack()], ROOM) == 1
+        assert lanes_for([alike()], ROOM) == 1
 
 
 def test_other_kinds_of_tensors_have_one_lane() -> None:
@@ -78,7 +77,7 @@ def test_other_kinds_of_tensors_have_one_lane() -> None:
         pass
 
     other = torch.empty(2).as_subclass(Other)
-    assert lanes_for([stack(), Stack([Part(other, other, other, None)], Sign(), LmoCost(0, 0), 0, False)], ROOM) == 1
+    assert lanes_for([alike(), AlikeParts([Part(other, other, other, None)], LmoCost(0, 0), 0, False)], ROOM) == 1
 
 
 @pytest.mark.parametrize("count", [2, 3, lanes.MOST_LANES])
@@ -95,7 +94,7 @@ def test_every_job_runs_once_with_one_thread_of_torchs(count: int) -> None:
     before = threading.active_count()
     torch.set_num_threads(count)
     with torch.no_grad():
-        run_in_lanes([job(index) for index in range(30)], [job(index) for index in range(30, 40)], count)
+        run_in_lanes([job(index) for index in range(40)], count)
     assert sorted(index for index, *_ in done) == list(range(40))
     assert len({thread for _, thread, *_ in done}) == count
     assert {(threads, is_enabled) for *_, threads, is_enabled in done} == {(1, False)}
@@ -103,7 +102,7 @@ def test_every_job_runs_once_with_one_thread_of_torchs(count: int) -> None:
     assert threading.active_count() == before
 
 
-def lanes_of_jobs(heavy: int, light: int, meet: Callable[[int], None]) -> list[list[int]]:
+def lanes_of_jobs(count: int, meet: Callable[[int], None]) -> list[list[int]]:
     """What each of two lanes did, in order, this thread's first; `meet` is called in each job with its number."""
     done: dict[int, list[int]] = {}
 
@@ -111,32 +110,18 @@ def lanes_of_jobs(heavy: int, light: int, meet: Callable[[int], None]) -> list[l
         done.setdefault(threading.get_ident(), []).append(index)
         meet(index)
 
-    jobs = [partial(job, index) for index in range(heavy + light)]
-    run_in_lanes(jobs[:heavy], jobs[heavy:], 2)
+    run_in_lanes([partial(job, index) for index in range(count)], 2)
     return [done.pop(threading.get_ident()), *done.values()]
 
 
-def in_step() -> Callable[[int], None]:
-    """Every job waits for one of the other lane."""
+def test_jobs_begin_in_their_order() -> None:
     barrier = threading.Barrier(2, timeout=60)
-
-    def meet(_: int) -> None:
-        barrier.wait()
-
-    return meet
+    lists = lanes_of_jobs(8, lambda _: (barrier.wait(), None)[1])
+    # Each job waits for one of the other lane, so that the two take turns.
+    assert sorted(sum(pair) for pair in zip(*lists, strict=True)) == [1, 5, 9, 13]
 
 
-def test_two_lanes_do_their_shares_from_opposite_ends() -> None:
-    assert lanes_of_jobs(heavy=8, light=0, meet=in_step()) == [[0, 2, 4, 6], [7, 5, 3, 1]]
-
-
-def test_light_jobs_come_last() -> None:
-    first, second = lanes_of_jobs(heavy=4, light=4, meet=in_step())
-    assert (first[:2], second[:2]) == ([0, 2], [3, 1])
-    assert sorted(first[2:] + second[2:]) == [4, 5, 6, 7]
-
-
-def test_a_lane_that_is_done_takes_what_another_would_do_last() -> None:
+def test_a_lane_that_is_done_takes_the_next_job() -> None:
     has_first_begun, is_all_else_done = threading.Event(), threading.Event()
 
     def meet(index: int) -> None:
@@ -147,12 +132,11 @@ def test_a_lane_that_is_done_takes_what_another_would_do_last() -> None:
         if index == 8:
             is_all_else_done.set()
 
-    assert lanes_of_jobs(heavy=8, light=1, meet=meet) == [[0], [7, 5, 3, 1, 6, 4, 2, 8]]
+    assert sorted(lanes_of_jobs(9, meet)) == [[0], [1, 2, 3, 4, 5, 6, 7, 8]]
 
 
-@pytest.mark.parametrize(("failing", "earlier"), [(0, 0), (4, 2), (49, 0), (45, 2)])
-def test_an_error_ends_all_lanes_and_is_raised(failing: int, earlier: int) -> None:
-    """So many jobs are before it in its lane."""
+@pytest.mark.parametrize("failing", [0, 1, 4, 9])
+def test_an_error_ends_all_lanes_and_is_raised(failing: int) -> None:
     done = []
 
     def job(index: int) -> Callable[[], None]:
@@ -166,8 +150,8 @@ def test_an_error_ends_all_lanes_and_is_raised(failing: int, earlier: int) -> No
 
     before = threading.active_count()
     with pytest.raises(OSError, match=f"job {failing}"):
-        run_in_lanes([job(index) for index in range(50)], [job(50)], 2)
-    assert len(done) <= 2 * earlier + 2
+        run_in_lanes([job(index) for index in range(51)], 2)
+    assert len(done) <= failing + 2
     assert torch.get_num_threads() == THREADS
     assert threading.active_count() == before
 
@@ -184,7 +168,7 @@ def test_an_interrupt_leaves_no_lane_at_work() -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            run_in_lanes([job] * 100, [job] * 100, 2)
+            run_in_lanes([job] * 200, 2)
     finally:
         signal.signal(signal.SIGINT, before)
     count = len(done)
@@ -203,7 +187,7 @@ def threads_of_this_process() -> int:
 def test_no_thread_stays() -> None:
     """Of OpenMP's neither: where they outnumber the processors, they sleep between any two operations of the model."""
     before = threads_of_this_process()
-    run_in_lanes([lambda: time.sleep(0.001)] * 8, [], 2)
+    run_in_lanes([lambda: time.sleep(0.001)] * 8, 2)
     assert threads_of_this_process() == before
 
 
@@ -229,11 +213,11 @@ def stepped(most: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, **ar
     """Weights after two steps in at most so many lanes."""
     used = []
 
-    def counted(heavy: Any, light: Any, found: int) -> None:
+    def counted(jobs: Any, found: int) -> None:
         used.append(found)
-        run_in_lanes(heavy, light, found)
+        run_in_lanes(jobs, found)
 
-    monkeypatch.setattr(scion, "run_in_lanes", counted)
+    monkeypatch.setattr(shape_batches, "run_in_lanes", counted)
     monkeypatch.setattr(lanes, "MOST_LANES", most)
     weights = model(dtype)
     optimizer = optimizer_of(weights, **arguments)
@@ -273,16 +257,16 @@ def test_lanes_repeat_their_bits(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_lanes_keep_to_the_workspace(nesterov: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     peaks: list[int] = []
 
-    def measured(heavy: Any, light: Any, found: int) -> None:
+    def measured(jobs: Any, found: int) -> None:
         assert found == THREADS
         torch.set_num_threads(1)
-        peaks.extend(peak_bytes(job) for job in [*heavy, *light])
+        peaks.extend(peak_bytes(job) for job in jobs)
         torch.set_num_threads(THREADS)
 
     weights = model()
     optimizer = optimizer_of(weights, nesterov=nesterov)
     give_gradients(weights, 0)
-    monkeypatch.setattr(scion, "run_in_lanes", measured)
+    monkeypatch.setattr(shape_batches, "run_in_lanes", measured)
     optimizer.step()
     assert len(peaks) > 20
     of_the_library_of_products = THREADS * 2 * 10**5

@@ -1,4 +1,4 @@
-"""What an elementwise step takes at once: small weights together, and large ones in pieces with small temporaries."""
+"""Elementwise steps: small weights together, and large ones a slice at a time, with small temporaries."""
 
 import math
 import sys
@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from steadydecay.optim.batches.parts import Part
+from steadydecay.optim.batches.parts import Advance, Part, PartsOfGroup, batch_of
 
 
 class Sizes(NamedTuple):
     """Numbers of entries that are stepped at once, at most.
 
     Attributes:
-        piece: of one weight; at least 1.
+        alone: of one weight; at least 1.
         together: of several weights; one of more than half of that comes alone.
     """
 
-    piece: int
+    alone: int
     together: int
 
 
@@ -31,6 +31,21 @@ ON_CPU = Sizes(2**19, 2**17)
 ON_GPU = Sizes(2**23, 2**23)
 # The compiler makes one pass of all operations itself.
 COMPILED = Sizes(sys.maxsize, sys.maxsize)
+
+
+def in_elementwise_batches(groups: Iterable[PartsOfGroup], advance: Advance) -> None:
+    """Hand every entry of every part to `advance` once, gradients in the dtype of the averages.
+
+    Args:
+        groups: with "foreach" among their hyperparameters.
+        advance: steps one batch of one of the groups.
+    """
+    for of in groups:
+        for parts in batches_of(of.parts, of.group["foreach"]):
+            batch, dtype = batch_of(parts), parts[0].average.dtype
+            if parts[0].gradient.dtype != dtype:
+                batch = batch._replace(gradients=[gradient.to(dtype) for gradient in batch.gradients])
+            advance(batch, of.group, of.decay)
 
 
 def batches_of(parts: Iterable[Part], foreach: bool | None = None) -> Iterator[list[Part]]:
@@ -49,14 +64,14 @@ def batches_of(parts: Iterable[Part], foreach: bool | None = None) -> Iterator[l
 
 
 def sizes_on(device: torch.device) -> Sizes:
-    """Those of batches on this device."""
+    """The sizes of batches on this device."""
     if torch.compiler.is_compiling():
         return COMPILED
     return ON_CPU if device.type == "cpu" else ON_GPU
 
 
 def packed(parts: Iterable[Part], sizes: Sizes) -> Iterator[list[Part]]:
-    """Lists of several small weights, or of one weight or piece of it.
+    """Lists of several small weights, or of one weight or slice of it.
 
     Args:
         parts: whole weights of one device and dtype.
@@ -68,7 +83,7 @@ def packed(parts: Iterable[Part], sizes: Sizes) -> Iterator[list[Part]]:
         size = part.weight.numel()
         if size > sizes.together // 2:
             tensors = [tensor for tensor in part if tensor is not None]
-            yield from ([Part(*piece, *part[len(piece) :])] for piece in pieces(tensors, sizes.piece))
+            yield from ([Part(*views, *part[len(views) :])] for views in slices_of(tensors, sizes.alone))
             continue
         if entries + size > sizes.together:
             yield batch
@@ -79,11 +94,11 @@ def packed(parts: Iterable[Part], sizes: Sizes) -> Iterator[list[Part]]:
         yield batch
 
 
-def pieces(tensors: Sequence[Tensor], most: int) -> Iterator[Sequence[Tensor]]:
-    """Views of corresponding parts of tensors of one shape, equally many entries each, at most `most`.
+def slices_of(tensors: Sequence[Tensor], most: int) -> Iterator[Sequence[Tensor]]:
+    """Views of corresponding entries of tensors of one shape, equally many each, at most `most`.
 
-    Rows where something is not contiguous, of any length; and all at once of a sharded tensor, of which a view may be
-    a copy.
+    They are rows, of any length, where something is not contiguous. A sharded tensor comes whole, for a view of it may
+    be a copy.
     """
     count = math.ceil(tensors[0].numel() / most)
     if count <= 1 or type(tensors[0]) not in (Tensor, nn.Parameter):

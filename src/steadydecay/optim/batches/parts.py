@@ -1,20 +1,13 @@
-"""What is stepped at once: weights of one shape, or rows of one weight, few enough that temporaries stay small."""
+"""What takes part in a step: weights that have a gradient, each with what its step reads and writes."""
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
-from steadydecay.norms import Norm
-from steadydecay.norms.protocol import LmoCost
+from steadydecay.groups.settings import Group
 
-WORKSPACE_BYTES_PER_PARAMETER = 0.4
-SMALLEST_WORKSPACE = 2**20
-LISTS_FOR_EACH_LANE = 4
-# Above it the stacks of a lane leave the cache of a CPU.
-LARGEST_CPU_CHUNK = 10 * 2**20
+Number = float | Tensor
 
 
 class Part(NamedTuple):
@@ -41,59 +34,74 @@ class Part(NamedTuple):
             yield Part(weight[of_rows], gradient[of_rows], average[of_rows], remainder)
 
 
-class Stack(NamedTuple):
-    """Parts of one shape, dtype, device and norm.
+class PartsOfGroup(NamedTuple):
+    """Everything that one step does to one group.
 
     Attributes:
-        parts: at least one.
-        norm: of each.
-        cost: of the lmo of one of them.
-        room: bytes for the temporaries of their group.
-        is_by_rows: a part with more may come in pieces, because its update is one of each row.
+        group: the group, with its hyperparameters.
+        decay: η of this step.
+        parts: its weights that have a gradient.
     """
 
+    group: Group
+    decay: Number
     parts: list[Part]
-    norm: Norm
-    cost: LmoCost
-    room: int
-    is_by_rows: bool
-
-    def chunks(self, lanes: int) -> Iterator[list[Part]]:
-        """Lists with room for their temporaries beside those of other lanes, or of one part, or one row."""
-        first, bytes_of_one = self.parts[0].weight, max(self.cost.workspace_bytes, 1)
-        room = self.room // lanes
-        if first.device.type == "cpu":
-            room = min(room, LARGEST_CPU_CHUNK)
-        if bytes_of_one > room and self.is_by_rows and not isinstance(first, DTensor):
-            rows = max(1, room * len(first) // bytes_of_one)
-            yield from ([piece] for part in self.parts for piece in part.split_rows(rows))
-        else:
-            count = room // bytes_of_one
-            if lanes > 1 and self.cost.multiplications:
-                # Enough lists that lanes end at about the same time.
-                count = min(count, len(self.parts) // (lanes * LISTS_FOR_EACH_LANE))
-            count = max(1, count)
-            yield from (self.parts[start : start + count] for start in range(0, len(self.parts), count))
 
 
-def by_shape(parts: list[Part]) -> list[list[Part]]:
-    """Lists of one shape, dtype and device each, which can be one stack."""
-    lists: dict[Any, list[Part]] = defaultdict(list)
-    for part in parts:
-        lists[part.weight.shape, part.weight.dtype, part.weight.device].append(part)
-    return list(lists.values())
+class StepBatch(NamedTuple):
+    """Parts that are stepped together, of one device and dtype: a list of each of the fields of `Part`."""
+
+    weights: list[Tensor]
+    gradients: list[Tensor]
+    averages: list[Tensor]
+    compensations: list[Tensor | None]
 
 
-def workspace_of(parameters: list[Tensor], workspace_bytes: int | None) -> int:
-    """Bytes for the temporaries of a group; by default 0.4 for each entry of the parameters, 1 MiB at least."""
-    if workspace_bytes is not None:
-        return workspace_bytes
-    entries = sum(parameter.numel() for parameter in parameters)
-    return max(int(WORKSPACE_BYTES_PER_PARAMETER * entries), SMALLEST_WORKSPACE)
+# Takes a batch of a group, the group, and η, and steps the batch.
+Advance = Callable[[StepBatch, Group, Number], None]
 
 
-def require_workspace(workspace_bytes: object) -> None:
-    """ValueError unless it is None or a number of bytes."""
-    if workspace_bytes is not None and not (isinstance(workspace_bytes, int) and workspace_bytes >= 0):
-        legal = "None or a whole number of bytes, 0 for one weight at a time"
-        raise ValueError(f"workspace_bytes is {workspace_bytes!r}; legal is {legal}")
+def batch_of(parts: list[Part]) -> StepBatch:
+    """At least one part, as one batch."""
+    return StepBatch(*map(list, zip(*parts, strict=True)))
+
+
+def parts_of(group: Group, states: Mapping[Tensor, dict[str, Tensor]], optimizer_name: str) -> list[Part]:
+    """Each whole weight of a group that has a gradient, with its state.
+
+    Raises:
+        ValueError: a sparse gradient.
+    """
+    is_light = group.get("memory_light", False)
+    parts: list[Part] = []
+    for parameter in parameters_with_gradient(group, optimizer_name):
+        gradient, state = gradient_of(parameter), states.get(parameter, {})
+        average = gradient if is_light else state["momentum"]
+        parts.append(Part(parameter, gradient, average, state.get("compensation")))
+    return parts
+
+
+def parameters_with_gradient(group: Mapping[str, Any], optimizer_name: str) -> list[Tensor]:
+    """Parameters that have a gradient; the others stay as they are, as in torch: an unused expert must not shrink.
+
+    Raises:
+        ValueError: a sparse gradient.
+    """
+    parameters: list[Tensor] = []
+    # One look at each: the step of 10⁴ small tensors is for the most part Python.
+    for parameter in group["params"]:
+        gradient = parameter.grad
+        if gradient is not None:
+            if gradient.is_sparse:
+                shape = tuple(parameter.shape)
+                remedy = f"{optimizer_name} takes dense ones: Embedding(sparse=False)"
+                raise ValueError(f"gradient of a {shape} parameter is sparse; {remedy}")
+            parameters.append(parameter)
+    return parameters
+
+
+def gradient_of(parameter: Tensor) -> Tensor:
+    """The gradient of one of `parameters_with_gradient`."""
+    gradient = parameter.grad
+    assert gradient is not None
+    return gradient

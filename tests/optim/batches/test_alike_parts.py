@@ -6,7 +6,8 @@ from torch import Tensor
 
 from steadydecay.norms import RowNorm, Sign
 from steadydecay.norms.protocol import LmoCost
-from steadydecay.optim.batches.parts import Part, Stack, by_shape, workspace_of
+from steadydecay.optim.batches.alike_parts import AlikeParts, by_shape, workspace_of
+from steadydecay.optim.batches.parts import Part
 from steadydecay.optim.scion import Scion
 
 
@@ -25,15 +26,15 @@ def test_lists_are_of_one_shape_and_dtype() -> None:
     ]
 
 
-def stack_of(parts: list[Part], room: int, is_by_rows: bool = False, multiplications: int = 0) -> Stack:
-    """Of whose entries each takes a byte."""
-    return Stack(parts, Sign(), LmoCost(multiplications, parts[0].weight.numel()), room, is_by_rows)
+def alike(parts: list[Part], room: int, is_by_rows: bool = False, multiplications: int = 0) -> AlikeParts:
+    """Parts of which each entry takes a byte."""
+    return AlikeParts(parts, LmoCost(multiplications, parts[0].weight.numel()), room, is_by_rows)
 
 
 @pytest.mark.parametrize(("room", "counts"), [(100, [7]), (18, [3, 3, 1]), (6, [1] * 7), (1, [1] * 7), (0, [1] * 7)])
 def test_whole_weights_come_in_lists_of_as_many_as_fit(room: int, counts: list[int]) -> None:
     parts = [part(2, 3) for _ in range(7)]
-    lists = list(stack_of(parts, room).chunks(lanes=1))
+    lists = list(alike(parts, room).chunks(lanes=1))
     assert [len(some) for some in lists] == counts
     assert [id(one) for some in lists for one in some] == [id(one) for one in parts]
 
@@ -44,15 +45,15 @@ def test_whole_weights_come_in_lists_of_as_many_as_fit(room: int, counts: list[i
 )
 def test_lanes_share_the_room_and_have_several_lists_each(count: int, room: int, counts: list[int]) -> None:
     parts = [part(2, 3) for _ in range(count)]
-    assert [len(some) for some in stack_of(parts, room, multiplications=1).chunks(lanes=2)] == counts
+    assert [len(some) for some in alike(parts, room, multiplications=1).chunks(lanes=2)] == counts
     light = max(1, min(room // 12, count))
-    assert next(len(some) for some in stack_of(parts, room).chunks(lanes=2)) == light
+    assert next(len(some) for some in alike(parts, room).chunks(lanes=2)) == light
 
 
 def test_a_list_stays_in_the_cache_of_a_cpu() -> None:
     weight = torch.empty(2**20, dtype=torch.int8)
     mebibyte = Part(weight, weight, weight, None)
-    assert [len(some) for some in stack_of([mebibyte] * 25, 10**9).chunks(lanes=1)] == [10, 10, 5]
+    assert [len(some) for some in alike([mebibyte] * 25, 10**9).chunks(lanes=1)] == [10, 10, 5]
 
 
 @pytest.mark.parametrize("is_compensated", [False, True])
@@ -61,10 +62,10 @@ def test_rows_of_a_large_weight_are_views_of_each_of_its_tensors(
     room: int, rows: list[int], is_compensated: bool
 ) -> None:
     whole = part(10, 3, is_compensated=is_compensated)
-    pieces = [piece for (piece,) in stack_of([whole], room, is_by_rows=True).chunks(lanes=1)]
-    assert [len(piece.weight) for piece in pieces] == rows
-    for piece in pieces:
-        for tensor in piece:
+    chunks = [rows_of for (rows_of,) in alike([whole], room, is_by_rows=True).chunks(lanes=1)]
+    assert [len(chunk.weight) for chunk in chunks] == rows
+    for chunk in chunks:
+        for tensor in chunk:
             if tensor is not None:
                 tensor.add_(10)
     assert [None if tensor is None else tensor.unique().tolist() for tensor in whole] == [
@@ -76,7 +77,7 @@ def test_rows_of_a_large_weight_are_views_of_each_of_its_tensors(
 
 
 def test_empty_weights_are_one_list() -> None:
-    assert [len(some) for some in stack_of([part(0, 3), part(0, 3)], 5, is_by_rows=True).chunks(lanes=1)] == [2]
+    assert [len(some) for some in alike([part(0, 3), part(0, 3)], 5, is_by_rows=True).chunks(lanes=1)] == [2]
 
 
 def test_workspace_is_four_tenths_of_a_byte_for_each_entry() -> None:
