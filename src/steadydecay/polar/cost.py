@@ -10,7 +10,8 @@ from steadydecay.polar.cpu.single_products import block_length
 from steadydecay.polar.forms import SQUARES
 from steadydecay.tensors.row_blocks import BLOCK_ENTRIES
 
-# Of one matrix: it in float32 beside it in half precision, then two of these and Gram matrices.
+# Of one matrix in half precision: a copy of it, beside it in float32, beside the result. On a GPU of any matrix: two
+# of its size and Gram matrices.
 BYTES_PER_ENTRY = 8
 
 
@@ -29,10 +30,10 @@ def workspace_bytes(matrices: Tensor, steps: int) -> int:
         return BYTES_PER_ENTRY * matrices.numel()
     dtype = chosen_dtype(matrices, steps)
     size = math.prod(matrices.shape[-2:])
-    is_converted = dtype != matrices.dtype or dtype.itemsize < 4
-    converted = max(matrices.dtype.itemsize, 4) * min(size, BLOCK_ENTRIES) if is_converted else 0
-    beside = max(dtype.itemsize * _entries_beside(matrices, dtype), converted)
-    return math.prod(matrices.shape[:-2]) * (dtype.itemsize * size + beside)
+    converted = 0 if dtype == matrices.dtype else matrices.dtype.itemsize * min(size, BLOCK_ENTRIES)
+    of_form = dtype.itemsize * size + max(dtype.itemsize * _entries_beside(matrices, dtype), converted)
+    at_the_start = BYTES_PER_ENTRY * size if matrices.dtype.itemsize < 4 else 0
+    return math.prod(matrices.shape[:-2]) * max(of_form, at_the_start)
 
 
 def _entries_beside(matrices: Tensor, dtype: torch.dtype) -> int:
