@@ -44,3 +44,11 @@ def test_links_and_folders_exist() -> None:
     files = [name for line in tree for name in line.split(", ")]
     assert len(files) > 15
     assert not [name for name in files if not (root / "src/steadydecay" / name).exists()]
+
+
+def test_the_files_that_contributing_names_exist() -> None:
+    root = Path(__file__).parent.parent
+    text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = [name for name in re.findall(r"`([\w/.]+\.(?:py|md|toml))`", text) if "/" in name]
+    assert len(named) > 20
+    assert not [name for name in named if not ((root / name).exists() or (root / "src/steadydecay" / name).exists())]

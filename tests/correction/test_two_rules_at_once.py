@@ -123,8 +123,8 @@ def test_the_pair_at_lr_zero_and_without_gradient_changes_no_bit() -> None:
     optimizer = BUILDS["AdamW"]([parameter], DECAY)
     correct(optimizer)
     before = parameter.detach().clone()
-    optimizer.step()
     optimizer.param_groups[0]["lr"] = 0.0
+    optimizer.step()
     give_gradient(parameter, 0)
     optimizer.step()
     assert torch.equal(parameter, before)

@@ -348,12 +348,15 @@ def test_sgd_with_dampening_counts_as_unknown_and_without_as_a_sum() -> None:
     known.param_groups[0]["momentum"] = 0.8
     known.step()
     assert decays(known) == [pytest.approx(0.5 * 0.1**2 / 0.2**2)]
-    with pytest.warns(UserWarning, match="SGDW is not in .*: its momentum is assumed constant"):
+    with pytest.warns(UserWarning, match="dampening=0.5 scales .* of SGDW .*: its momentum is assumed constant"):
         correct(named("SGDW", "timm", momentum=0.9, dampening=0.5))
 
 
 def test_a_known_name_with_its_momentum_elsewhere_counts_as_unknown() -> None:
-    with pytest.warns(UserWarning, match="Muon is not in .*: its momentum is assumed constant"):
+    with pytest.warns(
+        UserWarning,
+        match="Muon's momentum cannot be read .*'momentum' among 'lr', 'weight_decay', 'mu'.* assumed constant",
+    ):
         correct(named("Muon", "elsewhere", mu=0.9))
 
 

@@ -106,6 +106,24 @@ def test_a_class_derived_from_it_counts_as_it_and_a_known_class_can_be_said_anew
     assert known is not None and known.read(adamw.param_groups[0]) == 0.9
 
 
+@pytest.mark.parametrize("rule", ["corrected", ("corrected", "cautious")])
+def test_a_correction_that_was_attached_before_goes_on_without_momentum(rule: Any) -> None:
+    """Its reference has none, so that a momentum of now would multiply the decay."""
+    optimizer = my_sign()
+    with pytest.warns(UserWarning, match="assumed constant"):
+        handle = sd.correct_weight_decay(optimizer, rule)
+    sd.register_optimizer(MySign, sized_by="sign", momentum="beta")
+    before = optimizer.param_groups[0]["params"][0].detach().clone()
+    walk(optimizer, steps=1)
+    if rule == "corrected":
+        assert optimizer.param_groups[0]["weight_decay"] == ETA / 0.01
+    assert torch.equal(before, torch.zeros_like(before))
+    handle.remove()
+    assert "momentum_is_assumed" not in optimizer.param_groups[0]
+    sd.correct_weight_decay(optimizer, rule)
+    assert optimizer.param_groups[0]["reference_momentum"] == 0.9
+
+
 def test_lion_in_two_keys_a_plain_average_and_a_sum() -> None:
     lion = sd.register_optimizer(MySign, sized_by="sign", momentum=("beta1", "beta2"))
     assert lion.of({"beta1": 0.9, "beta2": 0.99}) == sd.theory.lion_average(0.9, 0.99)
@@ -119,15 +137,28 @@ def test_lion_in_two_keys_a_plain_average_and_a_sum() -> None:
 
 def test_what_is_not_known_is_measured_and_not_predicted_with_one_warning() -> None:
     optimizer = my_sign()
-    with pytest.warns(UserWarning, match=r"MySign moves the weights of its groups \[0\].*register_optimizer") as caught:
+    with pytest.warns(UserWarning, match=r"MySign is not in .* groups \[0\] .*register_optimizer") as caught:
         watch = sd.watch(optimizer)
         walk(optimizer, steps=3)
     assert len(caught) == 1
     assert watch.metrics()["group/hidden/weight_norm"] > 0
     guesses = ("predicted_norm", "predicted_norm_measured", "norm_ratio", "effective_lr")
     assert not {f"group/hidden/{name}" for name in guesses} & watch.metrics().keys()
-    with pytest.raises(ValueError, match=r"group 0 of MySign has a momentum of which it is not known .*register"):
+    with pytest.raises(ValueError, match=r"group 0 of MySign, but MySign is not in .*register"):
         sd.EffectiveLR(optimizer, steps=10, via="momentum")
+
+
+@pytest.mark.parametrize(("key", "fault"), [("x", "KeyError: 'x' among .*'beta'"), (("beta", 0), "TypeError: .*float")])
+def test_a_momentum_that_is_not_where_it_was_said_to_be_is_shown(key: Any, fault: str) -> None:
+    sd.register_optimizer(MySign, sized_by="sign", momentum=key)
+    optimizer = my_sign()
+    said = f"MySign's momentum cannot be read as its entry .* says .{fault}"
+    with pytest.warns(UserWarning, match=f"{said}.*: the norms of .* not predicted"):
+        sd.watch(optimizer)
+    with pytest.raises(ValueError, match=f"group 0 of MySign, but {said}"):
+        sd.EffectiveLR(optimizer, steps=10, via="momentum")
+    with pytest.warns(UserWarning, match=f"{said}.*: its momentum is assumed constant"):
+        sd.correct_weight_decay(optimizer)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from steadydecay.norms import (
     Sign,
     Spectral,
     SpectralConv,
+    fewest_dimensions,
     lmo_norm_sq,
     norm_for,
     plain_spec,
@@ -88,6 +89,9 @@ spectral_rows = pytest.mark.parametrize(
 )
 # A stack of scalars is a vector.
 stackable_rows = pytest.mark.parametrize(("norm", "shape"), [row for row in ROWS if row[1]], ids=label)
+row_wise_rows = pytest.mark.parametrize(
+    ("norm", "shape"), [row for row in ROWS if getattr(row[0], "is_row_wise", False) and len(row[1]) >= 2], ids=label
+)
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 
 
@@ -112,6 +116,17 @@ def assert_near(actual: Tensor, expected: Tensor, tolerance: float = 1e-10) -> N
 
 def test_table_covers_every_norm() -> None:
     assert {type(norm) for norm, _ in ROWS} == set(NORMS.values())
+
+
+@row_wise_rows
+def test_an_lmo_of_rows_is_the_rows_of_the_lmo(norm: Norm, shape: tuple[int, ...]) -> None:
+    whole = gradient(shape)
+    assert_near(norm.lmo(whole[..., 1:, :]), norm.lmo(whole)[..., 1:, :])
+
+
+@every_row
+def test_a_norm_has_every_shape_of_its_fewest_dimensions(norm: Norm, shape: tuple[int, ...]) -> None:
+    assert fewest_dimensions(norm) <= len(shape)
 
 
 @every_row

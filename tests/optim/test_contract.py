@@ -29,8 +29,9 @@ from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
 import steadydecay as sd
+from steadydecay.theory import DECAY_RULES
 
-RULES = ("constant", "corrected", "exact")
+RULES = tuple(DECAY_RULES)
 LR, WEIGHT_DECAY = 0.1, 0.5
 
 

@@ -26,8 +26,9 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, O
 import steadydecay as sd
 from steadydecay.norms import LmoBlock, Spectral, SpectralConv
 from steadydecay.optim.scion import Scion, ScionC
+from steadydecay.theory import DECAY_RULES
 
-RULES = ("constant", "corrected", "exact")
+RULES = tuple(DECAY_RULES)
 # Enough polynomial steps that the polar factor is that of the SVD to 1e-9.
 EXACT_SPECTRAL = Spectral(steps=10)
 EXACT_CONV = SpectralConv(spatial_dims=2, steps=10)

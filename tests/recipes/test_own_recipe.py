@@ -104,6 +104,29 @@ def test_what_is_not_tuned_must_be_given() -> None:
 def test_its_own_counts_are_checked() -> None:
     with pytest.raises(ValueError, match=r"^channels is 0; legal is \[1, inf\)"):
         recipe_for(SpotRecipe, "tiny", "adamw", {"channels": 0})
+    with pytest.raises(ValueError, match=r"^channels is 8\.5; legal are whole numbers from 1 on"):
+        recipe_for(SpotRecipe, "tiny", "adamw", {"channels": 8.5})
+
+
+def test_a_size_that_says_too_little_asks_for_it() -> None:
+    class Sparse(SpotRecipe):
+        SIZES: ClassVar[dict[str, Any]] = {"tiny": {"channels": 8, "batch_size": 16}}
+        TUNED: ClassVar[dict[str, Any]] = {}
+
+    with pytest.raises(ValueError, match=r"^steps is missing: Sparse has no tuned one"):
+        recipe_for(Sparse, "tiny", "adamw", {})
+    given = {"steps": 10, "lr": 1e-3, "decay_per_step": 0.0}
+    assert recipe_for(Sparse, "tiny", "adamw", given).evaluate_every == 1
+
+
+def test_a_recipe_without_a_validation_batch_is_refused_before_it_trains(tmp_path: Path) -> None:
+    class Unvalidated(SpotRecipe):
+        def validation_batches(self, data: Batch) -> Iterator[Batch]:
+            return iter(())
+
+    with pytest.raises(ValueError, match=r"^Unvalidated\.validation_batches gives no batch"):
+        train(recipe_for(Unvalidated, "tiny", "adamw", {}), str(tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_recipe_without_its_four_methods_cannot_be() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import tyro
 from rich.console import Console
@@ -15,12 +15,17 @@ from steadydecay.experiments.seed003 import seed003
 Experiment = Callable[[Path, int | None], Outcome]
 EXPERIMENTS: dict[str, Experiment] = {"fig7": fig7, "seed003": seed003}
 
+if TYPE_CHECKING:
+    ExperimentName = str
+else:
+    ExperimentName = tyro.extras.literal_type_from_choices(EXPERIMENTS)
+
 
 @dataclass
 class Reproduce:
     """One experiment: its claim, the measured numbers, whether they bear it out, and a picture."""
 
-    name: tyro.conf.Positional[Literal["fig7", "seed003"]]
+    name: tyro.conf.Positional[ExperimentName]
     """fig7: a random walk under a cosine lr. seed003: AdamW against Adam-L2 on text with rare words."""
     out: Path = Path("runs/reproduce")
     """Folder for the picture."""

@@ -2,19 +2,28 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
 
 from steadydecay.commands.what import What
+from steadydecay.recipes.optimizers import OPTIMIZERS
 from steadydecay.recipes.train import train
+
+if TYPE_CHECKING:
+    OptimizerName = str
+else:
+    OptimizerName = tyro.extras.literal_type_from_choices(OPTIMIZERS)
 
 
 @dataclass
 class Train(What):
     """Train one model, or go on with it. Under torchrun: on all its processes."""
 
-    optimizer: str = "scionc"
-    """adamw, scion or scionc."""
+    optimizer: OptimizerName = "scionc"
+    """The optimizer that trains it."""
     seed: int = 0
-    """Of the weights and of the order of the data."""
+    """Seed of the weights and of the order of the data."""
     out: Path = Path("runs/train")
     """Folder for the log and the checkpoints."""
 

@@ -8,16 +8,22 @@ from torch import Tensor
 from steadydecay.correction.rivals import norms_to_hold
 from steadydecay.correction.rules import CAUTIOUS, HYPERBALL, ChosenRule
 from steadydecay.groups.settings import Group, peak_lr, weight_decay_of, with_references
-from steadydecay.known_optimizers.update_momentum import UpdateMomentum
+from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, UpdateMomentum
 from steadydecay.theory.validation import require_in
 
 # The group keys that the verb adds, beside what it writes to weight_decay.
-REFERENCES = ("reference_lr", "reference_momentum", "reference_is_fixed")
+OWN_REFERENCES = ("reference_lr", "reference_momentum")
+REFERENCES = (*OWN_REFERENCES, "reference_is_fixed", "momentum_is_assumed")
 REPLACEMENT_KEYS = ("decay_replacement", "replaced_weight_decay", "replaced_decay", "hyperball_norms")
 
 
-def reference_marks(group: Group, rule: str, reference_lr: float | None, momentum: UpdateMomentum, name: str) -> Group:
+def reference_marks(
+    group: Group, rule: str, reference_lr: float | None, momentum: UpdateMomentum | None, name: str
+) -> Group:
     """The keys that a group gets under a rule of `DECAY_RULES`.
+
+    Where the momentum is not known, it is assumed constant from now on, also if it should become known later: the
+    reference has none of it.
 
     Raises:
         ValueError: no weight_decay or lr in the group, or a value out of range.
@@ -26,6 +32,7 @@ def reference_marks(group: Group, rule: str, reference_lr: float | None, momentu
         raise ValueError(f"{name} has no weight_decay; where= must leave it out, or the optimizer has none to correct")
     if group.get("lr") is None:
         raise ValueError(f"{name} has lr={group.get('lr')!r}; legal is a number: let no optimizer schedule itself")
+    is_assumed, momentum = momentum is None, momentum or NO_MOMENTUM
     proposed = {
         **group,
         "decay": rule,
@@ -39,11 +46,11 @@ def reference_marks(group: Group, rule: str, reference_lr: float | None, momentu
         "reference_momentum": settings["reference_momentum"],
         "reference_weight_decay": float(group["weight_decay"]),
         "reference_is_fixed": reference_lr is not None,
-    }
+    } | ({"momentum_is_assumed": True} if is_assumed else {})
 
 
 def replacement_marks(
-    group: Group, rule: ChosenRule, reference_lr: float | None, momentum: UpdateMomentum, name: str
+    group: Group, rule: ChosenRule, reference_lr: float | None, momentum: UpdateMomentum | None, name: str
 ) -> Group:
     """The keys that a group gets where its decay is replaced.
 
@@ -60,7 +67,7 @@ def replacement_marks(
         marks["hyperball_norms"] = norms_to_hold(group, name)
     if rule.replacement == CAUTIOUS and rule.decay != "constant":
         references = reference_marks(group, rule.decay, reference_lr, momentum, name)
-        marks |= {"replaced_decay": rule.decay} | {key: references[key] for key in REFERENCES}
+        marks |= {"replaced_decay": rule.decay} | {key: references[key] for key in REFERENCES if key in references}
     return marks
 
 
@@ -132,8 +139,9 @@ def unmark(group: Group, values_before: Group, keeps_references: bool) -> None:
     is_replaced = "decay_replacement" in group
     write_weight_decay(group, group["replaced_weight_decay" if is_replaced else "reference_weight_decay"])
     added = REPLACEMENT_KEYS if is_replaced else ("decay", "reference_weight_decay")
-    has_references = not is_replaced or "replaced_decay" in group
-    added += REFERENCES if has_references and not keeps_references else ()
+    if not is_replaced or "replaced_decay" in group:
+        added += REFERENCES
     for key in added:
-        group.pop(key, None)
+        if not (keeps_references and key in OWN_REFERENCES):
+            group.pop(key, None)
     group.update(values_before)

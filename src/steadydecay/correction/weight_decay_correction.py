@@ -23,7 +23,7 @@ from steadydecay.correction.rules import HYPERBALL, Rule, chosen_rule
 from steadydecay.groups.selection import Where, selected_groups, warn_without_roles
 from steadydecay.groups.settings import Group, weight_decay_of, with_references
 from steadydecay.known_optimizers.decay_action import require_decoupled
-from steadydecay.known_optimizers.table import known_optimizer
+from steadydecay.known_optimizers.table import known_optimizer, why_momentum_is_unknown
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, UpdateMomentum
 from steadydecay.known_optimizers.wrappers import unwrapped
 from steadydecay.theory.validation import require_in
@@ -139,16 +139,17 @@ class WeightDecayCorrection:
             group.update(changes)
 
     def _marks_of(self, group: Group, index: int) -> Group:
-        momentum, rule = self._momentum_of(group), self._rule
+        rule = self._rule
         if self._is_in_step:
             given = {} if self._reference_lr is None else {"reference_lr": self._reference_lr}
-            with_references({**group, **given, "decay": rule.decay}, {}, momentum)
+            with_references({**group, **given, "decay": rule.decay}, {}, self._momentum_of(group))
             return {**given, "decay": rule.decay}
         if self._where is None and not is_own(self._optimizer) and "decay" in group:
             rule = chosen_rule(group["decay"])
         require_decoupled(self._optimizer, group, index)
         name = f"group {index} of {type(self._optimizer).__name__}"
         given_lr = self._reference_lr if self._reference_lr is not None else group.get("reference_lr")
+        momentum = self._known_momentum(group)
         if rule.replacement:
             return replacement_marks(group, rule, given_lr, momentum, name)
         return reference_marks(group, rule.decay, given_lr, momentum, name)
@@ -157,12 +158,12 @@ class WeightDecayCorrection:
         groups = self._optimizer.param_groups
         if self._where is None:
             warn_without_roles(groups, self._selected, stacklevel=5)
-        is_known = all(self._known_momentum(groups[index]) is not None for index in self._selected)
-        if not is_known and not is_own(self._optimizer) and self._rule.decay != "constant":
+        unknown = next((index for index in self._selected if self._known_momentum(groups[index]) is None), None)
+        if unknown is not None and not is_own(self._optimizer) and self._rule.decay != "constant":
+            why = why_momentum_is_unknown(self._optimizer, groups[unknown])
             warnings.warn(
-                f"{type(self._optimizer).__name__} is not in steadydecay.known_optimizers: its momentum is assumed "
-                f"constant, and only the lr moves its weight decay. If its momentum moves, make it known: "
-                f"steadydecay.register_optimizer",
+                f"{why}: its momentum is assumed constant, and only the lr moves its weight decay. If its momentum "
+                f"moves, make it known: steadydecay.register_optimizer",
                 stacklevel=4,
             )
 
@@ -183,7 +184,8 @@ class WeightDecayCorrection:
         return None if known is None else known.momentum
 
     def _momentum_of(self, group: Group) -> UpdateMomentum:
-        return self._known_momentum(group) or NO_MOMENTUM
+        is_assumed = group.get("momentum_is_assumed", False)
+        return NO_MOMENTUM if is_assumed else self._known_momentum(group) or NO_MOMENTUM
 
     def _take_in_groups(self) -> None:
         """Groups that were loaded keep what they brought; added ones, or loaded without a correction, get theirs."""

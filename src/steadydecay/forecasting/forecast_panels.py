@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import final
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from steadydecay.forecasting.kind_forecast import KindForecast
 from steadydecay.forecasting.trajectories import Trajectory
 from steadydecay.report.style import COLOURS
+from steadydecay.theory import DECAY_RULES
 
 # A line of more points than this only makes the file large.
 MOST_POINTS = 500
@@ -37,8 +39,12 @@ class Panel:
     lines: tuple[ForecastLine, ...]
 
 
-COLOUR_OF = {"constant": COLOURS[1], "corrected": COLOURS[0], "exact": COLOURS[2]}
-DASH_OF = {"constant": "dash", "corrected": "solid", "exact": "dashdot"}
+# Colours 3 to 5, the dots and the long dash are kept for the other lines.
+RULE_COLOURS = (*COLOURS[:3], *COLOURS[6:])
+RULE_DASHES = ("solid", "dash", "dashdot", "longdashdot")
+# "corrected" first: it is the one that is recommended.
+RULES_IN_ORDER = sorted(DECAY_RULES, key=lambda rule: rule != "corrected")
+LOOK_OF = dict(zip(RULES_IN_ORDER, zip(cycle(RULE_COLOURS), cycle(RULE_DASHES), strict=False), strict=False))
 
 
 def panels_of(forecasts: Sequence[KindForecast]) -> list[Panel]:
@@ -63,12 +69,13 @@ def _norm_panel(forecast: KindForecast) -> Panel:
 
 def _norm_line(trajectory: Trajectory, name: str, colour: str | None = None, dash: str | None = None) -> ForecastLine:
     steps, norms = _drawn(np.arange(len(trajectory.norms)), trajectory.norms)
-    return ForecastLine(name, steps, norms, colour or COLOUR_OF[trajectory.rule], dash or DASH_OF[trajectory.rule])
+    rule_colour, rule_dash = LOOK_OF[trajectory.rule]
+    return ForecastLine(name, steps, norms, colour or rule_colour, dash or rule_dash)
 
 
 def _decay_line(trajectory: Trajectory) -> ForecastLine:
     steps, decays = _drawn(np.arange(1, len(trajectory.decays) + 1), trajectory.decays)
-    return ForecastLine(trajectory.rule, steps, decays, COLOUR_OF[trajectory.rule], DASH_OF[trajectory.rule])
+    return ForecastLine(trajectory.rule, steps, decays, *LOOK_OF[trajectory.rule])
 
 
 def _drawn(steps: np.ndarray, values: np.ndarray, most: int = MOST_POINTS) -> tuple[np.ndarray, np.ndarray]:

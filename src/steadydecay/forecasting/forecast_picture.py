@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from steadydecay.forecasting.forecast_panels import COLUMNS, ForecastLine, Panel
 
 DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-.", "longdash": (0, (8, 3))}
+DASHES |= {"longdashdot": (0, (8, 3, 1, 3))}
 TITLE_WIDTH = 44
 
 

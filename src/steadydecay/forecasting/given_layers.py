@@ -9,8 +9,7 @@ from torch import nn
 
 from steadydecay.groups.param_groups import NORM_OF_ROLE
 from steadydecay.groups.roles import ROLES
-from steadydecay.norms import NORMS
-from steadydecay.optim.scion import FEWEST_DIMENSIONS
+from steadydecay.norms import NORMS, fewest_dimensions
 from steadydecay.recipes.overrides import nearest
 
 ROLE_OF_DIMENSIONS = {1: "vector", 2: "hidden", 3: "hidden", 4: "conv", 5: "conv"}
@@ -80,6 +79,6 @@ def _option(part: str, text: str) -> tuple[str, Any]:
 
 def _require_dimensions(text: str, dimensions: int, settings: dict[str, Any]) -> None:
     norm = settings.get("norm", NORM_OF_ROLE[settings["role"]])
-    fewest = 3 if norm == "spectral_conv" else FEWEST_DIMENSIONS.get(NORMS[norm], 1)
+    fewest = 3 if norm == "spectral_conv" else max(1, fewest_dimensions(NORMS[norm]))
     if dimensions < fewest:
         raise ValueError(f"shape is {text!r} with {dimensions} dimensions; legal for {norm!r} are {fewest} or more")

@@ -7,13 +7,13 @@ from torch.optim import Optimizer
 from steadydecay.known_optimizers.known_optimizer import DecayAction, KnownOptimizer, SizedBy
 from steadydecay.known_optimizers.table import register
 from steadydecay.known_optimizers.update_momentum import (
-    HEAVY_BALL,
     NO_MOMENTUM,
     UpdateMomentum,
     average_in,
     lion_in,
     plain_average,
     share_in,
+    sum_in,
 )
 
 # What the group key holds: β of an average, the share 1-β of the new gradient in it, or β of a sum.
@@ -99,8 +99,7 @@ def _in_convention(key: MomentumKey, convention: Convention) -> UpdateMomentum:
         case str(name), "share":
             return share_in(name)
         case str(name), "sum":
-            in_key = average_in(name)
-            return HEAVY_BALL._replace(read=in_key.read, written=in_key.written)
+            return sum_in(name)
     legal = "a key, (key, index), (first key, second key) or None; a tuple goes with convention='average'"
     raise ValueError(f"momentum is {key!r} with convention={convention!r}; legal is {legal}")
 

@@ -15,7 +15,9 @@ from steadydecay.known_optimizers.update_momentum import (
     HEAVY_BALL,
     LION,
     NO_MOMENTUM,
+    UpdateMomentum,
     average_in,
+    heavy_ball_sum,
     lion_in,
     share_in,
 )
@@ -127,12 +129,25 @@ def known_optimizer(optimizer: Any, group: Mapping[str, Any]) -> KnownOptimizer 
     The entry has no momentum where a class of a known name keeps it elsewhere, and under dampening, which makes SGD
     neither the sum nor the average.
     """
-    known = _entry_of_class(optimizer)
+    known = _entry_of_group(optimizer, group)
+    return None if known is None else _with_momentum_of(optimizer, group, known)
+
+
+def why_momentum_is_unknown(optimizer: Any, group: Mapping[str, Any]) -> str:
+    """A clause that says why the group has no entry or one without momentum; "" where it has both."""
+    name, known = type(optimizer).__name__, _entry_of_group(optimizer, group)
     if known is None:
-        return None
-    if known.sized_by == "polar factor":
-        known = next((other for key, value, other in HANDED_OVER if group.get(key) == value), known)
-    return _with_momentum_of(optimizer, group, known)
+        return f"{name} is not in steadydecay.known_optimizers"
+    if known.momentum is None:
+        return f"no filter of {name}'s momentum is known"
+    if _is_dampened(known.momentum, group):
+        return f"dampening={group['dampening']!r} scales the effective lr of {name} as well"
+    if fault := _fault_in_reading(known.momentum, group):
+        keys = ", ".join(repr(key) for key in group if key != "params")
+        return (
+            f"{name}'s momentum cannot be read as its entry in steadydecay.known_optimizers says ({fault} among {keys})"
+        )
+    return ""
 
 
 def recognised_optimizer(group: Mapping[str, Any]) -> KnownOptimizer | None:
@@ -153,6 +168,13 @@ def class_names(optimizer: Any) -> Iterator[str]:
         yield from _names_of(parent)
 
 
+def _entry_of_group(optimizer: Any, group: Mapping[str, Any]) -> KnownOptimizer | None:
+    known = _entry_of_class(optimizer)
+    if known is None or known.sized_by != "polar factor":
+        return known
+    return next((other for key, value, other in HANDED_OVER if group.get(key) == value), known)
+
+
 def _entry_of_class(optimizer: Any) -> KnownOptimizer | None:
     for parent in type(optimizer).__mro__:
         if parent in _REGISTERED:
@@ -171,11 +193,7 @@ def _with_momentum_of(optimizer: Any, group: Mapping[str, Any], known: KnownOpti
     momentum = known.momentum
     if momentum is None:
         return known
-    if momentum is HEAVY_BALL and group.get("dampening", 0) != 0:
-        return replace(known, momentum=None)
-    try:
-        momentum.read(group)
-    except LookupError:
+    if _is_dampened(momentum, group) or _fault_in_reading(momentum, group):
         return replace(known, momentum=None)
     # Emerging-Optimizers keep it on the object.
     nesterov = getattr(optimizer, "nesterov", None)
@@ -186,3 +204,15 @@ def _with_momentum_of(optimizer: Any, group: Mapping[str, Any], known: KnownOpti
         momentum_for=lambda wanted, lr, _: momentum.momentum_for(wanted, lr, nesterov),
     )
     return replace(known, momentum=with_nesterov)
+
+
+def _is_dampened(momentum: UpdateMomentum, group: Mapping[str, Any]) -> bool:
+    return momentum.filter is heavy_ball_sum and group.get("dampening", 0) != 0
+
+
+def _fault_in_reading(momentum: UpdateMomentum, group: Mapping[str, Any]) -> str:
+    try:
+        momentum.read(group)
+    except (LookupError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""

@@ -79,6 +79,15 @@ def average_in(key: str, index: int | None = None) -> UpdateMomentum:
     )
 
 
+def sum_in(key: str) -> UpdateMomentum:
+    """A sum whose momentum is under another key.
+
+    >>> sum_in("mu").of({"mu": 0.5}) == HEAVY_BALL.of({"momentum": 0.5})
+    True
+    """
+    return HEAVY_BALL._replace(read=lambda group: group[key], written=lambda group, beta: {key: beta})
+
+
 def share_in(key: str) -> UpdateMomentum:
     """An average whose key holds the share of the new gradient, the papers' α = 1-β.
 

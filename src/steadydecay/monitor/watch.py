@@ -171,8 +171,8 @@ class Watch:
         name = type(self._optimizer).__name__
         if unpredictable := self._watched.unpredictable():
             warnings.warn(
-                f"nothing is known of how {name} moves the weights of its groups {unpredictable}, so their norms are "
-                f"measured and not predicted; steadydecay.register_optimizer makes an optimizer known",
+                f"{'; '.join(sorted(set(unpredictable.values())))}: the norms of {name}'s groups {list(unpredictable)} "
+                f"are measured and not predicted. steadydecay.register_optimizer makes an optimizer known",
                 stacklevel=4,
             )
         if unknown := self._watched.with_unknown_decay():

@@ -16,7 +16,7 @@ from steadydecay.known_optimizers.optimizer_state import (
     momentum_tensor,
     second_moment,
 )
-from steadydecay.known_optimizers.table import known_optimizer
+from steadydecay.known_optimizers.table import known_optimizer, why_momentum_is_unknown
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
 from steadydecay.known_optimizers.wrappers import owner_of
 from steadydecay.monitor.host import Number
@@ -52,10 +52,11 @@ class WatchedGroup:
         return is_as_told and "decay_replacement" not in self.settings
 
     @property
-    def is_unpredictable(self) -> bool:
-        """Whether the group decays, and nothing is known of the optimizer from which a norm could be predicted."""
+    def why_unpredictable(self) -> str:
+        """What keeps the norms of a group that decays from being predicted, as a clause; "" where nothing does."""
         has_decay = bool(self.settings.get("weight_decay")) or self.settings.get("steady_norm_sq") is not None
-        return has_decay and self.is_decay_known and self.known is None
+        is_open = has_decay and self.is_decay_known and self.known is None
+        return why_momentum_is_unknown(self.owner, self.settings) if is_open else ""
 
     @property
     def can_move(self) -> bool:

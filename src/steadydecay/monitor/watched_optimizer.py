@@ -49,9 +49,9 @@ class WatchedOptimizer:
         settings = [group.settings for group in self._groups]
         return _are_same(optimizer.param_groups, settings) and _are_same(_parameters(optimizer), self._parameters)
 
-    def unpredictable(self) -> list[int]:
-        """Indices of groups that decay under an optimizer that is not known."""
-        return [group.index for group in self._groups if group.is_unpredictable]
+    def unpredictable(self) -> dict[int, str]:
+        """Indices of groups that decay and whose norms cannot be predicted, and why."""
+        return {group.index: group.why_unpredictable for group in self._groups if group.why_unpredictable}
 
     def with_unknown_decay(self) -> list[int]:
         """Indices of groups whose weight_decay does not act as 1-η."""

@@ -65,6 +65,15 @@ def plain_spec(spec: NormSpec) -> NormSpec:
     return {"name": name, **fields} if fields else name
 
 
+def fewest_dimensions(norm: Norm | type[Norm]) -> int:
+    """Below how many dimensions a parameter has no such norm; 0 where the norm does not say.
+
+    >>> fewest_dimensions(Spectral()), fewest_dimensions(Bias)
+    (2, 0)
+    """
+    return getattr(norm, "fewest_dimensions", 0)
+
+
 def lmo_norm_sq(norm: Norm, shape: tuple[int, ...]) -> float:
     """‖lmo(g)‖_F² summed over the batch, for a gradient of this shape and full rank.
 
@@ -92,6 +101,7 @@ __all__ = [
     "Sign",
     "Spectral",
     "SpectralConv",
+    "fewest_dimensions",
     "lmo_norm_sq",
     "norm_for",
     "plain_spec",

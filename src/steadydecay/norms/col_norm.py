@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from steadydecay.tensors.unit_vectors import unit_vectors
 @dataclass(frozen=True)
 class ColNorm:
     """‖w‖ = max_j RMS(w[:, j]), lmo = each column at RMS 1, for weights of shape (..., d_out, d_in)."""
+
+    fewest_dimensions: ClassVar[int] = 2
 
     def lmo(self, gradient: Tensor) -> Tensor:
         return (unit_vectors(gradient, dim=-2) * math.sqrt(gradient.shape[-2])).to(gradient.dtype)

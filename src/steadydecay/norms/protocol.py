@@ -38,10 +38,10 @@ class Norm(Protocol):
     Leading dimensions beyond those of one weight are a batch: each entry is a weight of its own.
     No method writes to an argument but `init_`. On a CPU `lmo` may be called in several threads at once.
 
-    Three members more are optional, for speed: `lmo_of_each(gradients)`, the lmo of several gradients of one shape, in
-    their dtype or a lower one, and `lmo_cost(gradient)`, what one of them costs; and
-    `is_row_wise = True`, which says that the rows of an lmo are the lmo of those rows, so that large weights may be
-    stepped in pieces.
+    Four more members are optional. `fewest_dimensions` says below how many dimensions a weight has no such norm. The
+    others are for speed: `lmo_of_each(gradients)`, the lmo of several gradients of one shape, in their dtype or a lower
+    one; `lmo_cost(gradient)`, what one of them costs; and `is_row_wise = True`, which says that the rows of an lmo are
+    the lmo of those rows, so that large weights may be stepped in pieces.
     """
 
     def lmo(self, gradient: Tensor) -> Tensor:

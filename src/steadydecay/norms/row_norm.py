@@ -17,6 +17,7 @@ class RowNorm:
     """‖w‖ = √d_in · max_i ‖w[i]‖₂, lmo = each row at length 1/√d_in, for weights of shape (..., d_out, d_in)."""
 
     is_row_wise: ClassVar[bool] = True
+    fewest_dimensions: ClassVar[int] = 1
 
     def lmo(self, gradient: Tensor) -> Tensor:
         return (unit_vectors(gradient, dim=-1) / math.sqrt(gradient.shape[-1])).to(gradient.dtype)

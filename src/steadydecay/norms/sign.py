@@ -16,6 +16,7 @@ class Sign:
     """‖w‖ = d_in · max|w|, lmo = sign(g) / d_in, for weights of shape (..., d_out, d_in)."""
 
     is_row_wise: ClassVar[bool] = True
+    fewest_dimensions: ClassVar[int] = 1
 
     def lmo(self, gradient: Tensor) -> Tensor:
         return gradient.sign().div_(gradient.shape[-1])

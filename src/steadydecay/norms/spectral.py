@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, final, get_args
+from typing import ClassVar, Literal, final, get_args
 
 import torch
 from torch import Tensor
@@ -31,6 +31,8 @@ class Spectral:
     Raises:
         ValueError: unknown scale, steps below 1, or split sizes that are not positive.
     """
+
+    fewest_dimensions: ClassVar[int] = 2
 
     scale: Scale = "rms"
     split_sizes: tuple[int, ...] | None = None

@@ -17,7 +17,7 @@ from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 from steadydecay.groups.settings import Group, weight_decay_of, with_references
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
 from steadydecay.optim.batches.parts import Number, StepBatch, parameters_with_gradient
-from steadydecay.optim.decoupled_step import loss_of, may_move, move
+from steadydecay.optim.decoupled_step import may_move, move
 from steadydecay.tensors.low_precision import add_state, require_deterministic
 from steadydecay.theory.validation import require_in
 
@@ -109,7 +109,8 @@ class AdamC(torch.optim.AdamW):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step; returns what `closure`, which recomputes the loss, returns."""
         getattr(self, GRAPH_CAPTURE_CHECK)()
-        loss = loss_of(closure)
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
         # Lists first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
         for group in self.param_groups:
             parameters_with_gradient(group, type(self).__name__)

@@ -20,15 +20,12 @@ from torch.optim.optimizer import ParamsT
 from steadydecay.groups.param_groups import NORM_OF_ROLE
 from steadydecay.groups.settings import Group
 from steadydecay.known_optimizers.update_momentum import AVERAGE
-from steadydecay.norms import ColNorm, NormSpec, RowNorm, Sign, Spectral, norm_for, plain_spec
+from steadydecay.norms import NormSpec, fewest_dimensions, norm_for, plain_spec
 from steadydecay.optim.batches.alike_parts import require_workspace
 from steadydecay.optim.batches.parts import Advance, Number, PartsOfGroup, StepBatch
 from steadydecay.optim.batches.shape_batches import in_shape_batches, lmo_of_each
 from steadydecay.optim.decoupled_step import DecoupledOptimizer, average_, averages_of, move
 from steadydecay.tensors.low_precision import require_mode
-
-# Norms of matrices fail on vectors only in `step`, when other groups have already moved.
-FEWEST_DIMENSIONS: dict[type, int] = {Spectral: 2, ColNorm: 2, RowNorm: 1, Sign: 1}
 
 
 class Scion(DecoupledOptimizer):
@@ -196,7 +193,8 @@ def _check_group(group: Group) -> None:
 
 def _check_norm(spec: NormSpec, parameter: Tensor) -> None:
     norm, shape = norm_for(spec, parameter.ndim), tuple(parameter.shape)
-    if parameter.ndim < FEWEST_DIMENSIONS.get(type(norm), 0):
+    # Otherwise it would fail in `step`, when other groups have already moved.
+    if parameter.ndim < fewest_dimensions(norm):
         raise ValueError(f"norm is {spec!r} for a parameter of shape {shape}; legal for vectors is 'bias'")
     if parameter.numel() > 0:
         norm.lmo_blocks(shape)

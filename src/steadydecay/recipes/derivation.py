@@ -1,14 +1,27 @@
 """From a size and an optimizer to a whole recipe: which field follows from which."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
 from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS
 from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable, usual_momentum
 from steadydecay.recipes.overrides import nearest
-from steadydecay.recipes.recipe import Recipe, require_divisor, require_legal
+from steadydecay.recipes.recipe import Fields, Recipe, require_divisor, require_legal
 
 RecipeKind = TypeVar("RecipeKind", bound=Recipe)
+
+# Fields that follow from other fields where nothing else says them.
+DERIVED: dict[str, Callable[[Fields], Any]] = {
+    "output_lr": lambda values: values["lr"],
+    "momentum": lambda values: usual_momentum(values["optimizer"]),
+    "warmup_steps": lambda values: OPTIMIZERS[values["optimizer"]].warmup_percent * values["steps"] // 100,
+    "clip": lambda values: OPTIMIZERS[values["optimizer"]].clip,
+    "evaluate_every": lambda values: max(1, values["steps"] // 10),
+    "checkpoint_every": lambda values: max(1, min(1_000, values["steps"] // 5)),
+    # A measured step costs a tenth of one of the smallest size (benchmarks/watch_cost.py).
+    "layers_every": lambda values: max(min(10, values["steps"]), values["steps"] // 100),
+}
 
 
 def recipe_for(kind: type[RecipeKind], size: str, optimizer: str, given: Mapping[str, Any]) -> RecipeKind:
@@ -21,29 +34,14 @@ def recipe_for(kind: type[RecipeKind], size: str, optimizer: str, given: Mapping
         given: fields by name, but for size and optimizer.
 
     Raises:
-        ValueError: unknown size or optimizer, `given` has size or optimizer, no lr or decay_per_step for the optimizer,
-            or a number outside its range.
+        ValueError: unknown size or optimizer, `given` has size or optimizer, a field such as lr that nothing says, or a
+            number outside its range.
     """
     _require_known(kind, size, optimizer, given)
-    family, trained = NAMED_OPTIMIZERS[optimizer].family, OPTIMIZERS[optimizer]
-    values: dict[str, Any] = {"size": size, "optimizer": optimizer}
-    values |= {**kind.SIZES[size], **kind.TUNED[size].get(family, {}), **given}
-    for name in ("lr", "decay_per_step"):
-        if name not in values:
-            remedy = f"{kind.__name__} has no tuned one for {optimizer!r} at size {size!r}, so give it"
-            raise ValueError(f"{name} is missing: {remedy}")
-    steps = values["steps"]
-    derived = {
-        "output_lr": values["lr"],
-        "momentum": usual_momentum(optimizer),
-        "warmup_steps": trained.warmup_percent * steps // 100,
-        "clip": trained.clip,
-        "evaluate_every": max(1, steps // 10),
-        "checkpoint_every": max(1, min(1_000, steps // 5)),
-        # A measured step costs a tenth of one of the smallest size (benchmarks/watch_cost.py).
-        "layers_every": max(min(10, steps), steps // 100),
-    }
-    recipe = kind(**derived | values)
+    tuned = kind.TUNED.get(size, {}).get(NAMED_OPTIMIZERS[optimizer].family, {})
+    values: dict[str, Any] = {"size": size, "optimizer": optimizer, **kind.SIZES[size], **tuned, **given}
+    _require_complete(kind, values)
+    recipe = kind(**{name: of(values) for name, of in DERIVED.items()} | values)
     require_divisor(recipe)
     require_legal(recipe)
     return recipe
@@ -56,3 +54,11 @@ def _require_known(kind: type[Recipe], size: str, optimizer: str, given: Mapping
         remedy = f"other fields derive from it, so give it as the argument {name} (--{name})"
         raise ValueError(f"override names {name!r}; legal are fields other than size and optimizer: {remedy}")
     require_trainable(optimizer)
+
+
+def _require_complete(kind: type[Recipe], values: Fields) -> None:
+    for field in fields(kind):
+        has_default = field.default is not MISSING or field.default_factory is not MISSING
+        if not has_default and field.name not in {*values, *DERIVED}:
+            place = f"{values['optimizer']!r} at size {values['size']!r}"
+            raise ValueError(f"{field.name} is missing: {kind.__name__} has no tuned one for {place}, so give it")

@@ -88,7 +88,7 @@ class Recipe(ABC):
 def require_legal(recipe: Recipe) -> None:
     """ValueError unless every number of the recipe is in its range."""
     for name in (*COUNTS_OF_ALL, *recipe.COUNTS):
-        require_in(name, getattr(recipe, name), 1, include_low=True)
+        _require_count(name, getattr(recipe, name))
     require_divisor(recipe)
     require_in("warmup_steps", recipe.warmup_steps, 0, recipe.steps, include_low=True, remedy="it is part of steps")
     require_in("seed", recipe.seed, -(2**63), 2**64, include_low=True)
@@ -98,6 +98,12 @@ def require_legal(recipe: Recipe) -> None:
     require_in("decay_per_step", recipe.decay_per_step, 0, 1, include_low=True, remedy="it is the share lost in a step")
     if recipe.clip is not None:
         require_in("clip", recipe.clip, 0, remedy="clip=none turns clipping off")
+
+
+def _require_count(name: str, value: Any) -> None:
+    if not isinstance(value, int):
+        raise ValueError(f"{name} is {value!r}; legal are whole numbers from 1 on")
+    require_in(name, value, 1, include_low=True)
 
 
 def require_divisor(recipe: Recipe) -> None:

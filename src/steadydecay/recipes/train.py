@@ -55,7 +55,7 @@ class RunParts:
         return self.workers.rank == 0
 
 
-def train(recipe: Recipe, folder: Path, *, restart: bool = False) -> None:
+def train(recipe: Recipe, folder: Path | str, *, restart: bool = False) -> None:
     """Train, or go on from the last whole checkpoint in `folder`; a finished run returns at once.
 
     Writes `run.jsonl` (the recipe first) and `checkpoints/`. Under torchrun each rank calls it.
@@ -66,15 +66,18 @@ def train(recipe: Recipe, folder: Path, *, restart: bool = False) -> None:
         restart: begin anew, without the checkpoints that an earlier run left there.
 
     Raises:
-        ValueError: unknown optimizer, a number outside its range, or a batch size that the ranks cannot share.
+        ValueError: unknown optimizer, a number outside its range, a batch size that the ranks cannot share, or no
+            validation batch.
         RecipeChangedError: the folder's checkpoints are of another recipe, and not `restart`.
         NonFiniteError: training diverged; the last checkpoint is whole.
     """
+    folder = Path(folder)
     require_trainable(recipe.optimizer)
     require_legal(recipe)
     with joined_workers() as workers:
         torch.manual_seed(recipe.seed)
         data = recipe.load_data()
+        _require_validation(recipe, data)
         model = recipe.build_model(data).to(workers.device)
         optimizer = OPTIMIZERS[recipe.optimizer](model, recipe)
         schedule = LambdaLR(optimizer, lambda step: cosine(step, recipe.steps, recipe.warmup_steps))
@@ -87,6 +90,11 @@ def train(recipe: Recipe, folder: Path, *, restart: bool = False) -> None:
         steps_done = _resume(run)
         if steps_done < recipe.steps:
             _train_on(run, steps_done)
+
+
+def _require_validation(recipe: Recipe, data: Any) -> None:
+    if next(iter(recipe.validation_batches(data)), None) is None:
+        raise ValueError(f"{type(recipe).__name__}.validation_batches gives no batch; legal is one or more")
 
 
 def _train_on(run: RunParts, steps_done: int) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Literal, final, get_args
 from torch.optim import Optimizer
 
 from steadydecay.groups.settings import Group
-from steadydecay.known_optimizers.table import known_optimizer
+from steadydecay.known_optimizers.table import known_optimizer, why_momentum_is_unknown
 from steadydecay.known_optimizers.update_momentum import AVERAGE, UpdateMomentum
 from steadydecay.schedules.shape_scheduler import ShapeScheduler, require_initial, require_optimizer, set_in_place
 from steadydecay.schedules.shapes import Shape, share_at
@@ -140,14 +140,10 @@ def _require_carrier(optimizer: Optimizer, index: int, via: Via, last_epoch: int
     place = f"via is {via!r} and group {index} of {name}"
     remedy = "use via='lr', or an optimizer whose momentum does (Scion, Muon, SGDW)"
     known = known_optimizer(optimizer, group)
-    if known is None:
-        register = f"steadydecay.register_optimizer({name}, ...) makes it known, or use via='lr'"
-        raise ValueError(f"{place} has a momentum of which it is not known how it carries the effective lr; {register}")
-    if known.momentum is None and group.get("dampening"):
-        why = f"has dampening={group['dampening']!r}, which scales the effective lr as well"
-        raise ValueError(f"{place} {why}; use dampening=0 or via='lr'")
-    if known.momentum is None:
-        raise ValueError(f"{place} has a momentum of {known.title}'s kind, which carries no effective lr; {remedy}")
+    if known is None or known.momentum is None:
+        why = why_momentum_is_unknown(optimizer, group)
+        register = f"make it known by steadydecay.register_optimizer({name}, ...)"
+        raise ValueError(f"via is {via!r} for group {index} of {name}, but {why}; use via='lr', or {register}")
     if known.momentum.written is None:
         why = "no momentum that carries the effective lr (under Adam's betas the second moment sets it)"
         raise ValueError(f"{place} has {why}; {remedy}")

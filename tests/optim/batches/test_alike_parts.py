@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from steadydecay.norms import RowNorm, Sign
 from steadydecay.norms.protocol import LmoCost
 from steadydecay.optim.batches.alike_parts import AlikeParts, by_shape, workspace_of
 from steadydecay.optim.batches.parts import Part
@@ -111,14 +110,6 @@ def trained(norm: str, nesterov: bool, momentum: float, workspace_bytes: int | N
             weight.grad = torch.randn(weight.shape, generator=generator)
         optimizer.step()
     return [weight.detach() for weight in weights]
-
-
-@pytest.mark.parametrize("norm", ["sign", "row_norm"])
-def test_an_lmo_of_rows_is_the_rows_of_the_lmo(norm: str) -> None:
-    rows = {"sign": Sign(), "row_norm": RowNorm()}[norm]
-    assert rows.is_row_wise
-    gradient = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(rows.lmo(gradient[2:5]), rows.lmo(gradient)[2:5])
 
 
 @pytest.mark.parametrize("workspace_bytes", [-1, 1.5, "8"])
