@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 import tyro
 
@@ -10,18 +10,12 @@ from steadydecay.commands.what import What
 from steadydecay.recipes.optimizers import OPTIMIZERS
 from steadydecay.recipes.train import train
 
-if TYPE_CHECKING:
-    OptimizerName = str
-else:
-    OptimizerName = tyro.extras.literal_type_from_choices(OPTIMIZERS)
-
 
 @dataclass
 class Train(What):
     """Train one model, or go on with it. Under torchrun: on all its processes."""
 
-    optimizer: OptimizerName = "scionc"
-    """The optimizer that trains it."""
+    optimizer: Annotated[str, tyro.conf.arg(help=f"One of {', '.join(OPTIMIZERS)}.")] = "scionc"
     seed: int = 0
     """Seed of the weights and of the order of the data."""
     out: Path = Path("runs/train")

@@ -67,7 +67,7 @@ def train(recipe: Recipe, folder: Path | str, *, restart: bool = False) -> None:
 
     Raises:
         ValueError: unknown optimizer, a number outside its range, a batch size that the ranks cannot share, or no
-            validation batch.
+            example to validate with.
         RecipeChangedError: the folder's checkpoints are of another recipe, and not `restart`.
         NonFiniteError: training diverged; the last checkpoint is whole.
     """
@@ -77,7 +77,6 @@ def train(recipe: Recipe, folder: Path | str, *, restart: bool = False) -> None:
     with joined_workers() as workers:
         torch.manual_seed(recipe.seed)
         data = recipe.load_data()
-        _require_validation(recipe, data)
         model = recipe.build_model(data).to(workers.device)
         optimizer = OPTIMIZERS[recipe.optimizer](model, recipe)
         schedule = LambdaLR(optimizer, lambda step: cosine(step, recipe.steps, recipe.warmup_steps))
@@ -90,11 +89,6 @@ def train(recipe: Recipe, folder: Path | str, *, restart: bool = False) -> None:
         steps_done = _resume(run)
         if steps_done < recipe.steps:
             _train_on(run, steps_done)
-
-
-def _require_validation(recipe: Recipe, data: Any) -> None:
-    if next(iter(recipe.validation_batches(data)), None) is None:
-        raise ValueError(f"{type(recipe).__name__}.validation_batches gives no batch; legal is one or more")
 
 
 def _train_on(run: RunParts, steps_done: int) -> None:
@@ -163,6 +157,8 @@ def _evaluate(run: RunParts) -> float:
             loss_and_rows += torch.tensor([loss.item() * rows, rows], device=workers.device)
     run.model.train()
     loss_sum, row_sum = workers.sum(loss_and_rows).tolist()
+    if not row_sum:
+        raise ValueError(f"{type(run.recipe).__name__}.validation_batches gives no example; legal is one or more")
     return loss_sum / row_sum
 
 
