@@ -74,7 +74,7 @@ def _product_by_panels(
     """beta·addend + alpha·left·rightᵀ, known to be symmetric, and bitwise so.
 
     Blocks on the diagonal that are not would not fit the mirrored ones, and the Gram form would amplify the difference
-    until singular values leave the interval of the polynomials.
+    until singular values leave the interval of the polynomials. Those of a matrix with itself are.
     """
     height = -(-len(out) // PANELS)
     for start in range(0, len(out), height):
@@ -85,6 +85,7 @@ def _product_by_panels(
         else:
             torch.addmm(addend[start:end, :end], rows, columns, beta=beta, alpha=alpha, out=panel)
         out[:start, start:end] = panel[:, :start].t()
-        block = panel[:, start:].tril_()
-        block.add_(block.tril(-1).t())
+        if left is not right:
+            block = panel[:, start:].tril_()
+            block.add_(block.tril(-1).t())
     return out
