@@ -84,6 +84,7 @@ class ReferenceDecay:
             return start * lr / self.lr
         if rule == "corrected":
             return start * self._effective_lr_sq(lr, momentum) / self._effective_lr_sq(self.lr, self.momentum)
+        assert rule == "exact", f"ReferenceDecay.at has no reference for the rule {rule!r}: write one here"
         wanted = self._norm_sq(self.lr, start, self.momentum)
         low, high = 0.0, 1.0
         for _ in range(60):

@@ -116,6 +116,8 @@ TABLE: dict[str, Row] = {
 NAMES = list(TABLE)
 TENSOR_NAMES = [name for name, row in TABLE.items() if row.takes_tensors]
 REFERENCED = [name for name, row in TABLE.items() if row.reference]
+# Scion's references, one for each norm, are in test_scion.py.
+assert set(NAMES) - set(REFERENCED) == {"scion"}
 # Renormalisation takes the random walk out of the norm: nothing is left to hold.
 WALKING = [name for name in NAMES if name != "renormalized_adamw"]
 
@@ -640,7 +642,7 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
     ({"lr": math.nan}, r"lr is nan; legal is \[0, inf\)"),
     ({"weight_decay": -0.1}, r"weight_decay is -0\.1; legal is \[0, inf\)"),
     ({"weight_decay": 10.0}, r"reference_lr · weight_decay is 1\.0; legal .* lower weight_decay"),
-    ({"decay": "linear"}, r"decay rule is 'linear'; legal are 'constant', 'corrected', 'exact'"),
+    ({"decay": "linear"}, rf"decay rule is 'linear'; legal are {', '.join(map(repr, RULES))}"),
     ({"lr": 0.0, "weight_decay": 0.1, "decay": "exact"}, r"reference_lr is 0\.0; .*peak of its"),
     ({"steady_norm_sq": 0.001, "weight_decay": 0.0}, r"steady_norm_sq is 0\.001; legal is \("),
 ]

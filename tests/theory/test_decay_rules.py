@@ -202,7 +202,7 @@ def test_exact_from_a_norm_is_decay_for_norm_at_every_step(nesterov: bool) -> No
         assert decay(lr, 0.7, nesterov, reference, "exact") == pytest.approx(wanted, rel=1e-13)
 
 
-LEGAL_RULES = "legal are 'constant', 'corrected', 'exact'"
+LEGAL_RULES = f"legal are {', '.join(map(repr, DECAY_RULES))}"
 ERRORS: list[tuple[Callable[[], float], str]] = [
     (lambda: weight_decay(0.1, 0.0, False, Reference(0.1, 0.1), "cosine"), "^decay rule is 'cosine'; " + LEGAL_RULES),
     (lambda: decay(0.1, 0.0, False, Reference(0.1, 0.1), ""), "^decay rule is ''; " + LEGAL_RULES),
