@@ -7,7 +7,7 @@ from torch import Tensor
 
 from steadydecay.correction.rivals import norms_to_hold
 from steadydecay.correction.rules import CAUTIOUS, HYPERBALL, ChosenRule
-from steadydecay.groups.settings import Group, peak_lr, weight_decay_of, with_references
+from steadydecay.groups.settings import Group, may_move, peak_lr, weight_decay_of, with_references
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, UpdateMomentum
 from steadydecay.theory.validation import require_in
 
@@ -84,8 +84,7 @@ def fixed_reference(group: Group, momentum: UpdateMomentum, given: Group) -> Gro
 
     `given` are the keys that the group had before the verb; its `reference_momentum` stays.
     """
-    lr = group["lr"]
-    if group.get("reference_is_fixed", True) or (not isinstance(lr, Tensor) and lr == 0):
+    if group.get("reference_is_fixed", True) or not may_move(group["lr"]):
         return {}
     at_peak = momentum_at_peak(group, momentum, given.get("reference_momentum"))
     return {

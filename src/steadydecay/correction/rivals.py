@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from steadydecay.correction.rules import CAUTIOUS
 from steadydecay.groups.matrix_blocks import Block, blocks_of, matrix_shape
+from steadydecay.groups.settings import may_move
 from steadydecay.theory.validation import require_in
 
 # Of one parameter: the norm that all of it is held at, one for each of its matrices, or none.
@@ -111,7 +113,7 @@ def norms_to_hold(group: Mapping[str, Any], name: str) -> list[HeldNorm]:
 
 def remembered_weights(groups: Iterable[Mapping[str, Any]]) -> dict[Tensor, Tensor]:
     """Copies of the weights of every group with cautious decay, to be compared after the step."""
-    cautious = (group for group in groups if group.get("decay_replacement") == "cautious")
+    cautious = (group for group in groups if group.get("decay_replacement") == CAUTIOUS)
     return {parameter: parameter.detach().clone() for group in cautious for parameter in group["params"]}
 
 
@@ -153,9 +155,7 @@ def hold_norms(group: Mapping[str, Any], found_inf: Tensor | None) -> None:
 
 
 def _moved_parameters(group: Mapping[str, Any]) -> list[Tensor]:
-    lr = group["lr"]
-    may_move = isinstance(lr, Tensor) or lr != 0
-    return [parameter for parameter in group["params"] if parameter.grad is not None] if may_move else []
+    return [parameter for parameter in group["params"] if parameter.grad is not None] if may_move(group["lr"]) else []
 
 
 def _own_norm(group: Mapping[str, Any], position: int) -> HeldNorm:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
 from steadydecay.known_optimizers.update_momentum import AVERAGE, UpdateMomentum
 from steadydecay.theory import MomentumFilter, Reference, effective_lr, reference_weight_decay, weight_decay
@@ -31,6 +33,14 @@ def with_references(group: Mapping[str, Any], defaults: Mapping[str, Any], momen
         settings["reference_momentum"] = _plain(momentum.read(settings))
     _check(settings, momentum)
     return settings
+
+
+def may_move(lr: float | Tensor | None) -> bool:
+    """Whether a step at this lr changes weights at all; a tensor is not looked at, which would wait for the device.
+
+    None, which an optimizer that finds its own lr may hold, is not 0.
+    """
+    return isinstance(lr, Tensor) or lr != 0
 
 
 def weight_decay_of(group: Mapping[str, Any], momentum: ReadsMomentum = AVERAGE) -> float:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from steadydecay.groups.prediction import predicted_norm_sq, step_decay
+from steadydecay.groups.settings import may_move
 from steadydecay.known_optimizers.decay_action import decay_action
 from steadydecay.known_optimizers.optimizer_state import (
     Direction,
@@ -61,8 +62,7 @@ class WatchedGroup:
     @property
     def can_move(self) -> bool:
         """Whether the lr is not known to be 0; one in a tensor is not looked at."""
-        lr = self.settings.get("lr")
-        return isinstance(lr, Tensor) or lr != 0
+        return may_move(self.settings.get("lr"))
 
     def take_step(self) -> None:
         """Let the time of the step that is being taken pass, without a look at tensors."""

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 
-from steadydecay.groups.settings import Group, weight_decay_of, with_references
+from steadydecay.groups.settings import Group, may_move, weight_decay_of, with_references
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
 from steadydecay.optim.batches.parts import Number, StepBatch, parameters_with_gradient
-from steadydecay.optim.decoupled_step import may_move, move
+from steadydecay.optim.decoupled_step import move
 from steadydecay.tensors.low_precision import add_state, require_deterministic
 from steadydecay.theory.validation import require_in
 

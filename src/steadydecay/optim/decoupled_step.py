@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from steadydecay.groups.settings import Group, decay_of, with_references
+from steadydecay.groups.settings import Group, decay_of, may_move, with_references
 from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.optim.batches.elementwise_batches import Sizes, in_elementwise_batches, sizes_on, slices_of
 from steadydecay.optim.batches.parts import Advance, Number, PartsOfGroup, StepBatch, parts_of
@@ -43,11 +43,6 @@ def averages_of(averages: list[Tensor], gradients: list[Tensor], beta: Number) -
         torch._foreach_add_(averaged, torch._foreach_mul(gradients, 1 - beta))
         return averaged
     return list(torch._foreach_lerp(averages, gradients, 1 - beta))
-
-
-def may_move(lr: Number) -> bool:
-    """Whether a step at this lr changes weights at all; a tensor is not looked at, and its zero is `_scaled`'s."""
-    return isinstance(lr, Tensor) or lr != 0
 
 
 def move(
@@ -125,7 +120,7 @@ def _is_small(weight: Tensor, update: Tensor, sizes: Sizes) -> bool:
 
 
 def _scaled(update: Tensor, lr: Number, scale: Number | None) -> Tensor:
-    """γu; zero at a tensor lr of zero even where u is not finite, without a branch on its value."""
+    """γu; zero at a tensor lr of zero, which `may_move` does not see, even where u is not finite."""
     scaled = update * (lr if scale is None else scale)
     return scaled.where(lr != 0, 0) if isinstance(lr, Tensor) else scaled
 
