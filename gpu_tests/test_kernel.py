@@ -96,11 +96,12 @@ def test_polar_express_of_both_products_agrees(device: str) -> None:
     assert float((by_triton - by_torch).norm() / by_torch.norm()) < 0.01
 
 
-def test_this_device_runs_what_is_chosen_for_it(device: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_this_device_runs_what_is_asked_for(device: str, caplog: pytest.LogCaptureFixture) -> None:
     x = torch.zeros((1, SMALLEST_TRITON_SIDE, SMALLEST_TRITON_SIDE), dtype=torch.float16)
-    chosen = products_for(x)
+    chosen = products_for(x, "triton")
     assert isinstance(chosen, TritonProducts if device == "cuda" else GemmProducts)
-    assert products_for(x.float()) is GEMM_PRODUCTS
+    assert products_for(x, "torch") is GEMM_PRODUCTS
+    assert products_for(x.float(), "triton") is GEMM_PRODUCTS
     assert caplog.records == []
     assert not chosen.gram(x[:, :64, :64]).any()
 

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from steadydecay.polar import choice
+from steadydecay.norms import Spectral, SpectralConv, norm_for
+from steadydecay.polar import choice, polar_express
 from steadydecay.polar.choice import SMALLEST_TRITON_SIDE, products_for
 from steadydecay.polar.gpu.obstacles import alignment_obstacle, architecture_obstacle, triton_obstacle
 from steadydecay.polar.gpu.triton_products import TritonProducts
@@ -91,14 +93,19 @@ def working_triton(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     return calls
 
 
+def tritons_for(x: Tensor) -> Any:
+    """The products of a stack for which Triton's are asked."""
+    return products_for(x, "triton")
+
+
 def on_gpu(shape: tuple[int, ...], dtype: torch.dtype = FLOAT16) -> Tensor:
     return torch.empty(shape, dtype=dtype, device="cuda")
 
 
 @pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16, FLOAT32, FLOAT64])
 def test_a_cpu_always_takes_torchs_products(dtype: torch.dtype, caplog: pytest.LogCaptureFixture) -> None:
-    assert products_for(torch.empty(LARGE, dtype=dtype, device="meta")) is GEMM_PRODUCTS
-    assert products_for(torch.empty((1, 4, 4), dtype=dtype)) is GEMM_PRODUCTS
+    assert tritons_for(torch.empty(LARGE, dtype=dtype, device="meta")) is GEMM_PRODUCTS
+    assert tritons_for(torch.empty((1, 4, 4), dtype=dtype)) is GEMM_PRODUCTS
     assert caplog.records == []
 
 
@@ -111,10 +118,38 @@ def test_large_half_precision_stacks_on_a_gpu_take_tritons(
     shape: tuple[int, ...],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert isinstance(products_for(on_gpu(shape, dtype)), TritonProducts)
-    assert isinstance(products_for(on_gpu(shape, dtype).mT), TritonProducts)
+    assert isinstance(tritons_for(on_gpu(shape, dtype)), TritonProducts)
+    assert isinstance(tritons_for(on_gpu(shape, dtype).mT), TritonProducts)
     assert len(working_triton) == 1
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16])
+def test_a_gpu_takes_torchs_where_nobody_asks_for_tritons(
+    hopper: None, working_triton: list[Tensor], dtype: torch.dtype, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert products_for(on_gpu(LARGE, dtype), "torch") is GEMM_PRODUCTS
+    assert working_triton == caplog.records == []
+
+
+@pytest.mark.parametrize("name", ["spectral", "spectral_conv"])
+def test_a_group_asks_for_tritons_by_name(
+    hopper: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    kernel = on_gpu((1, 2048, 2048), torch.float32)
+    kernel = kernel if name == "spectral" else kernel.view(1, 2048, 2048, 1, 1)
+    norm_for(name, kernel.ndim - 1).lmo(kernel)
+    assert caplog.records == []
+    norm_for({"name": name, "products": "triton"}, kernel.ndim - 1).lmo(kernel)
+    assert caplog.messages == ["Symmetric products take twice the work they need: not tried on AMD GPUs."]
+
+
+@pytest.mark.parametrize("make", [Spectral, SpectralConv, partial(polar_express, torch.eye(4))])
+@pytest.mark.parametrize("name", ["cublas", "", None])
+def test_unknown_products_are_an_error(make: Any, name: Any) -> None:
+    with pytest.raises(ValueError, match=f"products is {name!r}; legal are 'torch', 'triton'"):
+        make(products=name)
 
 
 @pytest.mark.parametrize(
@@ -124,13 +159,13 @@ def test_large_half_precision_stacks_on_a_gpu_take_tritons(
 def test_small_and_precise_stacks_take_torchs_without_a_word(
     hopper: None, working_triton: list[Tensor], shape: tuple[int, ...], dtype: torch.dtype, caplog: Any
 ) -> None:
-    assert products_for(on_gpu(shape, dtype)) is GEMM_PRODUCTS
+    assert tritons_for(on_gpu(shape, dtype)) is GEMM_PRODUCTS
     assert working_triton == caplog.records == []
 
 
 def assert_falls_back_and_says_once(stack: Tensor, message: str, caplog: pytest.LogCaptureFixture) -> None:
-    assert products_for(stack) is GEMM_PRODUCTS
-    assert products_for(stack) is GEMM_PRODUCTS
+    assert tritons_for(stack) is GEMM_PRODUCTS
+    assert tritons_for(stack) is GEMM_PRODUCTS
     assert [(record.name, record.levelno) for record in caplog.records] == [(choice.__name__, logging.WARNING)]
     assert caplog.messages == [f"Symmetric products take twice the work they need: {message}."]
 
@@ -156,7 +191,7 @@ def test_sides_that_are_no_multiples_fall_back(
 ) -> None:
     message = "sides, strides and offset of 2048x4100 matrices must be multiples of 16 entries"
     assert_falls_back_and_says_once(on_gpu((2, 2048, 4100)), message, caplog)
-    assert products_for(on_gpu((2, 2049, 4096))) is GEMM_PRODUCTS
+    assert tritons_for(on_gpu((2, 2049, 4096))) is GEMM_PRODUCTS
     assert len(caplog.records) == 2
 
 
@@ -165,8 +200,8 @@ def test_without_triton_a_gpu_falls_back(
 ) -> None:
     monkeypatch.delitem(sys.modules, "steadydecay.polar.gpu.triton_kernels", raising=False)
     monkeypatch.setitem(sys.modules, "triton", None)
-    assert products_for(on_gpu(LARGE)) is GEMM_PRODUCTS
-    assert products_for(on_gpu(LARGE, BFLOAT16)) is GEMM_PRODUCTS
+    assert tritons_for(on_gpu(LARGE)) is GEMM_PRODUCTS
+    assert tritons_for(on_gpu(LARGE, BFLOAT16)) is GEMM_PRODUCTS
     (message,) = caplog.messages
     assert message.startswith("Symmetric products take twice the work they need: triton cannot be imported (import of ")
     assert message.endswith("; pip install triton.")
@@ -226,7 +261,7 @@ from steadydecay.polar import polar_express
 weight = torch.nn.Parameter(torch.ones(256, 512))
 weight.grad = torch.eye(256, 512)
 sd.ScionC([weight], lr=0.1).step()
-print(bool(polar_express(torch.eye(300)).any()), products_for(weight.data[None]))
+print(bool(polar_express(torch.eye(300)).any()), products_for(weight.data[None], "triton"))
 """
     assert run_python(program).startswith("True <steadydecay.polar.products.GemmProducts")
 
@@ -238,7 +273,7 @@ from steadydecay.polar.choice import products_for
 from steadydecay.polar import polar_express
 before = "triton" in sys.modules
 polar_express(torch.eye(256))
-products_for(torch.eye(256).half()[None])
+products_for(torch.eye(256).half()[None], "triton")
 print(before, "triton" in sys.modules)
 """
     assert run_python(program) == "False False"

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.bench.contender_weights import ModelWeights
+from steadydecay.norms import NormSpec
 from steadydecay.optim.adamc import AdamC
 from steadydecay.optim.lion import Lion
 from steadydecay.optim.scion import ScionC
@@ -56,10 +57,10 @@ def groups(*given: dict[str, Any]) -> list[dict[str, Any]]:
     return [group for group in given if group["params"]]
 
 
-def scionc(_: Any, weights: ModelWeights, **arguments: Any) -> Optimizers:
+def scionc(_: Any, weights: ModelWeights, norm_of_matrices: NormSpec = "spectral", **arguments: Any) -> Optimizers:
     """As `sd.param_groups` groups them."""
     by_role = groups(
-        {"params": weights.matrices, "role": "hidden"},
+        {"params": weights.matrices, "role": "hidden", "norm": norm_of_matrices},
         {"params": weights.tables, "role": "output"},
         {"params": weights.vectors, "role": "vector"},
     )
@@ -147,6 +148,10 @@ CONTESTANTS: dict[str, Contestant] = {
     REFERENCE: OURS(scionc),
     "scionc-shared": OURS(scionc, is_shared=True),
     **{f"scionc-{form}": OURS(scionc, form=form) for form in FORMS},
+    "scionc-triton": OURS(
+        partial(scionc, norm_of_matrices={"name": "spectral", "products": "triton"}),
+        not_on_cpu="its kernel is for GPUs",
+    ),
     "scionc-memory-light": OURS(partial(scionc, memory_light=True), writes_gradients=True),
     "pytorch-optimizer-scion": PYTORCH_OPTIMIZER(pytorch_optimizer_scion),
     "pytorch-optimizer-muon": PYTORCH_OPTIMIZER(pytorch_optimizer_muon, writes_gradients=True),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from steadydecay.norms.protocol import LmoBlock, LmoCost
 from steadydecay.polar import polar_express_of_each
+from steadydecay.polar.choice import ProductsName, require_products_name
 from steadydecay.polar.cost import multiplications, workspace_bytes
 
 Scale = Literal["rms", "max", "none"]
@@ -27,9 +28,10 @@ class Spectral:
             of its own with its own d_out, the norm is their maximum. Matrices stacked as (3, d, d) need no split.
         transposed: weights are stored as (..., d_in, d_out).
         steps: Polar Express iterations; 5 leave singular values of a well-conditioned matrix within 0.13 of 1.
+        products: whose products of matrices; as in `steadydecay.polar.polar_express`.
 
     Raises:
-        ValueError: unknown scale, steps below 1, or split sizes that are not positive.
+        ValueError: unknown scale or products, steps below 1, or split sizes that are not positive.
     """
 
     fewest_dimensions: ClassVar[int] = 2
@@ -38,10 +40,12 @@ class Spectral:
     split_sizes: tuple[int, ...] | None = None
     transposed: bool = False
     steps: int = 5
+    products: ProductsName = "torch"
 
     def __post_init__(self) -> None:
         if self.scale not in get_args(Scale):
             raise ValueError(f"scale is {self.scale!r}; legal are {', '.join(map(repr, get_args(Scale)))}")
+        require_products_name(self.products)
         if self.steps < 1:
             raise ValueError(f"steps is {self.steps!r}; legal is 1 or more")
         if self.split_sizes is not None and not all(size > 0 for size in self.split_sizes):
@@ -98,7 +102,7 @@ class Spectral:
 
     def _scaled_polar(self, matrices: Sequence[Tensor]) -> Tensor:
         first = matrices[0]
-        polar = polar_express_of_each(matrices, self.steps, scale=self._factor(first.shape))
+        polar = polar_express_of_each(matrices, self.steps, scale=self._factor(first.shape), products=self.products)
         # On a CPU in the dtype of the products: it is converted where it is used, some rows at a time.
         return polar if first.is_cpu else polar.to(first.dtype)
 

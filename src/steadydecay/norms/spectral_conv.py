@@ -10,6 +10,7 @@ from torch import Tensor
 
 from steadydecay.norms.protocol import LmoBlock, LmoCost
 from steadydecay.norms.spectral import Spectral
+from steadydecay.polar.choice import ProductsName, require_products_name
 
 
 @final
@@ -22,15 +23,18 @@ class SpectralConv:
     Attributes:
         spatial_dims: n, 1 to 3 in torch's convolutions.
         steps: Polar Express iterations.
+        products: whose products of matrices; as in `steadydecay.polar.polar_express`.
 
     Raises:
-        ValueError: spatial_dims below 1.
+        ValueError: spatial_dims below 1, or unknown products.
     """
 
     spatial_dims: int = 2
     steps: int = 5
+    products: ProductsName = "torch"
 
     def __post_init__(self) -> None:
+        require_products_name(self.products)
         if self.spatial_dims < 1:
             raise ValueError(f"spatial_dims is {self.spatial_dims!r}; legal is 1 or more (Conv1d has 1)")
 
@@ -66,7 +70,7 @@ class SpectralConv:
 
     @property
     def _matrix_norm(self) -> Spectral:
-        return Spectral(scale="none", steps=self.steps)
+        return Spectral(scale="none", steps=self.steps, products=self.products)
 
     def _as_matrix(self, kernel: Tensor) -> Tensor:
         self._sizes(kernel.shape)

@@ -1,7 +1,8 @@
-"""Which dtype, form and products `polar_express` takes: the fastest that keep within their budget of accuracy."""
+"""Which dtype and form `polar_express` takes, the fastest within their budget of accuracy, and whose products."""
 
 import logging
 from functools import cache
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -21,11 +22,18 @@ MOST_BFLOAT16_STEPS = 5
 SMALLEST_GRAM_SIDE = 32
 # Longer side over shorter. On squares the Gram forms take more work than the others; from here on they are faster.
 SMALLEST_GRAM_ASPECT = {torch.float32: 2, torch.bfloat16: 3, torch.float16: 2}
+ProductsName = Literal["torch", "triton"]
 # The smallest side at which a published kernel like ours wins: 1.19 times at 2048, nothing at 1024, single matrices on
-# an H800. Not measured with ours.
+# an H800. Not measured with ours, so that Triton's products have to be asked for.
 SMALLEST_TRITON_SIDE = 2048
 
 logger = logging.getLogger(__name__)
+
+
+def require_products_name(name: str) -> None:
+    """Raise ValueError for a name that no products have."""
+    if name not in get_args(ProductsName):
+        raise ValueError(f"products is {name!r}; legal are {', '.join(map(repr, get_args(ProductsName)))}")
 
 
 def chosen_dtype(matrices: Tensor, steps: int) -> torch.dtype:
@@ -57,15 +65,18 @@ def is_one_by_one(matrices: Tensor, dtype: torch.dtype) -> bool:
     return is_on_cpu and is_alone_faster(matrices.shape, dtype)
 
 
-def products_for(x: Tensor) -> Products:
-    """The fastest products for a stack: Triton's for large half-precision matrices on CUDA, else torch's.
+def products_for(x: Tensor, name: ProductsName) -> Products:
+    """The products that are asked for by name; Triton's are for large half-precision matrices on CUDA alone.
 
-    Where Triton's would be faster but cannot run, a log line says why, once for each reason. The first call on a device
+    Where Triton's are asked for but cannot run, a log line says why, once for each reason. The first call on a device
     compiles and runs the kernel; make it before capturing a CUDA graph.
 
     Args:
         x: (batch, n, m), wide or tall, with entries of its storage or a view of it; not read.
+        name: whose products.
     """
+    if name == "torch":
+        return GEMM_PRODUCTS
     is_half = x.dtype in (torch.float16, torch.bfloat16)
     if not x.is_cuda or not is_half or min(x.shape[-2:]) < SMALLEST_TRITON_SIDE:
         return GEMM_PRODUCTS

@@ -5,7 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from steadydecay.polar.choice import chosen_dtype, chosen_form, is_one_by_one, products_for
+from steadydecay.polar.choice import (
+    ProductsName,
+    chosen_dtype,
+    chosen_form,
+    is_one_by_one,
+    products_for,
+    require_products_name,
+)
 from steadydecay.polar.coefficients import coefficients
 from steadydecay.polar.cpu.single_products import SINGLE_PRODUCTS
 from steadydecay.polar.forms import FORMS
@@ -13,7 +20,9 @@ from steadydecay.polar.matrices import require_matrices
 from steadydecay.polar.unit_stack import unit_stack
 
 
-def polar_express(matrices: Tensor, steps: int = 5, compute_dtype: torch.dtype | None = None) -> Tensor:
+def polar_express(
+    matrices: Tensor, steps: int = 5, compute_dtype: torch.dtype | None = None, products: ProductsName = "torch"
+) -> Tensor:
     """Approximate UVᵀ of each matrix, where USVᵀ is its singular value decomposition (arXiv 2505.16932).
 
     Scale-invariant down to the smallest number of the dtype; zero gives zero; NaN and infinity give NaN. Stacks of
@@ -25,19 +34,26 @@ def polar_express(matrices: Tensor, steps: int = 5, compute_dtype: torch.dtype |
         compute_dtype: of the products. By default float16 on CUDA, but for float64 matrices. On a CPU with fast
             bfloat16 products it is bfloat16 for matrices of 128 or more rows and columns and five steps or fewer,
             float32 for other low precision, and else the dtype of `matrices`.
+        products: "torch", or "triton" for a kernel of ours that does half the work of symmetric products on CUDA, where
+            both sides are 2048 or more. It is tested in Triton's interpreter and was not
+            timed on a GPU yet (docs/polar.md).
 
     Returns:
         (..., n, m) in the dtype of `matrices`.
 
     Raises:
-        ValueError: fewer than two dimensions, or steps below 1.
+        ValueError: fewer than two dimensions, steps below 1, or unknown products.
     """
-    return polar_express_of_each([matrices], steps, compute_dtype)[0].to(matrices.dtype)
+    return polar_express_of_each([matrices], steps, compute_dtype, products=products)[0].to(matrices.dtype)
 
 
 @torch.no_grad()
 def polar_express_of_each(
-    matrices: Sequence[Tensor], steps: int = 5, compute_dtype: torch.dtype | None = None, scale: float = 1.0
+    matrices: Sequence[Tensor],
+    steps: int = 5,
+    compute_dtype: torch.dtype | None = None,
+    scale: float = 1.0,
+    products: ProductsName = "torch",
 ) -> Tensor:
     """`polar_express` of several tensors of one shape, dtype and device, times `scale`: (len(matrices), ..., n, m).
 
@@ -45,6 +61,7 @@ def polar_express_of_each(
     """
     first = matrices[0]
     require_matrices(first)
+    require_products_name(products)
     *polynomials, (a, b, c) = coefficients(steps)
     dtype = compute_dtype or chosen_dtype(first, steps)
     form = FORMS[chosen_form(first, dtype)]
@@ -55,5 +72,5 @@ def polar_express_of_each(
         for one in x:
             form(one, polynomials, SINGLE_PRODUCTS)
     else:
-        form(x, polynomials, products_for(x))
+        form(x, polynomials, products_for(x, products))
     return x.view(len(matrices), *first.shape)
