@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from browser import chromium, open_page, page_errors
+from steadydecay.polar import choice
 
 # Fixtures of pages in a real browser.
 __all__ = ["chromium", "open_page", "page_errors"]
@@ -22,6 +23,13 @@ def one_cpu_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=[True, False], ids=["fast bfloat16", "slow bfloat16"])
+def has_fast_bfloat16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """A CPU that multiplies fast in bfloat16, and one that does not, whichever this one is."""
+    monkeypatch.setattr(choice, "HAS_FAST_BFLOAT16", request.param)
+    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from steadydecay.norms.protocol import LmoCost
 from steadydecay.optim.batches import lanes
 from steadydecay.optim.batches.alike_parts import AlikeParts
 from steadydecay.optim.batches.parts import Part
-from steadydecay.polar import choice, polar_express
+from steadydecay.polar import polar_express
 from steadydecay.polar.cost import workspace_bytes
 from steadydecay.polar.forms import FORMS
 
@@ -18,10 +18,7 @@ from steadydecay.polar.forms import FORMS
 MATRICES = torch.randn(2, 128, 512, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.fixture(autouse=True, params=[True, False], ids=["fast bfloat16", "slow bfloat16"])
-def has_fast_bfloat16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(choice, "HAS_FAST_BFLOAT16", request.param)
-    return request.param
+pytestmark = pytest.mark.usefixtures("has_fast_bfloat16")
 
 
 @pytest.fixture

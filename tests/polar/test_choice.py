@@ -14,12 +14,6 @@ from steadydecay.polar.choice import chosen_dtype, chosen_form
 FLOAT16, BFLOAT16, FLOAT32, FLOAT64 = torch.float16, torch.bfloat16, torch.float32, torch.float64
 
 
-@pytest.fixture(params=[True, False], ids=["fast bfloat16", "slow bfloat16"])
-def has_fast_bfloat16(request: Any, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(choice, "HAS_FAST_BFLOAT16", request.param)
-    return request.param
-
-
 def gaussian(shape: tuple[int, ...], dtype: torch.dtype = FLOAT32, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from steadydecay.bench.work import PLAIN, polar_work
-from steadydecay.polar import choice, polar_express_of_each
+from steadydecay.polar import polar_express_of_each
 from steadydecay.polar.cost import multiplications, workspace_bytes
 from step_costs import peak_bytes
 
@@ -23,14 +23,11 @@ def test_multiplications_are_half_the_operations_of_the_plain_form(shape: tuple[
     assert multiplications(matrices, 10) == 2 * multiplications(matrices, 5)
 
 
-@pytest.mark.parametrize("has_fast_bfloat16", [True, False])
+@pytest.mark.usefixtures("has_fast_bfloat16")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_workspace_is_enough(
-    shape: tuple[int, ...], dtype: torch.dtype, threads: int, has_fast_bfloat16: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(choice, "HAS_FAST_BFLOAT16", has_fast_bfloat16)
+def test_the_workspace_is_enough(shape: tuple[int, ...], dtype: torch.dtype, threads: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -85,7 +85,23 @@ def test_nothing_is_written_but_the_result() -> None:
         assert torch.equal(operand, copy)
 
 
-def test_small_products_and_those_of_bfloat16_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("side", [3, 520, 770])
+def test_bfloat16_panels_are_torchs_product_and_mirrored(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(single_products, "HAS_AMX", False)
+    addend, left, right = (symmetric(side, seed).bfloat16() for seed in range(3))
+    result = SINGLE_PRODUCTS.symmetric(addend, left, right, 1.5, -0.5)
+    wanted = 1.5 * addend.double() - 0.5 * (left.double() @ right.double())
+    torch.testing.assert_close(result.double(), wanted, rtol=2**-7, atol=2**-7)
+    height = -(-side // single_products.PANELS)
+    assert torch.equal(result[height:, :height], result[:height, height:].mT)
+    x = gaussian(side, 40).bfloat16()
+    gram = SINGLE_PRODUCTS.gram(x)
+    assert torch.equal(gram[height:, :height], gram[:height, height:].mT)
+    torch.testing.assert_close(gram.double(), x.double() @ x.double().mT, rtol=2**-7, atol=2**-3)
+
+
+def test_small_products_and_those_of_bfloat16_on_amx_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(single_products, "HAS_AMX", True)
     monkeypatch.setattr(single_products, "SMALLEST_BY_PANELS", 10**6)
     monkeypatch.setattr(single_products, "_product_by_panels", None)
     x, square = gaussian(90, 100), symmetric(99, 1)
@@ -93,6 +109,9 @@ def test_small_products_and_those_of_bfloat16_are_whole(monkeypatch: pytest.Monk
     assert_near(SINGLE_PRODUCTS.symmetric(square, square, square, 1.0, 2.0), (square + 2 * square @ square).double())
     half = gaussian(110, 100).bfloat16()
     assert torch.equal(SINGLE_PRODUCTS.gram(half), half @ half.mT)
+    with monkeypatch.context() as without_amx, pytest.raises(TypeError):
+        without_amx.setattr(single_products, "HAS_AMX", False)
+        SINGLE_PRODUCTS.gram(half)
     with pytest.raises(TypeError):
         SINGLE_PRODUCTS.gram(gaussian(110, 100))
     large = symmetric(100, 1)

@@ -1,6 +1,6 @@
 """Products of one large matrix at a time on a CPU: by mm, as bmm takes a third longer on tall ones on some CPUs.
 
-In float32 symmetric products are computed by panels: some rows up to the end of their block on the diagonal, mirrored.
+Symmetric products are computed by panels: some rows up to the end of their block on the diagonal, mirrored.
 """
 
 from typing import final
@@ -11,10 +11,12 @@ from torch import Tensor
 from steadydecay.polar.products import is_tall
 
 # Numbers of multiplications: of a Gram matrix from which on matrices had better not be multiplied as a stack, and of a
-# symmetric product from which on panels are faster than the whole one on several threads too. In bfloat16 they are not.
+# symmetric product from which on panels are faster than the whole one on several threads too.
 SMALLEST_ALONE = {torch.float32: 5 * 10**7, torch.bfloat16: 2 * 10**8}
 SMALLEST_BY_PANELS = 10**8
 PANELS = 4
+# With it whole products in bfloat16 are so fast that panels cost a tenth of a step; without it they save a fifth.
+HAS_AMX = torch.cpu._is_amx_tile_supported()
 # A block of an n×m matrix is 2 squares, no more room than the Gram form had a moment before, or more if there would be
 # many blocks, each with hardly any work.
 BLOCK_SQUARES, MOST_BLOCKS = 2, 8
@@ -65,16 +67,18 @@ def _factors(x: Tensor, matrix: Tensor, is_left: bool) -> tuple[Tensor, Tensor]:
 
 
 def _is_by_panels(left: Tensor, right: Tensor) -> bool:
-    return left.dtype == torch.float32 and left.numel() * len(right) >= SMALLEST_BY_PANELS
+    is_faster = left.dtype == torch.float32 or (left.dtype == torch.bfloat16 and not HAS_AMX)
+    return is_faster and left.numel() * len(right) >= SMALLEST_BY_PANELS
 
 
 def _product_by_panels(
     left: Tensor, right: Tensor, out: Tensor, addend: Tensor | None = None, beta: float = 0.0, alpha: float = 1.0
 ) -> Tensor:
-    """beta·addend + alpha·left·rightᵀ, known to be symmetric, and bitwise so.
+    """beta·addend + alpha·left·rightᵀ, known to be symmetric, and in float32 bitwise so.
 
-    Blocks on the diagonal that are not would not fit the mirrored ones, and the Gram form would amplify the difference
-    until singular values leave the interval of the polynomials. Those of a matrix with itself are.
+    Blocks on the diagonal that are not would not fit the mirrored ones, and a Gram form of five steps would amplify the
+    difference until singular values leave the interval of the polynomials; one of two steps, as in bfloat16, does not.
+    Not even a matrix with itself gives such blocks on every CPU.
     """
     height = -(-len(out) // PANELS)
     for start in range(0, len(out), height):
@@ -85,7 +89,7 @@ def _product_by_panels(
         else:
             torch.addmm(addend[start:end, :end], rows, columns, beta=beta, alpha=alpha, out=panel)
         out[:start, start:end] = panel[:, :start].t()
-        if left is not right:
+        if left.dtype == torch.float32:
             block = panel[:, start:].tril_()
             block.add_(block.tril(-1).t())
     return out
