@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 INSTALL := PIP_CONSTRAINT=$(CURDIR)/requirements.lock $(RUN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-gpu check browser lock clean
+.PHONY: demo test test-gpu gpu-results check browser lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -18,6 +18,10 @@ test: $(VENV)/.dev browser check
 # Needs a CUDA device and a torch built for it; `--device cpu` above runs the same tests on what stands for one.
 test-gpu: $(VENV)/.dev
 	$(RUN)/pytest gpu_tests
+
+# All that needs a GPU, in under ten minutes: tests, benchmarks, and the result files that docs are made of.
+gpu-results: $(VENV)/.dev
+	$(RUN)/python benchmarks/on_gpu.py
 
 check: $(VENV)/.dev
 	$(RUN)/ruff check .
