@@ -8,6 +8,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple, final
@@ -158,6 +159,13 @@ def _written_at(path: Path) -> int:
         return 0
 
 
+def _is_whole(checkpoint: Checkpoint) -> bool:
+    try:
+        return _checksum(checkpoint.path) == checkpoint.checksum
+    except (OSError, ValueError):
+        return False
+
+
 def _state_in(checkpoint: Checkpoint, map_location: Any) -> dict[str, Any]:
     """The content of a checkpoint, or CheckpointError with what is wrong with it."""
     try:
@@ -222,8 +230,11 @@ def _checksum(path: Path) -> str:
 def _delete_old(folder: Path, step: int, saved: Path, keep: int) -> None:
     others = [one for one in checkpoints(folder) if one.path != saved]
     # A later step than the one just saved was given up when the run went back: it goes first.
-    kept = sorted((one for one in others if one.step != step), key=lambda one: one.step < step, reverse=True)
-    for checkpoint in set(others) - set(kept[: keep - 1]):
+    earlier = sorted((one for one in others if one.step != step), key=lambda one: one.step < step, reverse=True)
+    # One that is broken must not push out one that is whole.
+    whole = list(islice((one for one in earlier if _is_whole(one)), keep - 1))
+    kept = [*whole, *(one for one in earlier if one not in whole)][: keep - 1]
+    for checkpoint in (one for one in others if one not in kept):
         try:
             checkpoint.path.unlink(missing_ok=True)
         except OSError as error:
