@@ -6,6 +6,7 @@ from pathlib import Path
 
 from steadydecay.recipes.checkpoint import CheckpointError
 from steadydecay.run_log.missing_steps import in_words, missing_steps
+from steadydecay.run_log.plain_file import special_kind
 from steadydecay.run_log.reader import LogFaults, records_over_steps
 from steadydecay.run_log.record import step_of
 
@@ -36,6 +37,12 @@ def require_log_fits(path: Path, steps_done: int, checkpoint_every: int) -> None
             "whole, and the report will show a gap; to train and log them again, start anew (--restart)",
             stacklevel=3,
         )
+
+
+def require_replaceable(path: Path) -> None:
+    """ValueError if at the place of the log is something that a new log cannot replace."""
+    if path.exists() and (kind := special_kind(path)) is not None:
+        raise ValueError(f"{path} is {kind}; legal is a plain file or nothing: move it away")
 
 
 def _logged_steps(path: Path) -> Iterator[float]:

@@ -19,7 +19,7 @@ from steadydecay.monitor.watch import Watch, watch
 from steadydecay.recipes import checkpoint
 from steadydecay.recipes.checkpoint import CHECKPOINT_FOLDER, CheckpointError
 from steadydecay.recipes.divergence import NonFiniteError, require_finite
-from steadydecay.recipes.earlier_log import require_log_fits
+from steadydecay.recipes.earlier_log import require_log_fits, require_replaceable
 from steadydecay.recipes.measurements import hyperparameters_by_role, norms_by_role
 from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable
 from steadydecay.recipes.overrides import differences
@@ -92,6 +92,7 @@ def train(recipe: Recipe, folder: Path | str, *, restart: bool = False) -> None:
         with locked(folder) if run.is_writer else nullcontext():
             # Only now: a wrong path or setting must not cost the earlier run.
             if restart and run.is_writer:
+                require_replaceable(folder / LOG_NAME)
                 checkpoint.delete_all(folder / CHECKPOINT_FOLDER)
             workers.barrier()
             steps_done = _resume(run)

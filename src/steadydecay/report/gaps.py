@@ -43,7 +43,7 @@ def _missing_parts(run: Run) -> Iterator[str]:
 def _holes(run: Run) -> Iterator[str]:
     steps = run.logged_steps
     distances, counts = np.unique(np.diff(steps), return_counts=True)
-    if len(steps) < 2 or 2 * counts.max() < len(steps) - 1:
+    if len(steps) < 2 or 2 * counts.max() < len(steps):
         return
     missing = missing_steps(steps.tolist(), int(steps[-1]), float(distances[counts.argmax()]))
     if 0 < len(missing) <= max(MOST_HOLES, len(steps) // 10):
