@@ -62,7 +62,8 @@ def assert_whole(folder: Path, finished: Path) -> None:
     assert loaded is not None and expected is not None and loaded[0] == expected[0] == 12
     assert all(torch.equal(loaded[1]["model"][name], weight) for name, weight in expected[1]["model"].items())
     assert steps_in(folder) == list(range(1, 13))
-    assert sorted(path.name for path in folder.rglob("*")) == sorted(path.name for path in finished.rglob("*"))
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoints", "run.jsonl"]
+    assert sorted(path.name[:14] for path in (folder / "checkpoints").iterdir()) == ["step-000000008", "step-000000012"]
 
 
 # Two runs in one folder, and one that dies
@@ -77,9 +78,9 @@ def train_until_the_second_save(recipe: GPTRecipe, folder: Path) -> None:
     def stuck(state: Any, file: Any) -> None:
         if state["schedule"]["last_epoch"] < 8:
             return save(state, file)
+        (folder / f".run.jsonl.{os.getpid()}.tmp").write_text("half")
         file.write(b"half")
         file.flush()
-        (folder / f".run.jsonl.{os.getpid()}.tmp").write_text("half")
         return time.sleep(300)
 
     torch.save = stuck
@@ -97,11 +98,12 @@ def wait_for(found: Callable[[], bool], process: multiprocessing.process.BasePro
 def test_a_second_run_is_refused_while_the_first_lives_and_takes_over_when_it_dies(
     tmp_path: Path, recipe: GPTRecipe, finished: Path, last: signal.Signals
 ) -> None:
+    saved = tmp_path / "checkpoints"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["steadydecay.recipes.train", "torch._dynamo", "pytest"])
     process = context.Process(target=train_until_the_second_save, args=(recipe, tmp_path))
     process.start()
-    wait_for(lambda: any(tmp_path.glob(".run.jsonl.*.tmp")), process)
+    wait_for(lambda: any(one.read_bytes() == b"half" for one in saved.glob(".step-000000008-*.tmp")), process)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for restart in (False, True):
         with pytest.raises(
@@ -239,10 +241,6 @@ def test_an_empty_folder_name_is_not_the_current_folder(
 # Planted checkpoints
 
 
-def replaced(state: dict[str, Any], **parts: Any) -> dict[str, Any]:
-    return state | parts
-
-
 @pytest.mark.parametrize(
     ("parts", "reason"),
     [
@@ -362,6 +360,7 @@ def test_a_run_that_may_not_read_or_write_says_so_and_loses_nothing(recipe: GPTR
         folder = Path(name)
         folder.chmod(0o777)
         shutil.copytree(recipe.data or "", folder / "text")
+        (folder / "text").chmod(0o755)
         command = [sys.executable, "-c", RUN_BY_ANOTHER, name, "train", "gpt", *overrides, *options]
         done = subprocess.run(
             [*command, "--data", str(folder / "text")],
