@@ -4,15 +4,18 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from control_c import take_control_c
 from steadydecay.cli import main
 from steadydecay.recipes.checkpoint import checkpoints
 from steadydecay.run_log.reader import read_log
@@ -130,6 +133,15 @@ def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--data", "short.txt"], r"length is 16, but the training split of short\.txt holds 9 tokens, .*"),
         (["--data", "broken.bin"], r"broken\.bin has 7 bytes; legal is a token shard with a header of 1024"),
         (["--data", "emptyfolder"], r"emptyfolder holds no text; .*"),
+        (["--data", ""], r"data is '', as an unset variable of a shell gives it; legal is a path \(\. for .*"),
+        (["data="], r"data is '', as an unset variable of a shell gives it; .*"),
+        (["--data", "pipe"], r"pipe is a named pipe; legal is a plain file: write what it gives to one, and name that"),
+        (["--data", "/dev/zero"], r"/dev/zero is a device; legal is a plain file: .*"),
+        (
+            ["--data", "utf16.txt"],
+            r"utf16\.txt is empty or holds a NUL byte; legal is text, .* \(UTF-16 has .*",
+        ),
+        (["--out", "pipe"], r".*pipe.*"),
         (["--steps", "0"], r"steps is 0; legal is \[1, inf\)"),
         (["--out", "short.txt"], r".*short\.txt.*"),
         (["--out", "short.txt/below"], r".*short\.txt.*"),
@@ -152,6 +164,8 @@ def test_a_mistake_is_one_line(changes: list[str], message: str, capsys: pytest.
     Path("short.txt").write_text("ten bytes\n")
     Path("broken.bin").write_bytes(b"noshard")
     Path("emptyfolder").mkdir()
+    Path("utf16.txt").write_text("text " * 99, encoding="utf-16")
+    os.mkfifo("pipe")
     overrides = [change for change in changes if not changes[0].startswith("--")]
     options = changes if not overrides else []
     defaults = {"--data": "text", "--steps": "3", "--out": "run"}
@@ -159,6 +173,41 @@ def test_a_mistake_is_one_line(changes: list[str], message: str, capsys: pytest.
         options = options if name in options else [*options, name, value]
     err = mistake(["train", "gpt", *TINY, *overrides, *options], capsys)
     assert re.fullmatch(f"steadydecay: {message}\n", err), err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "gpt", "--out", ""],
+        ["compare", "gpt", "--out="],
+        ["report", ""],
+        ["report", "text", "--out", ""],
+        ["inspect", ""],
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    err = " ".join(mistake(arguments, capsys).replace("│", " ").split())
+    assert "it is '', as an unset variable of a shell gives it; legal is a path (. is this folder)" in err
+    assert [path.name for path in Path().iterdir()] == ["text"]
+
+
+def test_a_slash_at_the_end_of_the_data_is_no_other_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "gpt", *TINY, "--steps", "2", "--out", "run", "--data"]
+    for name in ("text", "text/", "./text"):
+        main([*arguments, name])
+    assert read_log("run/run.jsonl").configuration["data"] == "text"
+
+
+def test_what_is_left_out_of_the_data_is_said_once_for_all_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("text/other.txt").write_text("text " * 99, encoding="utf-16")
+    Path("text/link").symlink_to(".")
+    options = ["--optimizers", "adamw,scion", "--data", "text", "--steps", "2", "--out", "out"]
+    with pytest.warns(UserWarning) as warned:
+        main(["compare", "gpt", *TINY, *options])
+    said = {str(one.message) for one in warned if "trained on without" in str(one.message)}
+    (message,) = said
+    assert message.startswith("text is trained on without 1 links to folders, which are not followed: link; 1 with NUL")
+    assert message.endswith(": other.txt")
 
 
 def test_a_diverged_run_names_step_and_parameter(capsys: pytest.CaptureFixture[str]) -> None:
@@ -219,3 +268,50 @@ def test_the_installed_command_shows_no_traceback() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=narrow)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch("steadydecay: data is 'absent', and nothing is there; [^\n]*\n", done.stderr)
+
+
+# Ctrl-C
+
+
+def test_control_c_while_it_trains_is_one_line_and_the_run_goes_on_later(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also pressed twice."""
+    options = ["--data", "text", "--steps", "100000", "--out", "run"]
+    arguments = ["train", "gpt", *TINY, "checkpoint_every=5", "evaluate_every=50000", *options]
+    command = [sys.executable, "-m", "steadydecay.cli", *arguments]
+    single = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=take_control_c, env=single
+    ) as trainer:
+        deadline = time.monotonic() + 120
+        while not checkpoints("run/checkpoints"):
+            assert trainer.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        trainer.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+        trainer.send_signal(signal.SIGINT)
+        out, err = trainer.communicate(timeout=60)
+    assert (trainer.returncode, out) == (2, "")
+    shown = [line for line in err.splitlines() if "  step " not in line]
+    assert shown == [
+        "steadydecay: stopped by Ctrl-C; a run goes on from its last checkpoint when the same command is given again"
+    ]
+    assert sorted(path.name for path in Path("run").iterdir()) == ["checkpoints", "run.jsonl"]
+    assert not any(path.name.endswith(".tmp") for path in Path("run/checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("module", ["tyro", "torch"])
+def test_control_c_while_it_loads_is_one_line(module: str) -> None:
+    """Loading takes seconds."""
+    Path(f"{module}.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    path = f"{Path.cwd()}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    done = subprocess.run(
+        [sys.executable, "-m", "steadydecay.cli", "train", "gpt"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=take_control_c,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"steadydecay: stopped by Ctrl-C; [^\n]*\n", done.stderr)

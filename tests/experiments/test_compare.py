@@ -14,6 +14,7 @@ from steadydecay.experiments.compare import compare, run_folder, summarize
 from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
 from steadydecay.recipes.train import RecipeChangedError
 from steadydecay.report.summary import RunSummary
+from steadydecay.run_log.folder_lock import FolderInUseError, locked
 from steadydecay.run_log.reader import read_log
 from steadydecay.run_log.writer import RunLog
 
@@ -140,6 +141,25 @@ def test_another_recipe_is_refused_and_restart_takes_it(tmp_path: Path, text: Pa
         compare([longer], tmp_path)
     assert (tmp_path / "summary.json").read_bytes() == summary
     assert compare([longer], tmp_path, restart=True)[0].steps == 13
+
+
+def test_another_comparison_in_the_folder_is_refused_between_its_runs_as_well(tmp_path: Path, text: Path) -> None:
+    """It could begin a run anew that the first one has finished and will sum up."""
+    scion = tiny(text, "scion")
+    compare([scion], tmp_path)
+    before = (tmp_path / "summary.json").read_bytes()
+    for restart in (False, True):
+        with locked(tmp_path), pytest.raises(FolderInUseError, match=f"{tmp_path.name} is in use by process"):
+            compare([scion], tmp_path, restart=restart)
+    assert (tmp_path / "summary.json").read_bytes() == before
+    assert compare([scion], tmp_path)[0].steps == 12
+    assert {path.name for path in tmp_path.iterdir()} == {"scion-seed0", "summary.json"}
+
+
+def test_a_comparison_that_cannot_start_leaves_no_folder(tmp_path: Path, text: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        compare([tiny(text, "scion", data="absent")], tmp_path / "made" / "here")
+    assert list(tmp_path.iterdir()) == []
 
 
 # The claim

@@ -1,19 +1,23 @@
 """Checkpoints on a real disk: whole or absent, also when the writer is killed in the middle."""
 
+import hashlib
+import io
 import os
+import pickle
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 import warnings
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import pytest
 import torch
 
-from steadydecay.recipes.checkpoint import CheckpointError, checkpoints, load_latest, save
+from steadydecay.recipes.checkpoint import CheckpointError, checkpoints, delete_all, load_latest, save
 
 # One interpreter imports torch once; each round is a forked process that saves in a loop until it is killed.
 SAVING_PROCESSES = """
@@ -184,7 +188,7 @@ def test_a_whole_checkpoint_is_loaded_without_a_warning(tmp_path: Path) -> None:
 def test_a_folder_of_broken_checkpoints_is_an_error(tmp_path: Path) -> None:
     for step in (1, 2):
         flip_a_byte(save(tmp_path, step, state_of(step)))
-    message = rf"none of the 2 checkpoints in .*{tmp_path.name} is whole; .*: bring one back from a copy, or empty"
+    message = rf"none of the 2 checkpoints in .*{tmp_path.name} is whole; .*: bring one back from a copy, or start anew"
     with pytest.warns(UserWarning, match="skipped"), pytest.raises(CheckpointError, match=message):
         load_latest(tmp_path)
 
@@ -218,9 +222,164 @@ def test_until_the_rename_there_is_no_new_checkpoint(tmp_path: Path, monkeypatch
         raise OSError("no rename")
 
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match="no rename"):
+    with pytest.raises(CheckpointError, match=r"step 2 cannot be written to .* \(no rename\); those before it are as"):
         save(tmp_path, 2, state_of(2))
     assert list(tmp_path.iterdir()) == [path]
+
+
+# What cannot be written or read
+
+
+FULL_DISK = """
+import resource, signal, sys
+import torch
+from steadydecay.recipes.checkpoint import CheckpointError, save
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for limit in (1_000_000, 100_000, 5_000, 10):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    weights = {str(number): torch.ones(50_000) for number in range(6)}
+    try:
+        save(sys.argv[1], 2, {"weights": weights, "names": ["name"] * 1000})
+    except CheckpointError as error:
+        print(error)
+"""
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_previous_checkpoint(tmp_path: Path) -> None:
+    """Wherever in the file it gets full."""
+    path = save(tmp_path, 1, state_of(1))
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
+    )
+    message = rf"the checkpoint of step 2 cannot be written to {tmp_path} \(File too large\); those before it are as .*"
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4 and all(re.fullmatch(message, line) for line in lines), done.stdout
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupt_while_saving_is_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch would make an error of its own of it."""
+    path = save(tmp_path, 1, state_of(1))
+
+    def interrupted(state: object, file: BinaryIO) -> NoReturn:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path, 2, state_of(2))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def plant(folder: Path, step: int, content: bytes) -> Path:
+    """A file whose checksum is right."""
+    path = folder / f"step-{step:09d}-{hashlib.sha256(content).hexdigest()[:16]}.pt"
+    path.write_bytes(content)
+    return path
+
+
+def saved_bytes(state: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(state, file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", r"it cannot be loaded \(EOFError"),
+        (b"hello", r"it cannot be loaded \(KeyError"),
+        (b"PK\x03\x04" + bytes(60), r"it cannot be loaded \(RuntimeError"),
+        (b"\x80\x02}q\x00." * 3, r"it (cannot be loaded|holds)"),
+        (pickle.dumps(Path("somewhere"), protocol=2), r"it cannot be loaded \(UnpicklingError"),
+        (saved_bytes([1, 2]), "it holds a list; legal is a dict"),
+        (saved_bytes(torch.ones(3)), "it holds a Tensor; legal is a dict"),
+        (saved_bytes(state_of(1))[:-100], r"it cannot be (read|loaded)"),
+    ],
+)
+def test_a_planted_file_is_skipped_for_the_older_checkpoint(tmp_path: Path, content: bytes, reason: str) -> None:
+    save(tmp_path, 1, state_of(1))
+    planted = plant(tmp_path, 2, content)
+    with pytest.warns(UserWarning, match=f"skipped .*{planted.name}: {reason}") as warned:
+        loaded = load_latest(tmp_path)
+    assert loaded is not None and loaded[0] == 1
+    assert all(len(str(one.message).splitlines()) == 1 for one in warned)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to nothing", "device"])
+def test_what_is_no_file_is_skipped_for_the_older_checkpoint(tmp_path: Path, kind: str) -> None:
+    save(tmp_path, 1, state_of(1))
+    path = tmp_path / "step-000000002-0123456789abcdef.pt"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("nowhere" if kind == "link to nothing" else "/dev/zero")
+    with pytest.warns(UserWarning, match=f"skipped .*{path.name}: it cannot be"):
+        loaded = load_latest(tmp_path)
+    assert loaded is not None and loaded[0] == 1
+    with warnings.catch_warnings():
+        # A folder is not deleted; that is said.
+        warnings.simplefilter("error" if kind != "folder" else "ignore")
+        save(tmp_path, 3, state_of(3), keep=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = load_latest(tmp_path)
+    assert loaded is not None and loaded[0] == 3
+    assert 1 in steps_in(tmp_path), "what is broken does not push out what is whole"
+
+
+def test_a_broken_one_stays_where_there_is_room_and_goes_first_where_not(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save(tmp_path, step, state_of(step))
+    flip_a_byte(next(one.path for one in checkpoints(tmp_path) if one.step == 2))
+    save(tmp_path, 4, state_of(4), keep=4)
+    assert steps_in(tmp_path) == [4, 3, 2, 1]
+    save(tmp_path, 5, state_of(5), keep=4)
+    assert steps_in(tmp_path) == [5, 4, 3, 1]
+
+
+def test_a_state_that_is_not_accepted_is_skipped(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save(tmp_path, step, state_of(step))
+    asked: list[int] = []
+
+    def accept(step: int, state: dict[str, Any]) -> None:
+        asked.append(step)
+        assert state["weights"][0] == step
+        if step > 1:
+            raise CheckpointError(f"not {step}")
+
+    with pytest.warns(UserWarning, match=r"skipped .*: not 3") as warned:
+        loaded = load_latest(tmp_path, accept=accept)
+    assert loaded is not None and loaded[0] == 1
+    assert asked == [3, 2, 1] and len(warned) == 2
+
+
+@pytest.mark.parametrize("kind", ["file", "link to nothing"])
+def test_a_folder_that_is_none_is_not_an_empty_one(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.touch() if kind == "file" else folder.symlink_to("nowhere")
+    with pytest.raises(CheckpointError, match=r"checkpoints cannot be read \(N.*\), so what it holds is not kno"):
+        load_latest(folder)
+    with pytest.raises(OSError):
+        checkpoints(folder)
+
+
+def test_all_are_deleted_and_other_files_are_not(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for step in (1, 2):
+        save(tmp_path / "link", step, state_of(step))
+    for name in ("step-best.pt", ".step-000000001-77.pt.tmp"):
+        (tmp_path / "real" / name).write_text("content")
+    delete_all(tmp_path / "link")
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["step-best.pt"]
+    delete_all(tmp_path / "absent")
 
 
 def test_a_kill_at_any_moment_leaves_the_last_finished_checkpoint(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """What a path names as token data, from real files: text, shards, and where each is split."""
 
+import errno
+import os
 import resource
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -47,6 +50,33 @@ def test_a_text_file_is_bytes_split_at_a_line_end(tmp_path: Path) -> None:
 def test_nothing_there_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"absent', and nothing is there; legal is a text file, a folder"):
         load_tokens(tmp_path / "absent")
+
+
+def test_an_empty_path_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("text " * 99)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"data is '', as an unset variable of a shell gives it; legal is a"):
+        load_tokens("")
+    assert load_tokens(".").train.token_count == 446
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".bin"])
+@pytest.mark.parametrize("as_folder", [False, True])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, suffix: str, as_folder: bool) -> None:
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    with pytest.raises(ValueError, match=rf"pipe\{suffix} is a named pipe|holds no text; .*: pipe\.txt$"):
+        load_tokens(tmp_path if as_folder else tmp_path / f"pipe{suffix}")
+
+
+def test_a_text_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("text " * 99)
+
+    def refuse(folder: Path) -> NoReturn:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(PermissionError, match=tmp_path.name):
+        load_tokens(tmp_path)
 
 
 def test_many_files_are_split_by_the_hash_of_their_path(tmp_path: Path) -> None:
@@ -123,7 +153,10 @@ def test_shards_are_read_window_by_window(tmp_path: Path) -> None:
     for number in range(3):
         write_shard(tmp_path / f"{number}.bin", 1000 * number + np.arange(41))
     (tmp_path / "notes.txt").write_text("not read where there are shards")
-    stream = load_tokens(tmp_path).train
+    (tmp_path / "sub").mkdir()
+    with pytest.warns(UserWarning, match=r"trained on without 2 beside the \.bin shards: notes\.txt, sub$") as warned:
+        stream = load_tokens(tmp_path).train
+    assert len(warned) == 1
     assert stream.token_count == 82
     inputs, _ = batch(stream, length=10, batch_size=8, step=0, seed=0)
     assert sorted(inputs[:, 0].tolist()) == [0, 10, 20, 30, 1000, 1010, 1020, 1030]

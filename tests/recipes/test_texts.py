@@ -1,7 +1,10 @@
 """Texts from real files: what counts as text, and where it is split."""
 
 import os
-import socket
+import subprocess
+import sys
+import tempfile
+import warnings
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,9 @@ from steadydecay.recipes.texts import embedded_files, is_validation_file, split_
 
 
 def test_embedded_text_is_source_and_prose_without_tests() -> None:
-    names = list(embedded_files())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        names = list(embedded_files())
     assert names == sorted(names)
     assert {"argparse.py", "email/message.py", "LICENSE.txt"} <= set(names)
     assert all(name.endswith((".py", ".txt", ".rst", ".md")) for name in names)
@@ -56,7 +61,15 @@ def test_unbalanced_files_are_split_at_their_ends(validation_bytes: int) -> None
     assert sum(map(len, validation)) == sum(map(len, texts.values())) // 10
 
 
-def test_what_is_no_text_in_a_folder_is_left_out(tmp_path: Path) -> None:
+def left_out_of(folder: Path) -> tuple[list[str], str]:
+    """The names of the texts in a folder, and what the one warning says that is left out."""
+    with pytest.warns(UserWarning) as warned:
+        texts = texts_below(folder)
+    (message,) = (str(one.message) for one in warned)
+    return list(texts), message.removeprefix(f"{folder} is trained on without ")
+
+
+def test_what_is_no_text_in_a_folder_is_left_out_and_said(tmp_path: Path) -> None:
     (tmp_path / "seen").write_bytes(b"y" * 20)
     (tmp_path / ".hidden").write_text("hidden")
     (tmp_path / ".folder").mkdir()
@@ -65,19 +78,91 @@ def test_what_is_no_text_in_a_folder_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "dangling").symlink_to(tmp_path / "absent")
     os.mkfifo(tmp_path / "pipe")
-    assert texts_below(tmp_path) == {"seen": b"y" * 20}
+    texts, left_out = left_out_of(tmp_path)
+    assert texts == ["seen"]
+    assert "2 hidden: .folder, .hidden" in left_out
+    assert "1 with NUL bytes" in left_out and left_out.count("picture") == 1
+    assert "1 that cannot be read: dangling" in left_out and "1 that are no plain files: pipe" in left_out
+    assert "empty" not in left_out, "nothing of it is missed"
 
 
-def test_a_file_that_cannot_be_read_is_skipped_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "seen").write_bytes(b"y" * 20)
-    monkeypatch.chdir(tmp_path)
-    # A socket is the one file that even the superuser cannot open; it must look like a plain one to get that far.
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind("locked")
-        monkeypatch.setattr(Path, "is_file", lambda self: True)
-        with pytest.warns(UserWarning, match=r"skipped .*locked, which cannot be read"):
-            texts = texts_below(tmp_path)
-    assert texts == {"seen": b"y" * 20}
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_text_with_nul_bytes_beside_other_text_is_said(tmp_path: Path, encoding: str) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text("text " * 9, encoding=encoding if number else "utf-8")
+    texts, left_out = left_out_of(tmp_path)
+    assert texts == ["0.txt"]
+    assert left_out.startswith("2 with NUL bytes, as UTF-16") and left_out.endswith(": 1.txt, 2.txt")
+    (tmp_path / "0.txt").unlink()
+    with pytest.raises(ValueError, match=r"holds no text; .*: left out are 2 with NUL bytes, .*: 1\.txt, 2\.txt$"):
+        texts_below(tmp_path)
+
+
+def test_folders_behind_links_are_said_and_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "file").write_text("text")
+    data = tmp_path / "data"
+    (data / "sub").mkdir(parents=True)
+    (data / "file").symlink_to(tmp_path / "real" / "file")
+    (data / "sub" / "linked").symlink_to(tmp_path / "real")
+    (data / "sub" / "round").symlink_to(data)
+    assert left_out_of(data) == (
+        ["file"],
+        "2 links to folders, which are not followed: sub/linked, sub/round",
+    )
+
+
+def test_a_file_with_a_hole_is_read_no_further_than_to_the_hole(tmp_path: Path) -> None:
+    """A terabyte of nothing takes no room on the disk and must take none in memory."""
+    with (tmp_path / "hole").open("wb") as file:
+        file.write(b"text" * 2**20)
+        file.truncate(2**40)
+    (tmp_path / "seen").write_text("text")
+    assert left_out_of(tmp_path)[0] == ["seen"]
+    with pytest.raises(ValueError, match="hole is empty or holds a NUL byte"):
+        split_file(tmp_path / "hole")
+
+
+def test_a_file_that_never_ends_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name, kind in {"pipe": "a named pipe", "zero": "a device"}.items():
+        with pytest.raises(ValueError, match=f"{name} is {kind}; legal is a plain file"):
+            split_file(tmp_path / name)
+    (tmp_path / "seen").write_text("text")
+    assert left_out_of(tmp_path) == (["seen"], "2 that are no plain files: pipe, zero")
+
+
+UNREADABLE = """
+import os, sys
+from pathlib import Path
+from steadydecay.recipes.texts import texts_below
+
+if os.getuid() == 0:  # For whom all can be read.
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+print(list(texts_below(Path(sys.argv[1]))))
+"""
+
+
+def test_files_and_folders_that_cannot_be_read_are_said() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for sub in ("open", "locked", "listed"):
+            (folder / sub).mkdir()
+            (folder / sub / "file").write_text("text")
+        (folder / "secret").write_text("text")
+        (folder / "link").symlink_to("locked/file")
+        for path, mode in {"secret": 0, "locked": 0, "listed": 0o444}.items():
+            (folder / path).chmod(mode)
+        command = [sys.executable, "-c", UNREADABLE, name]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        for path in ("locked", "listed"):
+            (folder / path).chmod(0o755)
+    assert done.stdout == "['open/file']\n"
+    assert "trained on without 4 that cannot be read: link, listed/file, locked, secret\n" in done.stderr
 
 
 def test_a_folder_without_text_is_refused(tmp_path: Path) -> None:

@@ -65,5 +65,38 @@ def test_a_line_that_is_being_written_is_told(tmp_path: Path) -> None:
     assert gaps(path) == ["run: the last line is cut off; it is being written, or its writer was stopped."]
 
 
+def of_steps(*steps: int) -> tuple[str, ...]:
+    return (CONFIGURATION.replace("2}", f"{steps[-1]}}}"), *(STEP % step for step in steps), WATCH, VALIDATION)
+
+
+@pytest.mark.parametrize(
+    ("steps", "missing"),
+    [
+        ([*range(1, 21), *range(41, 61)], "21 to 40"),
+        ([*range(41, 61)], "1 to 40"),
+        ([*range(1, 5), *range(9, 13)], "5 to 8"),
+        ([1, 2, 3, 5, 6, 7, 9, 10, 11, 12], "4, 8"),
+        ([*range(10, 210, 10), *range(300, 400, 10)], "210 to 290"),
+    ],
+)
+def test_a_hole_in_the_steps_is_told(tmp_path: Path, steps: list[int], missing: str) -> None:
+    assert gaps(log(tmp_path, *of_steps(*steps))) == [f"run: the log lacks steps {missing}; lines are drawn across."]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [1, 11, 21, 31],
+        [0, 1, 2],
+        [1, 2, 4, 8, 16, 32, 64],
+        [*range(1, 101), *range(200, 3_000, 100)],
+        [10, 20, 25],
+        [7],
+    ],
+)
+def test_who_logs_now_and_then_leaves_no_hole(tmp_path: Path, steps: list[int]) -> None:
+    assert gaps(log(tmp_path, *of_steps(*steps))) == []
+
+
 def test_panels_that_no_run_fills_are_named() -> None:
     assert gaps_of([], ["Sign norm"]) == ["No run logged: Sign norm."]

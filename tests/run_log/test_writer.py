@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -235,3 +236,29 @@ def test_an_empty_log_has_no_configuration_and_a_missing_one_is_an_error(tmp_pat
     assert read_log(tmp_path / "empty.jsonl") == LogContents({}, [], 0)
     with pytest.raises(FileNotFoundError, match=r"absent\.jsonl"):
         read_log(tmp_path / "absent.jsonl")
+
+
+def test_a_full_disk_names_the_log_and_closing_does_not_hide_it() -> None:
+    full = Path("/dev/full").open("w")  # noqa: SIM115
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"), RunLog(full) as log:
+        log.write("step", step=1)
+
+
+def test_records_are_durable_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log.jsonl"
+    with RunLog.open(path, configuration={}, resume_step=None) as log:
+        log.write("step", step=1)
+        synced: list[int] = []
+        monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+        log.sync()
+        assert synced == [path.stat().st_ino]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_log_that_would_never_end_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "log.jsonl"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match=r"log\.jsonl is a .*; legal is a plain file"):
+        RunLog.open(path, configuration={}, resume_step=3)
+    with pytest.raises(ValueError, match=r"log\.jsonl is a .*; legal is a plain file"):
+        read_log(path)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from steadydecay.commands.given_path import GivenPath
 from steadydecay.commands.what import What
 from steadydecay.experiments.compare import compare
 from steadydecay.report.picture import write_picture
@@ -20,7 +21,7 @@ class Compare(What):
     """Names, separated by commas."""
     seed: list[int] = field(default_factory=lambda: [0])
     """One or more seeds: --seed 0 1 2."""
-    out: Path = Path("runs/compare")
+    out: GivenPath = Path("runs/compare")
     """Folder for everything that is written."""
 
     def run(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import tyro
 from rich.console import Console
 
+from steadydecay.commands.given_path import GivenPath
 from steadydecay.forecasting.forecast_page import write_page
 from steadydecay.forecasting.forecast_panels import panels_of
 from steadydecay.forecasting.forecast_picture import write_picture
@@ -70,7 +71,7 @@ class Forecast:
     """Write forecast.html, a page with figures."""
     png: bool = False
     """Write forecast.png."""
-    out: Path = Path("runs/forecast")
+    out: GivenPath = Path("runs/forecast")
     """Folder for both."""
 
     def run(self) -> None:

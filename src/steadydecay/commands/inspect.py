@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.progress import Progress
 
+from steadydecay.commands.given_path import GivenPath
 from steadydecay.inspection.given_settings import GivenSettings, OptimizerName
 from steadydecay.inspection.inspected import Inspection, inspect_checkpoint
 from steadydecay.inspection.inspected_layers import Layer, Sort, sorted_layers
@@ -34,7 +35,7 @@ WIDEST = 1000
 class Inspect:
     """List each weight's norms beside the steady state that hyperparameters, stored or given, predict."""
 
-    file: tyro.conf.Positional[Path]
+    file: tyro.conf.Positional[GivenPath]
     """A .safetensors or .pt file, an index.json of shards, or a folder: a model's or a run's."""
     lr: float | None = None
     """The learning rate at the peak. With it, options replace whatever is stored."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
+from steadydecay.commands.given_path import GivenPath
 from steadydecay.report.follow import LiveReport, server_for
 from steadydecay.report.picture import write_panels
 from steadydecay.report.report_page import write_page
@@ -16,9 +17,9 @@ from steadydecay.report.runs import load_all
 class Report:
     """Write one page about runs: which is better and why, what to change, and the pictures; or follow runs live."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
+    runs: tyro.conf.Positional[tuple[GivenPath, ...]]
     """Folders of runs, folders of such folders, or run.jsonl files."""
-    out: Path = Path("report.html")
+    out: GivenPath = Path("report.html")
     """The page."""
     png: bool = False
     """Draw the panels into a PNG beside the page, too, for papers."""

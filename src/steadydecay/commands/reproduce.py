@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import tyro
 from rich.console import Console
 
+from steadydecay.commands.given_path import GivenPath
 from steadydecay.experiments.fig7 import fig7
 from steadydecay.experiments.outcome import Outcome
 from steadydecay.experiments.seed003 import seed003
@@ -27,7 +28,7 @@ class Reproduce:
 
     name: tyro.conf.Positional[ExperimentName]
     """fig7: a random walk under a cosine lr. seed003: AdamW against Adam-L2 on text with rare words."""
-    out: Path = Path("runs/reproduce")
+    out: GivenPath = Path("runs/reproduce")
     """Folder for the picture."""
     steps: int | None = None
     """Of each run; by default the experiment's."""

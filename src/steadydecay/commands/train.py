@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from steadydecay.commands.given_path import GivenPath
 from steadydecay.commands.what import What
 from steadydecay.recipes.optimizers import OPTIMIZERS
 from steadydecay.recipes.train import train
@@ -18,7 +19,7 @@ class Train(What):
     optimizer: Annotated[str, tyro.conf.arg(help=f"One of {', '.join(OPTIMIZERS)}.")] = "scionc"
     seed: int = 0
     """Seed of the weights and of the order of the data."""
-    out: Path = Path("runs/train")
+    out: GivenPath = Path("runs/train")
     """Folder for the log and the checkpoints."""
 
     def run(self) -> None:

@@ -27,7 +27,7 @@ class What:
     """Fields of the recipe as name=value: lr=0.03 layers=4."""
     size: str = "mini"
     """mini (two CPU cores), small, or 124m (the paper's)."""
-    data: Path | None = None
+    data: str | None = None
     """Text file or folder, .bin token shard or folder of them; by default the standard library's own text."""
     steps: int | None = None
     """Optimizer steps; by default the size's."""
@@ -37,6 +37,7 @@ class What:
     def recipe_of(self, optimizer: str, seed: int) -> Recipe:
         kind = RECIPES[self.recipe]
         given: dict[str, Any] = {"seed": seed}
-        given |= {"data": str(self.data)} if self.data is not None else {}
+        # With a slash at its end or without it is one place. "" stays: Path would make the current folder of it.
+        given |= {"data": self.data and str(Path(self.data))} if self.data is not None else {}
         given |= {"steps": self.steps} if self.steps is not None else {}
         return recipe_for(kind, self.size, optimizer, given | parsed_overrides(kind, self.overrides))

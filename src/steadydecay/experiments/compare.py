@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 from steadydecay.recipes.recipe import Recipe
 from steadydecay.recipes.train import train
+from steadydecay.recipes.workers import is_first_process
 from steadydecay.report.runs import load_run
 from steadydecay.report.summary import RunSummary, summary_of
 from steadydecay.run_log.atomic_write import replace_file
+from steadydecay.run_log.folder_lock import locked
 from steadydecay.run_log.record import LOG_NAME
 
 SUMMARY_NAME = "summary.json"
@@ -19,14 +22,16 @@ def compare(recipes: Sequence[Recipe], out: Path, *, restart: bool = False) -> l
     """Train each recipe in a folder of its own below `out`, and write `out/summary.json`.
 
     Finished runs are taken as they are, cut ones go on; `restart` begins all anew. A recipe given twice is one run.
-    Errors as in `train`.
+    One comparison at a time writes to `out`. Errors as in `train`.
     """
     recipes = list(dict.fromkeys(recipes))
-    for recipe in recipes:
-        train(recipe, run_folder(out, recipe), restart=restart)
-    summaries = [summarize(run_folder(out, recipe)) for recipe in recipes]
-    content = json.dumps({"runs": [asdict(summary) for summary in summaries]}, indent=2)
-    replace_file(out / SUMMARY_NAME, [content.encode(), b"\n"])
+    # Between two of its runs, too, nobody else may begin the first anew: the summary is of all of them.
+    with locked(out) if is_first_process() else nullcontext():
+        for recipe in recipes:
+            train(recipe, run_folder(out, recipe), restart=restart)
+        summaries = [summarize(run_folder(out, recipe)) for recipe in recipes]
+        content = json.dumps({"runs": [asdict(summary) for summary in summaries]}, indent=2)
+        replace_file(out / SUMMARY_NAME, [content.encode(), b"\n"])
     return summaries
 
 

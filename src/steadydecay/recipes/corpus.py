@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from steadydecay.recipes.left_out import BESIDE_SHARDS, LeftOut, warn_left_out
 from steadydecay.recipes.texts import (
     DOCUMENT_SEPARATOR,
     VALIDATION_ONE_IN,
@@ -26,21 +27,28 @@ def load_tokens(path: str | Path | None) -> TokenData:
         path: None (the embedded text), a text file, a folder of text files, a `.bin` shard, a folder of shards.
 
     Raises:
-        FileNotFoundError: nothing is there.
+        OSError: nothing is there, or it cannot be read.
         ShardError: a shard is broken.
-        ValueError: no text, or no training shard.
+        ValueError: an empty path, what is no plain file, no text, or no training shard.
     """
     if path is None:
         return embedded_text()
     source, name = Path(path), str(path)
+    if not name:
+        raise ValueError(
+            "data is '', as an unset variable of a shell gives it; legal is a path (. for the current folder), or no "
+            "--data for the embedded text"
+        )
     if not source.exists():
         raise FileNotFoundError(
             f"data is {name!r}, and nothing is there; legal is a text file, a folder of text files, a .bin shard, "
             "a folder of .bin shards, or None for the embedded text"
         )
     if source.is_dir():
-        shards = sorted(source.glob("*.bin"))
-        return _shard_folder(name, shards) if shards else _text_data(name, *split_texts(texts_below(source)))
+        content = sorted(source.iterdir())
+        if any(path.suffix == ".bin" for path in content):
+            return _shard_folder(name, content)
+        return _text_data(name, *split_texts(texts_below(source)))
     return _split_shard(name, source) if source.suffix == ".bin" else _text_data(name, *split_file(source))
 
 
@@ -61,7 +69,12 @@ def _joined(name: str, texts: list[bytes]) -> TokenPiece:
     return TokenPiece(name, np.frombuffer(DOCUMENT_SEPARATOR.join(texts), dtype=np.uint8))
 
 
-def _shard_folder(name: str, paths: list[Path]) -> TokenData:
+def _shard_folder(name: str, content: list[Path]) -> TokenData:
+    paths = [path for path in content if path.suffix == ".bin"]
+    left_out = LeftOut()
+    for path in content:
+        left_out.add(path.name, "" if path in paths else BESIDE_SHARDS)
+    warn_left_out(Path(name), left_out)
     if len(paths) == 1:
         return _split_shard(name, paths[0])
     validation = [path for path in paths if "val" in path.name] or paths[-1:]

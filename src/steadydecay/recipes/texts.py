@@ -3,15 +3,18 @@
 import hashlib
 import os
 import sysconfig
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
+
+from steadydecay.recipes.left_out import HIDDEN, LINKED_FOLDER, NO_TEXT, SPECIAL, UNREADABLE, LeftOut, warn_left_out
+from steadydecay.run_log.plain_file import open_plain, special_kind
 
 DOCUMENT_SEPARATOR = b"\0"
 VALIDATION_ONE_IN = 10
 FEWEST_FILES_TO_SPLIT_BY_FILE = 20
 LEGAL_VALIDATION_SHARE = (0.02, 0.3)
 FARTHEST_LINE_END = 1024
+BLOCK = 2**20
 
 EMBEDDED_SUFFIXES = (".py", ".txt", ".rst", ".md")
 NOT_EMBEDDED = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
@@ -46,10 +49,14 @@ def split_file(path: Path) -> tuple[list[bytes], list[bytes]]:
     """Train and validation of one file, by its end.
 
     Raises:
-        ValueError: the file is empty or no text.
+        OSError: the file cannot be read.
+        ValueError: the file is empty, no text, or no plain file.
     """
-    if (text := _text(path)) is None:
-        raise ValueError(f"{path} is empty or holds a NUL byte; legal is text, or token shards that end in .bin")
+    if not (text := _text(path)):
+        raise ValueError(
+            f"{path} is empty or holds a NUL byte; legal is text, or token shards that end in .bin (UTF-16 has NUL "
+            "bytes, and `iconv -f UTF-16 -t UTF-8` takes them out)"
+        )
     train, validation = _split_at_line_end(text)
     return [train], [validation]
 
@@ -66,40 +73,75 @@ def _split_at_line_end(text: bytes) -> tuple[bytes, bytes]:
 def texts_below(
     folder: Path, suffixes: tuple[str, ...] = ("",), skipped_folders: frozenset[str] = frozenset()
 ) -> dict[str, bytes]:
-    """The text files of a folder and its folders by relative path, in order; what cannot be read gives a warning.
+    """The text files of a folder and its folders by relative path, in order; one warning says what is left out.
+
+    Empty files, names with other suffixes and skipped folders are not counted: nobody misses them.
 
     Raises:
         ValueError: there is none.
     """
-    paths = {path.relative_to(folder).as_posix(): path for path in _files_below(folder, skipped_folders)}
-    named = ((name, paths[name]) for name in sorted(paths) if name.endswith(suffixes))
-    texts = {name: text for name, path in named if (text := _text_or_warning(path)) is not None}
+    texts: dict[str, bytes] = {}
+    left_out = LeftOut()
+    named = sorted((path.relative_to(folder).as_posix(), why) for path, why in _below(folder, skipped_folders))
+    for name, why in named:
+        if name.endswith(suffixes):
+            text, why = (None, why) if why else _text_or_why_not(folder / name)
+            texts |= {name: text} if text else {}
+            left_out.add(name, why)
     if not texts:
-        raise ValueError(f"{folder} holds no text; legal is a folder with text files (not hidden, no NUL byte) or .bin")
+        raise ValueError(
+            f"{folder} holds no text; legal is a folder with text files (not hidden, no NUL byte) or .bin"
+            + (f": left out are {left_out}" if left_out else "")
+        )
+    warn_left_out(folder, left_out)
     return texts
 
 
-def _files_below(folder: Path, skipped_folders: frozenset[str]) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
+def _below(folder: Path, skipped_folders: frozenset[str]) -> Iterator[tuple[Path, str]]:
+    """Files in a folder and its folders with "", and with the reason what is not looked into."""
+    failed: list[OSError] = []
+    for parent, folders, files in os.walk(folder, onerror=failed.append):
+        below = [Path(parent, name) for name in folders if name not in skipped_folders]
+        entered = [path for path in below if not (_is_hidden(path) or _is_link(path))]
+        yield from ((path, HIDDEN if _is_hidden(path) else LINKED_FOLDER) for path in below if path not in entered)
         # os.walk descends into what is left in its own list.
-        folders[:] = [name for name in folders if name not in skipped_folders and not name.startswith(".")]
-        paths = (Path(parent, name) for name in files if not name.startswith("."))
-        # A named pipe or a socket would block the read.
-        yield from (path for path in paths if path.is_file())
+        folders[:] = [path.name for path in entered]
+        yield from ((Path(parent, name), HIDDEN if name.startswith(".") else "") for name in files)
+    yield from ((Path(error.filename), UNREADABLE) for error in failed)
 
 
-def _text_or_warning(path: Path) -> bytes | None:
+def _is_hidden(path: Path) -> bool:
+    return path.name.startswith(".")
+
+
+def _is_link(path: Path) -> bool:
     try:
-        return _text(path)
-    except OSError as error:
-        warnings.warn(f"skipped {path}, which cannot be read: {error}", stacklevel=2)
-        return None
+        return path.is_symlink()
+    except OSError:
+        # In a folder whose files cannot be looked at; os.walk then says so.
+        return False
+
+
+def _text_or_why_not(path: Path) -> tuple[bytes | None, str]:
+    try:
+        # Looked at first: a pipe would block the read.
+        if special_kind(path):
+            return None, SPECIAL
+        text = _text(path)
+    except OSError:
+        return None, UNREADABLE
+    return text, NO_TEXT if text is None else ""
 
 
 def _text(path: Path) -> bytes | None:
-    """The content of a file, or None if it is empty or no text."""
-    with path.open("rb") as file:
-        start = file.read(8192)
-        # Most binary files show it in their first block; this spares reading a large one.
-        content = start if DOCUMENT_SEPARATOR in start else start + file.read()
-    return None if not content or DOCUMENT_SEPARATOR in content else content
+    """The content of a file, or None if it is no text."""
+    blocks = []
+    with open_plain(path) as file:
+        # No more than its size, for it may grow, and no further than a NUL byte: a hole in a file is endless zeros.
+        left = os.fstat(file.fileno()).st_size
+        while block := file.read(min(left, BLOCK)):
+            if DOCUMENT_SEPARATOR in block:
+                return None
+            blocks.append(block)
+            left -= len(block)
+    return b"".join(blocks)

@@ -8,6 +8,7 @@ from typing import Any, final
 import numpy as np
 
 from steadydecay.run_log.atomic_write import replace_file
+from steadydecay.run_log.plain_file import open_plain
 
 SHARD_MAGIC = 20240520
 SHARD_VERSION = 1
@@ -42,11 +43,12 @@ def read_shard(path: str | Path) -> np.memmap:
     """The tokens of a shard, mapped from disk: shape (count,), uint16, read-only.
 
     Raises:
-        FileNotFoundError: no such file.
+        OSError: no such file, or it cannot be read.
+        ValueError: no plain file.
         ShardError: not a shard, another version, or not as long as its header says.
     """
     path = Path(path)
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         header = file.read(SHARD_HEADER_BYTES)
         size = os.fstat(file.fileno()).st_size
         _require_whole_shard(path, header, size)

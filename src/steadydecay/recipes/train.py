@@ -1,7 +1,6 @@
 """One training run, from the recipe to its log and checkpoints, as a linear function."""
 
 import os
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -18,8 +17,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from steadydecay.groups.roles import main_role
 from steadydecay.monitor.watch import Watch, watch
 from steadydecay.recipes import checkpoint
-from steadydecay.recipes.checkpoint import CHECKPOINT_FOLDER
+from steadydecay.recipes.checkpoint import CHECKPOINT_FOLDER, CheckpointError
 from steadydecay.recipes.divergence import NonFiniteError, require_finite
+from steadydecay.recipes.earlier_log import require_log_fits, require_replaceable
 from steadydecay.recipes.measurements import hyperparameters_by_role, norms_by_role
 from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable
 from steadydecay.recipes.overrides import differences
@@ -27,6 +27,7 @@ from steadydecay.recipes.precision import autocast
 from steadydecay.recipes.progress import RunProgress
 from steadydecay.recipes.recipe import Recipe, require_legal
 from steadydecay.recipes.workers import Workers, joined_workers
+from steadydecay.run_log.folder_lock import locked
 from steadydecay.run_log.record import LOG_NAME
 from steadydecay.run_log.writer import RunLog
 from steadydecay.schedules.shapes import cosine
@@ -58,19 +59,25 @@ class RunParts:
 def train(recipe: Recipe, folder: Path | str, *, restart: bool = False) -> None:
     """Train, or go on from the last whole checkpoint in `folder`; a finished run returns at once.
 
-    Writes `run.jsonl` (the recipe first) and `checkpoints/`. Under torchrun each rank calls it.
+    Writes `run.jsonl` (the recipe first) and `checkpoints/`; one run at a time writes to a folder. Under torchrun each
+    rank calls it.
 
     Args:
         recipe: of `recipe_for`, or with every field given.
-        folder: made if missing.
+        folder: made if missing; not "", which would be the current one.
         restart: begin anew, without the checkpoints that an earlier run left there.
 
     Raises:
         ValueError: unknown optimizer, a number outside its range, a batch size that the ranks cannot share, or no
             example to validate with.
         RecipeChangedError: the folder's checkpoints are of another recipe, and not `restart`.
+        FolderInUseError: another run writes to the folder.
+        CheckpointError: no checkpoint is whole, the log has none beside it, or one cannot be written; the last stays.
+        OSError: the folder, its checkpoints or its log cannot be read or written.
         NonFiniteError: training diverged; the last checkpoint is whole.
     """
+    if not str(folder):
+        raise ValueError("folder is '', and nothing is named so; legal is a path, . for the current folder")
     folder = Path(folder)
     require_trainable(recipe.optimizer)
     require_legal(recipe)
@@ -82,13 +89,17 @@ def train(recipe: Recipe, folder: Path | str, *, restart: bool = False) -> None:
         schedule = LambdaLR(optimizer, lambda step: cosine(step, recipe.steps, recipe.warmup_steps))
         monitor = watch(optimizer, every=recipe.layers_every)
         run = RunParts(recipe, folder, workers, data, model, optimizer, schedule, monitor)
-        # Only now: a wrong path or setting must not cost the earlier run.
-        if restart and run.is_writer:
-            shutil.rmtree(folder / CHECKPOINT_FOLDER, ignore_errors=True)
-        workers.barrier()
-        steps_done = _resume(run)
-        if steps_done < recipe.steps:
-            _train_on(run, steps_done)
+        with locked(folder) if run.is_writer else nullcontext():
+            # Only now: a wrong path or setting must not cost the earlier run.
+            if restart and run.is_writer:
+                require_replaceable(folder / LOG_NAME)
+                checkpoint.delete_all(folder / CHECKPOINT_FOLDER)
+            workers.barrier()
+            steps_done = _resume(run)
+            if run.is_writer and not restart:
+                require_log_fits(folder / LOG_NAME, steps_done, recipe.checkpoint_every)
+            if steps_done < recipe.steps:
+                _train_on(run, steps_done)
 
 
 def _train_on(run: RunParts, steps_done: int) -> None:
@@ -118,6 +129,8 @@ def _train_on(run: RunParts, steps_done: int) -> None:
             if step % recipe.evaluate_every == 0 or step == recipe.steps:
                 log.write("validation", step=step, loss=_evaluate(run))
             if run.is_writer and (step % recipe.checkpoint_every == 0 or step == recipe.steps):
+                # First the log: a checkpoint that outlives a crash must not be ahead of it.
+                log.sync()
                 checkpoint.save(run.folder / CHECKPOINT_FOLDER, step, _state(run), keep=recipe.keep_checkpoints)
 
 
@@ -164,20 +177,36 @@ def _evaluate(run: RunParts) -> float:
 
 def _resume(run: RunParts) -> int:
     """Steps already done, with model, optimizer and schedule as they were after them."""
-    found = checkpoint.load_latest(run.folder / CHECKPOINT_FOLDER)
-    if found is None:
-        return 0
-    step, state = found
+
+    def accept(step: int, state: dict[str, Any]) -> None:
+        _require_same_recipe(run, state)
+        _restore(run, step, state)
+
+    found = checkpoint.load_latest(run.folder / CHECKPOINT_FOLDER, accept=accept)
+    return 0 if found is None else found[0]
+
+
+def _require_same_recipe(run: RunParts, state: dict[str, Any]) -> None:
+    if not isinstance(state.get("recipe"), dict):
+        raise CheckpointError("it holds no recipe, so it is no checkpoint of a run")
     if changed := differences(state["recipe"], asdict(run.recipe)):
         remedy = "restart it (--restart) or choose another folder (--out)"
         raise RecipeChangedError(f"{run.folder} holds a run of another recipe ({'; '.join(changed)}); {remedy}")
-    run.model.load_state_dict(state["model"])
-    run.optimizer.load_state_dict(state["optimizer"])
-    run.schedule.load_state_dict(state["schedule"])
-    # Checkpoints made before there was a monitor have no state of one.
-    if "monitor" in state:
-        run.monitor.load_state_dict(state["monitor"])
-    return step
+
+
+def _restore(run: RunParts, step: int, state: dict[str, Any]) -> None:
+    """The parts as the state has them; what a state that is refused has changed of them, the next one replaces."""
+    try:
+        run.model.load_state_dict(state["model"])
+        run.optimizer.load_state_dict(state["optimizer"])
+        run.schedule.load_state_dict(state["schedule"])
+        # Checkpoints made before there was a monitor have no state of one.
+        if "monitor" in state:
+            run.monitor.load_state_dict(state["monitor"])
+    except Exception as error:  # Each part raises what it likes on a state that is not its own.
+        raise CheckpointError(f"its content is not of this run ({checkpoint.short(error)})") from error
+    if run.schedule.last_epoch != step:
+        raise CheckpointError(f"its content is of step {run.schedule.last_epoch}")
 
 
 def _state(run: RunParts) -> dict[str, Any]:

@@ -44,6 +44,11 @@ class Workers:
             dist.barrier()
 
 
+def is_first_process() -> bool:
+    """Whether this process is rank 0 of torchrun, or the only one; known before the ranks are joined."""
+    return not dist.is_torchelastic_launched() or os.environ["RANK"] == "0"
+
+
 @contextmanager
 def joined_workers() -> Iterator[Workers]:
     """Join the ranks of torchrun (its environment variables say so), or be the only one."""

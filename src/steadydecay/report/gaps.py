@@ -5,6 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from steadydecay.report.runs import Run
+from steadydecay.run_log.missing_steps import in_words, missing_steps
+
+# A log that has more holes than this, and than one in ten of its steps, was not meant to be regular.
+MOST_HOLES = 3
 
 
 def gaps_of(runs: Sequence[Run], undrawn: Sequence[str]) -> list[str]:
@@ -20,6 +24,7 @@ def _gaps(run: Run) -> Iterator[str]:
     elif run.steps_done < run.steps_planned:
         yield f"{run.name}: {run.steps_done:,} of {run.steps_planned:,} steps so far; numbers of its end are missing."
     yield from _missing_parts(run)
+    yield from _holes(run)
     yield from _faults(run)
     yield from _not_finite(run)
 
@@ -33,6 +38,16 @@ def _missing_parts(run: Run) -> Iterator[str]:
         yield f"{run.name}: not evaluated on validation data."
     if run.series and not run.of_layers("norm_ratio"):
         yield f"{run.name}: no record of single layers, so no heat map and no verdicts (the monitor writes them)."
+
+
+def _holes(run: Run) -> Iterator[str]:
+    steps = run.logged_steps
+    distances, counts = np.unique(np.diff(steps), return_counts=True)
+    if len(steps) < 2 or 2 * counts.max() < len(steps):
+        return
+    missing = missing_steps(steps.tolist(), int(steps[-1]), float(distances[counts.argmax()]))
+    if 0 < len(missing) <= max(MOST_HOLES, len(steps) // 10):
+        yield f"{run.name}: the log lacks steps {in_words(missing)}; lines are drawn across."
 
 
 def _faults(run: Run) -> Iterator[str]:

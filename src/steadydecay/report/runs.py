@@ -60,6 +60,12 @@ class Run:
         return self.series.get(("validation", "loss", ""), EMPTY)
 
     @property
+    def logged_steps(self) -> np.ndarray:
+        """Steps of the records of single steps, shape (n,), rising."""
+        of_steps = (series.steps for (kind, _, _), series in self.series.items() if kind == "step")
+        return max(of_steps, key=len, default=EMPTY.steps)
+
+    @property
     def steps_done(self) -> int:
         return int(max((series.steps[-1] for series in self.series.values()), default=0))
 

@@ -1,12 +1,19 @@
 """Replace a file at once: a reader, and a crash at any moment, finds the old content or the new, whole."""
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedWriter
 from pathlib import Path
+
+from steadydecay.run_log.held_file import hold
 
 
 def replace_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     """Write `parts` one after the other as the new content of `path`; an error leaves the old one, and nothing else.
+
+    What killed processes left of the same attempt is removed.
 
     Args:
         path: its folder exists.
@@ -15,12 +22,54 @@ def replace_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     Raises:
         OSError: the file cannot be written or replaced.
     """
+    _sweep(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with naming(path), BufferedWriter(hold(temporary).file) as file:
+            file.truncate(0)
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An error of the operating system names its file: a write to a full disk does not by itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names of a folder's files durable, as fsync does their content, where the system can."""
+    # Windows opens no folders, and some file systems sync none; there a rename is as durable as it gets.
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _sweep(path: Path) -> None:
+    """Remove temporary files of `path` that nobody writes."""
+    leftover = re.compile(rf"\.{re.escape(path.name)}\.\d+\.tmp")
+    for other in path.parent.iterdir():
+        if leftover.fullmatch(other.name):
+            # Held, it is being written; what is no file of ours is left alone.
+            with suppress(OSError):
+                _remove_if_free(other)
+
+
+def _remove_if_free(path: Path) -> None:
+    held = hold(path)
+    if held.is_locked:
+        path.unlink()
+    held.file.close()

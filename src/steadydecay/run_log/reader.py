@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
+from steadydecay.run_log.plain_file import open_plain
 from steadydecay.run_log.record import parsed_record, step_of
 
 
@@ -49,8 +50,9 @@ def judged_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
 
     Raises:
         OSError: the file cannot be read.
+        ValueError: it is no plain file, which might never end.
     """
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         for line in file:
             if line.strip():
                 yield line, parsed_record(line)

@@ -1,10 +1,12 @@
 """Write a run's log: one record a line, the configuration first; a resumed run goes on where its checkpoint was."""
 
+import os
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO, final
 
-from steadydecay.run_log.atomic_write import replace_file
+from steadydecay.run_log.atomic_write import naming, replace_file
 from steadydecay.run_log.reader import judged_lines
 from steadydecay.run_log.record import json_line, step_of
 
@@ -27,7 +29,8 @@ class RunLog:
                 for the run will write them again.
 
         Raises:
-            ValueError: configuration has the name "kind".
+            OSError: the log cannot be read or written.
+            ValueError: configuration has the name "kind", or the log is no plain file.
             TypeError: configuration holds what JSON cannot.
         """
         path = Path(path)
@@ -49,10 +52,18 @@ class RunLog:
             fields: JSON values; records that a resumed run will write again carry their "step".
 
         Raises:
+            OSError: it cannot be written, as on a full disk; a part of the line may be.
             TypeError: a field holds what JSON cannot.
         """
-        self._file.write(json_line({"kind": kind, **fields}))
-        self._file.flush()
+        line = json_line({"kind": kind, **fields})
+        with naming(Path(self._file.name)):
+            self._file.write(line)
+            self._file.flush()
+
+    def sync(self) -> None:
+        """Make all records so far durable: they outlast a crash of the machine. Raises OSError as `write`."""
+        with naming(Path(self._file.name)):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
@@ -63,7 +74,9 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        # What could not be written is tried once more at closing; the first error says it.
+        with suppress(OSError) if error is not None else nullcontext():
+            self.close()
 
 
 def _lines_until(path: Path, step: int, configuration: bytes) -> list[bytes]:
