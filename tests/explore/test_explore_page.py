@@ -1,13 +1,18 @@
 """The page in a real browser, served by the real command."""
 
+import base64
+import http.client
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -15,6 +20,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from browser import OpenPage, horizontal_overflow
 from control_c import take_control_c
+from steadydecay import explore
 
 COMMAND = Path(sys.executable).with_name("steadydecay")
 TABS = {"AdamW or L2": 2, "Schedules": 1, "Momentum": 3}
@@ -137,6 +143,58 @@ def test_a_phone_shows_every_tab_within_its_width(served: Served, open_page: Ope
             assert box
             assert box["x"] >= 0
             assert box["x"] + box["width"] <= 390
+
+
+def answered(served: Served, path: str, **headers: str) -> tuple[int, str]:
+    """Status, and the headers and the text of the answer."""
+    place = urlsplit(served.url)
+    connection = http.client.HTTPConnection("127.0.0.1", place.port or 0, timeout=60)
+    sent = {"Host": place.netloc} | {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request("OPTIONS" if "Access_Control_Request_Method" in headers else "GET", path, headers=sent)
+    answer = connection.getresponse()
+    said = f"{answer.headers}{answer.read().decode()}"
+    connection.close()
+    return answer.status, said
+
+
+def handshake(served: Served, session: str, host: str, origin: str) -> bytes:
+    """The first bytes of the answer to a browser that opens the page's WebSocket."""
+    with socket.create_connection(("127.0.0.1", urlsplit(served.url).port or 0), timeout=60) as connection:
+        key = base64.b64encode(os.urandom(16)).decode()
+        lines = [f"GET /ws?session_id={session} HTTP/1.1", f"Host: {host}", f"Origin: {origin}", "Upgrade: websocket"]
+        lines += ["Connection: Upgrade", f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", "", ""]
+        connection.sendall("\r\n".join(lines).encode())
+        return connection.recv(4096)
+
+
+def test_pages_of_other_hosts_and_origins_get_nothing(served: Served) -> None:
+    own = urlsplit(served.url).netloc
+    foreign = [
+        {"Host": "evil.example", "Origin": "http://evil.example"},
+        {"Host": f"127.0.0.1.evil.example:{urlsplit(served.url).port}"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "iframe"},
+        {"Origin": "http://evil.example", "Access_Control_Request_Method": "POST"},
+    ]
+    for headers in foreign:
+        for path in ("/", "/api/version", "/auth/login"):
+            status, said = answered(served, path, **headers)
+            assert status == 403 and said.endswith(" only.") != said.endswith(" another origin.")
+            assert "allow" not in said.lower() and "marimo" not in said and str(Path.cwd()) not in said
+    for host, origin in [("evil.example", "http://evil.example"), (own, "http://evil.example"), (own, "null")]:
+        assert handshake(served, "foreign", host, origin).startswith(b"HTTP/1.1 403 ")
+
+
+def test_the_own_page_is_answered_and_says_nothing_of_the_machine(served: Served) -> None:
+    for name in ("127.0.0.1", "localhost"):
+        own = f"{name}:{urlsplit(served.url).port}"
+        status, said = answered(served, "/", Host=own, Origin=f"http://{own}")
+        assert status == 200 and "steadydecay explore" in said
+        assert "Access-Control" not in said and "uvicorn" not in said
+        assert str(Path.cwd()) not in said and str(Path(explore.__file__).parent) not in said
+        assert handshake(served, name, own, f"http://{own}").startswith(b"HTTP/1.1 101 ")
 
 
 def test_only_this_machine_reaches_it(served: Served) -> None:

@@ -130,7 +130,13 @@ def test_a_foreign_log_is_named(content: str, message: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"lr": "fast"}, ""), ({"steps": 0}, "steps is 0"), ({"optimizer": "scoin"}, "optimizer is 'scoin'")],
+    [
+        ({"lr": "fast"}, ""),
+        ({"steps": 0}, "steps is 0"),
+        ({"optimizer": "scoin"}, "optimizer is 'scoin'"),
+        ({"layers": 10**9}, "layers is 1000000000; legal are at most 2000"),
+        ({"width": 10**9}, "width is 1000000000; legal are at most 100000000"),
+    ],
 )
 def test_a_recipe_that_cannot_be_is_named(changes: dict[str, Any], message: str, text: Path, tmp_path: Path) -> None:
     write_log(tmp_path, dataclasses.asdict(recipe(text)) | changes)
@@ -158,6 +164,12 @@ def test_a_folder_of_several_runs_lists_them(text: Path, tmp_path: Path) -> None
 def test_data_that_are_gone_are_named(tmp_path: Path) -> None:
     write_log(tmp_path, dataclasses.asdict(recipe(tmp_path / "gone")))
     with pytest.raises(OSError, match=r"data is '.*gone', and nothing is there"):
+        kinds_of_run(read_run(tmp_path))
+
+
+def test_a_model_too_large_for_the_machine_is_named(text: Path, tmp_path: Path) -> None:
+    write_log(tmp_path, dataclasses.asdict(recipe(text)) | {"width": 10**8, "heads": 1})
+    with pytest.raises(ValueError, match="whose model this machine cannot build: "):
         kinds_of_run(read_run(tmp_path))
 
 

@@ -2,9 +2,12 @@
 
 import json
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from torch import nn
 
 import steadydecay as sd
@@ -15,11 +18,18 @@ TINY |= {"num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 32}
 
 
 @pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
+    """What the network was asked for: nothing, whatever became of it."""
+    names: list[object] = []
+
     def refuse(*arguments: object, **options: object) -> None:
-        raise AssertionError("the network was asked")
+        names.append(arguments)
+        raise OSError("the network was asked")
 
     monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    yield names
+    assert names == []
 
 
 def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -68,6 +78,12 @@ def test_other_types_are_what_they_are_mostly_trained_as(name: str, class_name: 
         (json.dumps(TINY | {"hidden_size": "wide"}), "its configuration builds no 'llama': "),
         (json.dumps(TINY | {"architectures": ["Nothing"]}), "its configuration builds no 'llama': "),
         (json.dumps(TINY | {"architectures": 3}), "its configuration builds no 'llama': "),
+        (json.dumps(TINY | {"architectures": ["TrainingArguments"]}), "names 'TrainingArguments', which is no model"),
+        (json.dumps(TINY | {"architectures": ["pipeline"]}), "names 'pipeline', which is no model of transformers"),
+        ('{"model_type": "gpt2", "a": ' + "[" * 10**5 + "]" * 10**5 + "}", "is nested too deep for a configuration"),
+        ('{"a": ' * 10**5 + "1" + "}" * 10**5, "is nested too deep for a configuration"),
+        ('{"model_type": "gpt2", "text_config": ' + '{"a": ' * 900 + "1" + "}" * 901, "builds no 'gpt2': "),
+        (" " * 2**24 + "{}", "has more than 16777216 bytes"),
     ],
 )
 def test_a_broken_configuration_is_named(content: str | bytes, message: str, tmp_path: Path) -> None:
@@ -76,6 +92,56 @@ def test_a_broken_configuration_is_named(content: str | bytes, message: str, tmp
     with pytest.raises(ValueError, match=message) as raised:
         model_on_meta(str(path))
     assert str(raised.value).startswith(f"model is {str(path)!r}, and ")
+
+
+# Each asks a hub, for a configuration or for weights, if it is let.
+BACKBONE = {"backbone": "microsoft/resnet-50", "use_pretrained_backbone": True, "use_timm_backbone": False}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model_type": "detr", "backbone_config": None},
+        {"model_type": "conditional_detr", "backbone_config": None},
+        {"model_type": "upernet"},
+        {"model_type": "depth_anything", "backbone": "facebook/dinov2-small"},
+        {"model_type": "mask2former", "backbone": "microsoft/swin-tiny-patch4-window7-224"},
+        {"model_type": "dpt", "backbone": "a/b"},
+    ],
+)
+def test_a_hub_is_never_asked(fields: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(BACKBONE | fields))
+    with pytest.raises(ValueError, match="it names something on a hub, which is never asked; give what"):
+        model_on_meta(str(tmp_path))
+    assert constants.HF_HUB_OFFLINE is False, "only while the model is built"
+
+
+def test_a_backbone_whose_configuration_is_given_is_built_without_weights(tmp_path: Path) -> None:
+    resnet = {"model_type": "resnet", "depths": [1, 1, 1, 1], "layer_type": "basic", "hidden_sizes": [8, 8, 8, 16]}
+    given = {"model_type": "detr", "use_timm_backbone": False, "use_pretrained_backbone": True, "backbone": None}
+    given |= {"backbone_config": resnet, "encoder_layers": 1, "decoder_layers": 1, "d_model": 32}
+    (tmp_path / "config.json").write_text(json.dumps(given))
+    found = shapes(model_on_meta(str(tmp_path)))
+    assert [shape for name, shape in found.items() if name.endswith("input_projection.weight")] == [(32, 16, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model_type": "gpt2", "n_layer": 10**9}, "n_layer is 1000000000; legal are at most 2000"),
+        ({"model_type": "qwen2", "num_hidden_layers": 10**7}, "num_hidden_layers is 10000000; legal are at most 2000"),
+        ({"model_type": "swin", "depths": [2, 10**9]}, "depths is 1000000000; legal are at most 2000"),
+        ({"model_type": "bert", "num_labels": 10**9}, "num_labels is 1000000000; legal are at most 1000000"),
+        ({"model_type": "llava", "text_config": {"num_hidden_layers": 10**9}}, "num_hidden_layers is 1000000000"),
+        ({"model_type": "gpt2", "vocab_size": 10**12}, "vocab_size is 1000000000000; legal are at most 100000000"),
+    ],
+)
+def test_a_model_beyond_all_bounds_is_refused_at_once(fields: dict[str, object], message: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    began = time.perf_counter()
+    with pytest.raises(ValueError, match=f"its configuration builds no '{fields['model_type']}': {message}"):
+        model_on_meta(str(tmp_path))
+    assert time.perf_counter() - began < 20
 
 
 @pytest.mark.parametrize(("name", "hint"), [("lama", "did you mean 'llama'"), ("0/1", "legal are 'gpt2'")])

@@ -44,7 +44,7 @@ class Report:
 
     def _serve(self) -> None:
         report = LiveReport(self.runs)
-        report.version()
+        report.current()
         with server_for(report, self.port) as server:
             print(f"report: http://127.0.0.1:{server.server_port}/  (Ctrl-C ends)", flush=True)
             try:

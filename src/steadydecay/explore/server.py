@@ -8,9 +8,9 @@ import marimo
 import uvicorn
 
 from steadydecay.explore.layout import HEAD
+from steadydecay.explore.own_visitors import for_own_visitors
+from steadydecay.report.own_machine import ADDRESS
 
-# Nobody else on the network may reach it.
-HOST = "127.0.0.1"
 PAGE = Path(__file__).with_name("explore_page.py")
 
 
@@ -25,20 +25,23 @@ def serve(port: int, *, open_browser: bool) -> None:
         OSError: the port is taken or not allowed.
     """
     with _listening(port) as listener:
-        url = f"http://{HOST}:{listener.getsockname()[1]}"
+        url = f"http://{ADDRESS}:{listener.getsockname()[1]}"
         print(f"steadydecay explore: {url} (Ctrl-C ends it)", flush=True)
         # The listener keeps an early visitor waiting until the server answers.
         if open_browser:
             webbrowser.open(url)
         # A page that is closed ends its kernel at once: one that lived on would keep the process from ending.
         maker = marimo.create_asgi_app(quiet=True, html_head=HEAD, session_ttl=0)
-        page = maker.with_app(path="", root=str(PAGE)).build()
-        server = uvicorn.Server(uvicorn.Config(page, log_level="warning", timeout_graceful_shutdown=1))
-        server.run(sockets=[listener])
+        page = for_own_visitors(maker.with_app(path="", root=str(PAGE)).build(), PAGE)
+        # What a visitor says of proxies is not to be believed, and which server this is is nobody's business.
+        served = uvicorn.Config(
+            page, log_level="warning", timeout_graceful_shutdown=1, proxy_headers=False, server_header=False
+        )
+        uvicorn.Server(served).run(sockets=[listener])
 
 
 def _listening(port: int) -> socket.socket:
     try:
-        return socket.create_server((HOST, port))
+        return socket.create_server((ADDRESS, port))
     except (OSError, OverflowError) as error:
-        raise OSError(f"port is {port}, and {HOST} refuses it ({error}); --port 0 takes any that is free") from error
+        raise OSError(f"port is {port}, and {ADDRESS} refuses it ({error}); --port 0 takes any that is free") from error

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from steadydecay.forecasting.layer_kinds import LayerKind, layer_kinds
+from steadydecay.forecasting.model_bounds import bounded_tensors, require_bounded
 from steadydecay.groups.prediction import stepped_by
 from steadydecay.recipes.named_recipes import RECIPES
 from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable
@@ -87,12 +88,17 @@ def kinds_of_run(run: TrainedRun) -> list[LayerKind]:
     """Kinds of layers of the run's model as its seed made it; torch's generator stays as it was.
 
     Raises:
-        ValueError, OSError: the run's data are not where they were; they say how large the vocabulary is.
+        ValueError, OSError: the run's data are not where they were; they say how large the vocabulary is. Or the model
+            is too large for `model_bounds` or for this machine.
     """
     recipe = run.recipe
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)
-        model = recipe.build_model(recipe.load_data())
+    try:
+        with torch.random.fork_rng(), bounded_tensors():
+            torch.manual_seed(recipe.seed)
+            model = recipe.build_model(recipe.load_data())
+    # As torch says that memory is short.
+    except RuntimeError as error:
+        raise ValueError(f"run is {run.name!r}, whose model this machine cannot build: {error}") from None
     optimizer = OPTIMIZERS[recipe.optimizer](model, recipe)
     groups = [(group, stepped_by(optimizer, group)) for group in optimizer.param_groups]
     return layer_kinds(groups, lambda name, parameter, group: parameter.detach().double().square().sum().item())
@@ -127,6 +133,7 @@ def _checked(recipe: Recipe, folder: Path) -> Recipe:
     try:
         require_trainable(recipe.optimizer)
         require_legal(recipe)
+        require_bounded(dataclasses.asdict(recipe))
     except (ValueError, TypeError) as error:
         raise ValueError(f"folder is {str(folder)!r}, whose log has a recipe that cannot be: {error}") from None
     return recipe

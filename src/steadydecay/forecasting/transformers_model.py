@@ -1,27 +1,37 @@
 """A transformers model from its configuration alone: on the meta device, without weights and without the network."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
 from torch import nn
 
+from steadydecay.forecasting.model_bounds import bounded_tensors, require_bounded
 from steadydecay.recipes.overrides import nearest
 
 # Where a configuration names no class; encoders come first, because many are also listed as causal models.
 AUTO_CLASSES = ("AutoModelForMaskedLM", "AutoModelForSeq2SeqLM", "AutoModelForCausalLM")
 AUTO_CLASSES += ("AutoModelForImageClassification", "AutoModel")
+# The largest public configurations have some ten kilobytes, or a megabyte with the names of their labels.
+MOST_BYTES = 2**24
+# Of somebody else's message.
+MOST_CHARACTERS = 300
 
 
 def model_on_meta(name: str) -> nn.Module:
     """The model of a configuration file, of a folder that holds a `config.json`, or of a model type ("gpt2").
 
     A type stands for its default configuration. The class is the first of the configuration's `architectures`, else
-    the type's language model, else its image classifier.
+    the type's language model, else its image classifier. No hub is asked for anything: what a configuration names
+    only, such as the backbone "microsoft/resnet-50", is refused.
 
     Raises:
-        ValueError: transformers is not installed, no such file or type, or a configuration that builds no model.
+        ValueError: transformers is not installed, no such file or type, or a configuration that builds no model, that
+            asks for one beyond the bounds of `model_bounds`, or for something from a hub.
     """
     try:
         import transformers
@@ -30,13 +40,35 @@ def model_on_meta(name: str) -> nn.Module:
     types = list(transformers.models.auto.configuration_auto.CONFIG_MAPPING.keys())
     model_type, fields = _configuration(name, types)
     try:
-        config = transformers.AutoConfig.for_model(model_type, **fields)
-        with torch.device("meta"):
-            return _built(config, transformers)
+        require_bounded(fields)
+        with _no_hub(), bounded_tensors(), torch.device("meta"):
+            return _built(transformers.AutoConfig.for_model(model_type, **fields), transformers)
     # What a foreign configuration does in a constructor is any exception at all.
     except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"model is {name!r}, and its configuration builds no {model_type!r}: {reason}") from error
+        reason = f"model is {name!r}, and its configuration builds no {model_type!r}: {_in_one_line(error)}"
+        raise ValueError(reason) from error
+
+
+@contextmanager
+def _no_hub() -> Iterator[None]:
+    """Within it, whoever asks a hub for anything gets an error instead."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    except OfflineModeIsEnabled:
+        remedy = (
+            "give what it needs in the configuration itself, such as a backbone_config instead of a backbone's name"
+        )
+        raise ValueError(f"it names something on a hub, which is never asked; {remedy}") from None
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _in_one_line(error: Exception) -> str:
+    return shorten(str(error), MOST_CHARACTERS, placeholder=" ...") or type(error).__name__
 
 
 def _configuration(name: str, types: list[str]) -> tuple[str, dict[str, Any]]:
@@ -45,8 +77,14 @@ def _configuration(name: str, types: list[str]) -> tuple[str, dict[str, Any]]:
     if not path.is_file():
         _require_type(f"model is {name!r}, no configuration file, no folder with config.json, and no type", name, types)
         return name, {}
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(
+            f"model is {name!r}, and {path} has more than {MOST_BYTES} bytes; no configuration has so many"
+        )
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"model is {name!r}, and {path} is nested too deep for a configuration") from None
     except ValueError as error:
         raise ValueError(f"model is {name!r}, and {path} is no JSON: {error}") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("model_type"), str):
@@ -67,6 +105,10 @@ def _require_type(problem: str, model_type: str, types: list[str]) -> None:
 def _built(config: Any, transformers: Any) -> nn.Module:
     named = config.architectures[0] if config.architectures else None
     if named is not None:
-        return getattr(transformers, named)(config)
+        found = getattr(transformers, named)
+        # Other names of transformers do things when they are called, and some write files.
+        if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
+            raise ValueError(f"architectures names {named!r}, which is no model of transformers")
+        return found(config)
     auto_classes = (getattr(transformers, name) for name in AUTO_CLASSES)
     return next(found for found in auto_classes if type(config) in found._model_mapping).from_config(config)

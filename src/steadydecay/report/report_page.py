@@ -71,6 +71,11 @@ def write_page(runs: Sequence[Run], missing: Sequence[str], path: Path) -> Path:
 
 def page_of(runs: Sequence[Run], missing: Sequence[str], *, live_version: str = "") -> str:
     """The whole page. One with a version asks its server for changes since."""
+    return page_around(content_of(runs, missing), runs, live_version=live_version)
+
+
+def page_around(content: str, runs: Sequence[Run], *, live_version: str = "") -> str:
+    """The page whose <main> holds `content`, which `content_of` made of these runs."""
     scripts = [get_plotlyjs(), _source("page.js")]
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return _template("page.html").render(
@@ -78,7 +83,7 @@ def page_of(runs: Sequence[Run], missing: Sequence[str], *, live_version: str = 
         policy=Markup(POLICY.format(hashes=hashes, server="'self'" if live_version else "'none'")),
         style=Markup(_source("page.css")),
         scripts=[Markup(script) for script in scripts],
-        content=Markup(content_of(runs, missing)),
+        content=Markup(content),
         live_version=live_version,
     )
 
