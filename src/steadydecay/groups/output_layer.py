@@ -31,6 +31,7 @@ class Layer:
 
     path: str
     weight: Tensor
+    shape: tuple[int, ...]
     parameters: tuple[Tensor, ...]
     is_linear: bool
 
@@ -107,11 +108,13 @@ def _layers(places: Iterable[Place]) -> Iterator[Layer]:
             by_owner.setdefault(id(place.owner), []).append(place)
     for of_owner in by_owner.values():
         weight = next((p for p in of_owner if p.tensor == "weight" and not p.is_magnitude), None)
-        if weight is None or weight.parameter.ndim < 2:
+        if weight is None or len(weight.shape) < 2:
             continue
         is_linear = isinstance(weight.owner, nn.Linear) or any("Linear" in name for name in class_names(weight.owner))
         if is_linear or isinstance(weight.owner, nn.modules.conv._ConvNd):
-            yield Layer(weight.path, weight.parameter, tuple(place.parameter for place in of_owner), is_linear)
+            yield Layer(
+                weight.path, weight.parameter, weight.shape, tuple(place.parameter for place in of_owner), is_linear
+            )
 
 
 def _tied(places: Sequence[Place]) -> list[Tensor]:
@@ -146,9 +149,7 @@ def _with_doubts(model: nn.Module, layers: Sequence[Layer], parameters: Sequence
     others = [layer for of_head in _last_of_heads(model, outside).values() for layer in of_head]
     taken = ", ".join(dict.fromkeys(layer.path for layer in chosen)) or "another weight"
     doubts = {
-        id(
-            layer.weight
-        ): f"although it has an output's name or place, because {taken} is taken for it; {REMEDY}"
+        id(layer.weight): f"although it has an output's name or place, because {taken} is taken for it; {REMEDY}"
         for layer in [*others, *linears]
         if id(layer.weight) not in ids and not _is_read_on(layer, chosen)
     }
@@ -161,9 +162,14 @@ def _last_linear(model: nn.Module, layers: Sequence[Layer], says_none: bool) -> 
         return FoundOutput()
     last = linears[-1]
     reason = _why_not(model, last, layers, says_none)
-    if reason is None:
-        return FoundOutput(last.parameters, {id(last.weight): f"because it is the last Linear; {REMEDY}"})
-    return FoundOutput(doubts={id(last.weight): f"although it is the last Linear, because {reason}; {REMEDY}"})
+    if reason is not None:
+        return FoundOutput(doubts={id(last.weight): f"although it is the last Linear, because {reason}; {REMEDY}"})
+    doubt = f"because it is the last Linear; {REMEDY}"
+    if last.shape[0] == last.shape[1]:
+        return FoundOutput(last.parameters, {id(last.weight): doubt})
+    beside = list(takewhile(_is_beside(last), reversed(linears)))
+    doubts = {id(layer.weight): f"because it stands beside {last.path}, the last Linear; {REMEDY}" for layer in beside}
+    return FoundOutput([p for layer in beside for p in layer.parameters], doubts | {id(last.weight): doubt})
 
 
 def _why_not(model: nn.Module, last: Layer, layers: Sequence[Layer], says_none: bool) -> str | None:
@@ -233,9 +239,9 @@ def _last_of(head: str, layers: Sequence[Layer], lists: set[str]) -> list[Layer]
 
 def _is_beside(last: Layer) -> Callable[[Layer], bool]:
     """Whether a layer stands beside `last` and reads what it reads, as scores beside boxes do."""
-    parent, columns = last.path.rpartition(".")[0], last.weight.shape[1]
+    parent, columns = last.path.rpartition(".")[0], last.shape[1]
     return lambda layer: (
-        layer.path.rpartition(".")[0] == parent and layer.weight.shape[1] == columns and not _feeds(layer, last)
+        layer.path.rpartition(".")[0] == parent and layer.shape[1] == columns and not _feeds(layer, last)
     )
 
 
@@ -251,7 +257,7 @@ def _is_read_on(layer: Layer, others: Iterable[Layer]) -> bool:
 
 def _feeds(layer: Layer, other: Layer) -> bool:
     """Whether sizes say that `other` reads what `layer` writes, and not the other way round."""
-    (rows, columns), (other_rows, other_columns) = layer.weight.shape[:2], other.weight.shape[:2]
+    (rows, columns), (other_rows, other_columns) = layer.shape[:2], other.shape[:2]
     return rows == other_columns and other_rows != columns
 
 

@@ -88,7 +88,7 @@ def param_groups(
         settings = _settings(name, roles[name].role, optimizer, lr, weight_decay, own, layer_decay ** depths[name])
         if name in reasons and not own.keys() & DECAY_KEYS:
             settings |= {"weight_decay": 0.0, "steady_norm_sq": None}
-        if settings.get("norm") == "spectral":
+        if settings.get("norm") == "spectral" and place.parameter.ndim > 1:
             settings["norm"] = spectral_spec(place.plain_name, place.parameter, place.owner)
         group = groups.setdefault(repr(settings), {"params": [], "param_names": [], **settings})
         group["params"].append(place.parameter)
@@ -245,7 +245,7 @@ def _description(group: Mapping[str, Any]) -> tuple[str, ...]:
         _decay_per_step(group),
         str(len(parameters)),
         f"{sum(parameter.numel() for parameter in parameters):,}",
-        " ".join(_name_patterns(group.get("param_names", ()))),
+        " ".join(_by_pattern(group.get("param_names", ()))),
     )
 
 
@@ -256,7 +256,9 @@ def _notes(groups: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         for name, note in group.get("role_notes", {}).items():
             by_note.setdefault(note, []).append(name)
     for note, names in by_note.items():
-        yield f"{', '.join(_name_patterns(names))}: {note}."
+        patterns = _by_pattern(names)
+        shown = (pattern if len(alike) > 1 else alike[0] for pattern, alike in patterns.items())
+        yield f"{', '.join(shown)}: {note}."
 
 
 def _decay_per_step(group: Mapping[str, Any]) -> str:
@@ -273,6 +275,9 @@ def _norm_name(norm: Any) -> str:
     return str(norm)
 
 
-def _name_patterns(names: Iterable[str]) -> Iterator[str]:
-    """Names with their numbers as stars, each once: blocks.*.mlp.up.weight."""
-    yield from dict.fromkeys(re.sub(r"(?<=\.)\d+(?=\.)", "*", name) for name in names)
+def _by_pattern(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names that differ in their numbers alone, by the name with stars for them: blocks.*.mlp.up.weight."""
+    patterns: dict[str, list[str]] = {}
+    for name in names:
+        patterns.setdefault(re.sub(r"(?<=\.)\d+(?=\.)", "*", name), []).append(name)
+    return patterns

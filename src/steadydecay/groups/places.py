@@ -26,6 +26,7 @@ class Place(NamedTuple):
         tensor: what the module calls it: "weight".
         owner: the module it belongs to, which holds what computes it where the parameter is parametrized.
         parameter: itself.
+        shape: of the whole parameter, where a wrapper keeps a flat piece of it.
         is_magnitude: it holds one size for each vector of a weight, as weight normalisation keeps them apart.
     """
 
@@ -34,6 +35,7 @@ class Place(NamedTuple):
     tensor: str
     owner: nn.Module
     parameter: Tensor
+    shape: tuple[int, ...]
     is_magnitude: bool
 
     @property
@@ -84,8 +86,10 @@ def places_of(model: nn.Module) -> list[Place]:
     """The place of every parameter, each under all of its names, in the model's order."""
     prefix, _ = unwrapped(model)
     modules = dict(model.named_modules(remove_duplicate=False))
+    flattened = dict(_flattened_by_fsdp(model))
     return [
-        _place(name, parameter, prefix, modules) for name, parameter in model.named_parameters(remove_duplicate=False)
+        _place(name, parameter, flattened.get(id(parameter), _shape(parameter)), prefix, modules)
+        for name, parameter in model.named_parameters(remove_duplicate=False)
     ]
 
 
@@ -103,7 +107,22 @@ def _has_parameters(module: nn.Module) -> bool:
     return next(module.parameters(), None) is not None
 
 
-def _place(name: str, parameter: Tensor, prefix: str, modules: dict[str, nn.Module]) -> Place:
+def _shape(parameter: Tensor) -> tuple[int, ...]:
+    # DeepSpeed's stage 3 leaves an empty parameter behind.
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))
+
+
+def _flattened_by_fsdp(model: nn.Module) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Shapes of parameters, by their ids, of which the first FSDP with `use_orig_params` keeps flat pieces."""
+    for module in model.modules():
+        flat: Any = getattr(module, "_flat_param", None)
+        for info, shape in zip(getattr(flat, "_param_infos", ()), getattr(flat, "_shapes", ()), strict=True):
+            parameter = info.module._parameters.get(info.param_name)
+            if parameter is not None:
+                yield id(parameter), tuple(shape)
+
+
+def _place(name: str, parameter: Tensor, shape: tuple[int, ...], prefix: str, modules: dict[str, nn.Module]) -> Place:
     home, _, tensor = name.rpartition(".")
     owner, is_magnitude = modules[home], False
     if isinstance(owner, nn.utils.parametrize.ParametrizationList) and tensor.startswith("original"):
@@ -116,7 +135,7 @@ def _place(name: str, parameter: Tensor, prefix: str, modules: dict[str, nn.Modu
     elif tensor.endswith(OLD_SUFFIXES):
         tensor = _before_old_suffix(tensor, owner)
     path = INSERTED.sub("", f"{home}.".removeprefix(prefix)).removesuffix(".")
-    return Place(name, path, tensor, owner, parameter, is_magnitude)
+    return Place(name, path, tensor, owner, parameter, shape, is_magnitude)
 
 
 def _before_old_suffix(tensor: str, owner: Any) -> str:

@@ -2,6 +2,7 @@
 
 import difflib
 import fnmatch
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, final, get_args
@@ -109,7 +110,7 @@ def _role(place: Place, is_output: bool, is_router: bool) -> Role:
 
 
 def _is_vector(place: Place) -> bool:
-    shape, name = place.parameter.shape, _own_name(place)
+    shape, name = place.shape, _own_name(place)
     if len(shape) < 2 or place.is_magnitude or is_state_space(place):
         return True
     # A stack of experts has a stack of biases.
@@ -119,9 +120,8 @@ def _is_vector(place: Place) -> bool:
 
 def _is_one_line(place: Place) -> bool:
     """Whether a parameter is one row or column that no layer multiplies as a matrix: class tokens, IA³'s gains."""
-    shape = place.parameter.shape
-    is_matrix = len(shape) == 2 and _is_layer(place)
-    return place.parameter.numel() == max(shape) and not is_matrix and not _is_kernel(place)
+    is_matrix = len(place.shape) == 2 and _is_layer(place)
+    return math.prod(place.shape) == max(place.shape) and not is_matrix and not _is_kernel(place)
 
 
 def _is_table(place: Place) -> bool:
@@ -134,7 +134,7 @@ def _is_table(place: Place) -> bool:
 
 def _is_kernel(place: Place) -> bool:
     is_convolution = any("Conv" in name for name in class_names(place.owner)) and place.tensor == "weight"
-    return isinstance(place.owner, nn.modules.conv._ConvNd) or (is_convolution and place.parameter.ndim > 2)
+    return isinstance(place.owner, nn.modules.conv._ConvNd) or (is_convolution and len(place.shape) > 2)
 
 
 def _is_layer(place: Place) -> bool:
@@ -154,7 +154,9 @@ def _own_name(place: Place) -> str:
 
 def _doubt(place: Place, role: Role) -> str:
     """What is guessed of a bare parameter of a module that torch does not know; "" where its name tells."""
-    name, axes, kind = _own_name(place), place.parameter.ndim, type(place.owner).__name__
+    name, axes, kind = _own_name(place), len(place.shape), type(place.owner).__name__
+    if name == "_flat_param":
+        return "as one flat parameter that FSDP makes of many; say use_orig_params=True or use fully_shard"
     if axes < 2 or _is_layer(place) or is_adapter(place) or place.is_magnitude:
         return ""
     remedy = "say overrides={...: {'role': ...}} if that is wrong"

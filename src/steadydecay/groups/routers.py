@@ -24,7 +24,7 @@ def router_names(places: Iterable[Place]) -> set[str]:
         for depth, part in enumerate(parts)
         if "expert" in part
     }
-    return {place.name for place in places if place.parameter.ndim == 2 and _routes(place, mixtures)}
+    return {place.name for place in places if len(place.shape) == 2 and _routes(place, mixtures)}
 
 
 def _routes(place: Place, mixtures: set[str]) -> bool:
