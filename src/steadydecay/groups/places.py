@@ -126,7 +126,7 @@ def _place(name: str, parameter: Tensor, shape: tuple[int, ...], prefix: str, mo
     home, _, tensor = name.rpartition(".")
     owner, is_magnitude = modules[home], False
     if isinstance(owner, nn.utils.parametrize.ParametrizationList) and tensor.startswith("original"):
-        is_magnitude = type(owner[0]).__name__ == "_WeightNorm" and tensor == "original0"
+        is_magnitude = "_WeightNorm" in class_names(owner[0]) and tensor == "original0"
         of_owner, _, tensor = f".{home}".rpartition(".parametrizations.")
         home = of_owner.removeprefix(".")
         owner = modules[home]
