@@ -388,6 +388,59 @@ def test_groups_of_another_optimizer_can_be_shown() -> None:
     )
 
 
+class Guessed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Linear(4, 4) for _ in range(2)])
+        self.register_parameter("mixing", nn.Parameter(torch.zeros(4, 4)))
+        self.top = nn.Linear(4, 3)
+
+
+def notes(groups: Any) -> list[str]:
+    return sd.describe(groups).splitlines()[len(groups) + 1 :]
+
+
+@pytest.mark.parametrize("optimizer", ["scionc", "adamw"])
+def test_what_was_guessed_is_said_below_the_table(optimizer: str) -> None:
+    groups = sd.param_groups(Guessed(), optimizer, lr=0.1)
+    expected = [
+        "mixing: taken for 'hidden' as a parameter of Guessed with 2 axes whose name does not tell; "
+        "say overrides={...: {'role': ...}} if that is wrong.",
+        "top.weight: taken for 'output' because it is the last Linear; say output=... if that is wrong.",
+    ]
+    assert sorted(notes(groups)) == expected
+    of_optimizer = torch.optim.AdamW(groups) if optimizer == "adamw" else sd.ScionC(groups, lr=0.1)
+    assert sorted(notes(of_optimizer.param_groups)) == expected
+
+
+def test_what_is_said_is_not_guessed() -> None:
+    overrides = {"mixing": {"role": "vector"}}
+    assert notes(sd.param_groups(Guessed(), lr=0.1, output="top", overrides=overrides)) == []
+    assert "taken for 'output'" in notes(sd.param_groups(Guessed(), lr=0.1, overrides=overrides))[0]
+
+
+def test_names_that_differ_in_numbers_are_one_in_a_note_and_a_single_one_keeps_its_number() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(Guessed(), Guessed()), nn.Linear(4, 3))
+    several, single = sorted(notes(sd.param_groups(model, lr=0.1)), key=lambda note: "output" in note)
+    assert several.startswith("1.*.mixing: taken for 'hidden'")
+    assert single.startswith("2.weight: taken for 'output'")
+
+
+def test_guesses_survive_a_checkpoint_of_the_optimizer(tmp_path: Any) -> None:
+    """The notes are plain strings, which torch loads without trusting the file."""
+    optimizer = torch.optim.AdamW(sd.param_groups(Guessed(), "adamw", lr=0.1))
+    torch.save(optimizer.state_dict(), tmp_path / "optimizer.pt")
+    other = torch.optim.AdamW(sd.param_groups(Guessed(), "adamw", lr=0.1))
+    other.load_state_dict(torch.load(tmp_path / "optimizer.pt", weights_only=True))
+    assert notes(other.param_groups) == notes(optimizer.param_groups)
+
+
+@pytest.mark.parametrize("pattern", ["blocks.0.weight", "module.blocks.0.weight"])
+def test_an_override_may_leave_out_what_a_wrapper_adds(pattern: str) -> None:
+    groups = sd.param_groups(nn.DataParallel(Guessed()), lr=0.1, overrides={pattern: {"lr": 0.7}})
+    assert [group["param_names"] for group in groups if group["lr"] == 0.7] == [["module.blocks.0.weight"]]
+
+
 # --- init_ ---
 
 

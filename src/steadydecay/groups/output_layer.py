@@ -191,18 +191,20 @@ def _containers(model: nn.Module) -> tuple[set[str], set[str]]:
     lists, repeated = set(), set()
     for path, module in _plain_modules(model):
         is_list = isinstance(module, nn.ModuleList | nn.ModuleDict)
-        is_stack = isinstance(module, nn.ModuleList) or (isinstance(module, nn.Sequential) and _is_of_one_class(module))
+        is_stack = isinstance(module, nn.ModuleList) or (isinstance(module, nn.Sequential) and _is_repeated(module))
         if is_list:
             lists.add(path)
         has_inner = any(next(child.children(), None) is not None for child in module.children())
-        if path and is_stack and has_inner and not is_head_name(_last(path)):
+        if is_stack and has_inner and not is_head_name(_last(path)):
             repeated.add(path)
     return lists, repeated
 
 
-def _is_of_one_class(module: nn.Sequential) -> bool:
+def _is_repeated(module: nn.Sequential) -> bool:
+    """Whether a Sequential repeats one block: the same class, with the same shapes at both ends."""
     kinds = {type(child) for child in module.children()}
-    return len(module) > 1 and len(kinds) == 1
+    shapes = [[parameter.shape for parameter in child.parameters()] for child in module.children()]
+    return len(module) > 1 and len(kinds) == 1 and shapes[0] == shapes[-1]
 
 
 def _plain_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -262,7 +264,7 @@ def _feeds(layer: Layer, other: Layer) -> bool:
 
 
 def _is_below(path: str, above: Iterable[str]) -> bool:
-    return any(path.startswith(f"{one}.") for one in above)
+    return any(not one or path.startswith(f"{one}.") for one in above)
 
 
 def _last(path: str) -> str:
