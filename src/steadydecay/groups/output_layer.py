@@ -12,10 +12,10 @@ from steadydecay.groups.places import INSERTED, Place, class_names, unwrapped
 
 OUTPUT_MODULE_NAMES = {"lm_head", "head", "classifier", "output", "fc_out", "score", "fc", "unembed", "unembedding"}
 # Names that hidden layers have as well: such a layer is the output only if no later one reads what it writes.
-WEAK_NAMES = {"output", "fc"}
+WEAK_NAMES = {"output", "fc", "summary", "final_layer"}
 HEAD_NAME = re.compile(
     r"(\w+_)?(heads?|classifiers?|logits|predictor|predictions?)|logits_\w+|head_\w+"
-    r"|(\w+_)?(qa_outputs|embed_out|output_layer|output_projection|last_linear)"
+    r"|(\w+_)?(qa_outputs|embed_out|output_layer|output_projection|last_linear|class_embed|bbox_embed)"
 )
 NO_HEAD_NAME = re.compile(r"pre_\w+|\w*(attn|attention|pool|proj|projection)\w*_heads?")
 # Low-rank and other additions of PEFT to a layer, which are not the layer.
@@ -124,7 +124,7 @@ def _tied(places: Sequence[Place]) -> list[Tensor]:
 
 def _named(model: nn.Module, layers: Sequence[Layer]) -> list[Tensor]:
     """Parameters of the layers nearest to the top with an output's name that no other layer reads on."""
-    outside = _outside_of_repeated(model, layers)
+    outside = _candidates(model, layers)
     heads = _last_of_heads(model, outside)
     depth = min((path.count(".") for path in heads), default=0)
     nearest = [layer for path, of_head in heads.items() if path.count(".") == depth for layer in of_head]
@@ -143,7 +143,7 @@ def _weakly_named(layers: Sequence[Layer]) -> list[Layer]:
 
 def _with_doubts(model: nn.Module, layers: Sequence[Layer], parameters: Sequence[Tensor]) -> FoundOutput:
     """The output, with a doubt of each layer that might be one by its name or place, unless the output reads it."""
-    outside, ids = _outside_of_repeated(model, layers), {id(parameter) for parameter in parameters}
+    outside, ids = _candidates(model, layers), {id(parameter) for parameter in parameters}
     chosen = [layer for layer in layers if id(layer.weight) in ids]
     linears = [layer for layer in outside if layer.is_linear and layer is layers[-1]]
     others = [layer for of_head in _last_of_heads(model, outside).values() for layer in of_head]
@@ -161,6 +161,9 @@ def _last_linear(model: nn.Module, layers: Sequence[Layer], says_none: bool) -> 
     if not linears:
         return FoundOutput()
     last = linears[-1]
+    _, repeated = _containers(model)
+    if says_none and _is_below(last.path, repeated):
+        return FoundOutput()
     reason = _why_not(model, last, layers, says_none)
     if reason is not None:
         return FoundOutput(doubts={id(last.weight): f"although it is the last Linear, because {reason}; {REMEDY}"})
@@ -176,7 +179,7 @@ def _why_not(model: nn.Module, last: Layer, layers: Sequence[Layer], says_none: 
     """Why the last Linear is no output, None if it may be one."""
     if says_none or _is_below(last.path, _encoders(model)):
         return "the model says that it has no output layer"
-    if last not in _outside_of_repeated(model, layers):
+    if last not in _candidates(model, layers):
         return "it stands in the last of several like layers"
     return "a convolution comes after it" if layers[-1] is not last else None
 
@@ -213,9 +216,19 @@ def _plain_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         yield INSERTED.sub("", f"{path}.".removeprefix(prefix)).removesuffix("."), module
 
 
-def _outside_of_repeated(model: nn.Module, layers: Iterable[Layer]) -> list[Layer]:
+def _candidates(model: nn.Module, layers: Iterable[Layer]) -> list[Layer]:
+    """Layers that may be an output: neither in one of several like layers nor in an encoder without a head."""
     _, repeated = _containers(model)
-    return [layer for layer in layers if not _is_below(layer.path, repeated)]
+    headless = {path for path, module in _plain_modules(model) if _is_headless(module)}
+    return [layer for layer in layers if not _is_below(layer.path, repeated | headless)]
+
+
+def _is_headless(module: nn.Module) -> bool:
+    """Whether it is an encoder of Hugging Face's, in which what is called a head pools, or predicts durations.
+
+    Encoders are their own base; so are a few models with a head, which are called ...For...
+    """
+    return getattr(module, "base_model", None) is module and not re.search("For[A-Z]", type(module).__name__)
 
 
 def _last_of_heads(model: nn.Module, layers: Sequence[Layer]) -> dict[str, list[Layer]]:

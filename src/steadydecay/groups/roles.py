@@ -21,9 +21,9 @@ Output = None | Literal[False] | str | Sequence[str] | nn.Module
 # Classes whose own parameters are gains, however many axes they have: LayerNorm((8, 4, 4)), norms of each head.
 NORM_CLASS = re.compile(r"(?i)(?!.*(linear|conv|attn|attention|embed|head|mlp|ffn|block|transformer)).*norm.*")
 # Names that tell the role of a parameter that stands in no layer of torch's.
-BIAS_NAME = re.compile(r"\w*bias(es)?(_[a-z])?")
+VECTOR_NAME = re.compile(r"\w*bias(es)?(_[a-z])?|(\w*_)?(scale|gain|gamma)s?(_?\d)?")
 TABLE_NAME = re.compile(
-    r"\w*embed\w*|\w*bias_table|rel_pos_\w+"
+    r"\w*embed\w*|\w*bias_table|rel_pos_\w+|emb_rel_\w+|latents_\w+|codevectors"
     r"|(\w*_)?(emb|pos|position|positional|tokens?|latents|prompts?|codebooks?)(_(emb|enc|encoding|table|delta))?(_[a-z]|\d)?"
 )
 MATRIX_NAME = re.compile(r"(\w*_)?(weights?(_[a-z]+\w*)?|kernel|proj|projection|matrix|experts?|[wv]\d*|W\w*)")
@@ -114,7 +114,7 @@ def _is_vector(place: Place) -> bool:
     if len(shape) < 2 or place.is_magnitude or is_state_space(place):
         return True
     # A stack of experts has a stack of biases.
-    is_gain = any(map(NORM_CLASS.fullmatch, class_names(place.owner))) or BIAS_NAME.fullmatch(name)
+    is_gain = any(map(NORM_CLASS.fullmatch, class_names(place.owner))) or VECTOR_NAME.fullmatch(name)
     return bool(is_gain) or (_is_one_line(place) and not LORA_MATRIX.fullmatch(name))
 
 
