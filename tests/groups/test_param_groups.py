@@ -26,6 +26,7 @@ class EveryRole(nn.Module):
         self.conv = nn.Conv1d(6, 4, 3)
         self.blocks = nn.ModuleList([nn.Linear(4, 4) for _ in range(3)])
         self.gain = nn.LayerNorm(4)
+        self.router = nn.Linear(4, 2, bias=False)
         self.lm_head = nn.Linear(4, 7, bias=False)
 
 
@@ -101,6 +102,7 @@ def test_one_group_for_each_role_with_its_norm() -> None:
         "embedding": "sign",
         "vector": "bias",
         "conv": "spectral_conv",
+        "router": "spectral",
     }
     assert {role: group.get("decay") for role, group in groups.items()} == {
         **dict.fromkeys(ROLES, None),
@@ -142,7 +144,7 @@ def test_under_scion_vectors_are_decayed() -> None:
 
 # --- lr and weight_decay per role ---
 
-PER_ROLE = {"hidden": 0.1, "output": 0.2, "embedding": 0.3, "vector": 0.4, "conv": 0.5}
+PER_ROLE = {"hidden": 0.1, "output": 0.2, "embedding": 0.3, "vector": 0.4, "conv": 0.5, "router": 0.6}
 
 
 @pytest.mark.parametrize("argument", ["lr", "weight_decay"])
@@ -153,12 +155,21 @@ def test_settings_per_role(argument: str) -> None:
 
 
 @pytest.mark.parametrize("argument", ["lr", "weight_decay"])
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", [role for role in ROLES if role != "router"])
 def test_a_role_without_an_entry_is_an_error(argument: str, role: str) -> None:
     arguments: dict[str, Any] = {"lr": 1.0, argument: {key: x for key, x in PER_ROLE.items() if key != role}}
+    del arguments[argument]["router"]
     message = rf"{argument} has no entry for role '{role}', so '[a-z_.0]+' would be in no group; add one"
     with pytest.raises(ValueError, match=message):
         sd.param_groups(EveryRole(), **arguments)
+
+
+@pytest.mark.parametrize("argument", ["lr", "weight_decay"])
+def test_a_router_without_an_entry_takes_that_of_hidden(argument: str) -> None:
+    """Dicts written before routers had a role of their own go on working."""
+    of_others = {role: value for role, value in PER_ROLE.items() if role != "router"}
+    arguments: dict[str, Any] = {"lr": 1.0, argument: of_others}
+    assert by_role(sd.param_groups(EveryRole(), **arguments))["router"][argument] == PER_ROLE["hidden"]
 
 
 def test_a_role_that_the_model_lacks_needs_no_entry() -> None:
@@ -315,6 +326,7 @@ conv       spectral_conv  as optimizer  0.1  0.2           0.02        1        
 vector     bias           as optimizer  0.1  0.2           0.02        6        24          conv.bias blocks.*.bias \
 gain.weight gain.bias
 hidden     spectral       as optimizer  0.1  0.2           0.02        3        48          blocks.*.weight
+router     spectral       as optimizer  0.1  0.2           0.02        1        8           router.weight
 output     sign           constant      0.1  0.2           0.02        1        28          lm_head.weight"""
 
 
@@ -326,9 +338,8 @@ def test_the_table_of_a_small_model() -> None:
 @pytest.mark.parametrize("build", MODELS)
 def test_every_group_has_a_line_with_its_numbers(build: Callable[[], nn.Module], optimizer: str) -> None:
     groups = sd.param_groups(build(), optimizer, lr=PER_ROLE, weight_decay=0.2)
-    header, *lines = sd.describe(groups).splitlines()
+    header, *lines = sd.describe(groups).splitlines()[: len(groups) + 1]
     assert header.split()[:2] == ["role", "norm"]
-    assert len(lines) == len(groups)
     for group, line in zip(groups, lines, strict=True):
         count = sum(parameter.numel() for parameter in group["params"])
         assert line.startswith(group["role"])
@@ -375,6 +386,59 @@ def test_groups_of_another_optimizer_can_be_shown() -> None:
     assert "as optimizer  0.1                            1        3" in sd.describe(
         [{"params": [torch.zeros(3)], "lr": 0.1}]
     )
+
+
+class Guessed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Linear(4, 4) for _ in range(2)])
+        self.register_parameter("mixing", nn.Parameter(torch.zeros(4, 4)))
+        self.top = nn.Linear(4, 3)
+
+
+def notes(groups: Any) -> list[str]:
+    return sd.describe(groups).splitlines()[len(groups) + 1 :]
+
+
+@pytest.mark.parametrize("optimizer", ["scionc", "adamw"])
+def test_what_was_guessed_is_said_below_the_table(optimizer: str) -> None:
+    groups = sd.param_groups(Guessed(), optimizer, lr=0.1)
+    expected = [
+        "mixing: taken for 'hidden' as a parameter of Guessed with 2 axes whose name does not tell; "
+        "say overrides={...: {'role': ...}} if that is wrong.",
+        "top.weight: taken for 'output' because it is the last Linear; say output=... if that is wrong.",
+    ]
+    assert sorted(notes(groups)) == expected
+    of_optimizer = torch.optim.AdamW(groups) if optimizer == "adamw" else sd.ScionC(groups, lr=0.1)
+    assert sorted(notes(of_optimizer.param_groups)) == expected
+
+
+def test_what_is_said_is_not_guessed() -> None:
+    overrides = {"mixing": {"role": "vector"}}
+    assert notes(sd.param_groups(Guessed(), lr=0.1, output="top", overrides=overrides)) == []
+    assert "taken for 'output'" in notes(sd.param_groups(Guessed(), lr=0.1, overrides=overrides))[0]
+
+
+def test_names_that_differ_in_numbers_are_one_in_a_note_and_a_single_one_keeps_its_number() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(Guessed(), Guessed()), nn.Linear(4, 3))
+    several, single = sorted(notes(sd.param_groups(model, lr=0.1)), key=lambda note: "output" in note)
+    assert several.startswith("1.*.mixing: taken for 'hidden'")
+    assert single.startswith("2.weight: taken for 'output'")
+
+
+def test_guesses_survive_a_checkpoint_of_the_optimizer(tmp_path: Any) -> None:
+    """The notes are plain strings, which torch loads without trusting the file."""
+    optimizer = torch.optim.AdamW(sd.param_groups(Guessed(), "adamw", lr=0.1))
+    torch.save(optimizer.state_dict(), tmp_path / "optimizer.pt")
+    other = torch.optim.AdamW(sd.param_groups(Guessed(), "adamw", lr=0.1))
+    other.load_state_dict(torch.load(tmp_path / "optimizer.pt", weights_only=True))
+    assert notes(other.param_groups) == notes(optimizer.param_groups)
+
+
+@pytest.mark.parametrize("pattern", ["blocks.0.weight", "module.blocks.0.weight"])
+def test_an_override_may_leave_out_what_a_wrapper_adds(pattern: str) -> None:
+    groups = sd.param_groups(nn.DataParallel(Guessed()), lr=0.1, overrides={pattern: {"lr": 0.7}})
+    assert [group["param_names"] for group in groups if group["lr"] == 0.7] == [["module.blocks.0.weight"]]
 
 
 # --- init_ ---

@@ -8,7 +8,8 @@ import transformers
 from torch import nn
 
 from steadydecay.groups.fused import spectral_spec
-from steadydecay.groups.roles import owners_of, roles_of
+from steadydecay.groups.places import owners_of
+from steadydecay.groups.roles import roles_of
 from steadydecay.inspection.module_skeleton import Guess, guesses
 from steadydecay.inspection.stored_weight import StoredWeight
 from steadydecay.recipes.gpt.model import GPT

@@ -133,7 +133,7 @@ def test_a_constant_learning_rate_tells_no_exponent() -> None:
     assert math.isnan(advice.decay_exponent([], []))
 
 
-@pytest.mark.parametrize("role", ["hidden", "conv", "embedding", "vector"])
+@pytest.mark.parametrize("role", ["hidden", "conv", "embedding", "vector", "router"])
 def test_every_role_but_the_output_should_be_corrected(role: str) -> None:
     assert f"decay of the {role} layers is not corrected" in words(advice.correction_of(role, 1.02))
     assert "power 1.02" in words(advice.correction_of(role, 1.02))

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from steadydecay.groups.places import class_names, plain_name
 from steadydecay.norms import NormSpec
 
 # Names under which common models keep several matrices with one input in one weight.
@@ -17,11 +18,11 @@ def spectral_spec(name: str, weight: Tensor, owner: nn.Module) -> NormSpec:
     are interleaved head by head, or whose sizes only the configuration knows, count as one matrix.
 
     Args:
-        name: of the parameter in the model.
+        name: of the parameter in the model, wrapped or not.
         weight: (..., d_out, d_in) or transposed; leading dimensions stack matrices.
         owner: the module it is a parameter of.
     """
-    is_transposed = type(owner).__name__ == "Conv1D" or bool(getattr(owner, "is_transposed", False))
+    is_transposed = "Conv1D" in class_names(owner) or bool(getattr(owner, "is_transposed", False))
     rows, columns = weight.shape[-2:] if not is_transposed else (weight.shape[-1], weight.shape[-2])
     sizes = split_sizes(name, rows, columns, is_interleaved=not getattr(owner, "is_concatenated", True))
     options = {"transposed": True} if is_transposed else {}
@@ -45,5 +46,5 @@ def split_sizes(name: str, rows: int, columns: int, is_interleaved: bool = False
 
 def _leaf(name: str) -> str:
     """The name that says what it is: "attn.Wqkv.weight" is a Wqkv."""
-    path, _, last = name.rpartition(".")
+    path, _, last = plain_name(name).rpartition(".")
     return path.rpartition(".")[2] if last == "weight" else last

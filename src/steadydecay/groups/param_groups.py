@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from steadydecay.groups.fused import spectral_spec
-from steadydecay.groups.roles import ROLES, Output, Role, owners_of, require_match, roles_of
+from steadydecay.groups.places import Place, places_of
+from steadydecay.groups.roles import ROLES, FoundRole, Output, Role, found_roles, require_match
 from steadydecay.groups.settings import Group, decay_of
+from steadydecay.groups.undecayed import undecayed
 from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS
 from steadydecay.norms import norm_for
 
@@ -24,9 +26,11 @@ NORM_OF_ROLE: dict[Any, str] = {
     "embedding": "sign",
     "vector": "bias",
     "conv": "spectral_conv",
+    "router": "spectral",
 }
 OVERRIDE_KEYS = ("lr", "momentum", "betas", "weight_decay", "decay", "reference_lr", "reference_momentum")
 OVERRIDE_KEYS += ("steady_norm_sq", "norm", "role", "nesterov", "memory_light", "eps")
+DECAY_KEYS = {"weight_decay", "steady_norm_sq"}
 
 
 def param_groups(
@@ -41,21 +45,25 @@ def param_groups(
 ) -> list[Group]:
     """Groups for `optimizer`, one for each role and choice of settings, over every trainable parameter once.
 
-    Roles: "output" is the last layer, found through the model's own `get_output_embeddings` (Hugging Face), a weight
-    tied to an embedding, a usual name (lm_head, head, classifier, ...), or as the last Linear; "embedding", "conv"
-    and "hidden" (matrices) follow from the module; "vector" is the rest: biases, gains, class tokens. The output
-    group has decay "constant" (arXiv 2512.08217, Appendix D). Vectors have no decay under Adam. Query, key and value
-    in one weight, stacked experts and transposed weights get an LMO for each matrix (`steadydecay.groups.fused`).
+    Roles (docs/roles.md says how each is found): "output" is the last layer, found through the model's own
+    `get_output_embeddings` or `get_classifier`, a weight tied to an embedding, a usual name (lm_head, classifier,
+    to_logits, ...), or as the last Linear; "embedding", "conv" and "hidden" (matrices) follow from the module; "router"
+    chooses experts; "vector" is the rest: biases, gains, class tokens, a state-space model's dynamics. Wrappers,
+    parametrizations and adapters change no role. What was guessed is in the key "role_notes", for `describe`. The
+    output group has decay "constant" (arXiv 2512.08217, Appendix D). Vectors have no decay under Adam; nor has what
+    the model's authors mark so (`_no_weight_decay`, `no_weight_decay()`), under any optimizer. Query, key and value in
+    one weight, stacked experts and transposed weights get an LMO for each matrix (`steadydecay.groups.fused`).
 
     Args:
         model: its parameters, buffers and modules are only read.
         optimizer: "scion", "adamw", ...: a key of `NAMED_OPTIMIZERS`; those of Scion's kind get a norm per group.
-        lr: for all, or per role: {"hidden": 0.04, "output": 0.3, ...}.
+        lr: for all, or per role: {"hidden": 0.04, "output": 0.3, ...}; routers without an entry take that of "hidden".
         weight_decay: likewise, in PyTorch's convention (times lr in the step).
         output: the output layer where it cannot be found: a module, or patterns of parameter or module names;
             False if the model has none.
-        overrides: pattern of parameter names (`fnmatch`) to group keys: {"*.gate": {"lr": 0.1, "norm": "sign"}}.
-            All that match apply, in order; "role" changes what follows from the role too.
+        overrides: pattern of parameter names (`fnmatch`), with or without what wrappers add to them, to group keys:
+            {"*.gate": {"lr": 0.1, "norm": "sign"}}. All that match apply, in order; "role" changes what follows from
+            the role too.
         layer_decay: in (0, 1]; lr of the layer k below the top is times layer_decay^k (arXiv 2106.08254). Layers are
             numbered by the first number in a name; embeddings and what comes before the layers count as one more
             below, the output and what comes after as the top. Overridden lr are not scaled.
@@ -69,28 +77,38 @@ def param_groups(
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     if not names:
         raise ValueError("model has no trainable parameter; there is nothing to group")
+    places = {place.name: place for place in places_of(model)}
     for pattern in overrides:
-        require_match(pattern, names, argument="overrides")
+        require_match(pattern, [one for name in names for one in places[name].names], argument="overrides")
     groups: dict[str, Group] = {}
-    roles, owners, depths = roles_of(model, output), owners_of(model), depths_below_top(names)
+    roles, depths, reasons = found_roles(model, output), depths_below_top(names), undecayed(model, places.values())
     for name in names:
-        parameter = model.get_parameter(name)
-        settings = _settings(name, roles[name], optimizer, lr, weight_decay, overrides, layer_decay ** depths[name])
-        if settings.get("norm") == "spectral":
-            settings["norm"] = spectral_spec(name, parameter, owners[name])
+        place = places[name]
+        own = _overrides_of(place, overrides)
+        settings = _settings(name, roles[name].role, optimizer, lr, weight_decay, own, layer_decay ** depths[name])
+        if name in reasons and not own.keys() & DECAY_KEYS:
+            settings |= {"weight_decay": 0.0, "steady_norm_sq": None}
+        if settings.get("norm") == "spectral" and place.parameter.ndim > 1:
+            settings["norm"] = spectral_spec(place.plain_name, place.parameter, place.owner)
         group = groups.setdefault(repr(settings), {"params": [], "param_names": [], **settings})
-        group["params"].append(parameter)
+        group["params"].append(place.parameter)
         group["param_names"].append(name)
+        if note := _note(roles[name], own, reasons.get(name)):
+            group.setdefault("role_notes", {})[name] = note
     return list(groups.values())
 
 
 def describe(groups: Iterable[Mapping[str, Any]]) -> str:
-    """A table of groups, from `param_groups` or an optimizer's `param_groups`: what is decayed how."""
+    """A table of groups, from `param_groups` or an optimizer's `param_groups`: what is decayed how.
+
+    Below it stands what `param_groups` has guessed and why, so that a wrong guess is seen.
+    """
     header = ("role", "norm", "decay", "lr", "weight_decay", "decay/step", "tensors", "parameters", "names")
+    groups = list(groups)
     rows = [header, *(_description(group) for group in groups)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-    return "\n".join(lines)
+    return "\n".join([*lines, *_notes(groups)])
 
 
 def init_(groups: Iterable[Mapping[str, Any]], generator: torch.Generator | None = None) -> None:
@@ -159,18 +177,33 @@ def _check_spelling(pattern: str, keys: Iterable[str]) -> None:
             raise ValueError(f"overrides has key {key!r} for {pattern!r}; did you mean {close[0]!r}?")
 
 
+def _overrides_of(place: Place, overrides: Mapping[str, Mapping[str, Any]]) -> Group:
+    """What the patterns that match say of a parameter, the last one last."""
+    own: Group = {}
+    for pattern, keys in overrides.items():
+        own |= keys if any(fnmatch.fnmatchcase(name, pattern) for name in place.names) else {}
+    return own
+
+
+def _note(found: FoundRole, override: Group, undecayed_because: str | None) -> str:
+    """What was guessed of a parameter and why, for `describe`; "" where nothing was, or an override decides."""
+    notes = []
+    if found.doubt and "role" not in override:
+        notes.append(f"taken for {found.role!r} {found.doubt}")
+    if undecayed_because and not override.keys() & DECAY_KEYS:
+        notes.append(f"not decayed, {undecayed_because}")
+    return "; and ".join(notes)
+
+
 def _settings(
     name: str,
     found_role: Role,
     optimizer: str,
     lr: PerRole,
     weight_decay: PerRole,
-    overrides: Mapping[str, Mapping[str, Any]],
+    override: Group,
     lr_scale: float,
 ) -> Group:
-    override: Group = {}
-    for pattern, keys in overrides.items():
-        override |= keys if fnmatch.fnmatchcase(name, pattern) else {}
     role = override.get("role", found_role)
     if role not in ROLES:
         raise ValueError(f"role is {role!r} for {name!r}; legal are {', '.join(map(repr, ROLES))}")
@@ -190,6 +223,8 @@ def _settings(
 def _of_role(argument: str, value: PerRole, role: Role, name: str) -> float:
     if not isinstance(value, Mapping):
         return value
+    if role == "router" and role not in value:
+        return _of_role(argument, value, "hidden", name)
     if role not in value:
         raise ValueError(f"{argument} has no entry for role {role!r}, so {name!r} would be in no group; add one")
     return value[role]
@@ -210,8 +245,20 @@ def _description(group: Mapping[str, Any]) -> tuple[str, ...]:
         _decay_per_step(group),
         str(len(parameters)),
         f"{sum(parameter.numel() for parameter in parameters):,}",
-        " ".join(_name_patterns(group.get("param_names", ()))),
+        " ".join(_by_pattern(group.get("param_names", ()))),
     )
+
+
+def _notes(groups: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """One line for each guess, with the names it is about."""
+    by_note: dict[str, list[str]] = {}
+    for group in groups:
+        for name, note in group.get("role_notes", {}).items():
+            by_note.setdefault(note, []).append(name)
+    for note, names in by_note.items():
+        patterns = _by_pattern(names)
+        shown = (pattern if len(alike) > 1 else alike[0] for pattern, alike in patterns.items())
+        yield f"{', '.join(shown)}: {note}."
 
 
 def _decay_per_step(group: Mapping[str, Any]) -> str:
@@ -228,6 +275,9 @@ def _norm_name(norm: Any) -> str:
     return str(norm)
 
 
-def _name_patterns(names: Iterable[str]) -> Iterator[str]:
-    """Names with their numbers as stars, each once: blocks.*.mlp.up.weight."""
-    yield from dict.fromkeys(re.sub(r"(?<=\.)\d+(?=\.)", "*", name) for name in names)
+def _by_pattern(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names that differ in their numbers alone, by the name with stars for them: blocks.*.mlp.up.weight."""
+    patterns: dict[str, list[str]] = {}
+    for name in names:
+        patterns.setdefault(re.sub(r"(?<=\.)\d+(?=\.)", "*", name), []).append(name)
+    return patterns

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from steadydecay.groups.fused import spectral_spec
-from steadydecay.groups.roles import OUTPUT_MODULE_NAMES, Role, owners_of, roles_of
+from steadydecay.groups.output_layer import OUTPUT_MODULE_NAMES
+from steadydecay.groups.places import owners_of
+from steadydecay.groups.roles import Role, roles_of
 from steadydecay.inspection.plain_names import plain_names
 from steadydecay.inspection.stored_weight import StoredWeight
 from steadydecay.norms import NormSpec

@@ -9,7 +9,7 @@ from steadydecay.report.advice.finding import APPENDIX_D, HOW_TO_CORRECT, Findin
 EXPONENT_TOLERANCE = 0.3
 # Below this fall of the learning rate the two rules can hardly be told apart, nor do they matter.
 SMALLEST_LR_FALL = 2.0
-CORRECTED_ROLES = ("hidden", "conv", "embedding", "vector")
+CORRECTED_ROLES = ("hidden", "conv", "embedding", "vector", "router")
 
 
 def decay_exponent(lrs: Sequence[float], decays: Sequence[float]) -> float:
@@ -39,7 +39,7 @@ def correction_of(
     """Whether the decay of a role follows the learning rate as it should.
 
     Args:
-        role: "hidden", "output", "embedding", "vector" or "conv"; others give None.
+        role: "hidden", "output", "embedding", "vector", "conv" or "router"; others give None.
         exponent: `decay_exponent` of the run, or NaN.
         output_cosine: mean cosine of update and weights of the output layer, or NaN.
         norm_kept: norm at the end ÷ the largest of the second half of the run, or NaN.

@@ -1,0 +1,145 @@
+"""Where each parameter of a model stands, whatever wraps the model or the layer."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple, final
+
+from torch import Tensor, nn
+
+# What torch.compile, FSDP, activation checkpointing, PEFT and torch.nn.utils.parametrize insert into names.
+INSERTED = re.compile(
+    r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
+    r"|base_layer|original_module|modules_to_save\.[^.]+)\."
+)
+ORIGINAL_OF_PARAMETRIZATION = re.compile(r"(?<=\.)parametrizations\.([^.]+)\.original\d*$")
+# torch.nn.utils before parametrizations, and pruning.
+OLD_SUFFIXES = ("_orig", "_v")
+
+
+@final
+class Place(NamedTuple):
+    """Where a parameter stands in the bare model.
+
+    Attributes:
+        name: of the parameter, as `named_parameters` of the wrapped model gives it.
+        path: of its module in the bare model: "classifier.out_proj".
+        tensor: what the module calls it: "weight".
+        owner: the module it belongs to, which holds what computes it where the parameter is parametrized.
+        parameter: itself.
+        shape: of the whole parameter, where a wrapper keeps a flat piece of it.
+        is_magnitude: it holds one size for each vector of a weight, as weight normalisation keeps them apart.
+    """
+
+    name: str
+    path: str
+    tensor: str
+    owner: nn.Module
+    parameter: Tensor
+    shape: tuple[int, ...]
+    is_magnitude: bool
+
+    @property
+    def plain_name(self) -> str:
+        """The parameter's name in the bare model: "classifier.out_proj.weight"."""
+        return f"{self.path}.{self.tensor}" if self.path else self.tensor
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names that patterns may match: in the model as it is, and in the bare model."""
+        return self.name, self.plain_name
+
+    @property
+    def parts(self) -> list[str]:
+        """The names on the way to it, the tensor's last."""
+        return self.plain_name.split(".")
+
+
+def plain_name(name: str) -> str:
+    """A parameter's name without what wrappers of layers insert.
+
+    >>> plain_name("blocks.0._orig_mod.qkv.parametrizations.weight.original1")
+    'blocks.0.qkv.weight'
+    """
+    return INSERTED.sub("", ORIGINAL_OF_PARAMETRIZATION.sub(r"\1", name))
+
+
+def unwrapped(model: nn.Module) -> tuple[str, list[nn.Module]]:
+    """The prefix that wrappers give all names ("module."), and the model with all that it wraps, outermost first.
+
+    A wrapper (DataParallel, DDP, torch.compile, PEFT, a LightningModule) has no parameter of its own and a single child
+    with parameters, which has children in turn.
+    """
+    prefix, chain = "", [model]
+    while not any(True for _ in chain[-1].parameters(recurse=False)):
+        with_parameters = [named for named in chain[-1].named_children() if _has_parameters(named[1])]
+        if len(with_parameters) != 1:
+            break
+        name, inner = with_parameters[0]
+        is_leaf = not any(_has_parameters(child) for child in inner.children())
+        if is_leaf or isinstance(inner, nn.ModuleList | nn.ModuleDict):
+            break
+        prefix, chain = f"{prefix}{name}.", [*chain, inner]
+    return prefix, chain
+
+
+def places_of(model: nn.Module) -> list[Place]:
+    """The place of every parameter, each under all of its names, in the model's order."""
+    prefix, _ = unwrapped(model)
+    modules = dict(model.named_modules(remove_duplicate=False))
+    flattened = dict(_flattened_by_fsdp(model))
+    return [
+        _place(name, parameter, flattened.get(id(parameter), _shape(parameter)), prefix, modules)
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+    ]
+
+
+def owners_of(model: nn.Module) -> dict[str, nn.Module]:
+    """The module that each parameter belongs to, by each of the parameter's names."""
+    return {place.name: place.owner for place in places_of(model)}
+
+
+def class_names(module: nn.Module) -> Iterator[str]:
+    """Names of a module's class and its bases, since parametrizations and FSDP2 put a class in front."""
+    return (kind.__name__ for kind in type(module).__mro__)
+
+
+def _has_parameters(module: nn.Module) -> bool:
+    return next(module.parameters(), None) is not None
+
+
+def _shape(parameter: Tensor) -> tuple[int, ...]:
+    # DeepSpeed's stage 3 leaves an empty parameter behind.
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))
+
+
+def _flattened_by_fsdp(model: nn.Module) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Shapes of parameters, by their ids, of which the first FSDP with `use_orig_params` keeps flat pieces."""
+    for module in model.modules():
+        flat: Any = getattr(module, "_flat_param", None)
+        for info, shape in zip(getattr(flat, "_param_infos", ()), getattr(flat, "_shapes", ()), strict=True):
+            parameter = info.module._parameters.get(info.param_name)
+            if parameter is not None:
+                yield id(parameter), tuple(shape)
+
+
+def _place(name: str, parameter: Tensor, shape: tuple[int, ...], prefix: str, modules: dict[str, nn.Module]) -> Place:
+    home, _, tensor = name.rpartition(".")
+    owner, is_magnitude = modules[home], False
+    if isinstance(owner, nn.utils.parametrize.ParametrizationList) and tensor.startswith("original"):
+        is_magnitude = "_WeightNorm" in class_names(owner[0]) and tensor == "original0"
+        of_owner, _, tensor = f".{home}".rpartition(".parametrizations.")
+        home = of_owner.removeprefix(".")
+        owner = modules[home]
+    elif f"{tensor[:-2]}_v" in owner._parameters and tensor.endswith("_g"):
+        is_magnitude, tensor = True, tensor[:-2]
+    elif tensor.endswith(OLD_SUFFIXES):
+        tensor = _before_old_suffix(tensor, owner)
+    path = INSERTED.sub("", f"{home}.".removeprefix(prefix)).removesuffix(".")
+    return Place(name, path, tensor, owner, parameter, shape, is_magnitude)
+
+
+def _before_old_suffix(tensor: str, owner: Any) -> str:
+    """`weight_v` beside `weight_g` is the weight; so is `weight_orig` of a module that computes its `weight`."""
+    stem, _, suffix = tensor.rpartition("_")
+    is_of_weight_norm = suffix == "v" and f"{stem}_g" in owner._parameters
+    return stem if is_of_weight_norm or suffix == "orig" else tensor

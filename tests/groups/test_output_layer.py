@@ -1,0 +1,213 @@
+"""Which layer is the output: models as people write them, with the guesses that are shown."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from steadydecay.groups.output_layer import is_head_name
+from steadydecay.groups.roles import found_roles, roles_of
+
+
+class Model(nn.Module):
+    """Modules and parameters by name."""
+
+    def __init__(self, **members: Any) -> None:
+        super().__init__()
+        for name, member in members.items():
+            setattr(self, name, member)
+
+
+class Attention(nn.Module):
+    """As in lectures: a list of heads, none of which is an output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList([Model(key=nn.Linear(8, 4), query=nn.Linear(8, 4)) for _ in range(2)])
+        self.proj = nn.Linear(8, 8)
+
+
+class Encoder(nn.Module):
+    """As Hugging Face's, which says that it has no output embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([Attention()])
+        self.pooler = nn.Linear(8, 8)
+
+    def get_output_embeddings(self) -> None:
+        return None
+
+
+class WithClassifiers(nn.Module):
+    """As timm's, whose answer may be a module, several, or an Identity for none."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self.stem, self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 5), nn.Linear(8, 5)
+        self._answer = answer
+
+    def get_classifier(self) -> Any:
+        return self._answer(self)
+
+
+class MyLinear(nn.Module):
+    def __init__(self, columns: int, rows: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(rows, columns))
+
+
+def linear(columns: int, rows: int) -> nn.Linear:
+    return nn.Linear(columns, rows)
+
+
+def mlp(*sizes: int) -> nn.Sequential:
+    return nn.Sequential(*(nn.Linear(*pair) for pair in pairwise(sizes)))
+
+
+def blocks() -> nn.Sequential:
+    return nn.Sequential(Attention(), Attention())
+
+
+CASES: dict[str, tuple[nn.Module, set[str], set[str]]] = {
+    # name: (model, outputs, what is guessed)
+    "fc before to_logits": (Model(fc=linear(8, 6), to_logits=linear(6, 3)), {"to_logits"}, set()),
+    "fc before an unknown name": (Model(fc=linear(8, 6), last=linear(6, 3)), {"last"}, {"last"}),
+    "fc before fc2": (Model(fc=linear(8, 6), fc2=linear(6, 3)), {"fc2"}, {"fc2"}),
+    "output before final": (Model(output=linear(8, 8), final=linear(8, 3)), {"final"}, {"final"}),
+    "score in attention": (Model(score=linear(8, 8), v=linear(8, 8), decoder=linear(8, 3)), {"decoder"}, {"decoder"}),
+    "fc though another follows": (Model(fc=linear(8, 3), projector=linear(4, 6)), {"fc"}, {"projector"}),
+    "pre_classifier": (Model(pre_classifier=linear(8, 8), classifier=linear(8, 3)), {"classifier"}, set()),
+    "a head of several layers": (Model(body=linear(4, 8), head=mlp(8, 8, 5)), {"head.1"}, set()),
+    "a dense head before a decoder": (
+        Model(head=Model(dense=linear(8, 8)), decoder=linear(8, 3)),
+        {"decoder"},
+        {"decoder"},
+    ),
+    "VGG": (Model(features=nn.Conv2d(3, 4, 3), classifier=mlp(8, 16, 16, 5)), {"classifier.2"}, set()),
+    "SqueezeNet": (
+        Model(stem=nn.Conv2d(3, 4, 3), classifier=nn.Sequential(nn.Conv2d(4, 5, 1))),
+        {"classifier.0"},
+        set(),
+    ),
+    "policy and value heads": (
+        Model(body=linear(4, 8), policy_head=linear(8, 5), value_head=linear(8, 1)),
+        {"policy_head", "value_head"},
+        set(),
+    ),
+    "actor and critic": (
+        Model(body=linear(4, 8), actor=linear(8, 5), critic=linear(8, 1)),
+        {"actor", "critic"},
+        {"actor", "critic"},
+    ),
+    "scores beside boxes": (
+        Model(box_predictor=Model(cls_score=linear(8, 5), bbox_pred=linear(8, 16))),
+        {"cls_score", "bbox_pred"},
+        {"cls_score", "bbox_pred"},
+    ),
+    "scores beside boxes below a backbone": (
+        Model(body=linear(4, 8), box_predictor=Model(cls_score=linear(8, 5), bbox_pred=linear(8, 16))),
+        {"box_predictor.cls_score", "box_predictor.bbox_pred"},
+        set(),
+    ),
+    "a list of heads": (
+        Model(body=linear(4, 8), heads=nn.ModuleList([linear(8, 5), mlp(8, 8, 2)])),
+        {"heads.0", "heads.1.1"},
+        set(),
+    ),
+    "a table of heads": (
+        Model(body=linear(4, 8), heads=nn.ModuleDict({"a": mlp(8, 8, 5), "b": linear(8, 2)})),
+        {"heads.a.1", "heads.b"},
+        set(),
+    ),
+    "attention heads": (Model(blocks=blocks(), lm_head=linear(8, 7)), {"lm_head"}, set()),
+    "attention heads, no head": (Model(blocks=blocks()), set(), {"blocks.1.proj"}),
+    "attention heads in a list": (
+        Model(blocks=nn.ModuleList([Attention()]), out=linear(8, 7)),
+        {"out"},
+        {"out"},
+    ),
+    "blocks that differ": (nn.Sequential(Model(a=linear(9, 8)), Model(a=linear(8, 3))), {"1.a"}, {"1.a"}),
+    "a list of plain layers": (Model(layers=nn.ModuleList([linear(4, 8), linear(8, 3)])), {"layers.1"}, {"layers.1"}),
+    "a convolution last": (Model(time=linear(4, 4), conv_out=nn.Conv2d(4, 3, 1)), set(), {"time"}),
+    "two encoders": (Model(query=Encoder(), key=Encoder()), set(), {"key.pooler"}),
+    "an encoder and a head": (Model(bert=Encoder(), out=linear(8, 3)), {"out"}, {"out"}),
+    "an encoder and a usual head": (Model(bert=Encoder(), classifier=linear(8, 3)), {"classifier"}, set()),
+    "layers of one's own": (Model(body=MyLinear(4, 8), top=MyLinear(8, 3)), {"top"}, {"top"}),
+    "a classifier by accessor": (WithClassifiers(lambda model: model.first), {"first"}, {"last"}),
+    "two classifiers by accessor": (WithClassifiers(lambda model: (model.first, model.last)), {"first", "last"}, set()),
+    "a table of classifiers": (WithClassifiers(lambda model: {"a": model.last}), {"last"}, set()),
+    "no classifier by accessor": (WithClassifiers(lambda model: nn.Identity()), set(), set()),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_output_and_what_is_guessed(case: str) -> None:
+    model, outputs, guessed = CASES[case]
+    # A wrapper around one module with children has names of its own, which no rule may see.
+    for prefix, wrapped in (
+        ("", model),
+        ("module.", nn.DataParallel(model)),
+        ("net.", Model(net=model, loss=nn.MSELoss())),
+    ):
+        found = {name.removeprefix(prefix): role for name, role in found_roles(wrapped).items()}
+        weights = {name.removesuffix(".weight"): role for name, role in found.items() if name.endswith("weight")}
+        inner = {name.removeprefix("box_predictor."): role for name, role in weights.items()}
+        weights = inner if case == "scores beside boxes" else weights
+        assert {name for name, one in weights.items() if one.role == "output"} == outputs
+        assert {name for name, one in weights.items() if one.doubt} == guessed
+
+
+def test_a_guess_says_why_and_what_to_do() -> None:
+    last = found_roles(CASES["fc before fc2"][0])["fc2.weight"]
+    assert last == ("output", "because it is the last Linear; say output=... if that is wrong")
+    assert found_roles(CASES["two encoders"][0])["key.pooler.weight"].doubt.startswith(
+        "although it is the last Linear, because the model says that it has no output layer"
+    )
+    assert "because fc is taken for it" in found_roles(CASES["fc though another follows"][0])["projector.weight"].doubt
+
+
+@pytest.mark.parametrize("output", ["fc", False, ["fc2"]])
+def test_what_is_said_is_no_guess(output: Any) -> None:
+    assert not any(found.doubt for found in found_roles(CASES["fc before fc2"][0], output).values())
+
+
+def test_the_accessor_of_a_wrapped_model_decides() -> None:
+    """A DDP-wrapped model with `get_output_embeddings` lost it, and another Linear became the output."""
+
+    class Chosen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.decoder, self.last = nn.Linear(4, 7), nn.Linear(7, 7)
+
+        def get_output_embeddings(self) -> nn.Module:
+            return self.decoder
+
+    bare = {name for name, role in roles_of(Chosen()).items() if role == "output"}
+    wrapped = {name for name, role in roles_of(nn.DataParallel(Model(model=Chosen()))).items() if role == "output"}
+    assert (bare, wrapped) == ({"decoder.weight"}, {"module.model.decoder.weight"})
+
+
+def test_an_output_module_of_another_model_is_an_error() -> None:
+    with pytest.raises(ValueError, match="output is a Linear that has no parameter of the model"):
+        roles_of(linear(4, 3), linear(4, 3))
+
+
+@pytest.mark.parametrize("output", ["classifier", "module.classifier", "classifier.weight"])
+def test_an_output_pattern_may_leave_a_wrapper_out(output: str) -> None:
+    model = nn.DataParallel(Model(classifier=linear(8, 3), last=linear(3, 3)))
+    assert [name for name, role in roles_of(model, output).items() if role == "output"] == ["module.classifier.weight"]
+
+
+@pytest.mark.parametrize("name", ["lm_head", "to_logits", "start_logits", "head_dist", "qa_outputs", "box_predictor"])
+def test_names_of_outputs(name: str) -> None:
+    assert is_head_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["fc", "output", "attention_heads", "pooling_head", "pre_classifier", "header", "proj"]
+)
+def test_names_that_do_not_tell(name: str) -> None:
+    assert not is_head_name(name)
