@@ -13,7 +13,7 @@ from steadydecay.groups.fused import spectral_spec
 from steadydecay.groups.roles import ROLES, Output, Role, owners_of, require_match, roles_of
 from steadydecay.groups.settings import Group, decay_of
 from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS
-from steadydecay.norms import norm_for
+from steadydecay.norms import norm_for, norm_name
 
 PerRole = float | Mapping[Any, float]
 
@@ -76,6 +76,8 @@ def param_groups(
     for name in names:
         parameter = model.get_parameter(name)
         settings = _settings(name, roles[name], optimizer, lr, weight_decay, overrides, layer_decay ** depths[name])
+        if isinstance(settings.get("norm"), str):
+            settings["norm"] = norm_name(settings["norm"])
         if settings.get("norm") == "spectral":
             settings["norm"] = spectral_spec(name, parameter, owners[name])
         group = groups.setdefault(repr(settings), {"params": [], "param_names": [], **settings})

@@ -16,7 +16,7 @@ from steadydecay.inspection.plain_names import plain_names
 from steadydecay.inspection.stored_settings import At, stored_settings
 from steadydecay.inspection.stored_weights import Weights, found_weights
 from steadydecay.inspection.weight_measures import measures_of_weight
-from steadydecay.norms import NormSpec
+from steadydecay.norms import NormSpec, norm_name
 
 OnEntries = Callable[[int, int], None]
 
@@ -123,4 +123,4 @@ def _matrices(guess: Guess, settings: LayerSettings | None) -> NormSpec | None:
     """How the weight was split in training, as far as its group says so."""
     norm: Any = None if settings is None or settings.refusal else settings.group.get("norm")
     name = norm.get("name") if isinstance(norm, dict) else norm
-    return norm if name == "spectral" else guess.matrices
+    return norm if norm_name(name) == "spectral" else guess.matrices
