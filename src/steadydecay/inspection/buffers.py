@@ -13,34 +13,41 @@ from steadydecay.inspection.stored_weight import StoredWeight
 # The last part of a name, as a whole. Where a parameter has a like name, the pattern is as narrow as that asks for:
 # logit_scale, mask_token, masked_spec_embed and weight normalisation's weight_v are weights.
 LAST_PARTS = (
-    # Running statistics, and the vectors of spectral normalisation.
-    r"running_(mean|var)|weight_u|_[uv]|amax_history",
+    # Running statistics, the vectors of spectral normalisation, the biases that balance experts.
+    r"running_(mean|var)|weight_u|_[uv]|amax_history|e_score_correction_bias|balancing_biases|expert_bias(es)?",
     # Masks.
     r"(.*_)?mask(_?\d+)?|masked_bias|tril|triu|alibi(_bias|_slopes)?",
-    # Rotary and sinusoidal positions.
+    # Rotary and sinusoidal positions, and decays with the distance.
     r"(.*_)?(inv_)?freqs?(_(cis|cos|sin|complex|real|imag|h|w|t))?|(.*_)?(cos|sin)(_.*)?|(.*_)?cached?(_.*)?",
-    r"pe|_float_tensor|positional_encoding_gaussian_matrix|relative_coords_table",
+    r"pe|_float_tensor|positional_encoding_gaussian_matrix|relative_coords_table|pos_idx_to_embed",
+    r"(query|key|diagonal)_decay|slope_rate",
     # Resampling filters, windows and filter banks.
-    r"(blur|resample|up|down|lowpass|gaussian|sobel)_(filter|kernel)s?|filt|(.*_)?window|fb|mel_(basis|filters)|dct_mat",
+    r"(blur|resample|up|down|lowpass|gaussian|sobel)_(filter|kernel)s?|filt|fb|mel_(basis|filters)|dct_mat",
+    r"((hann|hamming|blackman|kaiser|stft)_)?window",
     # What quantised weights are multiplied by.
     r"(nested_)?(absmax|quant_map)|scb|scales|(weight|input|output|act|activation|[kvq]|kv|qkv)(_global)?_scales?",
-    r"(.*_)?scale_inv|scale_weight|scale_input|(.*_)?zero_points?|(min|max)_val|bitsandbytes__.*",
+    r"(.*_)?scale_inv|scale_(weight|input)|(.*_)?zero_points?|(.*_)?scaling_factor|bitsandbytes__.*",
+    r"(min|max)_val|(x|input|output)_(min|max)|layer_scalar|eps",
     # Noise schedules of diffusion, averages of codebooks and generators, constants of images.
     r"betas|(.*_)?alphas_cumprod(_prev)?|posterior_(variance|log_variance_clipped|mean_coef[12])|lvlb_weights",
-    r"(log_)?sigmas|(ema_)?cluster_size|embed(ding)?_avg|[dw]?(latent)?_avg|w_avg|magnitude_ema|(pixel|image)_(mean|std)",
+    r"(log_)?sigmas|(ema_)?cluster_size|embed(ding)?_avg|(d?latent|[dw])_avg|magnitude_ema",
+    r"(pixel|image|norm|global)_(mean|std|invstd)",
 )
 LAST_PART = re.compile("|".join(LAST_PARTS))
 # The module that a tensor is of: all that is in it but weights and biases.
-OWNER = re.compile(r"rotary(_.*)?|(.*_)?rope|scaling_layer|.*fake_quant.*|activation_post_process.*|.*sinusoid.*")
+OWNER = re.compile(
+    r"rotary(_.*)?|(.*_)?rope|scaling_layer|.*fake_quant.*|activation_post_process.*|.*sinusoid.*"
+    r"|(.*_)?codebook|shared(_image)?_embedding"
+)
 RESAMPLING = re.compile(r".*(blur|upsample|downsample|resampl|smooth|gauss|antialias|lowpass|sobel).*")
 KERNEL_NAMES = ("kernel", "filter", "filters")
 WEIGHT_NAMES = ("weight", "bias")
 # A buffer beside one of these: (last part, names of which one is beside it).
 BESIDE: dict[str, tuple[str, ...]] = {
-    "scale": ("zero_point", "zero", "qweight", "W_q", "packed_weight"),
+    "scale": ("mean", "zero_point", "zero", "qweight", "W_q", "packed_weight"),
     "zero": ("qweight", "W_q"),
     "weight_v": ("weight_u",),
-    "mean": ("std", "var"),
+    "mean": ("std", "var", "scale"),
     "std": ("mean",),
     "var": ("mean",),
 }

@@ -75,6 +75,8 @@ def foreign_zip(names: Collection[str]) -> str:
         )
     if "extern_modules" in last:
         return "is a package of torch.package, which holds code: load it where you trust it and save its state_dict"
+    if "data.pkl" in names:
+        return "was packed without the folder that torch.save puts all into: put its files into one and run zip -r -0"
     if names and all(name.endswith(".npy") for name in names):
         return f"is an archive of NumPy arrays: {GIVE}"
     if inside := sorted(name for name in names if name.endswith(WEIGHT_SUFFIXES)):

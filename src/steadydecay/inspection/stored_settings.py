@@ -3,7 +3,8 @@
 A state dict does not name its optimizer's class; the keys of its groups give it away.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Literal
 
 from torch import Tensor
@@ -28,8 +29,9 @@ def stored_settings(
 ) -> dict[str, LayerSettings]:
     """The settings of each weight that a stored group moves, by its name in the file.
 
-    A group's weights are known by name; without them by the shapes of its state, as far as no other group
-    with other settings has the same shape.
+    A group's weights are known by name, as far as names tell them apart; without any by the shapes of its state, as
+    far as no other group with other settings has the same shape. Before the first step there is no state: then groups
+    that agree, and move as many weights as there are, move all.
 
     Args:
         states: state dicts of optimizers: anything, because files may hold anything.
@@ -39,16 +41,48 @@ def stored_settings(
     groups = [
         (group, state.get("state")) for state in states for group in state["param_groups"] if isinstance(group, Mapping)
     ]
+    weights = list(weights)
     settings = [_settings(group, at) for group, _ in groups]
-    by_name = {plain_name(str(name)): i for i, (group, _) in enumerate(groups) for name in _names(group)}
+    fitting = _by_name(groups, weights) or _by_shape(groups, weights) or _by_number(groups, weights)
+    return {
+        weight.name: checked_settings(settings[indices[0]], weight.shape)
+        for weight, indices in zip(weights, fitting, strict=False)
+        if indices and all(settings[i] == settings[indices[0]] for i in indices)
+    }
+
+
+def _by_name(groups: list[tuple[Group, Any]], weights: list[StoredWeight]) -> list[list[int]]:
+    """The groups that name each weight; empty where none names any."""
+    groups_of: dict[str, list[int]] = {}
+    for i, (group, _) in enumerate(groups):
+        for name in _names(group):
+            groups_of.setdefault(plain_name(str(name)), []).append(i)
+    names = [[plain_name(name) for name in (one.name, *one.tied)] for one in weights]
+    if not any(name in groups_of for of_one in names for name in of_one):
+        names = [[_inner_name(of_one[0], groups_of)] for of_one in names]
+        counts = Counter(of_one[0] for of_one in names)
+        # Two networks whose weights have the same names within them.
+        names = [of_one if counts[of_one[0]] == 1 else [] for of_one in names]
+    found = [[i for name in of_one for i in groups_of.get(name, ())] for of_one in names]
+    return found if any(found) else []
+
+
+def _inner_name(name: str, known: Container[str]) -> str:
+    """The longest end of a dotted name that is known: the checkpoint may keep the model under a key of its own."""
+    parts = name.split(".")
+    return next((end for k in range(len(parts)) if (end := ".".join(parts[k:])) in known), "")
+
+
+def _by_shape(groups: list[tuple[Group, Any]], weights: list[StoredWeight]) -> list[list[int]]:
+    """The groups whose state has the shape of each weight; empty where there is no state."""
     shapes = [_shapes(group, state) for group, state in groups]
-    found: dict[str, LayerSettings] = {}
-    for weight in weights:
-        named = [by_name[name] for name in map(plain_name, (weight.name, *weight.tied)) if name in by_name]
-        fitting = named or ([] if by_name else [i for i, known in enumerate(shapes) if weight.shape in known])
-        if fitting and all(settings[i] == settings[fitting[0]] for i in fitting):
-            found[weight.name] = checked_settings(settings[fitting[0]], weight.shape)
-    return found
+    return [[i for i, known in enumerate(shapes) if one.shape in known] for one in weights] if any(shapes) else []
+
+
+def _by_number(groups: list[tuple[Group, Any]], weights: list[StoredWeight]) -> list[list[int]]:
+    """All groups for each weight, where they move as many as there are."""
+    moved = sum(len(_listed(group, "params")) for group, _ in groups)
+    return [list(range(len(groups)))] * len(weights) if moved == len(weights) else []
 
 
 def names_of_moved(states: Iterable[Mapping[str, Any]]) -> set[str]:

@@ -42,7 +42,8 @@ def require_bounded(path: Path) -> bool:
         if path.suffix == DISTRIBUTED_SUFFIX:
             raise Refusal(distributed(path.parent))
         if start.startswith(ZIP_START):
-            return _require_bounded_zip(file, most_bytes)
+            # By that suffix torch takes any file for safetensors, unless it is given opened.
+            return _require_bounded_zip(file, most_bytes) and path.suffix != ".safetensors"
         if OLD_MAGIC not in start:
             raise Refusal(foreign_pickle(path))
         for _ in range(OLD_PICKLES):
@@ -58,6 +59,8 @@ def _require_bounded_zip(file: BinaryIO, most_bytes: int) -> bool:
     pickled = records.get(f"{folder}/data.pkl")
     if pickled is None or f"{folder}/constants.pkl" in records:
         raise Refusal(foreign_zip(records))
+    if outside := next((name for name in records if not name.startswith(f"{folder}/")), ""):
+        raise Refusal(f"holds {outside} outside of the folder {folder}, all that torch reads: remove that with zip -d")
     if len({name.lower() for name in records}) < len(archive.infolist()):
         raise Refusal("is no whole file of torch.save: two of its records have one name; copy it again")
     methods = {record.compress_type for record in records.values()}
