@@ -312,8 +312,8 @@ class Hostile:
 
 FILES: dict[str, tuple[bytes, str]] = {
     "empty.pt": (b"", "is empty (0 bytes); give a .safetensors file or one of torch.save"),
-    "picture.png": (b"\x89PNG\r\n\x1a\n0000", "is neither safetensors nor a zip of torch.save"),
-    "text.txt": (b"hello\n", "is neither safetensors nor a zip of torch.save"),
+    "picture.png": (b"\x89PNG\r\n\x1a\n0000", "is neither safetensors nor a file of torch.save"),
+    "text.txt": (b"hello\n", "is neither safetensors nor a file of torch.save"),
     "cut.safetensors": (struct.pack("<Q", 2**50) + b"{", "is no whole safetensors file"),
     "config.json": (b"{}", "is no index of shards"),
 }

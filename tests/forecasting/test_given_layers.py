@@ -21,6 +21,7 @@ from steadydecay.forecasting.given_layers import given_layers
         ("768x512:sign", (768, 512), {"role": "hidden", "norm": "sign"}, 1),
         ("768x512:2:output:col_norm", (768, 512), {"role": "output", "norm": "col_norm"}, 2),
         ("768:sign", (768,), {"role": "vector", "norm": "sign"}, 1),
+        ("768x512:ColNorm", (768, 512), {"role": "hidden", "norm": "col_norm"}, 1),
     ],
 )
 def test_a_text_says_shape_role_norm_and_count(

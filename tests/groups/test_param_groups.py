@@ -291,6 +291,21 @@ def test_a_norm_with_settings_in_an_override_reaches_the_optimizer() -> None:
     assert norms == [{"name": "spectral", "split_sizes": (4, 4)}]
 
 
+@pytest.mark.parametrize(("ours", "other"), [("sign", "Sign"), ("spectral", "Spectral"), ("auto", "AUTO")])
+def test_an_override_names_a_norm_in_any_spelling(ours: str, other: str) -> None:
+    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 2))
+    found, expected = (
+        [
+            {key: value for key, value in group.items() if key != "params"}
+            for group in sd.param_groups(
+                model, "scion", lr=0.1, weight_decay=0.1, overrides={"0.weight": {"norm": name}}
+            )
+        ]
+        for name in (other, ours)
+    )
+    assert found == expected
+
+
 def test_an_override_that_matches_nothing_is_an_error_that_names_the_nearest() -> None:
     message = (
         r"overrides has pattern 'block\.1\.weight', which matches no parameter; nearest names: \['blocks\.1\.weight'"

@@ -77,6 +77,12 @@ def test_lion_has_two_betas(betas: tuple[float, float] | None) -> None:
     same(predicted(GivenSettings(1e-3, 0.1, optimizer="lion", betas=betas)), of_optimizer(optimizer))
 
 
+@pytest.mark.parametrize(("ours", "other"), [("col_norm", "ColNorm"), ("spectral", "SPECTRAL"), ("sign", "Sign")])
+def test_a_norm_is_understood_in_any_spelling(ours: str, other: str) -> None:
+    found, expected = (predicted(GivenSettings(0.03, 0.5, optimizer="scion", norm=name)) for name in (other, ours))
+    assert found == expected
+
+
 def test_muon_moves_hidden_matrices_with_nesterov_momentum() -> None:
     found = predicted(GivenSettings(0.02, 0.1, optimizer="muon"))
     scale = {"name": "spectral", "scale": "max"}

@@ -68,5 +68,5 @@ def test_an_output_layer_has_a_caveat() -> None:
 def test_tied_weights_left_out_tensors_and_problems_are_told() -> None:
     text = notes(layer(tied=("b", "c", "d", "e")), left_out=1234, problems=("optimizer.pt is damaged",))
     assert "Tied weights, listed once: b is a, c is a, d is a and 1 more." in text
-    assert "(integers, buffers, empty ones): 1,234." in text
+    assert "(integers, empty ones): 1,234." in text
     assert "optimizer.pt is damaged" in text

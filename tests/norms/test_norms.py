@@ -477,6 +477,30 @@ def test_illegal_field_or_shape_is_named(call: Callable[[], object], message: st
         call()
 
 
+# The names in the paper's own code, and others of the same letters.
+OTHER_SPELLINGS: list[tuple[str, type[Norm]]] = [
+    ("Spectral", Spectral),
+    ("SpectralConv", SpectralConv),
+    ("Sign", Sign),
+    ("BiasRMS", Bias),
+    ("ColNorm", ColNorm),
+    ("RowNorm", RowNorm),
+    ("Auto", SpectralConv),
+    ("SIGN", Sign),
+    ("Bias_RMS", Bias),
+    ("rownorm", RowNorm),
+    ("spectralConv", SpectralConv),
+]
+
+
+@pytest.mark.parametrize(("name", "expected"), OTHER_SPELLINGS)
+def test_a_name_is_understood_in_any_spelling(name: str, expected: type[Norm]) -> None:
+    assert type(norm_for(name, ndim=4)) is type(norm_for({"name": name}, ndim=4)) is expected
+    key = plain_spec(name)
+    assert plain_spec({"name": name, "steps": 7}) == {"name": key, "steps": 7}
+    assert key == "auto" or NORMS[str(key)] is expected
+
+
 @pytest.mark.parametrize("name", NORMS)
 def test_norm_for_a_name(name: str) -> None:
     assert type(norm_for(name, ndim=4)) is NORMS[name]
@@ -544,7 +568,7 @@ LEGAL_NAMES = "legal are 'auto', " + ", ".join(map(repr, NORMS))
 
 
 @pytest.mark.parametrize(
-    ("spec", "value"), [("nuclear", "'nuclear'"), ({"name": "Spectral"}, "'Spectral'"), ({"scale": "max"}, "None")]
+    ("spec", "value"), [("nuclear", "'nuclear'"), ({"name": "Spektral"}, "'Spektral'"), ({"scale": "max"}, "None")]
 )
 def test_unknown_name_is_named_with_the_legal_ones(spec: NormSpec, value: str) -> None:
     with pytest.raises(ValueError, match=f"^norm is {value}; {LEGAL_NAMES}$"):

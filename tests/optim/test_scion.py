@@ -203,6 +203,13 @@ def test_the_group_has_the_last_word_on_its_norm() -> None:
     assert norm == {"name": "spectral", "scale": "max"}
 
 
+@pytest.mark.parametrize(("other", "ours"), [("Spectral", "spectral"), ("RowNorm", "row_norm"), ("Auto", "sign")])
+def test_the_names_of_the_papers_code_are_understood_and_kept_as_ours(other: str, ours: str) -> None:
+    group = {"params": random_parameters((4, 3)), "role": "output"}
+    optimizer = Scion([group], 0.1, norm=other)
+    assert optimizer.param_groups[0]["norm"] == optimizer.state_dict()["param_groups"][0]["norm"] == ours
+
+
 class Doubled:
     """A norm of the user's own: twice the Bias norm."""
 

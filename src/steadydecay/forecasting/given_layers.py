@@ -9,7 +9,7 @@ from torch import nn
 
 from steadydecay.groups.param_groups import NORM_OF_ROLE
 from steadydecay.groups.roles import ROLES
-from steadydecay.norms import NORMS, fewest_dimensions
+from steadydecay.norms import NORMS, fewest_dimensions, norm_name
 from steadydecay.recipes.overrides import nearest
 
 ROLE_OF_DIMENSIONS = {1: "vector", 2: "hidden", 3: "hidden", 4: "conv", 5: "conv"}
@@ -72,8 +72,8 @@ def _option(part: str, text: str) -> tuple[str, Any]:
         return "count", int(part)
     if part in ROLES:
         return "role", part
-    if part in NORMS:
-        return "norm", part
+    if (norm := norm_name(part)) in NORMS:
+        return "norm", norm
     raise ValueError(f"shape is {text!r}, and {part!r} is no role, norm or count{nearest(part, [*ROLES, *NORMS])}")
 
 

@@ -15,7 +15,7 @@ from steadydecay.groups.roles import ROLES, FoundRole, Output, Role, found_roles
 from steadydecay.groups.settings import Group, decay_of
 from steadydecay.groups.undecayed import undecayed
 from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS
-from steadydecay.norms import norm_for
+from steadydecay.norms import norm_for, norm_name
 
 PerRole = float | Mapping[Any, float]
 
@@ -88,6 +88,8 @@ def param_groups(
         settings = _settings(name, roles[name].role, optimizer, lr, weight_decay, own, layer_decay ** depths[name])
         if name in reasons and not own.keys() & DECAY_KEYS:
             settings |= {"weight_decay": 0.0, "steady_norm_sq": None}
+        if isinstance(settings.get("norm"), str):
+            settings["norm"] = norm_name(settings["norm"])
         if settings.get("norm") == "spectral" and place.parameter.ndim > 1:
             settings["norm"] = spectral_spec(place.plain_name, place.parameter, place.owner)
         group = groups.setdefault(repr(settings), {"params": [], "param_names": [], **settings})

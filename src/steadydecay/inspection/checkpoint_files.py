@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import NamedTuple, final
 
+from steadydecay.inspection.foreign_files import METADATA, WEIGHT_SUFFIXES, deepspeed, distributed
 from steadydecay.recipes.checkpoint import CHECKPOINT_FOLDER, checkpoints
 
 # As transformers looks for them.
 KNOWN_NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 # transformers.Trainer's and Accelerate's, beside the model.
 OPTIMIZER_NAMES = ("optimizer.pt", "optimizer.bin")
 NO_WEIGHTS = (*OPTIMIZER_NAMES, "training_args.bin", "scheduler.pt", "scheduler.bin", "scaler.pt")
@@ -53,7 +53,9 @@ def _main_file(folder: Path) -> Path:
     if ours := checkpoints(folder / CHECKPOINT_FOLDER) or checkpoints(folder):
         return ours[0].path
     known = [folder / name for name in KNOWN_NAMES if (folder / name).is_file()]
-    others = sorted(one for one in folder.iterdir() if one.suffix in SUFFIXES and _may_hold_weights(one))
+    if told := "" if known else _in_pieces(folder):
+        raise ValueError(f"{folder} {told}")
+    others = sorted(one for one in folder.iterdir() if one.suffix in WEIGHT_SUFFIXES and _may_hold_weights(one))
     if known or len(others) == 1:
         return (known or others)[0]
     candidates = others or sorted(one for one in folder.iterdir() if one.is_dir())
@@ -62,13 +64,23 @@ def _main_file(folder: Path) -> Path:
     raise ValueError(f"{folder} holds {names}; {legal}: name the one to read")
 
 
+def _in_pieces(folder: Path) -> str:
+    """What a folder is whose weights lie in pieces, and what to do; empty for others."""
+    if (folder / "zero_to_fp32.py").is_file():
+        return deepspeed(folder)
+    inner = next((one.parent for one in sorted(folder.glob(f"*/{METADATA}"))), None)
+    whole = folder if (folder / METADATA).is_file() else inner
+    return "" if whole is None else distributed(whole)
+
+
 def _may_hold_weights(path: Path) -> bool:
     return path.is_file() and path.name not in NO_WEIGHTS and not path.name.startswith("rng_state")
 
 
 def _shards(index: Path) -> dict[Path, list[str] | None]:
     try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        # Bytes, so that a byte-order mark or UTF-16, which editors and shells leave, are understood.
+        weight_map = json.loads(index.read_bytes())["weight_map"]
         named = [(str(name), str(shard)) for name, shard in weight_map.items()]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(

@@ -7,7 +7,7 @@ from steadydecay.groups.param_groups import NORM_OF_ROLE
 from steadydecay.inspection.layer_settings import LayerSettings, checked_settings
 from steadydecay.inspection.module_skeleton import Guess
 from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS, NamedOptimizer
-from steadydecay.norms import NORMS
+from steadydecay.norms import NORMS, norm_name
 from steadydecay.theory.validation import require_in
 
 OptimizerName = Literal["adamw", "lion", "muon", "scion"]
@@ -29,7 +29,7 @@ class GivenSettings:
         output_lr: γ of output layer and embeddings, where it differs.
         momentum, nesterov: of Scion or Muon.
         betas: of AdamW or Lion.
-        norm: of Scion's hidden matrices; a key of `steadydecay.norms.NORMS`.
+        norm: of Scion's hidden matrices; a key of `steadydecay.norms.NORMS`, as `norm_name` understands it.
 
     Raises:
         ValueError: an option outside its range, one that is missing, or one that the optimizer has not.
@@ -95,7 +95,7 @@ class GivenSettings:
             return MUON_NORM
         if guess.role != "hidden":
             return NORM_OF_ROLE[guess.role]
-        return self.norm if self.norm not in (None, "spectral") else guess.matrices
+        return guess.matrices if norm_name(self.norm) in (None, "spectral") else norm_name(self.norm)
 
     def _check_ranges(self, lr: float) -> None:
         require_in("--lr", lr, 0, remedy="give the peak of the schedule")
@@ -120,7 +120,7 @@ class GivenSettings:
             if getattr(self, option) is not None and self.name not in legal:
                 told = f"--{option} is given with --optimizer {self.name}, which does not have it"
                 raise ValueError(f"{told}; legal is it with {' or '.join(legal)}: leave it out")
-        if self.norm is not None and self.norm not in NORMS:
+        if self.norm is not None and norm_name(self.norm) not in NORMS:
             raise ValueError(f"--norm is {self.norm!r}; legal are {', '.join(map(repr, NORMS))}")
 
 

@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import Any, final
 
 from steadydecay.inspection import torch_file
+from steadydecay.inspection.buffers import buffers_among, is_triangular_mask
 from steadydecay.inspection.checkpoint_files import CheckpointFiles, found_files
 from steadydecay.inspection.given_settings import GivenSettings
 from steadydecay.inspection.inspected_layers import Layer
 from steadydecay.inspection.layer_settings import LayerSettings
 from steadydecay.inspection.module_skeleton import Guess, guesses
-from steadydecay.inspection.plain_names import plain_names
-from steadydecay.inspection.stored_settings import At, stored_settings
+from steadydecay.inspection.optimizer_states import State, optimizer_states
+from steadydecay.inspection.plain_names import plain_name, plain_names
+from steadydecay.inspection.stored_settings import At, names_of_moved, stored_settings
+from steadydecay.inspection.stored_weight import StoredWeight
 from steadydecay.inspection.stored_weights import Weights, found_weights
+from steadydecay.inspection.torch_loading import load
 from steadydecay.inspection.weight_measures import measures_of_weight
-from steadydecay.norms import NormSpec
+from steadydecay.norms import NormSpec, norm_name
 
 OnEntries = Callable[[int, int], None]
+MOST_NAMES = 3
 
 
 @final
@@ -33,6 +38,9 @@ class Inspection:
         left_out: how many other tensors there are.
         steps: that the weights were trained for, None where no file says so.
         problems: files beside the weights that could not be read.
+        buffers: floating-point tensors that are no weights, as far as names, shapes and values tell.
+        elsewhere: keys of the file under which there are more tensors than were looked for.
+        has_state: whether an optimizer's state is stored with the weights.
     """
 
     main: Path
@@ -41,6 +49,9 @@ class Inspection:
     left_out: int
     steps: int | None
     problems: tuple[str, ...]
+    buffers: tuple[StoredWeight, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    has_state: bool = False
 
     @property
     def title(self) -> str:
@@ -78,25 +89,51 @@ def inspect_checkpoint(
         OSError, ValueError: a file that is missing, foreign, damaged or hostile; the message names it and a remedy.
     """
     files = found_files(path)
-    weights = found_weights(files)
+    every = found_weights(files)
+    holder, problems = _holder_of_settings(files, every, given)
+    states = optimizer_states(holder)
+    buffers = _guessed_buffers(every, states)
+    weights = every.without({one.name for one in buffers})
     guessed = guesses(weights.listed, weights.in_model_order)
-    holder, problems = _holder_of_settings(files, weights, given)
     if given.is_given:
         settings = {one.name: given.settings_of(guessed[one.name], one.shape) for one in weights.listed}
     else:
-        settings = stored_settings(torch_file.optimizer_states_of(holder), weights.listed, at)
-    layers = list(_measured(weights, guessed, settings, with_spectral, on_entries))
-    steps = torch_file.steps_of(holder)
-    return Inspection(files.main, tuple(sorted(files.shards)), layers, weights.left_out, steps, problems)
+        settings = stored_settings(states, weights.listed, at)
+    layers = list(_measured(weights, guessed, settings, buffers, with_spectral, on_entries))
+    if not layers:
+        raise ValueError(f"{files.main} holds no weight, only {_count(buffers)}; give a model's file")
+    return Inspection(
+        files.main,
+        tuple(sorted(files.shards)),
+        layers,
+        len(weights.other_names),
+        torch_file.steps_of(holder),
+        problems,
+        tuple(buffers),
+        tuple(torch_file.keys_elsewhere(weights.content)),
+        bool(states),
+    )
+
+
+def _guessed_buffers(weights: Weights, states: list[State]) -> list[StoredWeight]:
+    """What looks like a buffer, and no group of an optimizer names."""
+    moved = names_of_moved(states)
+    names = [*weights.other_names, *(one.name for one in weights.listed)]
+    return [one for one in buffers_among(weights.listed, names) if plain_name(one.name) not in moved]
+
+
+def _count(buffers: list[StoredWeight]) -> str:
+    names = ", ".join(one.name for one in buffers[:MOST_NAMES])
+    return f"buffers and caches ({names})"
 
 
 def _holder_of_settings(files: CheckpointFiles, weights: Weights, given: GivenSettings) -> tuple[Any, tuple[str, ...]]:
     """What holds the optimizer's state: the checkpoint, or the file beside it; and why that could not be read."""
-    is_inside = bool(torch_file.optimizer_states_of(weights.content))
+    is_inside = bool(optimizer_states(weights.content))
     if given.is_given or is_inside or files.optimizer is None:
         return weights.content, ()
     try:
-        return torch_file.load(files.optimizer), ()
+        return load(files.optimizer).content, ()
     except ValueError as error:
         return weights.content, (str(error),)
 
@@ -105,17 +142,22 @@ def _measured(
     weights: Weights,
     guessed: Mapping[str, Guess],
     settings: Mapping[str, LayerSettings],
+    buffers: list[StoredWeight],
     with_spectral: bool,
     on_entries: OnEntries,
 ) -> Iterator[Layer]:
+    """The rows; masks that only their values give away go to the buffers."""
     names = plain_names([one.name for one in weights.listed])
     done, total = 0, sum(one.size for one in weights.listed)
     for weight, tensor in weights.tensors():
         guess, own = guessed[weight.name], settings.get(weight.name)
-        matrices = _matrices(guess, own) if with_spectral else None
-        role = guess.role if own is None else str(own.group.get("role", guess.role))
-        yield Layer(weight, names[weight.name], role, measures_of_weight(tensor, matrices), own)
         done += weight.size
+        if is_triangular_mask(tensor):
+            buffers.append(weight)
+        else:
+            matrices = _matrices(guess, own) if with_spectral else None
+            role = guess.role if own is None else str(own.group.get("role", guess.role))
+            yield Layer(weight, names[weight.name], role, measures_of_weight(tensor, matrices), own)
         on_entries(done, total)
 
 
@@ -123,4 +165,4 @@ def _matrices(guess: Guess, settings: LayerSettings | None) -> NormSpec | None:
     """How the weight was split in training, as far as its group says so."""
     norm: Any = None if settings is None or settings.refusal else settings.group.get("norm")
     name = norm.get("name") if isinstance(norm, dict) else norm
-    return norm if name == "spectral" else guess.matrices
+    return norm if norm_name(name) == "spectral" else guess.matrices

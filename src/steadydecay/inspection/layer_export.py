@@ -49,7 +49,7 @@ def layer_records(layers: Sequence[Layer], tolerance: float) -> list[dict[str, A
 
 
 def as_json(inspection: Inspection, layers: Sequence[Layer], tolerance: float) -> str:
-    """One object: title, files, steps, tolerance, settings, layers, notes."""
+    """One object: title, files, steps, tolerance, settings, layers, buffers, notes."""
     content = {
         "title": inspection.title,
         "files": [str(path) for path in inspection.files],
@@ -57,6 +57,7 @@ def as_json(inspection: Inspection, layers: Sequence[Layer], tolerance: float) -
         "tolerance": tolerance,
         "settings": inspection.settings_lines,
         "layers": layer_records(layers, tolerance),
+        "buffers": [{"name": one.name, "shape": list(one.shape), "dtype": one.dtype} for one in inspection.buffers],
         "notes": notes_on(inspection, tolerance),
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,12 +1,16 @@
 """What a reader must know to read the numbers of an inspection, as sentences."""
 
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from steadydecay.inspection.inspected import Inspection
+from steadydecay.inspection.stored_weight import StoredWeight
 
 # A norm that started elsewhere is within 5 % (of its square) of the steady state after this many memories.
 SETTLED_MEMORIES = 3
 MOST_TIED_NAMES = 3
+MOST_BUFFERS = 8
 
 
 def notes_on(inspection: Inspection, tolerance: float) -> list[str]:
@@ -40,9 +44,14 @@ def _on_the_result(inspection: Inspection, tolerance: float) -> Iterator[str]:
 
 def _on_missing_predictions(inspection: Inspection) -> Iterator[str]:
     if not any(layer.settings for layer in inspection.layers):
+        stored = (
+            "The state of an optimizer is stored with these weights, but neither names nor shapes tell which of its "
+            "groups moves which weight."
+        )
         yield (
-            "No hyperparameters are stored with these weights. For predictions give --lr (the peak) and "
-            "--weight-decay or --decay; and --optimizer with its momentum where it is not AdamW."
+            f"{stored if inspection.has_state else 'No hyperparameters are stored with these weights.'} For "
+            "predictions give --lr (the peak) and --weight-decay or --decay; and --optimizer with its momentum where "
+            "it is not AdamW."
         )
 
 
@@ -76,5 +85,23 @@ def _on_the_weights(inspection: Inspection) -> Iterator[str]:
     if tied:
         more = f" and {len(tied) - MOST_TIED_NAMES} more" if len(tied) > MOST_TIED_NAMES else ""
         yield f"Tied weights, listed once: {', '.join(tied[:MOST_TIED_NAMES])}{more}."
+    if inspection.buffers:
+        yield (
+            f"Buffers and caches, which are no weights, as their names or values say: {_counted(inspection.buffers)}."
+        )
+    if inspection.elsewhere:
+        keys = ", ".join(map(repr, inspection.elsewhere[:MOST_TIED_NAMES]))
+        more = (
+            f" and {len(inspection.elsewhere) - MOST_TIED_NAMES} more" if inspection.elsewhere[MOST_TIED_NAMES:] else ""
+        )
+        yield f"Not looked at, because the weights are elsewhere in the file: the tensors under {keys}{more}."
     if inspection.left_out:
-        yield f"Tensors left out, because they are no weights (integers, buffers, empty ones): {inspection.left_out:,}."
+        yield f"Tensors left out, because they are no weights (integers, empty ones): {inspection.left_out:,}."
+
+
+def _counted(buffers: Sequence[StoredWeight]) -> str:
+    """Each name once for all layers, with the number of its tensors where that is not one."""
+    counts = Counter(re.sub(r"(?<![^.])\d+(?![^.])", "*", one.name) for one in buffers)
+    shown = [f"{name} ({count})" if count > 1 else name for name, count in counts.items()]
+    more = [f"and {len(shown) - MOST_BUFFERS} more names"] if len(shown) > MOST_BUFFERS else []
+    return ", ".join([*shown[:MOST_BUFFERS], *more])

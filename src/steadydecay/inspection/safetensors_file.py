@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from steadydecay.inspection.stored_weight import StoredWeight, is_weight
+from steadydecay.inspection.stored_weight import StoredWeight, is_floating
 
 TYPE_NAMES = {
     "F64": "float64",
@@ -18,8 +18,8 @@ TYPE_NAMES = {
 }
 
 
-def listed_weights(path: Path) -> tuple[list[StoredWeight], int]:
-    """The weights in a file, and how many other tensors it holds.
+def listed_weights(path: Path) -> tuple[list[StoredWeight], list[str]]:
+    """The floating-point tensors in a file, and the names of the others that it holds.
 
     Raises:
         ValueError: not a whole safetensors file.
@@ -35,8 +35,8 @@ def listed_weights(path: Path) -> tuple[list[StoredWeight], int]:
             "copy or download it again"
         ) from error
     typed = [StoredWeight(name, shape, TYPE_NAMES.get(dtype, dtype)) for name, shape, dtype in described]
-    weights = [one for one in typed if is_weight(one.name, one.shape, one.dtype)]
-    return weights, len(typed) - len(weights)
+    weights = [one for one in typed if is_floating(one.shape, one.dtype)]
+    return weights, [one.name for one in typed if not is_floating(one.shape, one.dtype)]
 
 
 def opened(path: Path) -> Callable[[str], Tensor]:

@@ -1,8 +1,8 @@
 """The weights of a checkpoint, whatever its format, one at a time."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -10,13 +10,15 @@ from torch import Tensor
 
 from steadydecay.inspection import safetensors_file, torch_file
 from steadydecay.inspection.checkpoint_files import CheckpointFiles
+from steadydecay.inspection.foreign_files import START_BYTES, foreign
 from steadydecay.inspection.plain_names import natural_order
 from steadydecay.inspection.stored_weight import StoredWeight
+from steadydecay.inspection.torch_archive import PICKLE_START, ZIP_START
+from steadydecay.inspection.torch_loading import load
 from steadydecay.recipes.checkpoint import CHECKPOINT_NAME
 
-ZIP_START = b"PK\x03\x04"
-PICKLE_START = b"\x80"
 HEADER_BYTES = 8
+Tensors = Callable[[str], Tensor]
 # Pages of a mapped file count as memory once read, until the file is mapped anew.
 MOST_MAPPED_BYTES = 2**25
 
@@ -28,15 +30,17 @@ class Weights:
 
     Attributes:
         by_file: the weights of each file.
-        left_out: how many other tensors there are: integers, buffers, empty ones.
+        other_names: of tensors that are not in floating point, empty or not dense.
         in_model_order: whether the files keep the order of the model's layers; safetensors sorts by name.
         content: what a file of torch.save holds besides, None for others.
+        in_memory: files that cannot be mapped, and the function from name to tensor of each.
     """
 
     by_file: dict[Path, list[StoredWeight]]
-    left_out: int
+    other_names: list[str]
     in_model_order: bool
     content: Any
+    in_memory: dict[Path, Tensors]
 
     @property
     def listed(self) -> list[StoredWeight]:
@@ -47,8 +51,17 @@ class Weights:
     def tensors(self) -> Iterator[tuple[StoredWeight, Tensor]]:
         """Each weight with its values, file by file. Keep none: what is kept stays in memory."""
         for path, weights in self.by_file.items():
-            opened = safetensors_file.opened if _is_safetensors(path) else torch_file.opened
-            yield from _tensors(lambda path=path, opened=opened: opened(path), weights)
+            yield from _tensors(lambda path=path: self._opened(path), weights)
+
+    def without(self, names: Collection[str]) -> "Weights":
+        """All but those of these names."""
+        left = {path: [one for one in found if one.name not in names] for path, found in self.by_file.items()}
+        return replace(self, by_file=left)
+
+    def _opened(self, path: Path) -> Tensors:
+        if path in self.in_memory:
+            return self.in_memory[path]
+        return safetensors_file.opened(path) if _is_safetensors(path) else torch_file.opened(path)
 
 
 def found_weights(files: CheckpointFiles) -> Weights:
@@ -58,24 +71,27 @@ def found_weights(files: CheckpointFiles) -> Weights:
         ValueError: a file of another kind, damaged, hostile or without weights; the message names it and a remedy.
     """
     by_file: dict[Path, list[StoredWeight]] = {}
-    left_out, content = 0, None
+    in_memory: dict[Path, Tensors] = {}
+    other_names: list[str] = []
+    content = None
     for path, names in files.shards.items():
         if _is_safetensors(path):
             weights, others = safetensors_file.listed_weights(path)
         else:
             _require_checksum(path)
-            content = torch_file.load(path)
+            content, is_mapped = load(path)
             weights, others = torch_file.listed_weights(content, path)
+            in_memory |= {} if is_mapped else {path: torch_file.tensors_by_name(content, path)}
         by_file[path] = weights if names is None else _named(names, weights, others, path, files.main)
-        left_out += others
+        other_names += others
     if not any(by_file.values()):
-        raise ValueError(f"{files.main} holds no floating-point weight ({left_out} other tensors); give a model's file")
-    return Weights(by_file, left_out, not any(map(_is_safetensors, by_file)), content)
+        raise ValueError(
+            f"{files.main} holds no floating-point weight ({len(other_names)} other tensors); give a model's file"
+        )
+    return Weights(by_file, other_names, not any(map(_is_safetensors, by_file)), content, in_memory)
 
 
-def _tensors(
-    opened: Callable[[], Callable[[str], Tensor]], weights: list[StoredWeight]
-) -> Iterator[tuple[StoredWeight, Tensor]]:
+def _tensors(opened: Callable[[], Tensors], weights: list[StoredWeight]) -> Iterator[tuple[StoredWeight, Tensor]]:
     tensor_of, mapped_bytes = opened(), 0
     for weight in weights:
         if mapped_bytes > MOST_MAPPED_BYTES:
@@ -86,10 +102,12 @@ def _tensors(
         del tensor
 
 
-def _named(names: list[str], weights: list[StoredWeight], others: int, path: Path, index: Path) -> list[StoredWeight]:
+def _named(
+    names: list[str], weights: list[StoredWeight], others: list[str], path: Path, index: Path
+) -> list[StoredWeight]:
     held: Mapping[str, StoredWeight] = {name: one for one in weights for name in (one.name, *one.tied)}
-    missing = [name for name in names if name not in held]
-    if len(missing) > others:
+    missing = [name for name in names if name not in held and name not in set(others)]
+    if missing:
         raise ValueError(f"{index} says that {path.name} holds {missing[0]!r}, which it does not; copy both again")
     return list(dict.fromkeys(held[name] for name in names if name in held))
 
@@ -97,20 +115,15 @@ def _named(names: list[str], weights: list[StoredWeight], others: int, path: Pat
 def _is_safetensors(path: Path) -> bool:
     """By the first bytes, whatever the name says; ValueError for a file of neither kind."""
     with path.open("rb") as file:
-        start = file.read(HEADER_BYTES + 1)
-    if start.startswith(ZIP_START):
-        return False
-    if start and (path.suffix == ".safetensors" or start[HEADER_BYTES:] == b"{"):
+        start = file.read(START_BYTES)
+    # A header of 128 bytes begins like a pickle.
+    if start[HEADER_BYTES : HEADER_BYTES + 1] == b"{":
         return True
-    raise ValueError(f"{path} {_foreign(start)}; give a .safetensors file or one of torch.save")
-
-
-def _foreign(start: bytes) -> str:
-    if not start:
-        return "is empty (0 bytes)"
-    if start.startswith(PICKLE_START):
-        return "is a bare pickle, as torch.save wrote before version 1.6: load it where you trust it and save it again"
-    return f"is neither safetensors nor a zip of torch.save: it starts with {start!r}"
+    if start.startswith((ZIP_START, PICKLE_START)):
+        return False
+    if told := foreign(start, path.suffix):
+        raise ValueError(f"{path} {told}")
+    return True
 
 
 def _require_checksum(path: Path) -> None:

@@ -1,7 +1,7 @@
 """Norms of one weight in bounded memory: a few megabytes beside it, whatever its size and dtype."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, final
 
 import torch
@@ -12,6 +12,8 @@ from steadydecay.tensors.spectral_norm import largest_singular_values
 
 # Entries that are widened to float64 at a time: 8 MB.
 PIECE = 2**20
+# Entries of small matrices that are measured together, with a basis of several vectors for each: tens of megabytes.
+BATCH = 2**16
 
 
 @final
@@ -48,7 +50,7 @@ def measures_of_weight(weight: Tensor, matrices: NormSpec | None) -> Measures:
     mean_sq = sum(float((piece.double() / (largest or 1.0)).square().sum()) for piece in pieces) / weight.numel()
     rms = largest * math.sqrt(mean_sq)
     found = () if matrices is None else matrices_in(weight.detach(), matrices)
-    spectral = tuple(_largest_singular_value(matrix, largest) for matrix in found)
+    spectral = tuple(one for batch in _batches(found) for one in _singular_values(batch, largest))
     return Measures(rms, rms * math.sqrt(weight.numel()), spectral, 0)
 
 
@@ -71,13 +73,31 @@ def matrices_in(weight: Tensor, spec: NormSpec) -> Iterator[Tensor]:
         yield from matrix.split(list(options.get("split_sizes") or matrix.shape[:1]))
 
 
-def _largest_singular_value(matrix: Tensor, largest: float) -> float:
-    """Root of the largest eigenvalue of the smaller Gram matrix, in which one iteration does the work of two."""
-    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.mT
+def _batches(matrices: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Matrices of one shape that follow one another, few enough to stay small: a weight may stack a million."""
+    batch: list[Tensor] = []
+    for matrix in matrices:
+        if batch and (matrix.shape != batch[0].shape or len(batch) * matrix.numel() >= BATCH):
+            yield batch
+            batch = []
+        batch.append(matrix)
+    if batch:
+        yield batch
+
+
+def _singular_values(matrices: list[Tensor], largest: float) -> list[float]:
+    """The largest of each, as the root of the largest eigenvalue of its smaller Gram matrix.
+
+    One iteration on that does the work of two on the matrix.
+    """
     if largest == 0:
-        return 0.0
-    gram = torch.zeros(tall.shape[1], tall.shape[1])
-    for rows in tall.split(max(1, PIECE // tall.shape[1])):
-        scaled = (rows.double() / largest).float()
-        gram.addmm_(scaled.mT, scaled)
-    return largest * math.sqrt(float(largest_singular_values(gram[None])))
+        return [0.0] * len(matrices)
+    rows, columns = matrices[0].shape
+    tall = [matrix if rows >= columns else matrix.mT for matrix in matrices]
+    width = min(rows, columns)
+    grams = torch.zeros(len(tall), width, width)
+    # One alone may be larger than memory should hold twice.
+    for parts in zip(*(matrix.split(max(1, PIECE // width)) for matrix in tall), strict=True):
+        scaled = (torch.stack(parts).double() / largest).float()
+        grams.baddbmm_(scaled.mT, scaled)
+    return [largest * math.sqrt(one) for one in largest_singular_values(grams).tolist()]

@@ -21,6 +21,9 @@ NORMS: dict[str, type[Norm]] = {
     "row_norm": RowNorm,
 }
 
+# What the paper's own code calls a norm, where it is more than ours in other letters (github.com/LIONS-EPFL/scion).
+OTHER_NAMES = {"biasrms": "bias"}
+
 NormSpec = str | dict[str, Any] | Norm
 
 
@@ -29,7 +32,7 @@ def norm_for(spec: NormSpec, ndim: int) -> Norm:
 
     Args:
         spec: a key of `NORMS`, "auto" (vectors: bias; matrices: spectral; kernels of 4 or 5 dimensions: spectral_conv),
-            a plain dict {"name": key, **fields}, or any object that is a `Norm`.
+            a plain dict {"name": key, **fields}, or any object that is a `Norm`. Keys as `norm_name` understands them.
         ndim: dimensions of the parameter.
 
     Raises:
@@ -40,7 +43,7 @@ def norm_for(spec: NormSpec, ndim: int) -> Norm:
         spec = {"name": spec}
     if not isinstance(spec, dict):
         return spec
-    name, fields = spec.get("name"), {key: value for key, value in spec.items() if key != "name"}
+    name, fields = norm_name(spec.get("name")), {key: value for key, value in spec.items() if key != "name"}
     if name == "auto":
         name = _automatic_name(ndim)
     if name not in NORMS:
@@ -50,13 +53,29 @@ def norm_for(spec: NormSpec, ndim: int) -> Norm:
     return NORMS[name](**fields)
 
 
+def norm_name(name: Any) -> Any:
+    """The key of `NORMS`, or "auto", that a name means, whatever its capitals and underscores; others as they are.
+
+    >>> [norm_name(name) for name in ("SpectralConv", "BiasRMS", "COL_NORM", "Auto", "round")]
+    ['spectral_conv', 'bias', 'col_norm', 'auto', 'round']
+    """
+    if not isinstance(name, str) or name in NORMS:
+        return name
+    known = {key.replace("_", ""): key for key in (*NORMS, "auto")} | OTHER_NAMES
+    return known.get(name.lower().replace("_", ""), name)
+
+
 def plain_spec(spec: NormSpec) -> NormSpec:
-    """The same choice as text, or a dict of name and fields that differ from the default.
+    """The same choice as text, or a dict of name and fields that differ from the default; names as in `NORMS`.
 
     Plain values, so that a state dict loads with `weights_only`.
 
     A norm of the user's own is returned as it is.
     """
+    if isinstance(spec, str):
+        return norm_name(spec)
+    if isinstance(spec, dict):
+        return spec | {"name": norm_name(spec["name"])} if "name" in spec else spec
     name = next((name for name, norm_type in NORMS.items() if type(spec) is norm_type), None)
     if name is None or not dataclasses.is_dataclass(spec):
         return spec
@@ -104,5 +123,6 @@ __all__ = [
     "fewest_dimensions",
     "lmo_norm_sq",
     "norm_for",
+    "norm_name",
     "plain_spec",
 ]

@@ -103,9 +103,9 @@ class Scion(DecoupledOptimizer):
         in_shape_batches(groups, advance)
 
     def checked(self, group: Group) -> Group:
+        group["norm"] = plain_spec(group["norm"])
         if group["norm"] == "auto":
             group["norm"] = NORM_OF_ROLE.get(group.get("role"), "auto")
-        group["norm"] = plain_spec(group["norm"])
         group["params"] = _as_list(group["params"])
         if group["low_precision"] == "auto":
             group["low_precision"] = "stochastic" if group["memory_light"] else "compensated"
