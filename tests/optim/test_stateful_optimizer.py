@@ -318,9 +318,7 @@ def test_a_memory_light_average_of_another_shape_is_refused() -> None:
     saved = copy.deepcopy(other.state_dict())
     saved["state"][1]["momentum"] = torch.zeros(4, 2)
     before = everything(optimizer)
-    with pytest.raises(
-        ValueError, match=r"'momentum' in the state of parameter 'layer.1' .*\(4, 2\); legal is \(4, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"'momentum' .*parameter 'layer.1' .*\(4, 2\); legal is \(4, 3\)"):
         optimizer.load_state_dict(saved)
     assert same_bits(everything(optimizer), before)
     assert all(group["params"][0].grad.shape == (4, 3) for group in optimizer.param_groups)

@@ -112,8 +112,11 @@ def require_decay_in_step(group: Mapping[str, Any], weight_decay: Any, index: in
 
 
 def require_in_step(name: str, value: Any, index: int, high: float = math.inf, *, remedy: str) -> None:
-    """ValueError unless a number of a group is in [0, high) or a tensor; rounded below 0 counts as 0."""
+    """ValueError unless a number of a group is in [0, high) or a tensor of one entry; rounded below 0 counts as 0."""
     if isinstance(value, Tensor):
+        if value.numel() != 1:
+            shape = f"a tensor of shape {tuple(value.shape)}; legal is one of no dimension, or a number"
+            raise ValueError(f"{name} of group {index} is {shape}. This step has changed no weight")
         return
     if not hasattr(value, "__float__") or not ROUNDED_ZERO <= value < high:
         legal = f"legal is [0, {high}): {remedy}"

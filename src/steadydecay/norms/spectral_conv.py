@@ -10,6 +10,7 @@ from torch import Tensor
 
 from steadydecay.norms.protocol import LmoBlock, LmoCost
 from steadydecay.norms.spectral import Spectral
+from steadydecay.tensors.real_weights import require_real
 
 
 @final
@@ -54,6 +55,7 @@ class SpectralConv:
         return self._matrix_norm.dual_norm(self._as_matrix(gradient)) * self._factor(gradient.shape)
 
     def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        require_real(weight)
         with torch.no_grad():
             matrix = self._matrix_norm.init_(torch.empty_like(self._as_matrix(weight)), generator)
             return weight.copy_((matrix * self._factor(weight.shape)).view(weight.shape))

@@ -224,7 +224,16 @@ def _weight_decay_of_step(group: Group, index: int) -> Number:
     for number, beta in enumerate(group["betas"]):
         require_in_step(f"betas[{number}]", beta, index, 1, remedy="the usual values are 0.9 and 0.999")
     require_in_step("eps", group["eps"], index, remedy="the usual value is 1e-8")
+    tensors = [name for name in ("lr", "betas") if _has_tensor(group[name])]
+    if tensors and group["foreach"] and not group["capturable"]:
+        remedy = "torch's foreach step takes numbers unless it is capturable. This step has changed no weight"
+        raise ValueError(f"{tensors[0]} of group {index} is {group[tensors[0]]!r}; legal is a number: {remedy}")
     return found
+
+
+def _has_tensor(hyperparameter: Any) -> bool:
+    numbers = hyperparameter if isinstance(hyperparameter, tuple | list) else (hyperparameter,)
+    return any(isinstance(number, Tensor) for number in numbers)
 
 
 def _require_legal(lr: Number, betas: tuple[Number, Number], eps: float, weight_decay: Number) -> None:
