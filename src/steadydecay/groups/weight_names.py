@@ -1,6 +1,6 @@
 """How an error names a weight, and which weights there are in a group that is not added yet."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -37,3 +37,13 @@ def weight_names(group: Mapping[str, Any], index: int | None = None) -> Iterator
             if name is None
             else (f"parameter {name!r} of shape {shape}")
         )
+
+
+def plain_names(group: Mapping[str, Any], index: int) -> Sequence[str]:
+    """The names under which a group's parameters are measured and counted: their own, else "group_<index>.<position>".
+
+    >>> plain_names({"params": [Tensor(2), Tensor(3)]}, 1)
+    ['group_1.0', 'group_1.1']
+    """
+    names, count = group.get("param_names") or (), len(group["params"])
+    return names if len(names) == count else [f"group_{index}.{position}" for position in range(count)]
