@@ -571,6 +571,9 @@ def test_a_resumed_run_continues_exactly(name: str, kind: str, rule: str, order:
     shape = (5, 4)
     optimizer = OPTIMIZERS[name](parameters_of(shape, dtype=torch.float32))
     scheduler = SCHEDULERS[kind](optimizer)
+    if kind == "one cycle" and name in ("Scion", "SGDW"):
+        # Built with another lr than the peak, they would lose more than the whole weight in a step, which is refused.
+        optimizer.param_groups[0]["reference_lr"] = 0.1
     correct(optimizer, rule)
     train(optimizer, scheduler, range(7))
     saved = through_a_file((values(optimizer), optimizer.state_dict(), scheduler.state_dict()))

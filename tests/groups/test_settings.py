@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from steadydecay.groups.settings import decay_of, with_references
+from steadydecay.groups.settings import decay_of, require_numbers, weight_decay_of_step, with_references
+from steadydecay.known_optimizers.update_momentum import AVERAGE
 
 DEFAULTS: dict[str, Any] = {
     "lr": 0.2,
@@ -149,3 +150,34 @@ def test_the_lowest_steady_norm(rule: str, lowest: float, remedy: str) -> None:
 def test_a_steady_norm_needs_an_lr() -> None:
     with pytest.raises(ValueError, match=r"reference_lr is 0\.0; legal is \(0, inf\): steady_norm_sq needs the lr"):
         group_with(lr=0.0, weight_decay=0.0, steady_norm_sq=1.0)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"lr": math.nan}, r"lr of group 3 is nan; legal is \[0, inf\): .*schedule.* changed no weight"),
+        ({"lr": -0.1}, r"lr of group 3 is -0\.1; legal is \[0, inf\)"),
+        ({"lr": 1e200}, r"lr of group 3 is|lr · weight_decay of group 3 is"),
+        ({"momentum": 1.0}, r"momentum of group 3 is 1\.0; legal is \[0, 1\)"),
+        ({"weight_decay": 5.0}, r"lr · weight_decay of group 3 is 1\.0; legal is \[0, 1\)"),
+        ({"lr": torch.ones(2)}, r"lr of group 3 is a tensor of shape \(2,\)"),
+    ],
+)
+def test_numbers_that_became_illegal_are_refused_by_group(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        weight_decay_of_step({**group_with(), **keys}, AVERAGE, 3)
+
+
+def test_tensors_are_not_looked_at() -> None:
+    group = {**group_with(), "lr": torch.tensor(math.nan)}
+    assert weight_decay_of_step(group, AVERAGE, 0).isnan()  # pyright: ignore[reportAttributeAccessIssue]
+    require_numbers(group, 0)
+
+
+@pytest.mark.parametrize("key", ["lr", "eps", "weight_decay", "beta3"])
+def test_a_nan_is_never_legal_in_any_optimizers_group(key: str) -> None:
+    require_numbers({"lr": None, "eps": (None, 1e-3), "params": [torch.tensor(math.nan)], "own": math.inf}, 1)
+    with pytest.raises(ValueError, match=f"{key} of group 1 is nan"):
+        require_numbers({"lr": 0.1, key: math.nan}, 1)
+    with pytest.raises(ValueError, match=r"betas of group 1 is \(0\.9, nan\)"):
+        require_numbers({"lr": 0.1, "betas": (0.9, math.nan)}, 1)

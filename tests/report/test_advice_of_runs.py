@@ -140,3 +140,37 @@ def test_a_log_without_anything_gives_no_advice(tmp_path: Path) -> None:
 def test_layers_of_the_generator_are_judged(tmp_path: Path) -> None:
     run = run_of(tmp_path / "run", "scion", steps=40)
     assert set(run.verdicts) == set(LAYERS)
+
+
+def watched_log(path: Path, layers: list[dict[str, float]], faults: dict[int, dict[str, Any]]) -> Run:
+    """Records of step 10, 20, ...: the weight norm of each layer, and what the monitor says of faults."""
+    with RunLog.open(path, configuration={"optimizer": "lion", "steps": 100}, resume_step=None) as log:
+        for number, norms in enumerate(layers, start=1):
+            found = {name: {"weight_norm": norm} for name, norm in norms.items()}
+            log.write("watch", step=10 * number, layers=found, groups={}, verdicts={}, **faults.get(number, {}))
+    return load_run(path, "mine")
+
+
+def test_the_monitors_first_fault_is_named_with_the_step_of_the_log(tmp_path: Path) -> None:
+    """The monitor counts steps since it was attached, the log from the beginning of the run."""
+    fault = {"step": 3, "layer": "h.1.up", "measure": "momentum_norm", "layers": 2}
+    later = {"not_finite": {**fault, "layer": "other"}}
+    layers = [{"h.0.up": 1.0, "h.1.up": 2.0}] * 5
+    run = watched_log(tmp_path / "run.jsonl", layers, {3: {"not_finite": fault}, 4: later})
+    (finding,) = [finding for finding in findings_of(run) if "not finite" in finding.title]
+    assert finding.title == "Layer h.1.up is not finite from step 30 on"
+    assert "the momentum_norm of h.1.up is NaN or infinite. Layers with such a number there: 2" in finding.evidence
+    assert not finding.is_fine
+
+
+@pytest.mark.parametrize("fill", [math.nan, math.inf])
+def test_a_log_without_the_monitors_word_is_judged_by_its_norms(tmp_path: Path, fill: float) -> None:
+    layers = [{"a": 1.0, "b": 2.0, "c": 1.0}, {"a": 1.0, "b": fill, "c": fill}, {"a": fill, "b": fill, "c": fill}]
+    run = watched_log(tmp_path / "run.jsonl", layers, {})
+    assert titles(run)[0] == "Layer b is not finite from step 20 on"
+    assert "Layers with such a number there: 2" in findings_of(run)[0].evidence
+
+
+def test_a_finite_log_has_no_such_finding(tmp_path: Path) -> None:
+    run = watched_log(tmp_path / "run.jsonl", [{"a": 1.0}, {"a": 2.0}], {2: {"not_finite": "a word of others"}})
+    assert not [title for title in titles(run) if "not finite" in title]

@@ -7,7 +7,14 @@ from torch import Tensor
 
 from steadydecay.correction.rivals import norms_to_hold
 from steadydecay.correction.rules import CAUTIOUS, HYPERBALL, ChosenRule
-from steadydecay.groups.settings import Group, may_move, peak_lr, weight_decay_of, with_references
+from steadydecay.groups.settings import (
+    Group,
+    may_move,
+    peak_lr,
+    require_decay_in_step,
+    weight_decay_of_step,
+    with_references,
+)
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, UpdateMomentum
 from steadydecay.theory.validation import require_in
 
@@ -71,12 +78,14 @@ def replacement_marks(
     return marks
 
 
-def replaced_weight_decay(group: Group, momentum: UpdateMomentum) -> float | Tensor:
-    """λ_t of a group whose decay is replaced: as its `replaced_decay` says, else as it was."""
+def replaced_weight_decay(group: Group, momentum: UpdateMomentum, index: int) -> float | Tensor:
+    """λ_t of a group whose decay is replaced: as its `replaced_decay` says, else as it was; `weight_decay_of_step`."""
     if "replaced_decay" not in group:
+        if group["decay_replacement"] == CAUTIOUS:
+            require_decay_in_step(group, group["replaced_weight_decay"], index)
         return group["replaced_weight_decay"]
     at_reference = {"decay": group["replaced_decay"], "reference_weight_decay": group["replaced_weight_decay"]}
-    return weight_decay_of({**group, **at_reference}, momentum)
+    return weight_decay_of_step({**group, **at_reference}, momentum, index)
 
 
 def fixed_reference(group: Group, momentum: UpdateMomentum, given: Group) -> Group:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from steadydecay.correction.legal_load import require_legal_load
 from steadydecay.correction.marks import (
     fixed_reference,
     is_marked,
@@ -21,7 +22,7 @@ from steadydecay.correction.marks import (
 from steadydecay.correction.rivals import be_cautious, hold_norms, remembered_weights
 from steadydecay.correction.rules import HYPERBALL, Rule, chosen_rule
 from steadydecay.groups.selection import Where, selected_groups, warn_without_roles
-from steadydecay.groups.settings import Group, weight_decay_of, with_references
+from steadydecay.groups.settings import Group, require_numbers, weight_decay_of_step, with_references
 from steadydecay.known_optimizers.decay_action import require_decoupled
 from steadydecay.known_optimizers.table import known_optimizer, why_momentum_is_unknown
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, UpdateMomentum
@@ -98,6 +99,7 @@ class WeightDecayCorrection:
             self._warn()
             self._write(marks)
         else:
+            require_legal_load(optimizer)
             self._warn_of_what_the_groups_brought()
         self._known_groups = list(optimizer.param_groups)
         # Outside the graph of a compiled step: there a float λ of each step would be a constant to compile anew for.
@@ -193,6 +195,7 @@ class WeightDecayCorrection:
         is_as_before = len(groups) == len(known) and all(a is b for a, b in zip(groups, known, strict=True))
         if is_as_before or self._is_in_step:
             return
+        require_legal_load(self._optimizer)
         known_ids = {id(group) for group in known}
         unknown = [index for index, group in enumerate(groups) if id(group) not in known_ids]
         if not any(is_marked(groups[index]) for index in unknown):
@@ -205,6 +208,8 @@ class WeightDecayCorrection:
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._take_in_groups()
+        for index, group in enumerate(optimizer.param_groups):
+            require_numbers(group, index)
         # All are computed before one is written: a late group that is illegal must not leave early groups changed.
         changes = {
             index: self._of_step(index) for index, group in enumerate(optimizer.param_groups) if is_marked(group)
@@ -225,11 +230,11 @@ class WeightDecayCorrection:
             "decay_replacement" in self._optimizer.param_groups[index],
         )
         if is_replaced and "replaced_decay" not in group:
-            return {}, group["replaced_weight_decay"]
+            return {}, replaced_weight_decay(group, NO_MOMENTUM, index)
         momentum = self._momentum_of(group)
         fixed = fixed_reference(group, momentum, self._values_before.get(index, {}))
-        weight_decay = replaced_weight_decay if is_replaced else weight_decay_of
-        return fixed, weight_decay({**group, **fixed}, momentum)
+        of_step = replaced_weight_decay if is_replaced else weight_decay_of_step
+        return fixed, of_step({**group, **fixed}, momentum, index)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         # Taken out first: a subclass that calls super().step() runs the hooks twice.

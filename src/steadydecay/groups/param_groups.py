@@ -14,8 +14,10 @@ from steadydecay.groups.places import Place, places_of
 from steadydecay.groups.roles import ROLES, FoundRole, Output, Role, found_roles, require_match
 from steadydecay.groups.settings import Group, decay_of
 from steadydecay.groups.undecayed import undecayed
+from steadydecay.groups.weight_names import weight_names
 from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS
 from steadydecay.norms import norm_for, norm_name
+from steadydecay.tensors.real_weights import require_real
 
 PerRole = float | Mapping[Any, float]
 
@@ -123,7 +125,7 @@ def init_(groups: Iterable[Mapping[str, Any]], generator: torch.Generator | None
         generator: source of randomness on the parameters' device; the global one by default.
 
     Raises:
-        ValueError: a group without a norm. No weight has changed then.
+        ValueError: a group without a norm, or a weight that is not real. No weight has changed then.
     """
     groups = list(groups)
     for group in groups:
@@ -131,10 +133,16 @@ def init_(groups: Iterable[Mapping[str, Any]], generator: torch.Generator | None
             raise ValueError(
                 f"group with role {group.get('role')!r} has no norm; use param_groups(model, 'scion', ...)"
             )
-    for group in groups:
-        for parameter in group["params"]:
-            if parameter.ndim >= 2 and group.get("role") != "vector":
-                norm_for(group["norm"], parameter.ndim).init_(parameter, generator)
+    filled = [
+        (name, parameter, group["norm"])
+        for index, group in enumerate(groups)
+        for name, parameter in zip(weight_names(group, index), group["params"], strict=True)
+        if parameter.ndim >= 2 and group.get("role") != "vector"
+    ]
+    for name, parameter, _ in filled:
+        require_real(parameter, name)
+    for _, parameter, norm in filled:
+        norm_for(norm, parameter.ndim).init_(parameter, generator)
 
 
 def depths_below_top(names: Iterable[str]) -> dict[str, int]:

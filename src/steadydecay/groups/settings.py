@@ -1,5 +1,6 @@
 """What a parameter group says about its weight decay: defaults, references, and the decay of a step."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from steadydecay.theory.validation import require_in
 
 Group = dict[str, Any]
 ReadsMomentum = UpdateMomentum | KnownOptimizer
+# What a schedule that ends at 0 may be below it by rounding, as torch's LinearLR.
+ROUNDED_ZERO = -1e-9
 
 
 def with_references(group: Mapping[str, Any], defaults: Mapping[str, Any], momentum: ReadsMomentum = AVERAGE) -> Group:
@@ -62,6 +65,62 @@ def weight_decay_of(group: Mapping[str, Any], momentum: ReadsMomentum = AVERAGE)
 def decay_of(group: Mapping[str, Any], momentum: ReadsMomentum = AVERAGE) -> float:
     """η = γλ of the next step; as `weight_decay_of`."""
     return group["lr"] * weight_decay_of(group, momentum)
+
+
+def weight_decay_of_step(group: Mapping[str, Any], momentum: ReadsMomentum, index: int) -> float:
+    """`weight_decay_of` a group whose numbers may have changed since it was added; to be asked before a weight moves.
+
+    A tensor is not looked at, which would wait for the device: there an illegal value goes into the weights.
+
+    Args:
+        group: that `with_references` has filled in.
+        momentum: where its momentum is.
+        index: of the group in its optimizer, for the error.
+
+    Raises:
+        ValueError: the lr is not in [0, inf), a momentum is not in [0, 1), or the decay η of the step is not in [0, 1).
+    """
+    require_in_step("lr", group["lr"], index, remedy="look at the schedule or the loop that sets it")
+    held = momentum.read(group)
+    for value in held if isinstance(held, tuple | list) else (held,):
+        require_in_step("momentum", value, index, 1, remedy="PyTorch's convention is 0.9")
+    found = weight_decay_of(group, momentum)
+    require_decay_in_step(group, found, index)
+    return found
+
+
+def require_numbers(group: Mapping[str, Any], index: int) -> None:
+    """ValueError unless the lr of a group of any optimizer is in [0, inf) and no other number of it is NaN.
+
+    Args:
+        group: whose tensors are not looked at. Its lr may be None, which an optimizer that finds its own may hold.
+        index: of the group, for the error.
+    """
+    if group.get("lr") is not None:
+        require_in_step("lr", group["lr"], index, remedy="look at the schedule or the loop that sets it")
+    for key, value in group.items():
+        # Not in lists, which hold a number or a name for each weight.
+        if any(isinstance(one, float) and math.isnan(one) for one in (value if isinstance(value, tuple) else (value,))):
+            remedy = "look at what sets it. This step has changed no weight"
+            raise ValueError(f"{key} of group {index} is {value!r}, which is never legal: {remedy}")
+
+
+def require_decay_in_step(group: Mapping[str, Any], weight_decay: Any, index: int) -> None:
+    """ValueError unless η = γλ of a step is in [0, 1) or a tensor; above it weights grow by turning round."""
+    remedy = "it is the share of the weights that a step takes away; lower lr or weight_decay"
+    require_in_step("lr · weight_decay", group["lr"] * weight_decay, index, 1, remedy=remedy)
+
+
+def require_in_step(name: str, value: Any, index: int, high: float = math.inf, *, remedy: str) -> None:
+    """ValueError unless a number of a group is in [0, high) or a tensor of one entry; rounded below 0 counts as 0."""
+    if isinstance(value, Tensor):
+        if value.numel() != 1:
+            shape = f"a tensor of shape {tuple(value.shape)}; legal is one of no dimension, or a number"
+            raise ValueError(f"{name} of group {index} is {shape}. This step has changed no weight")
+        return
+    if not hasattr(value, "__float__") or not ROUNDED_ZERO <= value < high:
+        legal = f"legal is [0, {high}): {remedy}"
+        raise ValueError(f"{name} of group {index} is {value!r}; {legal}. This step has changed no weight")
 
 
 def peak_lr(group: Mapping[str, Any], otherwise: Any) -> float:

@@ -88,13 +88,15 @@ def measures_of(n: Numbers) -> dict[str, float]:
 
 
 def geometric_mean(values: Sequence[float]) -> float | None:
-    """By logarithms, so that a thousand factors cannot overflow; 0 where a value is.
+    """By logarithms, so that a thousand factors cannot overflow; 0 where a value is, NaN where one is.
 
     >>> geometric_mean([1e300, 1e-300, 1.0]), geometric_mean([0.0, 3.0]), geometric_mean([])
     (1.0, 0.0, None)
     """
     if not values:
         return None
+    if any(map(math.isnan, values)):
+        return math.nan
     return math.exp(math.fsum(map(math.log, values)) / len(values)) if min(values) > 0 else 0.0
 
 
@@ -105,7 +107,7 @@ def _geometry(n: Numbers) -> dict[str, float | None]:
     # The part beside the weight is a difference: rounding may bring it below 0.
     beside_sq = max(0.0, n.added_sq - n.inner * n.inner / n.before_sq)
     rotation = math.atan2(math.sqrt(beside_sq * n.before_sq), n.kept_sq + n.inner)
-    if not n.added_sq > 0:
+    if not 0 < n.added_sq < math.inf:
         return {"rotation": rotation}
     share = min(1.0, n.inner * n.inner / (n.before_sq * n.added_sq))
     return {

@@ -8,6 +8,7 @@ import torch
 
 from steadydecay.monitor.host import on_host
 from steadydecay.monitor.layer_batch import BatchResult
+from steadydecay.monitor.not_finite import is_spoilt
 from steadydecay.monitor.numbers import Numbers, geometric_mean, measures_of, together
 from steadydecay.monitor.trend import drift
 from steadydecay.monitor.verdict import verdict_of
@@ -126,6 +127,8 @@ def _group_measures(members: Sequence[Reading]) -> dict[str, float]:
 
 def _verdict(reading: Reading) -> str:
     numbers, has_decay = reading.numbers, reading.group.has_decay and reading.measured.has_ever_moved
+    if is_spoilt(numbers.after_sq, numbers.momentum_sq):
+        return "not finite"
     steady_sq = numbers.predicted_measured_sq or numbers.predicted_sq
     ratio = (numbers.after_sq / steady_sq) ** 0.5 if steady_sq else None
     return verdict_of(has_decay, numbers.time_constants, numbers.drift or 0.0, ratio)

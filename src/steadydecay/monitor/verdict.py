@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-Verdict = Literal["rising", "steady", "falling", "not yet there", "no decay"]
+Verdict = Literal["rising", "steady", "falling", "not yet there", "no decay", "not finite"]
 
 # Relative change of the norm in one time constant, and distance from the prediction, that count as none.
 TOLERANCE = 0.05
@@ -11,7 +11,7 @@ SETTLING_TIME = 2.0
 
 
 def verdict_of(has_decay: bool, time_constants: float, drift: float, ratio: float | None) -> Verdict:
-    """The verdict on a layer's weight norm.
+    """The verdict on a layer's weight norm, of a layer whose weights and momentum are finite.
 
     - "no decay": no decay has acted on the layer, or none that is known: its norm has no steady state.
     - "not yet there": fewer than `SETTLING_TIME` time constants have passed, the norm is more than `TOLERANCE` away

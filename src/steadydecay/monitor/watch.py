@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from steadydecay.known_optimizers.wrappers import unwrapped
 from steadydecay.monitor.chunks import Scratch
+from steadydecay.monitor.not_finite import warn_of_first_fault, with_first_fault
 from steadydecay.monitor.readings import Record, record_of
 from steadydecay.monitor.watched_optimizer import NO_STATE, Measurement, State, WatchedOptimizer
 
@@ -80,9 +81,15 @@ class Watch:
         }
 
     def record(self) -> Record:
-        """The same, nested: {"layers": {name: {measure: ...}}, "groups": {...}, "verdicts": {name: ...}}."""
+        """The same, nested: {"layers": {name: {measure: ...}}, "groups": {...}, "verdicts": {name: ...}}.
+
+        Once a NaN or an infinity was read, also "not_finite": the first "step", "layer" and "measure" that had one, of
+        which one warning tells.
+        """
         if self._measured is not None:
-            self._record, self._measured = record_of(self._measured), None
+            before, self._measured, measured = self._record, None, self._measured
+            self._record = with_first_fault(record_of(measured), before, self._measured_step)
+            warn_of_first_fault(self._record, before, stacklevel=3)
         return self._record
 
     def verdicts(self) -> dict[str, str]:

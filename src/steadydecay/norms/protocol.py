@@ -60,7 +60,7 @@ class Norm(Protocol):
         ...
 
     def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Fill `weight` with a random direction of norm 1, in place, and return it."""
+        """Fill `weight` with a random direction of norm 1, in place, and return it; ValueError unless it is real."""
         ...
 
     def lmo_blocks(self, shape: tuple[int, ...]) -> list[LmoBlock]:

@@ -14,11 +14,15 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 
-from steadydecay.groups.settings import Group, may_move, weight_decay_of, with_references
+from steadydecay.groups.settings import Group, may_move, require_in_step, weight_decay_of_step, with_references
+from steadydecay.groups.weight_names import as_list
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
 from steadydecay.optim.batches.parts import Number, StepBatch, parameters_with_gradient
 from steadydecay.optim.decoupled_step import move
-from steadydecay.tensors.low_precision import add_state, require_deterministic
+from steadydecay.optim.fitting_state import StateKeys
+from steadydecay.optim.legal_weights import require_dtypes
+from steadydecay.optim.stateful_optimizer import StatefulOptimizer
+from steadydecay.tensors.low_precision import new_state, require_deterministic
 from steadydecay.theory.validation import require_in
 
 ADAMW_WEIGHT_DECAY = 1e-2
@@ -30,7 +34,7 @@ GRAPH_CAPTURE_CHECK = next(
 )
 
 
-class AdamC(torch.optim.AdamW):
+class AdamC(StatefulOptimizer, torch.optim.AdamW):
     """torch.optim.AdamW, all its arguments and fast paths, with a weight decay that holds the weight norm.
 
     `group["weight_decay"]` is the coefficient at the reference lr, at all times; torch's function of the step is given
@@ -51,6 +55,8 @@ class AdamC(torch.optim.AdamW):
     Raises:
         ValueError: an argument outside its range, or two that exclude each other. Nothing has changed then.
     """
+
+    update_momentum = NO_MOMENTUM
 
     def __init__(
         self,
@@ -96,14 +102,25 @@ class AdamC(torch.optim.AdamW):
         defaults = self.defaults | getattr(self, "_decay_defaults", {})
         if param_group.get("steady_norm_sq") is not None:
             defaults["weight_decay"] = 0.0
-        group = with_references(param_group, defaults, NO_MOMENTUM)
-        _require_legal(group["lr"], group["betas"], group["eps"], group["weight_decay"])
-        require_deterministic(group["low_precision"])
+        given = {**param_group, "params": as_list(param_group["params"])}
+        require_dtypes(given, self.steppable, type(self).__name__)
+        group = self.checked(with_references(given, defaults, NO_MOMENTUM))
         super().add_param_group(group)
         for parameter in group["params"]:
-            self.state[parameter].update(initial_state(parameter, group))
-        add_state(self.state, group["params"], group["low_precision"])
-        self._note_compensations()
+            self.state[parameter].update(self.initial_state(parameter, group))
+        self.state_was_fitted()
+
+    def checked(self, group: Group) -> Group:
+        _require_legal(group["lr"], group["betas"], group["eps"], group["weight_decay"])
+        require_deterministic(group["low_precision"])
+        return group
+
+    def state_keys(self, group: Group) -> StateKeys:
+        largest = ("max_exp_avg_sq",) if group["amsgrad"] else ()
+        return StateKeys(("exp_avg", "exp_avg_sq", *largest), ("step",))
+
+    def initial_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
+        return initial_state(parameter, group) | new_state(parameter, group["low_precision"])
 
     @_use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -111,10 +128,11 @@ class AdamC(torch.optim.AdamW):
         getattr(self, GRAPH_CAPTURE_CHECK)()
         with torch.enable_grad():
             loss = None if closure is None else closure()
+        self.fit_state()
         # Lists first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
         for group in self.param_groups:
             parameters_with_gradient(group, type(self).__name__)
-        of_this_step = [weight_decay_of(group, NO_MOMENTUM) for group in self.param_groups]
+        of_this_step = [_weight_decay_of_step(group, index) for index, group in enumerate(self.param_groups)]
         for group, weight_decay in zip(self.param_groups, of_this_step, strict=True):
             self.step_group(group, weight_decay)
         return loss
@@ -162,16 +180,7 @@ class AdamC(torch.optim.AdamW):
             maximize=group["maximize"],
         )
 
-    def __setstate__(self, state: Group) -> None:
-        """Take what pickle or, through `load_state_dict`, `state_dict` gave; AdamW's groups get references."""
-        super().__setstate__(state)
-        for group in self.param_groups:
-            if "reference_lr" not in group:
-                group.update(with_references(group, self.defaults, NO_MOMENTUM))
-            add_state(self.state, group["params"], group.setdefault("low_precision", "none"))
-        self._note_compensations()
-
-    def _note_compensations(self) -> None:
+    def state_was_fitted(self) -> None:
         """Look once, for a look through 10⁴ small parameters in each step would cost 1 % of it."""
         self._has_compensations = any("compensation" in of_parameter for of_parameter in self.state.values())
 
@@ -207,6 +216,24 @@ def initial_state(parameter: Tensor, group: Group) -> dict[str, Tensor]:
     if group["amsgrad"]:
         state["max_exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
     return state
+
+
+def _weight_decay_of_step(group: Group, index: int) -> Number:
+    """`weight_decay_of_step`, where torch's function can take the other numbers too."""
+    found = weight_decay_of_step(group, NO_MOMENTUM, index)
+    for number, beta in enumerate(group["betas"]):
+        require_in_step(f"betas[{number}]", beta, index, 1, remedy="the usual values are 0.9 and 0.999")
+    require_in_step("eps", group["eps"], index, remedy="the usual value is 1e-8")
+    tensors = [name for name in ("lr", "betas") if _has_tensor(group[name])]
+    if tensors and group["foreach"] and not group["capturable"]:
+        remedy = "torch's foreach step takes numbers unless it is capturable. This step has changed no weight"
+        raise ValueError(f"{tensors[0]} of group {index} is {group[tensors[0]]!r}; legal is a number: {remedy}")
+    return found
+
+
+def _has_tensor(hyperparameter: Any) -> bool:
+    numbers = hyperparameter if isinstance(hyperparameter, tuple | list) else (hyperparameter,)
+    return any(isinstance(number, Tensor) for number in numbers)
 
 
 def _require_legal(lr: Number, betas: tuple[Number, Number], eps: float, weight_decay: Number) -> None:

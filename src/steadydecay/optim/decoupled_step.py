@@ -8,19 +8,22 @@ Here is what they share: the average, the move, and the step that takes all grou
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
-from steadydecay.groups.settings import Group, decay_of, may_move, with_references
-from steadydecay.known_optimizers.update_momentum import UpdateMomentum
+from steadydecay.groups.settings import Group, may_move, weight_decay_of_step, with_references
+from steadydecay.groups.weight_names import as_list
 from steadydecay.optim.batches.elementwise_batches import Sizes, in_elementwise_batches, sizes_on, slices_of
 from steadydecay.optim.batches.parts import Advance, Number, PartsOfGroup, StepBatch, parts_of
+from steadydecay.optim.fitting_state import StateKeys
+from steadydecay.optim.legal_weights import require_dtypes
+from steadydecay.optim.stateful_optimizer import StatefulOptimizer
 from steadydecay.tensors.low_precision import (
-    add_state,
     compensated,
     is_low_precision,
+    new_state,
     require_deterministic,
     stochastic,
     uniform_of_step,
@@ -160,14 +163,13 @@ def is_one_block(tensors: list[Tensor]) -> bool:
     return len(tensors) == 1 and is_plain and is_known and first.is_contiguous()
 
 
-class DecoupledOptimizer(torch.optim.Optimizer):
+class DecoupledOptimizer(StatefulOptimizer):
     """The step of all groups, and the state: one momentum for each weight, and what rounding took off it.
 
-    A subclass says in `advance` how a batch of weights is stepped, in `in_batches` which weights are a batch, and in
-    `checked` what its groups may hold. Groups carry what `with_references` asks for and "low_precision".
+    A subclass says its `update_momentum`, in `advance` how a batch of weights is stepped, in `in_batches` which weights
+    are a batch, and in `checked` what its groups may hold. Groups carry what `with_references` asks for and
+    "low_precision".
     """
-
-    update_momentum: ClassVar[UpdateMomentum]
 
     @abstractmethod
     def advance(self, batch: StepBatch, group: Group, decay: Number) -> None:
@@ -178,18 +180,30 @@ class DecoupledOptimizer(torch.optim.Optimizer):
         in_elementwise_batches(groups, advance)
 
     def checked(self, group: Group) -> Group:
-        """The group of `with_references`, with what is still to be chosen; a ValueError if something is illegal."""
         require_deterministic(group["low_precision"])
         return group
 
+    def state_keys(self, group: Group) -> StateKeys:
+        return StateKeys() if group.get("memory_light") else StateKeys(("momentum",))
+
+    def saved_keys(self, group: Group) -> StateKeys:
+        return StateKeys(("momentum",))
+
+    def initial_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
+        if group.get("memory_light"):
+            return {}
+        return {"momentum": torch.zeros_like(parameter), **new_state(parameter, group["low_precision"])}
+
     def add_param_group(self, param_group: Group) -> None:
         """Check a group, fix its references, and give its parameters their state."""
-        group = self.checked(with_references(param_group, self.defaults, self.update_momentum))
+        given = {**param_group, "params": as_list(param_group["params"])}
+        require_dtypes(given, self.steppable, type(self).__name__)
+        group = self.checked(with_references(given, self.defaults, self.update_momentum))
         super().add_param_group(group)
-        if not group.get("memory_light"):
-            for parameter in group["params"]:
-                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
-        self._add_low_precision_state(group)
+        for parameter in group["params"]:
+            if initial := self.initial_state(parameter, group):
+                self.state[parameter].update(initial)
+        _add_rounding_step(group)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -197,28 +211,27 @@ class DecoupledOptimizer(torch.optim.Optimizer):
         # torch.compile takes this frame as one only if it names torch.
         with torch.enable_grad():
             loss = None if closure is None else closure()
+        self.fit_state()
         # A list first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
-        groups = [
-            PartsOfGroup(group, decay_of(group, self.update_momentum), parts_of(group, self.state, type(self).__name__))
-            for group in self.param_groups
-        ]
+        groups = [self._parts_of(group, index) for index, group in enumerate(self.param_groups)]
         self.in_batches(groups, self.advance)
         for group in self.param_groups:
             if "rounding_step" in group:
                 group["rounding_step"].add_(1)
         return loss
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what pickle or, through `load_state_dict`, `state_dict` gave, which may be of a run in float32."""
-        super().__setstate__(state)
+    def state_was_fitted(self) -> None:
         for group in self.param_groups:
-            self._add_low_precision_state(group)
+            _add_rounding_step(group)
 
-    def _add_low_precision_state(self, group: Group) -> None:
-        mode = group.setdefault("low_precision", "none")
-        rounded = [parameter for parameter in group["params"] if is_low_precision(parameter)]
-        if mode == "stochastic" and rounded:
-            # On the device of the weights: a captured CUDA graph reads a number of the host only once.
-            count = group.get("rounding_step", torch.zeros((), dtype=torch.int64))
-            group["rounding_step"] = count.to(rounded[0].device)
-        add_state(self.state, group["params"], mode)
+    def _parts_of(self, group: Group, index: int) -> PartsOfGroup:
+        decay = group["lr"] * weight_decay_of_step(group, self.update_momentum, index)
+        return PartsOfGroup(group, decay, parts_of(group, self.state, type(self).__name__))
+
+
+def _add_rounding_step(group: Group) -> None:
+    """What "stochastic" counts steps by, on the device of the weights: a captured CUDA graph reads the host once."""
+    rounded = [parameter for parameter in group["params"] if is_low_precision(parameter)]
+    if group["low_precision"] == "stochastic" and rounded:
+        count = group.get("rounding_step", torch.zeros((), dtype=torch.int64))
+        group["rounding_step"] = count.to(rounded[0].device)

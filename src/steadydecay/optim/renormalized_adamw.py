@@ -14,6 +14,7 @@ from torch import Tensor
 from steadydecay.groups.settings import Group
 from steadydecay.optim.adamc import AdamC
 from steadydecay.optim.batches.parts import Number, parameters_with_gradient
+from steadydecay.optim.fitting_state import StateKeys
 
 
 class Renormalization(NamedTuple):
@@ -68,13 +69,15 @@ class RenormalizedAdamW(AdamC):
     ) -> None:
         super().__init__(*arguments, decay=decay, low_precision=low_precision, **named_arguments)
 
-    def add_param_group(self, param_group: Group) -> None:
-        """As `AdamC`, and two measures for each parameter."""
-        super().add_param_group(param_group)
-        for parameter in self.param_groups[-1]["params"]:
-            dtype = torch.promote_types(parameter.dtype, torch.float32)
-            for name in ("update_parallel", "update_perpendicular"):
-                self.state[parameter][name] = torch.zeros((), dtype=dtype, device=parameter.device)
+    def state_keys(self, group: Group) -> StateKeys:
+        return super().state_keys(group)._replace(measures=("update_parallel", "update_perpendicular"))
+
+    def initial_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
+        """As `AdamC`'s, and two measures."""
+        dtype = torch.promote_types(parameter.dtype, torch.float32).to_real()
+        zeros = (torch.zeros((), dtype=dtype, device=parameter.device) for _ in range(2))
+        measures = zip(("update_parallel", "update_perpendicular"), zeros, strict=True)
+        return {**super().initial_state(parameter, group), **dict(measures)}
 
     def step_group(self, group: Group, weight_decay: Number) -> None:
         """An AdamW step from θ to θ', and from there to θ."""
@@ -91,4 +94,6 @@ class RenormalizedAdamW(AdamC):
 
 
 def _at_least_float(x: Tensor) -> Tensor:
-    return x.detach().to(torch.promote_types(x.dtype, torch.float32))
+    """In float32 or better; a complex weight as its real view, as torch's AdamW steps it."""
+    x = torch.view_as_real(x.detach()) if x.is_complex() else x.detach()
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -25,6 +25,7 @@ from steadydecay.optim.batches.alike_parts import require_workspace
 from steadydecay.optim.batches.parts import Advance, Number, PartsOfGroup, StepBatch
 from steadydecay.optim.batches.shape_batches import in_shape_batches, lmo_of_each
 from steadydecay.optim.decoupled_step import DecoupledOptimizer, average_, averages_of, move
+from steadydecay.optim.legal_weights import REAL
 from steadydecay.tensors.low_precision import require_mode
 
 
@@ -58,6 +59,8 @@ class Scion(DecoupledOptimizer):
     """
 
     update_momentum = AVERAGE
+    # The norms are of real weights.
+    steppable = REAL
 
     def __init__(
         self,
@@ -106,7 +109,6 @@ class Scion(DecoupledOptimizer):
         group["norm"] = plain_spec(group["norm"])
         if group["norm"] == "auto":
             group["norm"] = NORM_OF_ROLE.get(group.get("role"), "auto")
-        group["params"] = _as_list(group["params"])
         if group["low_precision"] == "auto":
             group["low_precision"] = "stochastic" if group["memory_light"] else "compensated"
         _check_group(group)
@@ -168,12 +170,6 @@ class ScionC(Scion):
         **arguments: Any,
     ) -> None:
         super().__init__(params, lr, momentum, decay=decay, **arguments)
-
-
-def _as_list(params: Any) -> list[Any]:
-    if isinstance(params, set):
-        raise TypeError("params is a set; legal is an ordered collection, because state is stored by position")
-    return [params] if isinstance(params, Tensor) else list(params)
 
 
 def _check_group(group: Group) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -73,9 +73,25 @@ def _case(variant: Variant, pairs: Sequence[tuple[Run, Finding]]) -> Case:
 
 def findings_of(run: Run) -> list[Finding]:
     """All advice from one run's numbers."""
-    found = [*_of_roles(run), advice.gradient_rise(*_gradients_and_norms(run)), _size_of_updates(run)]
+    found = [
+        advice.not_finite(run.not_finite or _first_fault(run)),
+        *_of_roles(run),
+        advice.gradient_rise(*_gradients_and_norms(run)),
+        _size_of_updates(run),
+    ]
     found.append(advice.unsteady_layers(run.verdicts, advice.is_corrected(decay_law(run))))
     return [finding for finding in found if finding is not None]
+
+
+def _first_fault(run: Run) -> dict[str, Any]:
+    """As `Run.not_finite`, of a log whose monitor says nothing of it: from the norms of its layers."""
+    faults = {name: series.where(~np.isfinite(series.values)) for name, series in run.of_layers("weight_norm").items()}
+    first = {name: float(series.steps[0]) for name, series in faults.items() if len(series)}
+    if not first:
+        return {}
+    step = min(first.values())
+    layers = [name for name, of_layer in first.items() if of_layer == step]
+    return {"step": step, "layer": layers[0], "measure": "weight_norm", "layers": len(layers)}
 
 
 def decay_law(run: Run) -> float:

@@ -3,7 +3,7 @@
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -35,6 +35,7 @@ class Run:
         verdicts: of each layer, from the last record that has them.
         failure: the message with which training stopped, or "".
         faults: what in the log is no record.
+        not_finite: the monitor's word on the first layer that was not finite, with the log's "step"; empty without one.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Run:
     verdicts: dict[str, str]
     failure: str
     faults: LogFaults
+    not_finite: dict[str, Any] = field(default_factory=dict)
 
     @property
     def optimizer(self) -> str:
@@ -127,6 +129,7 @@ def load_all(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
 def load_run(path: Path, name: str) -> Run:
     """Read the log at `path`; lines that are no records are counted, never an error."""
     faults, columns, configuration, verdicts, failure = LogFaults(), _Columns(), None, {}, ""
+    not_finite: dict[str, Any] = {}
     for record in records_over_steps(path, faults):
         if record["kind"] == "configuration":
             configuration = configuration or {key: value for key, value in record.items() if key != "kind"}
@@ -135,7 +138,8 @@ def load_run(path: Path, name: str) -> Run:
         else:
             columns.add(record)
             verdicts = _verdicts(record) or verdicts
-    return Run(name, path, configuration or {}, columns.as_series(), verdicts, failure, faults)
+            not_finite = not_finite or _not_finite(record)
+    return Run(name, path, configuration or {}, columns.as_series(), verdicts, failure, faults, not_finite)
 
 
 @final
@@ -177,3 +181,8 @@ def _numbers_of_watch(record: dict[str, Any]) -> Iterator[tuple[Key, float]]:
 def _verdicts(record: dict[str, Any]) -> dict[str, str]:
     found = record.get("verdicts")
     return {name: str(verdict) for name, verdict in found.items()} if isinstance(found, dict) else {}
+
+
+def _not_finite(record: dict[str, Any]) -> dict[str, Any]:
+    found = record.get("not_finite")
+    return {**found, "step": record["step"]} if isinstance(found, dict) else {}

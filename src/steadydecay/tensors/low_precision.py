@@ -8,7 +8,6 @@ there is no decay at all. Two remedies, measured in docs/low_precision.md:
 - "stochastic": round up or down at random so that the mean is right (same source). No bytes, but noise.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -74,17 +73,14 @@ def uniform_of_step(like: Tensor, rounding_step: Tensor) -> Tensor:
     return ((bits >> 8).float() * 2.0**-24).view(like.shape)
 
 
+def keeps_compensation(parameter: Tensor, mode: str) -> bool:
+    """Whether an optimizer in this mode keeps what rounding took off such a parameter."""
+    return mode == "compensated" and is_low_precision(parameter)
+
+
 def new_state(parameter: Tensor, mode: str) -> dict[str, Any]:
     """State that a parameter needs from construction on: "compensation", or nothing."""
-    is_kept = mode == "compensated" and is_low_precision(parameter)
-    return {"compensation": torch.zeros_like(parameter)} if is_kept else {}
-
-
-def add_state(state: dict[Tensor, dict[str, Any]], parameters: Iterable[Tensor], mode: str) -> None:
-    """Give each parameter the `new_state` that an optimizer's `state` does not hold yet."""
-    for parameter in parameters:
-        for key, value in new_state(parameter, mode).items():
-            state[parameter].setdefault(key, value)
+    return {"compensation": torch.zeros_like(parameter)} if keeps_compensation(parameter, mode) else {}
 
 
 def require_mode(mode: str) -> None:

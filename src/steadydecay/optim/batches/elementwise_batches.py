@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from steadydecay.optim.batches.parts import Advance, Part, PartsOfGroup, batch_of
+from steadydecay.optim.batches.parts import Advance, Part, PartsOfGroup, batch_of, real_view
 
 
 class Sizes(NamedTuple):
@@ -49,7 +49,7 @@ def in_elementwise_batches(groups: Iterable[PartsOfGroup], advance: Advance) -> 
 
 
 def batches_of(parts: Iterable[Part], foreach: bool | None = None) -> Iterator[list[Part]]:
-    """Lists of one device, dtype and dtype of gradients each.
+    """Lists of one device, dtype and dtype of gradients each; complex weights as their real view, as in torch.
 
     Args:
         parts: whole weights.
@@ -58,8 +58,9 @@ def batches_of(parts: Iterable[Part], foreach: bool | None = None) -> Iterator[l
     alike: dict[Any, list[Part]] = defaultdict(list)
     for part in parts:
         alike[part.weight.device, part.weight.dtype, part.gradient.dtype].append(part)
-    for (device, *_), same in alike.items():
+    for (device, dtype, _), same in alike.items():
         sizes = sizes_on(device)
+        same = map(real_view, same) if dtype.is_complex else same
         yield from packed(same, sizes._replace(together=-1) if foreach is False else sizes)
 
 

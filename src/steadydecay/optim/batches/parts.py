@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from steadydecay.groups.settings import Group
@@ -64,6 +65,12 @@ Advance = Callable[[StepBatch, Group, Number], None]
 def batch_of(parts: list[Part]) -> StepBatch:
     """At least one part, as one batch."""
     return StepBatch(*map(list, zip(*parts, strict=True)))
+
+
+def real_view(part: Part) -> Part:
+    """A complex weight and what goes with it, each entry as two numbers: (..., 2); none is copied but conjugates."""
+    views = [None if tensor is None else torch.view_as_real(tensor.resolve_conj()) for tensor in part]
+    return Part(*views)  # pyright: ignore[reportArgumentType]  (only a compensation is None)
 
 
 def parts_of(group: Group, states: Mapping[Tensor, dict[str, Tensor]], optimizer_name: str) -> list[Part]:

@@ -6,6 +6,7 @@ Notation as in `steadydecay.theory`: η is the share of the weight that one step
 from steadydecay.report.advice.decay_rule import correction_of, decay_exponent, is_corrected
 from steadydecay.report.advice.finding import Finding
 from steadydecay.report.advice.gradient_rise import gradient_rise
+from steadydecay.report.advice.not_finite import not_finite
 from steadydecay.report.advice.rounding import rounded_away
 from steadydecay.report.advice.steady_state_reached import never_steady, time_constants, unsteady_layers
 from steadydecay.report.advice.update_size import update_size
@@ -17,6 +18,7 @@ __all__ = [
     "gradient_rise",
     "is_corrected",
     "never_steady",
+    "not_finite",
     "rounded_away",
     "time_constants",
     "unsteady_layers",

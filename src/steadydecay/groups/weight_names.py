@@ -1,0 +1,49 @@
+"""How an error names a weight, and which weights there are in a group that is not added yet."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+
+def as_list(params: Any) -> list[Any]:
+    """The parameters of a group, which may be looked at twice: a tensor, tensors, or pairs of name and tensor.
+
+    Raises:
+        TypeError: a set, whose order is another in each run.
+    """
+    if isinstance(params, set):
+        raise TypeError("params is a set; legal is an ordered collection, because state is stored by position")
+    return [params] if isinstance(params, Tensor) else list(params)
+
+
+def weight_names(group: Mapping[str, Any], index: int | None = None) -> Iterator[str]:
+    """What to call each parameter of a group: its name if it has one, else its place; its shape with both.
+
+    Args:
+        group: whose `params` are a list of tensors, or of pairs of name and tensor.
+        index: of the group, where it is known.
+
+    >>> list(weight_names({"params": [("head.weight", Tensor(2, 3)), Tensor(4)]}, 1))
+    ["parameter 'head.weight' of shape (2, 3)", 'parameter 1 of group 1, of shape (4,)']
+    """
+    names, where = group.get("param_names") or (), "its group" if index is None else f"group {index}"
+    for position, entry in enumerate(group["params"]):
+        name, weight = entry if isinstance(entry, tuple) else (None, entry)
+        name = names[position] if name is None and position < len(names) else name
+        shape = tuple(getattr(weight, "shape", ()))
+        yield (
+            f"parameter {position} of {where}, of shape {shape}"
+            if name is None
+            else (f"parameter {name!r} of shape {shape}")
+        )
+
+
+def plain_names(group: Mapping[str, Any], index: int) -> Sequence[str]:
+    """The names under which a group's parameters are measured and counted: their own, else "group_<index>.<position>".
+
+    >>> plain_names({"params": [Tensor(2), Tensor(3)]}, 1)
+    ['group_1.0', 'group_1.1']
+    """
+    names, count = group.get("param_names") or (), len(group["params"])
+    return names if len(names) == count else [f"group_{index}.{position}" for position in range(count)]

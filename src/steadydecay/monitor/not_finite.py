@@ -1,0 +1,55 @@
+"""Where in a record the first number is that is NaN or infinite."""
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+# In this order: a gradient spoils a momentum, and that the weights.
+TELLING = ("gradient_norm", "momentum_norm", "weight_norm")
+
+
+def with_first_fault(record: Mapping[str, Any], before: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """The record, with "not_finite" where this one or an earlier one has a layer that is not; what comes first stays.
+
+    {"step": at which it was measured, "layer": the first of the optimizer, "measure": the first of `TELLING`,
+    "layers": how many are not finite}
+
+    Args:
+        record: of a measured step.
+        before: the record before it.
+        step: the measured step.
+
+    >>> layers = {"a": {"weight_norm": 1.0}, "b": {"weight_norm": math.nan}}
+    >>> with_first_fault({"layers": layers}, {}, 7)["not_finite"]
+    {'step': 7, 'layer': 'b', 'measure': 'weight_norm', 'layers': 1}
+    """
+    known = before.get("not_finite")
+    faults = {} if known else {name: _first_fault(measures) for name, measures in record["layers"].items()}
+    found = [(name, measure) for name, measure in faults.items() if measure]
+    if found:
+        layer, measure = found[0]
+        known = {"step": step, "layer": layer, "measure": measure, "layers": len(found)}
+    return {**record, "not_finite": known} if known else dict(record)
+
+
+def warn_of_first_fault(record: Mapping[str, Any], before: Mapping[str, Any], stacklevel: int) -> None:
+    """Warn where a record has a fault that the one before it did not have."""
+    fault = record.get("not_finite")
+    if fault is None or "not_finite" in before:
+        return
+    warnings.warn(
+        f"{fault['measure']} of {fault['layer']!r}, of {fault['layers']} layers in all, is not finite at the measured "
+        f"step {fault['step']}; docs/optimizers.md says what a NaN does to each optimizer. (A fused step that a "
+        f"GradScaler skips has such gradients too, and comes to no harm.)",
+        stacklevel=stacklevel,
+    )
+
+
+def is_spoilt(weight_sq: float, momentum_sq: float | None) -> bool:
+    """Whether a weight or its momentum holds a NaN or an infinity, which no later step takes out."""
+    return not (math.isfinite(weight_sq) and math.isfinite(momentum_sq or 0.0))
+
+
+def _first_fault(measures: Mapping[str, float]) -> str:
+    return next((name for name in TELLING if not math.isfinite(measures.get(name, 0.0))), "")

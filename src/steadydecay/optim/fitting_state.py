@@ -1,0 +1,106 @@
+"""State that fits the weights as they are now: after a load, a cast of the model, or an exchange of parameters."""
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from steadydecay.groups.settings import Group
+from steadydecay.groups.weight_names import weight_names
+from steadydecay.tensors.low_precision import keeps_compensation
+
+State = MutableMapping[str, Any]
+# Makes the state of a parameter of a group as it is before the first step.
+Begin = Callable[[Tensor, Group], dict[str, Any]]
+
+_layout_of = attrgetter("dtype", "device")
+
+
+class StateKeys(NamedTuple):
+    """What the state of a parameter holds, beside its compensation.
+
+    Attributes:
+        like_weight: tensors of the shape, dtype and device of the weight, which know its past.
+        others: tensors of no dimension that know its past.
+        measures: tensors of no dimension that may begin anew at any step.
+    """
+
+    like_weight: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+
+
+# Says which keys the state of a parameter of a group holds.
+KeysOf = Callable[[Group], StateKeys]
+
+
+def fingerprint(groups: Sequence[Group], states: Mapping[Tensor, Any]) -> list[Any]:
+    """What changes with every load, cast, move to a device and exchange of parameters, at the price of one look each.
+
+    Lists that are compared, and not a look at the state of each parameter, which would take several times as long.
+    """
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    modes = [group.get("low_precision") for group in groups]
+    return [len(states), modes, list(map(id, parameters)), list(map(_layout_of, parameters))]
+
+
+def require_fitting(groups: Sequence[Group], states: Mapping[Tensor, State], keys_of: KeysOf) -> None:
+    """Refuse state that no step could use; a parameter without any is legal, and begins anew as in torch.
+
+    Raises:
+        ValueError: a tensor is missing beside others, or has another shape than its weight.
+    """
+    for index, group in enumerate(groups):
+        keys = keys_of(group)
+        for name, parameter in zip(weight_names(group, index), group["params"], strict=True):
+            _require_fitting(states.get(parameter) or {}, parameter, keys, name)
+
+
+def refit(groups: Sequence[Group], states: MutableMapping[Tensor, State], keys_of: KeysOf, begin: Begin) -> bool:
+    """Bring state to the dtype and device of the weights, add what they need and do not have, and say if any changed.
+
+    Args:
+        groups, states: of the optimizer; `require_fitting` has nothing to say against them.
+        keys_of, begin: which state there has to be.
+    """
+    has_changed = False
+    for group in groups:
+        keys = keys_of(group)
+        for parameter in group["params"] if keys.like_weight else ():
+            held = states.get(parameter) or {}
+            if not _fits(held, parameter, keys, group):
+                states[parameter] = _refitted(held, begin(parameter, group), parameter, keys)
+                has_changed = True
+    return has_changed
+
+
+def _require_fitting(held: Mapping[str, Any], parameter: Tensor, keys: StateKeys, name: str) -> None:
+    missing = [key for key in (*keys.like_weight, *keys.others) if held and held.get(key) is None]
+    if missing:
+        there = f"it has {', '.join(map(repr, held))}"
+        remedy = "load the state of the same optimizer, or none for this parameter, which then begins anew"
+        raise ValueError(f"the state of {name} lacks {', '.join(map(repr, missing))}; {there}: {remedy}")
+    for key in (*keys.like_weight, "compensation"):
+        if key in held and tuple(held[key].shape) != tuple(parameter.shape):
+            shapes = f"has the shape {tuple(held[key].shape)}; legal is {tuple(parameter.shape)}, that of the weight"
+            raise ValueError(f"{key!r} in the state of {name} {shapes}: load the state of a model with these shapes")
+
+
+def _fits(held: Mapping[str, Any], parameter: Tensor, keys: StateKeys, group: Group) -> bool:
+    has_all = all(key in held for key in (*keys.like_weight, *keys.others, *keys.measures))
+    is_compensated = "compensation" in held
+    if not has_all or is_compensated != keeps_compensation(parameter, group["low_precision"]):
+        return False
+    alike = (*keys.like_weight, "compensation") if is_compensated else keys.like_weight
+    return all(_layout_of(held[key]) == _layout_of(parameter) for key in alike)
+
+
+def _refitted(held: State, begun: State, parameter: Tensor, keys: StateKeys) -> State:
+    kept = {key: value for key, value in held.items() if key != "compensation"}
+    cast = {key: held[key].to(parameter.device, parameter.dtype) for key in keys.like_weight if key in held}
+    remainder = held.get("compensation")
+    # In another dtype its unit would be another.
+    if remainder is not None and "compensation" in begun and remainder.dtype == parameter.dtype:
+        cast["compensation"] = remainder.to(parameter.device)
+    return {**begun, **kept, **cast}

@@ -1,0 +1,56 @@
+"""Which weights an optimizer can step, and which it must refuse before any other has moved."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steadydecay.groups.weight_names import weight_names
+
+REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# Stepped as torch's optimizers do: as their real view.
+REAL_AND_COMPLEX = (*REAL, torch.complex64, torch.complex128)
+
+
+def require_dtypes(group: Mapping[str, Any], legal: Sequence[torch.dtype], optimizer_name: str) -> None:
+    """ValueError unless each weight of a group that is trained has a legal dtype.
+
+    A frozen one may have any, for it never has a gradient: the int8 weights of a quantised model, say.
+
+    Args:
+        group: with `params` as a list of tensors, or of pairs of name and tensor.
+        legal: dtypes that the optimizer steps.
+        optimizer_name: for the error.
+    """
+    for name, entry in zip(weight_names(group), group["params"], strict=True):
+        weight = entry[1] if isinstance(entry, tuple) else entry
+        if isinstance(weight, Tensor) and weight.requires_grad and weight.dtype not in legal:
+            raise ValueError(_refusal(name, weight, legal, optimizer_name))
+
+
+def illegal_weights(
+    groups: Sequence[Mapping[str, Any]], legal: Sequence[torch.dtype], optimizer_name: str
+) -> list[tuple[Tensor, str]]:
+    """Weights without a legal dtype, frozen ones too, each with what to say once one has a gradient."""
+    return [
+        (weight, _refusal(name, weight, legal, optimizer_name))
+        for index, group in enumerate(groups)
+        for name, weight in zip(weight_names(group, index), group["params"], strict=True)
+        if weight.dtype not in legal
+    ]
+
+
+def require_no_gradient(illegal: Sequence[tuple[Tensor, str]]) -> None:
+    """ValueError if one of the `illegal_weights` has a gradient."""
+    for weight, refusal in illegal:
+        if weight.grad is not None:
+            raise ValueError(refusal)
+
+
+def _refusal(name: str, weight: Tensor, legal: Sequence[torch.dtype], optimizer_name: str) -> str:
+    names = ", ".join(str(dtype).removeprefix("torch.") for dtype in legal)
+    is_complex = weight.dtype.is_complex and not any(dtype.is_complex for dtype in legal)
+    remedy = "give it to Lion, SGDW or AdamC, which step its real view" if is_complex else "keep it in one of them"
+    dtype = str(weight.dtype).removeprefix("torch.")
+    return f"{name} is {dtype}, which {optimizer_name} cannot step; legal are {names}: {remedy}"

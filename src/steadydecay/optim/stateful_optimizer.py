@@ -1,0 +1,111 @@
+"""Optimizers whose state is there from construction on, and fits their weights whenever a step runs."""
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from steadydecay.groups.settings import Group, weight_decay_of_step, with_references
+from steadydecay.known_optimizers.update_momentum import UpdateMomentum
+from steadydecay.optim.fitting_state import StateKeys, fingerprint, refit, require_fitting
+from steadydecay.optim.legal_weights import REAL_AND_COMPLEX, illegal_weights, require_no_gradient
+from steadydecay.tensors.low_precision import is_low_precision
+
+
+def as_built(loaded: Mapping[str, Any], built: Mapping[str, Any], defaults: Mapping[str, Any]) -> Group:
+    """A group of a state dict; what it does not say of the constructor's arguments and the role is as it was built."""
+    kept = {key: built[key] for key in (*defaults, "role") if key in built}
+    return {**defaults, **kept, **loaded}
+
+
+class StatefulOptimizer(torch.optim.Optimizer):
+    """What keeps state and weights together; a subclass says what its state is.
+
+    Attributes:
+        update_momentum: where the groups have their momentum.
+        steppable: dtypes of weights that can be stepped.
+    """
+
+    update_momentum: ClassVar[UpdateMomentum]
+    steppable: ClassVar[tuple[torch.dtype, ...]] = REAL_AND_COMPLEX
+    # What was there at the last look. Neither is pickled, so that a copy looks for itself.
+    _seen: list[Any] | None = None
+    _illegal_weights: Sequence[tuple[Tensor, str]] = ()
+
+    @abstractmethod
+    def state_keys(self, group: Group) -> StateKeys:
+        """What the state of each parameter of a group holds."""
+
+    def saved_keys(self, group: Group) -> StateKeys:
+        """What it holds in a state dict."""
+        return self.state_keys(group)
+
+    @abstractmethod
+    def initial_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
+        """The state of a parameter before its first step."""
+
+    @abstractmethod
+    def checked(self, group: Group) -> Group:
+        """The group of `with_references`, with what is still to be chosen; a ValueError if something is illegal."""
+
+    def fit_state(self) -> None:
+        """Before a step: make state fit weights that were cast, moved or exchanged since the last one.
+
+        Raises:
+            ValueError: state that no step could use, or a gradient of a weight that cannot be stepped.
+        """
+        # The compiler follows the look itself, and traces anew where a dtype has changed.
+        if torch.compiler.is_compiling():
+            if refit(self.param_groups, self.state, self.state_keys, self.initial_state):
+                self.state_was_fitted()
+            return
+        seen = fingerprint(self.param_groups, self.state)
+        if seen != self._seen:
+            require_fitting(self.param_groups, self.state, self.state_keys)
+            refit(self.param_groups, self.state, self.state_keys, self.initial_state)
+            self.state_was_fitted()
+            self._illegal_weights = illegal_weights(self.param_groups, self.steppable, type(self).__name__)
+            self._seen = fingerprint(self.param_groups, self.state)
+        require_no_gradient(self._illegal_weights)
+
+    def state_was_fitted(self) -> None:
+        """State has come or gone."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what pickle or, through `load_state_dict`, `state_dict` gave.
+
+        Raises:
+            ValueError: state of other shapes or lacking some, or illegal numbers. Nothing has changed then.
+        """
+        defaults, built = state.get("defaults") or self.defaults, self.__dict__.get("param_groups", [])
+        groups = [
+            self._loaded(group, built[index] if index < len(built) else {}, defaults)
+            for index, group in enumerate(state["param_groups"])
+        ]
+        require_fitting(groups, state["state"], self.saved_keys)
+        for index, group in enumerate(groups):
+            weight_decay_of_step(group, self.update_momentum, index)
+        super().__setstate__({**state, "param_groups": groups})
+        self.fit_state()
+        _warn_of_lost_decay(groups, built)
+
+    def _loaded(self, loaded: Group, built: Mapping[str, Any], defaults: Mapping[str, Any]) -> Group:
+        """Checked only where it is of another version or optimizer: what was saved once was legal once."""
+        if loaded.keys() >= {*defaults, "reference_lr", "reference_momentum"}:
+            return loaded
+        return self.checked(with_references(as_built(loaded, built, defaults), {}, self.update_momentum))
+
+
+def _warn_of_lost_decay(groups: Sequence[Group], built: Sequence[Group]) -> None:
+    for index, (group, before) in enumerate(zip(groups, built, strict=False)):
+        is_lost = group["low_precision"] == "none" != before["low_precision"]
+        if is_lost and any(is_low_precision(parameter) for parameter in group["params"]):
+            warnings.warn(
+                f"the state that was loaded has low_precision='none' in group {index}, whose weights are in bfloat16 "
+                f"or float16: their decay may round away. The group was built with {before['low_precision']!r}; to "
+                f"keep that, set optimizer.param_groups[{index}]['low_precision'] after loading",
+                stacklevel=6,
+            )
