@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from steadydecay.correction.marks import (
-    fixed_reference,
     is_marked,
     reference_marks,
     replaced_weight_decay,
@@ -18,6 +17,7 @@ from steadydecay.correction.marks import (
     unmark,
     write_weight_decay,
 )
+from steadydecay.correction.references import References
 from steadydecay.correction.rivals import be_cautious, hold_norms, remembered_weights
 from steadydecay.correction.rules import HYPERBALL, Rule, chosen_rule
 from steadydecay.groups.selection import Where, selected_groups, warn_without_roles
@@ -25,7 +25,7 @@ from steadydecay.groups.settings import Group, weight_decay_of, with_references
 from steadydecay.known_optimizers.decay_action import require_decoupled
 from steadydecay.known_optimizers.table import known_optimizer, why_momentum_is_unknown
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, UpdateMomentum
-from steadydecay.known_optimizers.wrappers import unwrapped
+from steadydecay.known_optimizers.wrappers import followed
 from steadydecay.theory.validation import require_in
 
 # A mark of a living handle. It is lost with the hooks, in a pickle or a deep copy, whose groups keep their keys.
@@ -67,26 +67,33 @@ def correct_weight_decay(
             an optimizer that corrects its decay itself, or a correction attached already. Nothing has changed then.
         TypeError: `optimizer` or `where` of another type.
     """
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer is a {type(optimizer).__name__}; legal is a torch.optim.Optimizer")
-    optimizer = unwrapped(optimizer)
+    optimizer, *wrappers = followed(optimizer)
     if getattr(optimizer, ATTRIBUTE, None) is not None:
         raise ValueError(f"{type(optimizer).__name__} has a correction already; call remove() of its handle first")
     chosen_rule(rule)
     if reference_lr is not None:
         require_in("reference_lr", reference_lr, 0, remedy="give the lr at which weight_decay was chosen, the peak")
-    return WeightDecayCorrection(optimizer, rule, where, reference_lr)
+    return WeightDecayCorrection(optimizer, rule, where, reference_lr, wrappers)
 
 
 @final
 class WeightDecayCorrection:
     """What `correct_weight_decay` returns: it lives as hooks of the optimizer's step until `remove`."""
 
-    def __init__(self, optimizer: Optimizer, rule: Rule, where: Where, reference_lr: float | None) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        rule: Rule,
+        where: Where,
+        reference_lr: float | None,
+        wrappers: Sequence[Optimizer] = (),
+    ) -> None:
         self._optimizer, self._rule, self._where = optimizer, chosen_rule(rule), where
         self._reference_lr = None if reference_lr is None else float(reference_lr)
         # The optimizer's own step computes the rule; the verb only names it.
         self._is_in_step = is_own(optimizer) and not self._rule.replacement
+        remedy = "reference_lr=<the peak of its schedule>), or a reference_lr in each group"
+        self._references = References(optimizer, f"Write steadydecay.correct_weight_decay(optimizer, {remedy}")
         self._known_groups: list[Group] = []
         self._values_before: dict[int, Group] = {}
         # Of the step that is being taken: weights before it, and λ of groups whose decay is replaced, by index.
@@ -98,12 +105,17 @@ class WeightDecayCorrection:
             self._warn()
             self._write(marks)
         else:
-            self._warn_of_what_the_groups_brought()
+            self._warn_of_what_the_groups_brought(stacklevel=4)
         self._known_groups = list(optimizer.param_groups)
         # Outside the graph of a compiled step: there a float λ of each step would be a constant to compile anew for.
         before: Any = torch.compiler.disable(self._before_step)
         after: Any = torch.compiler.disable(self._after_step)
-        self._hooks = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+        self._hooks = [
+            hook
+            for one in (optimizer, *wrappers)
+            for hook in (one.register_step_pre_hook(before), one.register_step_post_hook(after))
+        ]
+        self._hooks.append(optimizer.register_load_state_dict_post_hook(lambda _: self._take_in_groups()))
         setattr(optimizer, ATTRIBUTE, self)
 
     def remove(self) -> None:
@@ -150,9 +162,11 @@ class WeightDecayCorrection:
         name = f"group {index} of {type(self._optimizer).__name__}"
         given_lr = self._reference_lr if self._reference_lr is not None else group.get("reference_lr")
         momentum = self._known_momentum(group)
+        # The lr of a checkpoint without a correction may be one of the middle of a schedule.
+        floor = self._known_groups[index].get("reference_lr", 0.0) if index < len(self._known_groups) else 0.0
         if rule.replacement:
-            return replacement_marks(group, rule, given_lr, momentum, name)
-        return reference_marks(group, rule.decay, given_lr, momentum, name)
+            return replacement_marks(group, rule, given_lr, momentum, name, floor)
+        return reference_marks(group, rule.decay, given_lr, momentum, name, floor)
 
     def _warn(self) -> None:
         groups = self._optimizer.param_groups
@@ -166,9 +180,26 @@ class WeightDecayCorrection:
                 f"moves, make it known: steadydecay.register_optimizer",
                 stacklevel=4,
             )
+        if not self._is_in_step and self._optimizer.state:
+            self._warn_of_guesses(self._selected, f"{type(self._optimizer).__name__} has taken steps", stacklevel=5)
 
-    def _warn_of_what_the_groups_brought(self) -> None:
-        marked = [group for group in self._optimizer.param_groups if is_marked(group)]
+    def _warn_of_guesses(self, indices: Sequence[int], why: str, stacklevel: int) -> None:
+        """Of groups whose reference is an lr that may be one of the middle of a schedule."""
+        groups = self._optimizer.param_groups
+        keys = ("reference_lr", "max_lr", "initial_lr")
+        guessed = [index for index in indices if all(groups[index].get(key) is None for key in keys)]
+        if guessed and self._reference_lr is None and self._rule.decay != "constant":
+            lrs = ", ".join(f"{float(groups[index]['lr']):.3g}" for index in guessed)
+            warnings.warn(
+                f"{why}, and no scheduler has left its peak: of the groups {guessed} the lr (now {lrs}) or what it was "
+                f"before, if that was more, counts as the lr at which weight_decay was chosen. If the schedule has "
+                f"been higher, write steadydecay.correct_weight_decay(optimizer, reference_lr=<its peak>)",
+                stacklevel=stacklevel,
+            )
+
+    def _warn_of_what_the_groups_brought(self, stacklevel: int) -> None:
+        groups = self._optimizer.param_groups
+        marked = [groups[index] for index in self._selected] if self._is_in_step else list(filter(is_marked, groups))
         rules, lrs = set(map(rule_of, marked)), {group.get("reference_lr") for group in marked}
         has_other_rule = self._rule.replacement not in {group.get("decay_replacement", "") for group in marked}
         has_other_rule |= not self._rule.replacement and self._rule.decay not in rules
@@ -176,7 +207,7 @@ class WeightDecayCorrection:
             warnings.warn(
                 f"the groups carry a correction from a checkpoint or a copy, which goes on: rule {rules}, reference_lr "
                 f"{lrs}. To change it, remove() this handle and attach again",
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
 
     def _known_momentum(self, group: Group) -> UpdateMomentum | None:
@@ -191,15 +222,25 @@ class WeightDecayCorrection:
         """Groups that were loaded keep what they brought; added ones, or loaded without a correction, get theirs."""
         groups, known = self._optimizer.param_groups, self._known_groups
         is_as_before = len(groups) == len(known) and all(a is b for a, b in zip(groups, known, strict=True))
-        if is_as_before or self._is_in_step:
+        if is_as_before:
             return
         known_ids = {id(group) for group in known}
         unknown = [index for index, group in enumerate(groups) if id(group) not in known_ids]
-        if not any(is_marked(groups[index]) for index in unknown):
+        is_loaded = any(index < len(known) for index in unknown)
+        if is_loaded:
+            self._references.begin_anew()
+        if self._is_in_step or any(is_marked(groups[index]) for index in unknown):
+            if is_loaded:
+                self._warn_of_what_the_groups_brought(stacklevel=2)
+        else:
             # By index where a group was there before: a checkpoint without a correction may hold no roles either.
             of_added = [index for index in selected_or_none(groups, self._where) if index >= len(known)]
             selected = [*self._selected, *of_added]
-            self._write(self._marks([index for index in selected if index in unknown]))
+            marks = self._marks([index for index in selected if index in unknown])
+            loaded = [index for index in marks if index < len(known)]
+            moved = [index for index in loaded if groups[index]["lr"] != known[index].get("reference_lr")]
+            self._warn_of_guesses(moved, "a checkpoint without a correction was loaded", stacklevel=2)
+            self._write(marks)
             self._selected = selected
         self._known_groups = list(groups)
 
@@ -207,16 +248,17 @@ class WeightDecayCorrection:
         self._take_in_groups()
         # All are computed before one is written: a late group that is illegal must not leave early groups changed.
         changes = {
-            index: self._of_step(index) for index, group in enumerate(optimizer.param_groups) if is_marked(group)
+            index: self._of_step(index) for index, group in enumerate(self._optimizer.param_groups) if is_marked(group)
         }
         for index, (fixed, weight_decay) in changes.items():
-            group = optimizer.param_groups[index]
+            group = self._optimizer.param_groups[index]
             group.update(fixed)
             if "decay_replacement" in group:
                 self._replaced[index] = weight_decay
             else:
                 write_weight_decay(group, weight_decay)
-        self._remembered = remembered_weights(optimizer.param_groups)
+        self._references.look()
+        self._remembered = remembered_weights(self._optimizer.param_groups)
 
     def _of_step(self, index: int) -> tuple[Group, float | Tensor]:
         """What fixes the references of a marked group, and λ of the step that is being taken."""
@@ -227,7 +269,7 @@ class WeightDecayCorrection:
         if is_replaced and "replaced_decay" not in group:
             return {}, group["replaced_weight_decay"]
         momentum = self._momentum_of(group)
-        fixed = fixed_reference(group, momentum, self._values_before.get(index, {}))
+        fixed = self._references.fixed(index, momentum, self._values_before.get(index, {}).get("reference_momentum"))
         weight_decay = replaced_weight_decay if is_replaced else weight_decay_of
         return fixed, weight_decay({**group, **fixed}, momentum)
 
@@ -236,7 +278,7 @@ class WeightDecayCorrection:
         remembered, self._remembered = self._remembered, {}
         found_inf = getattr(optimizer, "found_inf", None)
         for index, weight_decay in self._replaced.items():
-            group = optimizer.param_groups[index]
+            group = self._optimizer.param_groups[index]
             if group["decay_replacement"] == HYPERBALL:
                 hold_norms(group, found_inf)
             else:

@@ -64,10 +64,10 @@ def decay_of(group: Mapping[str, Any], momentum: ReadsMomentum = AVERAGE) -> flo
     return group["lr"] * weight_decay_of(group, momentum)
 
 
-def peak_lr(group: Mapping[str, Any], otherwise: Any) -> float:
-    """The largest lr of the group's schedule, as far as its scheduler has left word."""
-    known = (group[key] for key in ("max_lr", "initial_lr") if group.get(key) is not None)
-    return float(next(known, otherwise))
+def peak_lr(group: Mapping[str, Any], otherwise: Any, asked: float | None = None) -> float:
+    """The largest lr of the group's schedule, as far as its scheduler has left word, or has been `asked`."""
+    known = (group.get("max_lr"), asked, group.get("initial_lr"), otherwise)
+    return float(next(value for value in known if value is not None))
 
 
 def _plain(hyperparameter: Any) -> Any:

@@ -1,13 +1,13 @@
 """VERB: measure what any torch optimizer does to its weights."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, final
 
 import torch
 from torch.optim import Optimizer
 
-from steadydecay.known_optimizers.wrappers import unwrapped
+from steadydecay.known_optimizers.wrappers import followed
 from steadydecay.monitor.chunks import Scratch
 from steadydecay.monitor.readings import Record, record_of
 from steadydecay.monitor.watched_optimizer import NO_STATE, Measurement, State, WatchedOptimizer
@@ -34,18 +34,17 @@ def watch(optimizer: Optimizer, every: int = 1) -> "Watch":
         TypeError: not an optimizer.
         ValueError: every below 1.
     """
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer is a {type(optimizer).__name__}; legal is a torch.optim.Optimizer")
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise ValueError(f"every is {every!r}; legal is a whole number from 1 on, of steps between measurements")
-    return Watch(unwrapped(optimizer), every)
+    real, *wrappers = followed(optimizer)
+    return Watch(real, every, wrappers)
 
 
 @final
 class Watch:
     """What `watch` returns: it lives as hooks of the optimizer's step until `remove`."""
 
-    def __init__(self, optimizer: Optimizer, every: int) -> None:
+    def __init__(self, optimizer: Optimizer, every: int, wrappers: Sequence[Optimizer] = ()) -> None:
         self._optimizer, self._every = optimizer, every
         self._steps, self._measured_step = 0, 0
         self._scratch = Scratch()
@@ -63,7 +62,11 @@ class Watch:
         # Outside the graph of a compiled step: hooks branch on the count of steps.
         before: Any = torch.compiler.disable(self._before_step)
         after: Any = torch.compiler.disable(self._after_step)
-        self._hooks = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+        self._hooks = [
+            hook
+            for one in (optimizer, *wrappers)
+            for hook in (one.register_step_pre_hook(before), one.register_step_post_hook(after))
+        ]
 
     def metrics(self) -> dict[str, float]:
         """The last measured step: {"layer/<name>/<measure>": ..., "group/<role or name>/<measure>": ...}.
@@ -143,7 +146,7 @@ class Watch:
         self._watched = WatchedOptimizer(self._optimizer, state, self._scratch)
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not self._watched.is_of(optimizer):
+        if not self._watched.is_of(self._optimizer):
             self._begin_anew(self._state())
         self._is_measuring = self._is_next_measured or (self._steps + 1) % self._every == 0
         # A closure makes the gradients within the step; a hook may take them away after it.

@@ -7,7 +7,7 @@ from torch.optim import Optimizer
 from steadydecay.groups.settings import Group
 from steadydecay.known_optimizers.table import known_optimizer, why_momentum_is_unknown
 from steadydecay.known_optimizers.update_momentum import AVERAGE, UpdateMomentum
-from steadydecay.schedules.shape_scheduler import ShapeScheduler, require_initial, require_optimizer, set_in_place
+from steadydecay.schedules.shape_scheduler import ShapeScheduler, require_initial, required_optimizer, set_in_place
 from steadydecay.schedules.shapes import Shape, share_at
 from steadydecay.theory import effective_lr
 from steadydecay.theory.validation import require_in
@@ -85,7 +85,7 @@ class EffectiveLR(ShapeScheduler):
         via: Via = "lr",
         last_epoch: int = -1,
     ) -> None:
-        require_optimizer(optimizer)
+        optimizer = required_optimizer(optimizer)
         if via not in get_args(Via):
             raise ValueError(f"via is {via!r}; legal are {', '.join(map(repr, get_args(Via)))}")
         share = share_at(shape, last_epoch + 1, steps, warmup_steps)
