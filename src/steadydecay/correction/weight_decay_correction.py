@@ -17,7 +17,7 @@ from steadydecay.correction.marks import (
     unmark,
     write_weight_decay,
 )
-from steadydecay.correction.references import References
+from steadydecay.correction.references import LOADED, TAKEN, References, guesses_reference, warn_of_guesses
 from steadydecay.correction.rivals import be_cautious, hold_norms, remembered_weights
 from steadydecay.correction.rules import HYPERBALL, Rule, chosen_rule
 from steadydecay.groups.selection import Where, selected_groups, warn_without_roles
@@ -93,7 +93,7 @@ class WeightDecayCorrection:
         # The optimizer's own step computes the rule; the verb only names it.
         self._is_in_step = is_own(optimizer) and not self._rule.replacement
         remedy = "reference_lr=<the peak of its schedule>), or a reference_lr in each group"
-        self._references = References(optimizer, f"Write steadydecay.correct_weight_decay(optimizer, {remedy}")
+        self._references = References(f"Write steadydecay.correct_weight_decay(optimizer, {remedy}")
         self._known_groups: list[Group] = []
         self._values_before: dict[int, Group] = {}
         # Of the step that is being taken: weights before it, and λ of groups whose decay is replaced, by index.
@@ -104,6 +104,8 @@ class WeightDecayCorrection:
             marks = self._marks(self._selected)
             self._warn()
             self._write(marks)
+            if optimizer.state and not is_own(optimizer):
+                self._warn_of_guesses(self._selected, TAKEN, stacklevel=5)
         else:
             self._warn_of_what_the_groups_brought(stacklevel=4)
         self._known_groups = list(optimizer.param_groups)
@@ -180,22 +182,13 @@ class WeightDecayCorrection:
                 f"moves, make it known: steadydecay.register_optimizer",
                 stacklevel=4,
             )
-        if not self._is_in_step and self._optimizer.state:
-            self._warn_of_guesses(self._selected, f"{type(self._optimizer).__name__} has taken steps", stacklevel=5)
 
     def _warn_of_guesses(self, indices: Sequence[int], why: str, stacklevel: int) -> None:
-        """Of groups whose reference is an lr that may be one of the middle of a schedule."""
         groups = self._optimizer.param_groups
-        keys = ("reference_lr", "max_lr", "initial_lr")
-        guessed = [index for index in indices if all(groups[index].get(key) is None for key in keys)]
-        if guessed and self._reference_lr is None and self._rule.decay != "constant":
-            lrs = ", ".join(f"{float(groups[index]['lr']):.3g}" for index in guessed)
-            warnings.warn(
-                f"{why}, and no scheduler has left its peak: of the groups {guessed} the lr (now {lrs}) or what it was "
-                f"before, if that was more, counts as the lr at which weight_decay was chosen. If the schedule has "
-                f"been higher, write steadydecay.correct_weight_decay(optimizer, reference_lr=<its peak>)",
-                stacklevel=stacklevel,
-            )
+        guessed = [i for i in indices if "reference_is_fixed" in groups[i] and guesses_reference(groups[i])]
+        if guessed:
+            remedy = "write steadydecay.correct_weight_decay(optimizer, reference_lr=<that peak>)"
+            warn_of_guesses(self._optimizer, guessed, why, remedy, stacklevel)
 
     def _warn_of_what_the_groups_brought(self, stacklevel: int) -> None:
         groups = self._optimizer.param_groups
@@ -239,8 +232,8 @@ class WeightDecayCorrection:
             marks = self._marks([index for index in selected if index in unknown])
             loaded = [index for index in marks if index < len(known)]
             moved = [index for index in loaded if groups[index]["lr"] != known[index].get("reference_lr")]
-            self._warn_of_guesses(moved, "a checkpoint without a correction was loaded", stacklevel=2)
             self._write(marks)
+            self._warn_of_guesses(moved, LOADED, stacklevel=2)
             self._selected = selected
         self._known_groups = list(groups)
 
@@ -257,7 +250,8 @@ class WeightDecayCorrection:
                 self._replaced[index] = weight_decay
             else:
                 write_weight_decay(group, weight_decay)
-        self._references.look()
+        if not self._is_in_step:
+            self._references.look(self._optimizer)
         self._remembered = remembered_weights(self._optimizer.param_groups)
 
     def _of_step(self, index: int) -> tuple[Group, float | Tensor]:
@@ -269,7 +263,8 @@ class WeightDecayCorrection:
         if is_replaced and "replaced_decay" not in group:
             return {}, group["replaced_weight_decay"]
         momentum = self._momentum_of(group)
-        fixed = self._references.fixed(index, momentum, self._values_before.get(index, {}).get("reference_momentum"))
+        given_momentum = self._values_before.get(index, {}).get("reference_momentum")
+        fixed = self._references.fixed(self._optimizer, index, momentum, given_momentum)
         weight_decay = replaced_weight_decay if is_replaced else weight_decay_of
         return fixed, weight_decay({**group, **fixed}, momentum)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 
+from steadydecay.correction.references import begin_references_anew, settle_references, unsaid_reference
 from steadydecay.groups.settings import Group, may_move, weight_decay_of, with_references
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
 from steadydecay.optim.batches.parts import Number, StepBatch, parameters_with_gradient
@@ -96,7 +97,7 @@ class AdamC(torch.optim.AdamW):
         defaults = self.defaults | getattr(self, "_decay_defaults", {})
         if param_group.get("steady_norm_sq") is not None:
             defaults["weight_decay"] = 0.0
-        group = with_references(param_group, defaults, NO_MOMENTUM)
+        group = with_references(param_group, defaults, NO_MOMENTUM) | unsaid_reference(param_group)
         _require_legal(group["lr"], group["betas"], group["eps"], group["weight_decay"])
         require_deterministic(group["low_precision"])
         super().add_param_group(group)
@@ -114,6 +115,7 @@ class AdamC(torch.optim.AdamW):
         # Lists first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
         for group in self.param_groups:
             parameters_with_gradient(group, type(self).__name__)
+        settle_references(self, NO_MOMENTUM)
         of_this_step = [weight_decay_of(group, NO_MOMENTUM) for group in self.param_groups]
         for group, weight_decay in zip(self.param_groups, of_this_step, strict=True):
             self.step_group(group, weight_decay)
@@ -164,10 +166,14 @@ class AdamC(torch.optim.AdamW):
 
     def __setstate__(self, state: Group) -> None:
         """Take what pickle or, through `load_state_dict`, `state_dict` gave; AdamW's groups get references."""
+        before = vars(self).get("param_groups", [])
         super().__setstate__(state)
+        unsaid = [index for index, group in enumerate(self.param_groups) if "reference_lr" not in group]
+        for index in unsaid:
+            group = self.param_groups[index]
+            group.update(with_references(group, self.defaults, NO_MOMENTUM) | unsaid_reference(group))
+        begin_references_anew(self, before, unsaid)
         for group in self.param_groups:
-            if "reference_lr" not in group:
-                group.update(with_references(group, self.defaults, NO_MOMENTUM))
             add_state(self.state, group["params"], group.setdefault("low_precision", "none"))
         self._note_compensations()
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeGuard
 import torch
 from torch import Tensor, nn
 
+from steadydecay.correction.references import begin_references_anew, settle_references, unsaid_reference
 from steadydecay.groups.settings import Group, decay_of, may_move, with_references
 from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.optim.batches.elementwise_batches import Sizes, in_elementwise_batches, sizes_on, slices_of
@@ -185,6 +186,7 @@ class DecoupledOptimizer(torch.optim.Optimizer):
     def add_param_group(self, param_group: Group) -> None:
         """Check a group, fix its references, and give its parameters their state."""
         group = self.checked(with_references(param_group, self.defaults, self.update_momentum))
+        group |= unsaid_reference(param_group)
         super().add_param_group(group)
         if not group.get("memory_light"):
             for parameter in group["params"]:
@@ -197,6 +199,7 @@ class DecoupledOptimizer(torch.optim.Optimizer):
         # torch.compile takes this frame as one only if it names torch.
         with torch.enable_grad():
             loss = None if closure is None else closure()
+        settle_references(self, self.update_momentum)
         # A list first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
         groups = [
             PartsOfGroup(group, decay_of(group, self.update_momentum), parts_of(group, self.state, type(self).__name__))
@@ -211,6 +214,7 @@ class DecoupledOptimizer(torch.optim.Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take what pickle or, through `load_state_dict`, `state_dict` gave, which may be of a run in float32."""
         super().__setstate__(state)
+        begin_references_anew(self)
         for group in self.param_groups:
             self._add_low_precision_state(group)
 

@@ -64,13 +64,17 @@ def schedulers_of(optimizer: Optimizer) -> list[LRScheduler]:
 
     An optimizer does not know them: the garbage collector does. It takes as long as a pass over all objects.
     """
-    optimizers, found = [optimizer], {}
-    for one in optimizers:
+    found: dict[int, LRScheduler] = {}
+    optimizers: dict[int, Optimizer] = {}
+    to_ask = [optimizer]
+    while to_ask:
+        one = to_ask.pop()
+        optimizers[id(one)] = one
         for holder in _holders(one):
-            if issubclass(type(holder), LRScheduler):
+            if isinstance(holder, LRScheduler):
                 found[id(holder)] = holder
-            elif issubclass(type(holder), Optimizer) and not any(holder is other for other in optimizers):
-                optimizers.append(holder)
+            elif id(holder) not in optimizers:
+                to_ask.append(holder)
     stepped = {id(part) for scheduler in found.values() for part in getattr(scheduler, "_schedulers", ())}
     return [scheduler for key, scheduler in found.items() if key not in stepped]
 
@@ -209,7 +213,10 @@ def _peaks_in_turn(scheduler: LRScheduler) -> list[float] | None:
     has_begun = any(one.last_epoch > 1 for one in _parts(scheduler) if hasattr(one, "last_epoch"))
     lrs, has_end = [[float(group["lr"]) for group in groups]], False
     starts = [float(group.get("initial_lr", group["lr"])) for group in groups]
-    for _ in range(IN_TURN):
+    highest, at_highest = lrs[0], 0
+    for step in range(IN_TURN):
+        if step >= PAST_PEAK * max(at_highest, EACH_STEP // 4):
+            break
         try:
             scheduler.step()
         except Exception:
@@ -219,6 +226,9 @@ def _peaks_in_turn(scheduler: LRScheduler) -> list[float] | None:
         if not all(map(math.isfinite, lrs[-1])):
             del lrs[-1]
             break
+        if any(a > b for a, b in zip(lrs[-1], highest, strict=True)):
+            at_highest = step
+            highest = [max(pair) for pair in zip(lrs[-1], highest, strict=True)]
     peaks = settled_peaks(Asked(lrs, has_end))
     return None if has_begun and peaks and any(a < b for a, b in zip(peaks, starts, strict=True)) else peaks
 
@@ -231,18 +241,17 @@ def _parts(scheduler: LRScheduler) -> Iterator[LRScheduler]:
 
 
 def _holders(optimizer: Optimizer) -> list[Any]:
-    """The schedulers and optimizers that have the optimizer as an attribute."""
-    referrers = gc.get_referrers(optimizer)
-    # Attributes that somebody has looked at lie in a dict of their own.
-    dicts = [one for one in referrers if type(one) is dict and any(value is optimizer for value in one.values())]
-    # An optimizer's `optimizers` is a list or a tuple of them.
-    owners = gc.get_referrers(*dicts) if dicts else []
-    holders = [one for one in (*referrers, *owners) if issubclass(type(one), LRScheduler | Optimizer)]
-    return [one for one in holders if getattr(one, "optimizer", None) is optimizer or _holds(one, optimizer)]
-
-
-def _holds(holder: Any, optimizer: Optimizer) -> bool:
-    return any(one is optimizer for one in held_optimizers(holder))
+    """The schedulers and optimizers that have the optimizer as an attribute, or in a list or tuple that is one."""
+    holders: dict[int, Any] = {}
+    frontier: list[Any] = [optimizer]
+    # Attributes that somebody has looked at lie in a dict of their own: a tuple in such a dict is the longest way.
+    for _ in range(3):
+        referrers = [one for one in gc.get_referrers(*frontier) if one is not frontier]
+        holders |= {id(one): one for one in referrers if issubclass(type(one), LRScheduler | Optimizer)}
+        frontier = [one for one in referrers if type(one) in (dict, list, tuple) and "__builtins__" not in one]
+        if not frontier:
+            break
+    return [one for one in holders.values() if any(held is optimizer for held in held_optimizers(one))]
 
 
 def _stand_in(optimizer: Optimizer) -> Optimizer:

@@ -52,7 +52,7 @@ class ShapeScheduler(LRScheduler, ABC):
 
 
 def required_optimizer(optimizer: Any) -> Optimizer:
-    """The optimizer whose groups are scheduled: what is passed, or what an object that is none holds; else TypeError."""
+    """The optimizer whose groups are scheduled: what is passed, or what another object holds; else TypeError."""
     return optimizer if isinstance(optimizer, Optimizer) else unwrapped(optimizer)
 
 
