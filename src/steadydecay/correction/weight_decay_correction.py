@@ -24,6 +24,7 @@ from steadydecay.groups.selection import Where, selected_groups, warn_without_ro
 from steadydecay.groups.settings import Group, weight_decay_of, with_references
 from steadydecay.known_optimizers.decay_action import require_decoupled
 from steadydecay.known_optimizers.table import known_optimizer, why_momentum_is_unknown
+from steadydecay.known_optimizers.unseen_steps import UnseenSteps
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, UpdateMomentum
 from steadydecay.known_optimizers.wrappers import followed
 from steadydecay.theory.validation import require_in
@@ -118,12 +119,14 @@ class WeightDecayCorrection:
             for hook in (one.register_step_pre_hook(before), one.register_step_post_hook(after))
         ]
         self._hooks.append(optimizer.register_load_state_dict_post_hook(lambda _: self._take_in_groups()))
+        self._unseen = UnseenSteps(optimizer, "steadydecay.correct_weight_decay")
         setattr(optimizer, ATTRIBUTE, self)
 
     def remove(self) -> None:
         """Restore every weight_decay, delete the keys that were added, and go. A second call does nothing."""
         if getattr(self._optimizer, ATTRIBUTE, None) is not self:
             return
+        self._unseen.stop()
         for hook in self._hooks:
             hook.remove()
         delattr(self._optimizer, ATTRIBUTE)
@@ -147,10 +150,14 @@ class WeightDecayCorrection:
     def _write(self, marks: dict[int, Group]) -> None:
         for index, changes in marks.items():
             group = self._optimizer.param_groups[index]
-            self._values_before[index] = {key: group[key] for key in changes if key in group}
+            # Of a reference that somebody has said, nothing is left to be found or warned of.
+            removed = {"reference_is_fixed"} & group.keys() if self._reference_lr is not None else set[str]()
+            self._values_before[index] = {key: group[key] for key in (*changes, *removed) if key in group}
             if "decay_replacement" in changes:
                 write_weight_decay(group, 0.0)
             group.update(changes)
+            for key in removed:
+                del group[key]
 
     def _marks_of(self, group: Group, index: int) -> Group:
         rule = self._rule
@@ -238,6 +245,7 @@ class WeightDecayCorrection:
         self._known_groups = list(groups)
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._unseen.stop()
         self._take_in_groups()
         # All are computed before one is written: a late group that is illegal must not leave early groups changed.
         changes = {

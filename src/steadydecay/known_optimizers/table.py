@@ -187,10 +187,14 @@ def _entry_of_class(optimizer: Any) -> KnownOptimizer | None:
 
 
 def _entry_within(optimizer: Any, group: Mapping[str, Any]) -> KnownOptimizer | None:
-    """The entry of what an optimizer that is not known itself holds: the one that has the group, or the only one."""
-    held = held_optimizers(optimizer)
-    inner = held[0] if len(held) == 1 else owner_of(optimizer, group) if held else optimizer
-    return None if inner is optimizer else _entry_of_class(inner)
+    """The entry of what an optimizer that is not known itself holds: the only one, or the one with the group."""
+    known, seen = None, set[int]()
+    while known is None and id(optimizer) not in seen:
+        seen.add(id(optimizer))
+        held = held_optimizers(optimizer)
+        optimizer = held[0] if len(held) == 1 else owner_of(optimizer, group) if held else optimizer
+        known = _entry_of_class(optimizer)
+    return known
 
 
 def _names_of(optimizer_class: type) -> tuple[str, str]:

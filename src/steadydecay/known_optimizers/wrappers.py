@@ -36,7 +36,7 @@ def owner_of(optimizer: Optimizer, group: Mapping[str, Any]) -> Optimizer:
     seen: set[int] = set()
     while id(optimizer) not in seen:
         seen.add(id(optimizer))
-        having_it = (one for one in held_optimizers(optimizer) if any(own is group for own in one.param_groups))
+        having_it = (one for one in _held_within(optimizer) if any(own is group for own in one.param_groups))
         optimizer = next((one for one in having_it if id(one) not in seen), optimizer)
     return optimizer
 
@@ -77,8 +77,13 @@ def _layers(optimizer: Any) -> list[Any]:
 
 
 def _held_within(holder: Any) -> list[Any]:
-    """The optimizers that are held, without those that another of them holds; else a holder of one (fairseq's own)."""
+    """The optimizers that are held, without those that another of them holds; else a holder of one (fairseq's own).
+
+    One that holds the holder in turn is the wrapper of it, where a step of the holder can be followed.
+    """
     held = held_optimizers(holder)
+    if runs_hooks(holder):
+        held = [one for one in held if not any(back is holder for back in held_optimizers(one))]
     if not held and not isinstance(holder, Optimizer):
         named = (value for name, value in getattr(holder, "__dict__", {}).items() if "optim" in name)
         return [value for value in named if held_optimizers(value)][:1]

@@ -7,6 +7,7 @@ from typing import Any, Self, final
 import torch
 from torch.optim import Optimizer
 
+from steadydecay.known_optimizers.unseen_steps import UnseenSteps
 from steadydecay.known_optimizers.wrappers import followed
 from steadydecay.monitor.chunks import Scratch
 from steadydecay.monitor.readings import Record, record_of
@@ -62,6 +63,7 @@ class Watch:
         # Outside the graph of a compiled step: hooks branch on the count of steps.
         before: Any = torch.compiler.disable(self._before_step)
         after: Any = torch.compiler.disable(self._after_step)
+        self._unseen = UnseenSteps(optimizer, "steadydecay.watch")
         self._hooks = [
             hook
             for one in (optimizer, *wrappers)
@@ -103,6 +105,7 @@ class Watch:
 
     def remove(self) -> None:
         """Take the hooks off and give memory back; what was measured last can still be read. May be called again."""
+        self._unseen.stop()
         for hook in self._hooks:
             hook.remove()
         self._saved, self._scratch = self._state(), Scratch()
@@ -146,6 +149,7 @@ class Watch:
         self._watched = WatchedOptimizer(self._optimizer, state, self._scratch)
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._unseen.stop()
         if not self._watched.is_of(self._optimizer):
             self._begin_anew(self._state())
         self._is_measuring = self._is_next_measured or (self._steps + 1) % self._every == 0
