@@ -126,7 +126,7 @@ def settled_peaks(asked: Asked) -> list[float] | None:
     peaks = []
     for lrs in zip(*asked.lrs, strict=True):
         kept = len(lrs)
-        if not asked.has_end and lrs[-1] != lrs[len(lrs) * 4 // 5]:
+        if not asked.has_end and lrs[-1] != lrs[(len(lrs) - 1) * 4 // 5]:
             while kept > 1 and lrs[kept - 2] <= lrs[kept - 1]:
                 kept -= 1
             kept -= 1
