@@ -1,6 +1,6 @@
 """Wrappers as people write them, each around torch's AdamW: `WRAPPERS` builds one and says how a step is taken."""
 
-# pyright: reportIncompatibleMethodOverride=false
+# pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false
 
 from collections.abc import Callable
 from typing import Any

@@ -44,13 +44,16 @@ def correct_weight_decay(
     Optimizers of this package compute the same in `step`; for them this sets `decay`.
 
     The reference lr of a group is where its λ was chosen, the peak of the schedule: `reference_lr`, here or in the
-    group, else the group's `max_lr` (OneCycleLR), its `initial_lr` (any other scheduler), its lr now. It is fixed at
-    the first step with an lr other than 0, so that schedulers may be created before or after this call; OneCycleLR's
-    momentum counts at the same peak (`base_momentum`). A group that comes from a checkpoint or a copy keeps what it
-    brought, whatever is said here.
+    group, else the group's `max_lr` (OneCycleLR), the peak that torch's schedulers tell when they are asked for their
+    future on a copy, its `initial_lr` (any other scheduler), its lr now. It is fixed at the first step with an lr other
+    than 0, so that schedulers may be created before or after this call; OneCycleLR's momentum counts at the same peak
+    (`base_momentum`). One warning says what to write when an lr exceeds a reference that nobody has said, and one when
+    it stays far below a guessed one. A group that comes from a checkpoint or a copy keeps what it brought, whatever is
+    said here.
 
     Args:
-        optimizer: any with decoupled decay. The momentum of those in `steadydecay.known_optimizers` is taken into
+        optimizer: any with decoupled decay, or a wrapper of it under whatever name (SAM, Lookahead, Accelerate,
+            fairseq, DeepSpeed). The momentum of those in `steadydecay.known_optimizers` is taken into
             account; of others a warning says that it is assumed constant (`sd.register_optimizer` makes one known).
         rule: "corrected" (λ ∝ γ_eff²/γ, while γλ ≪ 1-β), "exact", "constant"; or in place of the decay "cautious"
             (only where it does not fight the update, arXiv 2510.12402) or "hyperball" (each matrix projected to its
@@ -65,7 +68,8 @@ def correct_weight_decay(
 
     Raises:
         ValueError: an unknown rule, nothing selected, a hyperparameter out of range, L2 in place of decoupled decay,
-            an optimizer that corrects its decay itself, or a correction attached already. Nothing has changed then.
+            an optimizer that corrects its decay itself, a correction attached already, or a wrapper of several
+            optimizers without a step that could be followed. Nothing has changed then.
         TypeError: `optimizer` or `where` of another type.
     """
     optimizer, *wrappers = followed(optimizer)

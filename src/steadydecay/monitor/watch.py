@@ -23,7 +23,8 @@ def watch(optimizer: Optimizer, every: int = 1) -> "Watch":
     `metrics()` does, once. docs/monitor.md lists the measures.
 
     Args:
-        optimizer: any torch optimizer, or one that holds others as `optimizers`. Names come from the groups'
+        optimizer: any torch optimizer, one that shares the groups of several that it holds, or a wrapper of one under
+            whatever name (SAM, Lookahead, Accelerate, fairseq, DeepSpeed). Names come from the groups'
             `param_names` (`sd.param_groups` and named parameters set them), else "group_<index>.<position>".
         every: k ≥ 1; steps k, 2k, ... are measured, and the one after `measure_next_step()`.
 
@@ -32,8 +33,8 @@ def watch(optimizer: Optimizer, every: int = 1) -> "Watch":
         for sharded weights (FSDP2) are summed over ranks as part of a measured step; any rank may read.
 
     Raises:
-        TypeError: not an optimizer.
-        ValueError: every below 1.
+        TypeError: not an optimizer, nor a holder of one.
+        ValueError: every below 1, or a holder of several without a step that could be followed.
     """
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise ValueError(f"every is {every!r}; legal is a whole number from 1 on, of steps between measurements")

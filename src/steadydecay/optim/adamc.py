@@ -35,13 +35,13 @@ class AdamC(torch.optim.AdamW):
     """torch.optim.AdamW, all its arguments and fast paths, with a weight decay that holds the weight norm.
 
     `group["weight_decay"]` is the coefficient at the reference lr, at all times; torch's function of the step is given
-    λ_t. A state dict of torch.optim.AdamW loads: its lr, or initial_lr under a scheduler, becomes the
-    reference.
+    λ_t. A state dict of torch.optim.AdamW loads: its initial_lr, of a scheduler, becomes the reference, or
+    else the larger of its lr and the reference of before.
 
     Args:
         params, lr, betas, eps, amsgrad, maximize, foreach, capturable, differentiable, fused: as for AdamW. Groups may
-            also set decay, steady_norm_sq, reference_lr (where weight_decay was chosen; by default the group's first
-            lr) and role. A group with role "output" keeps decay "constant" unless it names a rule.
+            also set decay, steady_norm_sq, reference_lr (where weight_decay was chosen; by default the peak of
+            the schedule) and role. A group with role "output" keeps decay "constant" unless it names a rule.
         weight_decay: λ ≥ 0 at the reference, λ · lr < 1; None is AdamW's 0.01, or 0 beside steady_norm_sq.
         decay: rule for λ under a schedule: "constant" (λ; AdamW bit for bit), "corrected" (λ ∝ γ) or "exact".
         steady_norm_sq: the wanted E‖θ‖² in units of one update without momentum, which has entries of about 1, instead

@@ -60,7 +60,7 @@ class EffectiveLR(ShapeScheduler):
 
     Args:
         optimizer: with "momentum" or "both", one whose momentum carries the effective lr (Scion, SGDW, Muon, torch's
-            SGD, and what `sd.register_optimizer` makes known).
+            SGD, and what `sd.register_optimizer` makes known). It may be inside a wrapper.
         shape: "cosine", "linear", "wsd", "constant", or a callable step -> share of the peak in [0, 1].
         steps: length of the schedule in optimizer steps, ≥ 1; afterwards the last value holds.
         warmup_steps: the first of them, < steps; 0 with a callable.
