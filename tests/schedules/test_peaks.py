@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pytorch_optimizer import CosineAnnealingWarmupRestarts as WarmUpRestarts
@@ -253,6 +254,14 @@ def test_schedulers_are_found_on_the_optimizer_and_on_wrappers_around_it() -> No
     scheduler = by(noam)(around)
     assert schedulers_of(optimizer) == [scheduler]
     assert peak_lrs(optimizer) == [pytest.approx(LR * noam(400))]
+
+
+def test_lists_of_arrays_beside_the_optimizer_are_no_obstacle() -> None:
+    optimizer = adamw()
+    scheduler = by(noam)(optimizer)
+    beside = [np.zeros(3), torch.zeros(3), optimizer], {"optimizer": optimizer, "data": np.zeros(3)}
+    assert schedulers_of(optimizer) == [scheduler]
+    assert len(beside) == 2
 
 
 def test_what_another_scheduler_steps_does_not_count_by_itself() -> None:

@@ -248,10 +248,15 @@ def _holders(optimizer: Optimizer) -> list[Any]:
     for _ in range(3):
         referrers = [one for one in gc.get_referrers(*frontier) if one is not frontier]
         holders |= {id(one): one for one in referrers if issubclass(type(one), LRScheduler | Optimizer)}
-        frontier = [one for one in referrers if type(one) in (dict, list, tuple) and "__builtins__" not in one]
+        frontier = [one for one in referrers if type(one) in (list, tuple) or _is_of_attributes(one)]
         if not frontier:
             break
     return [one for one in holders.values() if any(held is optimizer for held in held_optimizers(one))]
+
+
+def _is_of_attributes(one: Any) -> bool:
+    """Whether it may be the dict of an object's attributes: not one of a module, to which all its functions refer."""
+    return type(one) is dict and "__builtins__" not in one
 
 
 def _stand_in(optimizer: Optimizer) -> Optimizer:
