@@ -72,6 +72,7 @@ MODULES_OF_TIMM = {
     "Adopt": "adopt",
     "LaProp": "laprop",
     "Lion": "lion",
+    "Lookahead": "lookahead",
     "Muon": "muon",
     "NAdamW": "nadamw",
     "SGDW": "sgdw",

@@ -9,7 +9,6 @@ from steadydecay.correction.rivals import norms_to_hold
 from steadydecay.correction.rules import CAUTIOUS, HYPERBALL, ChosenRule
 from steadydecay.groups.settings import (
     Group,
-    may_move,
     peak_lr,
     require_decay_in_step,
     weight_decay_of_step,
@@ -25,9 +24,11 @@ REPLACEMENT_KEYS = ("decay_replacement", "replaced_weight_decay", "replaced_deca
 
 
 def reference_marks(
-    group: Group, rule: str, reference_lr: float | None, momentum: UpdateMomentum | None, name: str
+    group: Group, rule: str, reference_lr: float | None, momentum: UpdateMomentum | None, name: str, floor: float = 0.0
 ) -> Group:
     """The keys that a group gets under a rule of `DECAY_RULES`.
+
+    Where no scheduler has left its peak, an lr below the `floor`, which the group had before, is no reference.
 
     Where the momentum is not known, it is assumed constant from now on, also if it should become known later: the
     reference has none of it.
@@ -43,7 +44,7 @@ def reference_marks(
     proposed = {
         **group,
         "decay": rule,
-        "reference_lr": peak_lr(group, group["lr"]) if reference_lr is None else float(reference_lr),
+        "reference_lr": peak_lr(group, max(group["lr"], floor)) if reference_lr is None else float(reference_lr),
         "reference_momentum": momentum_at_peak(group, momentum, group.get("reference_momentum")),
     }
     settings = with_references(proposed, {}, momentum)
@@ -52,12 +53,13 @@ def reference_marks(
         "reference_lr": settings["reference_lr"],
         "reference_momentum": settings["reference_momentum"],
         "reference_weight_decay": float(group["weight_decay"]),
-        "reference_is_fixed": reference_lr is not None,
-    } | ({"momentum_is_assumed": True} if is_assumed else {})
+        **({"reference_is_fixed": False} if reference_lr is None else {}),
+        **({"momentum_is_assumed": True} if is_assumed else {}),
+    }
 
 
 def replacement_marks(
-    group: Group, rule: ChosenRule, reference_lr: float | None, momentum: UpdateMomentum | None, name: str
+    group: Group, rule: ChosenRule, reference_lr: float | None, momentum: UpdateMomentum | None, name: str, floor: float
 ) -> Group:
     """The keys that a group gets where its decay is replaced.
 
@@ -73,7 +75,7 @@ def replacement_marks(
     if rule.replacement == HYPERBALL:
         marks["hyperball_norms"] = norms_to_hold(group, name)
     if rule.replacement == CAUTIOUS and rule.decay != "constant":
-        references = reference_marks(group, rule.decay, reference_lr, momentum, name)
+        references = reference_marks(group, rule.decay, reference_lr, momentum, name, floor)
         marks |= {"replaced_decay": rule.decay} | {key: references[key] for key in REFERENCES if key in references}
     return marks
 
@@ -88,16 +90,20 @@ def replaced_weight_decay(group: Group, momentum: UpdateMomentum, index: int) ->
     return weight_decay_of_step({**group, **at_reference}, momentum, index)
 
 
-def fixed_reference(group: Group, momentum: UpdateMomentum, given: Group) -> Group:
-    """What fixes the reference of a group at its first step; nothing afterwards, or while a float lr is 0.
+def fixed_reference(
+    group: Group, momentum: UpdateMomentum, given_momentum: Any = None, asked_peak: float | None = None
+) -> Group:
+    """What fixes the reference of a group, at its first step.
 
-    `given` are the keys that the group had before the verb; its `reference_momentum` stays.
+    Args:
+        group: its keys.
+        momentum: of it.
+        given_momentum: the `reference_momentum` that somebody has said; it stays.
+        asked_peak: the peak of its schedule, where that could be asked for it.
     """
-    if group.get("reference_is_fixed", True) or not may_move(group["lr"]):
-        return {}
-    at_peak = momentum_at_peak(group, momentum, given.get("reference_momentum"))
+    at_peak = momentum_at_peak(group, momentum, given_momentum)
     return {
-        "reference_lr": peak_lr(group, group["reference_lr"]),
+        "reference_lr": peak_lr(group, group["reference_lr"], asked_peak),
         "reference_momentum": group["reference_momentum"] if at_peak is None else at_peak,
         "reference_is_fixed": True,
     }

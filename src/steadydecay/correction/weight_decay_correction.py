@@ -10,7 +10,6 @@ from torch.optim import Optimizer
 
 from steadydecay.correction.legal_load import require_legal_load
 from steadydecay.correction.marks import (
-    fixed_reference,
     is_marked,
     reference_marks,
     replaced_weight_decay,
@@ -19,14 +18,16 @@ from steadydecay.correction.marks import (
     unmark,
     write_weight_decay,
 )
+from steadydecay.correction.references import LOADED, TAKEN, References, guesses_reference, warn_of_guesses
 from steadydecay.correction.rivals import be_cautious, hold_norms, remembered_weights
 from steadydecay.correction.rules import HYPERBALL, Rule, chosen_rule
 from steadydecay.groups.selection import Where, selected_groups, warn_without_roles
 from steadydecay.groups.settings import Group, require_numbers, weight_decay_of_step, with_references
 from steadydecay.known_optimizers.decay_action import require_decoupled
 from steadydecay.known_optimizers.table import known_optimizer, why_momentum_is_unknown
+from steadydecay.known_optimizers.unseen_steps import UnseenSteps
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, UpdateMomentum
-from steadydecay.known_optimizers.wrappers import unwrapped
+from steadydecay.known_optimizers.wrappers import followed
 from steadydecay.theory.validation import require_in
 
 # A mark of a living handle. It is lost with the hooks, in a pickle or a deep copy, whose groups keep their keys.
@@ -44,13 +45,16 @@ def correct_weight_decay(
     Optimizers of this package compute the same in `step`; for them this sets `decay`.
 
     The reference lr of a group is where its λ was chosen, the peak of the schedule: `reference_lr`, here or in the
-    group, else the group's `max_lr` (OneCycleLR), its `initial_lr` (any other scheduler), its lr now. It is fixed at
-    the first step with an lr other than 0, so that schedulers may be created before or after this call; OneCycleLR's
-    momentum counts at the same peak (`base_momentum`). A group that comes from a checkpoint or a copy keeps what it
-    brought, whatever is said here.
+    group, else the group's `max_lr` (OneCycleLR), the peak that torch's schedulers tell when they are asked for their
+    future on a copy, its `initial_lr` (any other scheduler), its lr now. It is fixed at the first step with an lr other
+    than 0, so that schedulers may be created before or after this call; OneCycleLR's momentum counts at the same peak
+    (`base_momentum`). One warning says what to write when an lr exceeds a reference that nobody has said, and one when
+    it stays far below a guessed one. A group that comes from a checkpoint or a copy keeps what it brought, whatever is
+    said here.
 
     Args:
-        optimizer: any with decoupled decay. The momentum of those in `steadydecay.known_optimizers` is taken into
+        optimizer: any with decoupled decay, or a wrapper of it under whatever name (SAM, Lookahead, Accelerate,
+            fairseq, DeepSpeed). The momentum of those in `steadydecay.known_optimizers` is taken into
             account; of others a warning says that it is assumed constant (`sd.register_optimizer` makes one known).
         rule: "corrected" (λ ∝ γ_eff²/γ, while γλ ≪ 1-β), "exact", "constant"; or in place of the decay "cautious"
             (only where it does not fight the update, arXiv 2510.12402) or "hyperball" (each matrix projected to its
@@ -65,29 +69,37 @@ def correct_weight_decay(
 
     Raises:
         ValueError: an unknown rule, nothing selected, a hyperparameter out of range, L2 in place of decoupled decay,
-            an optimizer that corrects its decay itself, or a correction attached already. Nothing has changed then.
+            an optimizer that corrects its decay itself, a correction attached already, or a wrapper of several
+            optimizers without a step that could be followed. Nothing has changed then.
         TypeError: `optimizer` or `where` of another type.
     """
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer is a {type(optimizer).__name__}; legal is a torch.optim.Optimizer")
-    optimizer = unwrapped(optimizer)
+    optimizer, *wrappers = followed(optimizer)
     if getattr(optimizer, ATTRIBUTE, None) is not None:
         raise ValueError(f"{type(optimizer).__name__} has a correction already; call remove() of its handle first")
     chosen_rule(rule)
     if reference_lr is not None:
         require_in("reference_lr", reference_lr, 0, remedy="give the lr at which weight_decay was chosen, the peak")
-    return WeightDecayCorrection(optimizer, rule, where, reference_lr)
+    return WeightDecayCorrection(optimizer, rule, where, reference_lr, wrappers)
 
 
 @final
 class WeightDecayCorrection:
     """What `correct_weight_decay` returns: it lives as hooks of the optimizer's step until `remove`."""
 
-    def __init__(self, optimizer: Optimizer, rule: Rule, where: Where, reference_lr: float | None) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        rule: Rule,
+        where: Where,
+        reference_lr: float | None,
+        wrappers: Sequence[Optimizer] = (),
+    ) -> None:
         self._optimizer, self._rule, self._where = optimizer, chosen_rule(rule), where
         self._reference_lr = None if reference_lr is None else float(reference_lr)
         # The optimizer's own step computes the rule; the verb only names it.
         self._is_in_step = is_own(optimizer) and not self._rule.replacement
+        remedy = "reference_lr=<the peak of its schedule>), or a reference_lr in each group"
+        self._references = References(f"Write steadydecay.correct_weight_decay(optimizer, {remedy}")
         self._known_groups: list[Group] = []
         self._values_before: dict[int, Group] = {}
         # Of the step that is being taken: weights before it, and λ of groups whose decay is replaced, by index.
@@ -98,20 +110,29 @@ class WeightDecayCorrection:
             marks = self._marks(self._selected)
             self._warn()
             self._write(marks)
+            if optimizer.state and not is_own(optimizer):
+                self._warn_of_guesses(self._selected, TAKEN, stacklevel=5)
         else:
             require_legal_load(optimizer)
-            self._warn_of_what_the_groups_brought()
+            self._warn_of_what_the_groups_brought(stacklevel=4)
         self._known_groups = list(optimizer.param_groups)
         # Outside the graph of a compiled step: there a float λ of each step would be a constant to compile anew for.
         before: Any = torch.compiler.disable(self._before_step)
         after: Any = torch.compiler.disable(self._after_step)
-        self._hooks = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+        self._hooks = [
+            hook
+            for one in (optimizer, *wrappers)
+            for hook in (one.register_step_pre_hook(before), one.register_step_post_hook(after))
+        ]
+        self._hooks.append(optimizer.register_load_state_dict_post_hook(lambda _: self._take_in_groups()))
+        self._unseen = UnseenSteps(optimizer, "steadydecay.correct_weight_decay")
         setattr(optimizer, ATTRIBUTE, self)
 
     def remove(self) -> None:
         """Restore every weight_decay, delete the keys that were added, and go. A second call does nothing."""
         if getattr(self._optimizer, ATTRIBUTE, None) is not self:
             return
+        self._unseen.stop()
         for hook in self._hooks:
             hook.remove()
         delattr(self._optimizer, ATTRIBUTE)
@@ -135,10 +156,14 @@ class WeightDecayCorrection:
     def _write(self, marks: dict[int, Group]) -> None:
         for index, changes in marks.items():
             group = self._optimizer.param_groups[index]
-            self._values_before[index] = {key: group[key] for key in changes if key in group}
+            # Of a reference that somebody has said, nothing is left to be found or warned of.
+            removed = {"reference_is_fixed"} & group.keys() if self._reference_lr is not None else set[str]()
+            self._values_before[index] = {key: group[key] for key in (*changes, *removed) if key in group}
             if "decay_replacement" in changes:
                 write_weight_decay(group, 0.0)
             group.update(changes)
+            for key in removed:
+                del group[key]
 
     def _marks_of(self, group: Group, index: int) -> Group:
         rule = self._rule
@@ -152,9 +177,11 @@ class WeightDecayCorrection:
         name = f"group {index} of {type(self._optimizer).__name__}"
         given_lr = self._reference_lr if self._reference_lr is not None else group.get("reference_lr")
         momentum = self._known_momentum(group)
+        # The lr of a checkpoint without a correction may be one of the middle of a schedule.
+        floor = self._known_groups[index].get("reference_lr", 0.0) if index < len(self._known_groups) else 0.0
         if rule.replacement:
-            return replacement_marks(group, rule, given_lr, momentum, name)
-        return reference_marks(group, rule.decay, given_lr, momentum, name)
+            return replacement_marks(group, rule, given_lr, momentum, name, floor)
+        return reference_marks(group, rule.decay, given_lr, momentum, name, floor)
 
     def _warn(self) -> None:
         groups = self._optimizer.param_groups
@@ -169,8 +196,16 @@ class WeightDecayCorrection:
                 stacklevel=4,
             )
 
-    def _warn_of_what_the_groups_brought(self) -> None:
-        marked = [group for group in self._optimizer.param_groups if is_marked(group)]
+    def _warn_of_guesses(self, indices: Sequence[int], why: str, stacklevel: int) -> None:
+        groups = self._optimizer.param_groups
+        guessed = [i for i in indices if "reference_is_fixed" in groups[i] and guesses_reference(groups[i])]
+        if guessed:
+            remedy = "write steadydecay.correct_weight_decay(optimizer, reference_lr=<that peak>)"
+            warn_of_guesses(self._optimizer, guessed, why, remedy, stacklevel)
+
+    def _warn_of_what_the_groups_brought(self, stacklevel: int) -> None:
+        groups = self._optimizer.param_groups
+        marked = [groups[index] for index in self._selected] if self._is_in_step else list(filter(is_marked, groups))
         rules, lrs = set(map(rule_of, marked)), {group.get("reference_lr") for group in marked}
         has_other_rule = self._rule.replacement not in {group.get("decay_replacement", "") for group in marked}
         has_other_rule |= not self._rule.replacement and self._rule.decay not in rules
@@ -178,7 +213,7 @@ class WeightDecayCorrection:
             warnings.warn(
                 f"the groups carry a correction from a checkpoint or a copy, which goes on: rule {rules}, reference_lr "
                 f"{lrs}. To change it, remove() this handle and attach again",
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
 
     def _known_momentum(self, group: Group) -> UpdateMomentum | None:
@@ -193,35 +228,48 @@ class WeightDecayCorrection:
         """Groups that were loaded keep what they brought; added ones, or loaded without a correction, get theirs."""
         groups, known = self._optimizer.param_groups, self._known_groups
         is_as_before = len(groups) == len(known) and all(a is b for a, b in zip(groups, known, strict=True))
-        if is_as_before or self._is_in_step:
+        if is_as_before:
             return
         require_legal_load(self._optimizer)
         known_ids = {id(group) for group in known}
         unknown = [index for index, group in enumerate(groups) if id(group) not in known_ids]
-        if not any(is_marked(groups[index]) for index in unknown):
+        is_loaded = any(index < len(known) for index in unknown)
+        if is_loaded:
+            self._references.begin_anew()
+        if self._is_in_step or any(is_marked(groups[index]) for index in unknown):
+            if is_loaded:
+                self._warn_of_what_the_groups_brought(stacklevel=2)
+        else:
             # By index where a group was there before: a checkpoint without a correction may hold no roles either.
             of_added = [index for index in selected_or_none(groups, self._where) if index >= len(known)]
             selected = [*self._selected, *of_added]
-            self._write(self._marks([index for index in selected if index in unknown]))
+            marks = self._marks([index for index in selected if index in unknown])
+            loaded = [index for index in marks if index < len(known)]
+            moved = [index for index in loaded if groups[index]["lr"] != known[index].get("reference_lr")]
+            self._write(marks)
+            self._warn_of_guesses(moved, LOADED, stacklevel=2)
             self._selected = selected
         self._known_groups = list(groups)
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._unseen.stop()
         self._take_in_groups()
         for index, group in enumerate(optimizer.param_groups):
             require_numbers(group, index)
         # All are computed before one is written: a late group that is illegal must not leave early groups changed.
         changes = {
-            index: self._of_step(index) for index, group in enumerate(optimizer.param_groups) if is_marked(group)
+            index: self._of_step(index) for index, group in enumerate(self._optimizer.param_groups) if is_marked(group)
         }
         for index, (fixed, weight_decay) in changes.items():
-            group = optimizer.param_groups[index]
+            group = self._optimizer.param_groups[index]
             group.update(fixed)
             if "decay_replacement" in group:
                 self._replaced[index] = weight_decay
             else:
                 write_weight_decay(group, weight_decay)
-        self._remembered = remembered_weights(optimizer.param_groups)
+        if not self._is_in_step:
+            self._references.look(self._optimizer)
+        self._remembered = remembered_weights(self._optimizer.param_groups)
 
     def _of_step(self, index: int) -> tuple[Group, float | Tensor]:
         """What fixes the references of a marked group, and λ of the step that is being taken."""
@@ -232,7 +280,8 @@ class WeightDecayCorrection:
         if is_replaced and "replaced_decay" not in group:
             return {}, replaced_weight_decay(group, NO_MOMENTUM, index)
         momentum = self._momentum_of(group)
-        fixed = fixed_reference(group, momentum, self._values_before.get(index, {}))
+        given_momentum = self._values_before.get(index, {}).get("reference_momentum")
+        fixed = self._references.fixed(self._optimizer, index, momentum, given_momentum)
         of_step = replaced_weight_decay if is_replaced else weight_decay_of_step
         return fixed, of_step({**group, **fixed}, momentum, index)
 
@@ -241,7 +290,7 @@ class WeightDecayCorrection:
         remembered, self._remembered = self._remembered, {}
         found_inf = getattr(optimizer, "found_inf", None)
         for index, weight_decay in self._replaced.items():
-            group = optimizer.param_groups[index]
+            group = self._optimizer.param_groups[index]
             if group["decay_replacement"] == HYPERBALL:
                 hold_norms(group, found_inf)
             else:

@@ -123,10 +123,10 @@ def require_in_step(name: str, value: Any, index: int, high: float = math.inf, *
         raise ValueError(f"{name} of group {index} is {value!r}; {legal}. This step has changed no weight")
 
 
-def peak_lr(group: Mapping[str, Any], otherwise: Any) -> float:
-    """The largest lr of the group's schedule, as far as its scheduler has left word."""
-    known = (group[key] for key in ("max_lr", "initial_lr") if group.get(key) is not None)
-    return float(next(known, otherwise))
+def peak_lr(group: Mapping[str, Any], otherwise: Any, asked: float | None = None) -> float:
+    """The largest lr of the group's schedule, as far as its scheduler has left word, or has been `asked`."""
+    known = (group.get("max_lr"), asked, group.get("initial_lr"), otherwise)
+    return float(next(value for value in known if value is not None))
 
 
 def _plain(hyperparameter: Any) -> Any:

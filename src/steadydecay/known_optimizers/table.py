@@ -21,6 +21,7 @@ from steadydecay.known_optimizers.update_momentum import (
     lion_in,
     share_in,
 )
+from steadydecay.known_optimizers.wrappers import held_optimizers, owner_of
 from steadydecay.theory.filters import nesterov_average
 
 ADAM = KnownOptimizer("Adam", "second moment", NO_MOMENTUM, smoothing=average_in("betas", 0), momentum_state="exp_avg")
@@ -169,7 +170,7 @@ def class_names(optimizer: Any) -> Iterator[str]:
 
 
 def _entry_of_group(optimizer: Any, group: Mapping[str, Any]) -> KnownOptimizer | None:
-    known = _entry_of_class(optimizer)
+    known = _entry_of_class(optimizer) or _entry_within(optimizer, group)
     if known is None or known.sized_by != "polar factor":
         return known
     return next((other for key, value, other in HANDED_OVER if group.get(key) == value), known)
@@ -183,6 +184,17 @@ def _entry_of_class(optimizer: Any) -> KnownOptimizer | None:
         if found is not None:
             return found
     return None
+
+
+def _entry_within(optimizer: Any, group: Mapping[str, Any]) -> KnownOptimizer | None:
+    """The entry of what an optimizer that is not known itself holds: the only one, or the one with the group."""
+    known, seen = None, set[int]()
+    while known is None and id(optimizer) not in seen:
+        seen.add(id(optimizer))
+        held = held_optimizers(optimizer)
+        optimizer = held[0] if len(held) == 1 else owner_of(optimizer, group) if held else optimizer
+        known = _entry_of_class(optimizer)
+    return known
 
 
 def _names_of(optimizer_class: type) -> tuple[str, str]:

@@ -1,13 +1,14 @@
 """VERB: measure what any torch optimizer does to its weights."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, final
 
 import torch
 from torch.optim import Optimizer
 
-from steadydecay.known_optimizers.wrappers import unwrapped
+from steadydecay.known_optimizers.unseen_steps import UnseenSteps
+from steadydecay.known_optimizers.wrappers import followed
 from steadydecay.monitor.chunks import Scratch
 from steadydecay.monitor.not_finite import warn_of_first_fault, with_first_fault
 from steadydecay.monitor.readings import Record, record_of
@@ -23,7 +24,8 @@ def watch(optimizer: Optimizer, every: int = 1) -> "Watch":
     `metrics()` does, once. docs/monitor.md lists the measures.
 
     Args:
-        optimizer: any torch optimizer, or one that holds others as `optimizers`. Names come from the groups'
+        optimizer: any torch optimizer, one that shares the groups of several that it holds, or a wrapper of one under
+            whatever name (SAM, Lookahead, Accelerate, fairseq, DeepSpeed). Names come from the groups'
             `param_names` (`sd.param_groups` and named parameters set them), else "group_<index>.<position>".
         every: k ≥ 1; steps k, 2k, ... are measured, and the one after `measure_next_step()`.
 
@@ -32,21 +34,20 @@ def watch(optimizer: Optimizer, every: int = 1) -> "Watch":
         for sharded weights (FSDP2) are summed over ranks as part of a measured step; any rank may read.
 
     Raises:
-        TypeError: not an optimizer.
-        ValueError: every below 1.
+        TypeError: not an optimizer, nor a holder of one.
+        ValueError: every below 1, or a holder of several without a step that could be followed.
     """
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer is a {type(optimizer).__name__}; legal is a torch.optim.Optimizer")
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise ValueError(f"every is {every!r}; legal is a whole number from 1 on, of steps between measurements")
-    return Watch(unwrapped(optimizer), every)
+    real, *wrappers = followed(optimizer)
+    return Watch(real, every, wrappers)
 
 
 @final
 class Watch:
     """What `watch` returns: it lives as hooks of the optimizer's step until `remove`."""
 
-    def __init__(self, optimizer: Optimizer, every: int) -> None:
+    def __init__(self, optimizer: Optimizer, every: int, wrappers: Sequence[Optimizer] = ()) -> None:
         self._optimizer, self._every = optimizer, every
         self._steps, self._measured_step = 0, 0
         self._scratch = Scratch()
@@ -64,7 +65,12 @@ class Watch:
         # Outside the graph of a compiled step: hooks branch on the count of steps.
         before: Any = torch.compiler.disable(self._before_step)
         after: Any = torch.compiler.disable(self._after_step)
-        self._hooks = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+        self._unseen = UnseenSteps(optimizer, "steadydecay.watch")
+        self._hooks = [
+            hook
+            for one in (optimizer, *wrappers)
+            for hook in (one.register_step_pre_hook(before), one.register_step_post_hook(after))
+        ]
 
     def metrics(self) -> dict[str, float]:
         """The last measured step: {"layer/<name>/<measure>": ..., "group/<role or name>/<measure>": ...}.
@@ -107,6 +113,7 @@ class Watch:
 
     def remove(self) -> None:
         """Take the hooks off and give memory back; what was measured last can still be read. May be called again."""
+        self._unseen.stop()
         for hook in self._hooks:
             hook.remove()
         self._saved, self._scratch = self._state(), Scratch()
@@ -150,7 +157,8 @@ class Watch:
         self._watched = WatchedOptimizer(self._optimizer, state, self._scratch)
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not self._watched.is_of(optimizer):
+        self._unseen.stop()
+        if not self._watched.is_of(self._optimizer):
             self._begin_anew(self._state())
         self._is_measuring = self._is_next_measured or (self._steps + 1) % self._every == 0
         # A closure makes the gradients within the step; a hook may take them away after it.

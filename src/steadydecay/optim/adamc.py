@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 
+from steadydecay.correction.references import settle_references, unsaid_reference
 from steadydecay.groups.settings import Group, may_move, require_in_step, weight_decay_of_step, with_references
 from steadydecay.groups.weight_names import as_list
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
@@ -38,13 +39,13 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
     """torch.optim.AdamW, all its arguments and fast paths, with a weight decay that holds the weight norm.
 
     `group["weight_decay"]` is the coefficient at the reference lr, at all times; torch's function of the step is given
-    λ_t. A state dict of torch.optim.AdamW loads: its lr, or initial_lr under a scheduler, becomes the
-    reference.
+    λ_t. A state dict of torch.optim.AdamW loads: its initial_lr, of a scheduler, becomes the reference, or
+    else the larger of its lr and the reference of before.
 
     Args:
         params, lr, betas, eps, amsgrad, maximize, foreach, capturable, differentiable, fused: as for AdamW. Groups may
-            also set decay, steady_norm_sq, reference_lr (where weight_decay was chosen; by default the group's first
-            lr) and role. A group with role "output" keeps decay "constant" unless it names a rule.
+            also set decay, steady_norm_sq, reference_lr (where weight_decay was chosen; by default the peak of
+            the schedule) and role. A group with role "output" keeps decay "constant" unless it names a rule.
         weight_decay: λ ≥ 0 at the reference, λ · lr < 1; None is AdamW's 0.01, or 0 beside steady_norm_sq.
         decay: rule for λ under a schedule: "constant" (λ; AdamW bit for bit), "corrected" (λ ∝ γ) or "exact".
         steady_norm_sq: the wanted E‖θ‖² in units of one update without momentum, which has entries of about 1, instead
@@ -104,7 +105,7 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
             defaults["weight_decay"] = 0.0
         given = {**param_group, "params": as_list(param_group["params"])}
         require_dtypes(given, self.steppable, type(self).__name__)
-        group = self.checked(with_references(given, defaults, NO_MOMENTUM))
+        group = self.checked(with_references(given, defaults, NO_MOMENTUM)) | unsaid_reference(param_group)
         super().add_param_group(group)
         for parameter in group["params"]:
             self.state[parameter].update(self.initial_state(parameter, group))
@@ -132,6 +133,7 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
         # Lists first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
         for group in self.param_groups:
             parameters_with_gradient(group, type(self).__name__)
+        settle_references(self, NO_MOMENTUM)
         of_this_step = [_weight_decay_of_step(group, index) for index, group in enumerate(self.param_groups)]
         for group, weight_decay in zip(self.param_groups, of_this_step, strict=True):
             self.step_group(group, weight_decay)

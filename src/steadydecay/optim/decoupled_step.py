@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
+from steadydecay.correction.references import settle_references, unsaid_reference
 from steadydecay.groups.settings import Group, may_move, weight_decay_of_step, with_references
 from steadydecay.groups.weight_names import as_list
 from steadydecay.optim.batches.elementwise_batches import Sizes, in_elementwise_batches, sizes_on, slices_of
@@ -199,6 +200,7 @@ class DecoupledOptimizer(StatefulOptimizer):
         given = {**param_group, "params": as_list(param_group["params"])}
         require_dtypes(given, self.steppable, type(self).__name__)
         group = self.checked(with_references(given, self.defaults, self.update_momentum))
+        group |= unsaid_reference(param_group)
         super().add_param_group(group)
         for parameter in group["params"]:
             if initial := self.initial_state(parameter, group):
@@ -212,6 +214,7 @@ class DecoupledOptimizer(StatefulOptimizer):
         with torch.enable_grad():
             loss = None if closure is None else closure()
         self.fit_state()
+        settle_references(self, self.update_momentum)
         # A list first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
         groups = [self._parts_of(group, index) for index, group in enumerate(self.param_groups)]
         self.in_batches(groups, self.advance)

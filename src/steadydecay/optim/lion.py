@@ -26,7 +26,7 @@ class Lion(DecoupledOptimizer):
 
     Args:
         params: tensors, named tensors or groups. Groups may set any argument below but foreach, and reference_lr,
-            reference_momentum (the betas where weight_decay was chosen; by default the group's first values), role and
+            reference_momentum (the betas where weight_decay was chosen; by default those at the peak), role and
             param_names. A group with role "output" keeps decay "constant" unless it names a rule.
         lr: γ ≥ 0, the size of every entry of an update. A 0-d tensor may stand for lr, a beta and weight_decay.
         betas: β₁ of the direction and β₂ of the momentum, in [0, 1).

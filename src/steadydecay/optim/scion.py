@@ -37,7 +37,7 @@ class Scion(DecoupledOptimizer):
 
     Args:
         params: tensors, named tensors or groups, best from `param_groups`. Groups may set any argument below, and
-            reference_lr, reference_momentum (where weight_decay was chosen; by default the group's first values),
+            reference_lr, reference_momentum (where weight_decay was chosen; by default those at the peak),
             role and param_names. A group with role "output" keeps decay "constant" unless it names a rule.
         lr: γ ≥ 0; the norm of the update. A 0-d tensor may stand for lr, momentum and weight_decay.
         momentum: β in [0, 1), of the gradient average (PyTorch's convention; the paper's α is 1-β).

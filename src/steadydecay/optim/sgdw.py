@@ -47,7 +47,7 @@ class SGDW(DecoupledOptimizer):
 
     Args:
         params: tensors, named tensors or groups. Groups may set any argument below but foreach, and reference_lr,
-            reference_momentum (where weight_decay was chosen; by default the group's first values), role and
+            reference_momentum (where weight_decay was chosen; by default those at the peak), role and
             param_names. A group with role "output" keeps decay "constant" unless it names a rule.
         lr: γ ≥ 0. A 0-d tensor may stand for lr, momentum and weight_decay.
         momentum: β in [0, 1), of the sum of gradients.

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from steadydecay.correction.references import begin_references_anew, unsaid_reference
 from steadydecay.groups.settings import Group, weight_decay_of_step, with_references
 from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.optim.fitting_state import StateKeys, fingerprint, refit, require_fitting
@@ -89,6 +90,8 @@ class StatefulOptimizer(torch.optim.Optimizer):
         for index, group in enumerate(groups):
             weight_decay_of_step(group, self.update_momentum, index)
         super().__setstate__({**state, "param_groups": groups})
+        unsaid = [index for index, group in enumerate(state["param_groups"]) if "reference_lr" not in group]
+        begin_references_anew(self, built, unsaid)
         self.fit_state()
         _warn_of_lost_decay(groups, built)
 
@@ -96,7 +99,8 @@ class StatefulOptimizer(torch.optim.Optimizer):
         """Checked only where it is of another version or optimizer: what was saved once was legal once."""
         if loaded.keys() >= {*defaults, "reference_lr", "reference_momentum"}:
             return loaded
-        return self.checked(with_references(as_built(loaded, built, defaults), {}, self.update_momentum))
+        given = as_built(loaded, built, defaults)
+        return self.checked(with_references(given, {}, self.update_momentum)) | unsaid_reference(loaded)
 
 
 def _warn_of_lost_decay(groups: Sequence[Group], built: Sequence[Group]) -> None:

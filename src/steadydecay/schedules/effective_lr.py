@@ -7,7 +7,7 @@ from torch.optim import Optimizer
 from steadydecay.groups.settings import Group
 from steadydecay.known_optimizers.table import known_optimizer, why_momentum_is_unknown
 from steadydecay.known_optimizers.update_momentum import AVERAGE, UpdateMomentum
-from steadydecay.schedules.shape_scheduler import ShapeScheduler, require_initial, require_optimizer, set_in_place
+from steadydecay.schedules.shape_scheduler import ShapeScheduler, require_initial, required_optimizer, set_in_place
 from steadydecay.schedules.shapes import Shape, share_at
 from steadydecay.theory import effective_lr
 from steadydecay.theory.validation import require_in
@@ -60,7 +60,7 @@ class EffectiveLR(ShapeScheduler):
 
     Args:
         optimizer: with "momentum" or "both", one whose momentum carries the effective lr (Scion, SGDW, Muon, torch's
-            SGD, and what `sd.register_optimizer` makes known).
+            SGD, and what `sd.register_optimizer` makes known). It may be inside a wrapper.
         shape: "cosine", "linear", "wsd", "constant", or a callable step -> share of the peak in [0, 1].
         steps: length of the schedule in optimizer steps, ≥ 1; afterwards the last value holds.
         warmup_steps: the first of them, < steps; 0 with a callable.
@@ -85,7 +85,7 @@ class EffectiveLR(ShapeScheduler):
         via: Via = "lr",
         last_epoch: int = -1,
     ) -> None:
-        require_optimizer(optimizer)
+        optimizer = required_optimizer(optimizer)
         if via not in get_args(Via):
             raise ValueError(f"via is {via!r}; legal are {', '.join(map(repr, get_args(Via)))}")
         share = share_at(shape, last_epoch + 1, steps, warmup_steps)

@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from steadydecay.groups.settings import Group
+from steadydecay.known_optimizers.wrappers import unwrapped
 from steadydecay.schedules.shapes import Shape, share_at
 
 
@@ -50,10 +51,9 @@ class ShapeScheduler(LRScheduler, ABC):
         return share_at(self.shape, step, self.steps, self.warmup_steps)
 
 
-def require_optimizer(optimizer: Any) -> None:
-    """TypeError unless `optimizer` is a torch optimizer."""
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer is a {type(optimizer).__name__}; legal is a torch.optim.Optimizer")
+def required_optimizer(optimizer: Any) -> Optimizer:
+    """The optimizer whose groups are scheduled: what is passed, or what another object holds; else TypeError."""
+    return optimizer if isinstance(optimizer, Optimizer) else unwrapped(optimizer)
 
 
 def require_initial(group: Group, index: int, key: str, last_epoch: int) -> None:

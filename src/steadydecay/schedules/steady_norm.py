@@ -6,7 +6,7 @@ from typing import Any, final
 from torch.optim import Optimizer
 
 from steadydecay.groups.settings import Group, with_references
-from steadydecay.schedules.shape_scheduler import ShapeScheduler, require_optimizer, set_in_place
+from steadydecay.schedules.shape_scheduler import ShapeScheduler, required_optimizer, set_in_place
 from steadydecay.schedules.shapes import Shape, share_at
 from steadydecay.theory.validation import require_in
 
@@ -42,7 +42,7 @@ class SteadyNorm(ShapeScheduler):
         where: str | Collection[str] | None = None,
         last_epoch: int = -1,
     ) -> None:
-        require_optimizer(optimizer)
+        optimizer = required_optimizer(optimizer)
         share_at(shape, last_epoch + 1, steps)
         self.start, self.end = start, end
         self.where = (where,) if isinstance(where, str) else where if where is None else tuple(where)

@@ -1,0 +1,181 @@
+"""The lr at which the decay of a group was chosen: found at its first step, and compared with the lrs that follow."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from steadydecay.correction.marks import OWN_REFERENCES, fixed_reference
+from steadydecay.groups.settings import Group, may_move
+from steadydecay.known_optimizers.update_momentum import UpdateMomentum
+from steadydecay.schedules.peaks import peak_lrs
+
+# A schedule that comes back to its peak by recursion rounds on the way.
+ABOVE = 1.001
+# So many steps at a smaller share of the reference are no warm-up.
+FAR_BELOW, PATIENCE = 0.1, 1000
+# Why a reference may be an lr of the middle of a schedule.
+LOADED, TAKEN = "a checkpoint without a correction was loaded", "steps were taken before the correction was attached"
+# An attribute of optimizers of this package, which is lost in a copy.
+ATTRIBUTE = "_decay_references"
+
+
+@final
+class References:
+    """Of the groups with a `reference_is_fixed`; where somebody has said the reference, there is no such key.
+
+    Args:
+        remedy: a sentence that says what to write.
+        reads_tensors: whether an lr that is a tensor of the CPU is looked at.
+    """
+
+    def __init__(self, remedy: str, reads_tensors: bool = True) -> None:
+        self._remedy, self._reads_tensors = remedy, reads_tensors
+        self._peaks: list[float] | None = None
+        self._is_asked = False
+        # Groups whose reference is the lr that they began with, which may not be the peak; and the steps and the
+        # largest share of the reference that were seen of them.
+        self._guessed: dict[int, tuple[int, float]] = {}
+        self._has_been_above = False
+
+    def fixed(self, optimizer: Optimizer, index: int, momentum: UpdateMomentum, given_momentum: Any = None) -> Group:
+        """What fixes the reference of a group at its first step; nothing afterwards, or while a float lr is 0."""
+        group = optimizer.param_groups[index]
+        if group.get("reference_is_fixed", True) or not may_move(group["lr"]):
+            return {}
+        peak = self._peak_of(optimizer, index)
+        if peak is None and group.get("max_lr") is None:
+            self._guessed[index] = (0, 0.0)
+        return fixed_reference(group, momentum, given_momentum, peak)
+
+    def look(self, optimizer: Optimizer) -> None:
+        """Before a step: warn of lrs above their reference, once, and of lrs far below one that was guessed, once."""
+        if self._has_been_above and not self._guessed:
+            return
+        groups = enumerate(optimizer.param_groups)
+        shares = {index: share for index, group in groups if (share := share_of_reference(group, self._reads_tensors))}
+        above = [index for index, share in shares.items() if share > ABOVE]
+        if above and not self._has_been_above:
+            self._has_been_above = True
+            how = "above the lr at which its weight_decay counts as it was given, and decays more than that"
+            self._warn(optimizer, above, f"steps {how}")
+        if self._guessed:
+            self._count(optimizer, shares)
+
+    def begin_anew(self) -> None:
+        """Groups have come from elsewhere: their past is not known."""
+        self._peaks, self._is_asked, self._guessed = None, False, {}
+
+    def _count(self, optimizer: Optimizer, shares: dict[int, float]) -> None:
+        for index, (steps, largest) in self._guessed.items():
+            if index in shares:
+                self._guessed[index] = (steps + 1, max(largest, shares[index]))
+        if max(steps for steps, _ in self._guessed.values()) >= PATIENCE:
+            below = [index for index, (steps, share) in self._guessed.items() if steps and share < FAR_BELOW]
+            self._guessed = {}
+            if below:
+                how = f"has stayed below {FAR_BELOW:g} times the lr at which its weight_decay counts as it was given"
+                self._warn(optimizer, below, f"{how}, for {PATIENCE} steps, and decays as much less")
+
+    def _peak_of(self, optimizer: Optimizer, index: int) -> float | None:
+        if not self._is_asked:
+            # Every scheduler of torch leaves this key. Looking for one takes a pass over all objects.
+            has_scheduler = any("initial_lr" in group for group in optimizer.param_groups)
+            self._peaks, self._is_asked = peak_lrs(optimizer) if has_scheduler else None, True
+        # A group may have been added since.
+        peak = self._peaks[index] if self._peaks and index < len(self._peaks) else 0.0
+        return peak if peak > 0 else None
+
+    def _warn(self, optimizer: Optimizer, indices: Sequence[int], what: str) -> None:
+        groups = [(index, optimizer.param_groups[index]) for index in indices]
+        lrs = (f"lr {float(group['lr']):.3g}, reference_lr {float(group['reference_lr']):.3g}" for _, group in groups)
+        named = ", ".join(f"group {index} ({of_group})" for index, of_group in zip(indices, lrs, strict=True))
+        warnings.warn(f"{named} of {type(optimizer).__name__} {what}. {self._remedy}", stacklevel=2)
+
+
+def unsaid_reference(given: Group) -> Group:
+    """The key by which the reference of a group that is added is still to be fixed; none where somebody has said it."""
+    is_said = any(given.get(key) is not None for key in OWN_REFERENCES)
+    return {} if is_said else {"reference_is_fixed": False}
+
+
+def settle_references(optimizer: Optimizer, momentum: UpdateMomentum) -> None:
+    """What the verb does before a step, for an optimizer that computes the rule in its own; nothing while compiling.
+
+    Args:
+        optimizer: whose groups carry a `reference_is_fixed` where nobody has said their reference.
+        momentum: of all its groups.
+    """
+    if torch.compiler.is_compiling():
+        return
+    references = vars(optimizer).get(ATTRIBUTE)
+    if references is None:
+        name = type(optimizer).__name__
+        remedy = f"Build {name} with lr=<the peak of its schedule>, or give its groups that as reference_lr"
+        references = vars(optimizer)[ATTRIBUTE] = References(remedy, reads_tensors=False)
+    for index, group in enumerate(optimizer.param_groups):
+        fixed = references.fixed(optimizer, index, momentum)
+        # Where the optimizer was built at the peak, its momentum is the one that was chosen with the decay.
+        is_built_at_peak = fixed.get("reference_lr") == group.get("reference_lr")
+        group.update({"reference_is_fixed": True} if fixed and is_built_at_peak else fixed)
+    references.look(optimizer)
+
+
+def begin_references_anew(optimizer: Optimizer, before: Sequence[Group] = (), unsaid: Sequence[int] = ()) -> None:
+    """After a load into an optimizer that computes the rule in its own step.
+
+    Args:
+        optimizer: with the loaded groups.
+        before: its groups before that.
+        unsaid: indices of groups that came without a reference, and got one from what they brought.
+    """
+    vars(optimizer).pop(ATTRIBUTE, None)
+    moved = []
+    for index in (index for index in unsaid if index < len(before)):
+        group, known = optimizer.param_groups[index], before[index]["reference_lr"]
+        if guesses_reference(group) and known != group["reference_lr"]:
+            group["reference_lr"] = max(known, group["reference_lr"])
+            moved.append(index)
+    if moved:
+        warn_of_guesses(optimizer, moved, LOADED, "give the groups that as reference_lr", stacklevel=5)
+
+
+def guesses_reference(group: Group) -> bool:
+    """Whether nothing but the lr that a group has says where its decay was chosen."""
+    return all(group.get(key) is None for key in ("max_lr", "initial_lr"))
+
+
+def warn_of_guesses(optimizer: Optimizer, indices: Sequence[int], why: str, remedy: str, stacklevel: int) -> None:
+    """Of groups whose reference is an lr that may be one of the middle of a schedule."""
+    lrs = ", ".join(f"{float(optimizer.param_groups[index]['reference_lr']):.3g}" for index in indices)
+    warnings.warn(
+        f"{why}, and no scheduler has left its peak: {lrs}, the largest lr that was seen of the groups {list(indices)} "
+        f"of {type(optimizer).__name__}, counts as the lr at which their weight_decay was chosen. If the peak of the "
+        f"schedule is higher, {remedy}",
+        stacklevel=stacklevel,
+    )
+
+
+def share_of_reference(group: Group, reads_tensors: bool) -> float:
+    """The lr of the next step over a reference that nobody has said; 0 where the decay does not depend on it.
+
+    0 too where the lr is a tensor that is not looked at: one of an accelerator would be waited for.
+    """
+    lr, reference_lr = group["lr"], group.get("reference_lr")
+    is_hidden = isinstance(lr, Tensor) and not (reads_tensors and lr.device.type == "cpu")
+    if "reference_is_fixed" not in group or not reference_lr or is_hidden or not _follows_lr(group):
+        return 0.0
+    return float(lr) / reference_lr
+
+
+def _follows_lr(group: Group) -> bool:
+    if group.get("steady_norm_sq") is not None:
+        return True
+    is_replaced = "decay_replacement" in group
+    rule = group.get("replaced_decay", "constant") if is_replaced else group["decay"]
+    key = "replaced_weight_decay" if is_replaced else "reference_weight_decay"
+    decay = group.get(key, group["weight_decay"])
+    return rule != "constant" and (isinstance(decay, Tensor) or decay > 0)

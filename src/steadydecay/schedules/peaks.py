@@ -1,0 +1,314 @@
+"""The peak of a schedule, before it is reached: torch's schedulers are asked for their future on copies of them."""
+
+import gc
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    CyclicLR,
+    LambdaLR,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+)
+
+from steadydecay.groups.settings import Group
+from steadydecay.known_optimizers.wrappers import held_optimizers
+from steadydecay.schedules.shape_scheduler import ShapeScheduler
+
+# Steps that are asked one after the other; later ones where they can be asked out of turn, each later by a share.
+EACH_STEP, LAST_STEP, STRIDE = 1024, 10**6, 1.01
+# Steps that a schedule is followed which can only be asked in turn.
+IN_TURN = 10_000
+# A schedule has passed its peak at a step that is so many times as late.
+PAST_PEAK = 8
+CALLED_OUT_OF_TURN = (LambdaLR.get_lr, OneCycleLR.get_lr, CyclicLR.get_lr)
+
+
+class Asked(NamedTuple):
+    """The lrs of each group at some steps of a schedule.
+
+    Attributes:
+        lrs: in the order of the steps, of each group.
+        has_end: whether the schedule itself ends after them, so that a rise up to there has its peak there.
+    """
+
+    lrs: list[list[float]]
+    has_end: bool
+
+
+def peak_lrs(optimizer: Optimizer) -> list[float] | None:
+    """The largest lr of each group's schedule, in the order of the groups; None where no scheduler can tell.
+
+    Every torch scheduler of the optimizer, and of wrappers around it, is asked, on a copy: nothing of it, of the
+    optimizer or of torch's warnings changes. They can tell if they agree, and if the lr does not rise for ever.
+    """
+    found = [one for one in schedulers_of(optimizer) if not isinstance(one, ReduceLROnPlateau)]
+    peaks = [peaks for one in found if (peaks := peaks_of(one, optimizer)) is not None]
+    if not found or len(peaks) < len(found):
+        return None
+    is_agreed = all(math.isclose(a, b, rel_tol=1e-6) for other in peaks for a, b in zip(peaks[0], other, strict=True))
+    return peaks[0] if is_agreed else None
+
+
+def schedulers_of(optimizer: Optimizer) -> list[LRScheduler]:
+    """The schedulers that hold an optimizer or a wrapper of it, but not those that another scheduler steps.
+
+    An optimizer does not know them: the garbage collector does. It takes as long as a pass over all objects.
+    """
+    found: dict[int, LRScheduler] = {}
+    optimizers: dict[int, Optimizer] = {}
+    to_ask = [optimizer]
+    while to_ask:
+        one = to_ask.pop()
+        optimizers[id(one)] = one
+        for holder in _holders(one):
+            if isinstance(holder, LRScheduler):
+                found[id(holder)] = holder
+            elif id(holder) not in optimizers:
+                to_ask.append(holder)
+    stepped = {id(part) for scheduler in found.values() for part in getattr(scheduler, "_schedulers", ())}
+    return [scheduler for key, scheduler in found.items() if key not in stepped]
+
+
+def peaks_of(scheduler: LRScheduler, optimizer: Optimizer) -> list[float] | None:
+    """The largest lr of each group under one scheduler, in the past or to come; None where it cannot tell.
+
+    Args:
+        scheduler: of `optimizer`, or of a wrapper of it.
+        optimizer: with the groups.
+    """
+    try:
+        # A schedule may warn of its future, and may draw random numbers.
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore")
+            twin = _twin(scheduler, _stand_in(optimizer))
+            peaks = _peaks_out_of_turn(twin) if is_asked_out_of_turn(twin) else _peaks_in_turn(twin)
+    except Exception:
+        # Somebody else's scheduler may need anything: what it cannot tell is said when the lr shows it.
+        return None
+    starts = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+    if peaks is None or len(peaks) != len(starts):
+        return None
+    # Bit for bit the lr that it began with, where rounding on the way is all that parts them.
+    return [
+        start if math.isclose(peak, start, rel_tol=1e-9) else peak for peak, start in zip(peaks, starts, strict=True)
+    ]
+
+
+def is_asked_out_of_turn(scheduler: LRScheduler) -> bool:
+    """Whether the lr at a step follows from the number of the step alone."""
+    if isinstance(scheduler, SequentialLR):
+        return all(map(is_asked_out_of_turn, scheduler._schedulers))
+    if type(scheduler).step not in (LRScheduler.step, ShapeScheduler.step):
+        return False
+    has_closed_form = hasattr(scheduler, "_get_closed_form_lr")
+    return has_closed_form or isinstance(scheduler, ShapeScheduler) or type(scheduler).get_lr in CALLED_OUT_OF_TURN
+
+
+def settled_peaks(asked: Asked) -> list[float] | None:
+    """The largest lr of each group; None where the lr of one rises for ever: then its peak is not known.
+
+    A last rise does not count, unless the schedule ends with it or stays where it led: beyond the end of a run that
+    only the training loop knows, a formula such as (1 - t/T)² rises again.
+
+    >>> settled_peaks(Asked([[1.0], [8.0], [2.0]], has_end=False)), settled_peaks(Asked([[1.0], [2.0]], has_end=False))
+    ([8.0], None)
+    """
+    peaks = []
+    for lrs in zip(*asked.lrs, strict=True):
+        kept = len(lrs)
+        if not asked.has_end and lrs[-1] != lrs[(len(lrs) - 1) * 4 // 5]:
+            while kept > 1 and lrs[kept - 2] <= lrs[kept - 1]:
+                kept -= 1
+            kept -= 1
+        if not kept:
+            return None
+        peaks.append(max(lrs[:kept]))
+    return peaks
+
+
+def _peaks_out_of_turn(scheduler: LRScheduler) -> list[float] | None:
+    if isinstance(scheduler, SequentialLR):
+        starts = [0, *scheduler._milestones]
+        lengths = [end - start for start, end in zip(starts, scheduler._milestones, strict=False)]
+        parts = [_peaks_at(one, length) for one, length in zip(scheduler._schedulers, [*lengths, None], strict=True)]
+        known = [part for part in parts if part is not None]
+        return [max(of_group) for of_group in zip(*known, strict=True)] if len(known) == len(parts) else None
+    return _peaks_at(scheduler, None)
+
+
+def _peaks_at(scheduler: LRScheduler, length: int | None) -> list[float] | None:
+    """The peaks within the first steps of a scheduler, or within all of them."""
+    if isinstance(scheduler, SequentialLR):
+        return _peaks_out_of_turn(scheduler)
+
+    def lrs_at(step: int) -> list[float]:
+        scheduler.last_epoch, scheduler._get_lr_called_within_step = step, True
+        ask: Callable[[], Sequence[Any]] = getattr(scheduler, "_get_closed_form_lr", scheduler.get_lr)
+        return [float(lr) for lr in ask()]
+
+    steps, asked = _asked(lrs_at, length)
+    peaks = settled_peaks(asked)
+    if peaks is None:
+        return None
+    return [max(peak, _refined(lrs_at, steps, asked.lrs, group, peak)) for group, peak in enumerate(peaks)]
+
+
+def _asked(lrs_at: Callable[[int], list[float]], length: int | None) -> tuple[list[int], Asked]:
+    """All steps at first, then fewer, until the peak lies far back."""
+    steps: list[int] = []
+    lrs: list[list[float]] = []
+    highest: list[float] = []
+    at_highest, step = 0, 0
+    while step <= LAST_STEP and step < PAST_PEAK * max(at_highest, EACH_STEP):
+        if length is not None and step >= length:
+            return steps, Asked(lrs, has_end=True)
+        try:
+            now = lrs_at(step)
+        except OverflowError:
+            break
+        except Exception:
+            # A table of lrs ends, or a schedule refuses steps beyond its last.
+            return steps, Asked(lrs, has_end=True)
+        if not all(map(math.isfinite, now)):
+            break
+        if not highest or any(a > b for a, b in zip(now, highest, strict=True)):
+            at_highest = step
+            highest = [max(pair) for pair in zip(now, highest or now, strict=True)]
+        steps.append(step)
+        lrs.append(now)
+        step = step + 1 if step < EACH_STEP else math.ceil(step * STRIDE)
+    return steps, Asked(lrs, has_end=False)
+
+
+def _refined(
+    lrs_at: Callable[[int], list[float]], steps: Sequence[int], lrs: Sequence[list[float]], group: int, peak: float
+) -> float:
+    """The top between the steps that were asked: of the first hill that is nearly as high as the peak."""
+    top = next(at for at, of_step in enumerate(lrs) if of_step[group] >= 0.98 * peak)
+    while top + 1 < len(lrs) and lrs[top][group] < lrs[top + 1][group] <= peak:
+        top += 1
+    low, high = steps[max(top - 1, 0)], steps[min(top + 1, len(steps) - 1)]
+    while high - low > 2:
+        left, right = low + (high - low) // 3, high - (high - low) // 3
+        if lrs_at(left)[group] < lrs_at(right)[group]:
+            low = left
+        else:
+            high = right
+    return max(lrs_at(step)[group] for step in range(low, high + 1))
+
+
+def _peaks_in_turn(scheduler: LRScheduler) -> list[float] | None:
+    """As `settled_peaks` of the steps to come, unless some have passed already and might have been the highest."""
+    groups = scheduler.optimizer.param_groups
+    has_begun = any(one.last_epoch > 1 for one in _parts(scheduler) if hasattr(one, "last_epoch"))
+    lrs, has_end = [[float(group["lr"]) for group in groups]], False
+    starts = [float(group.get("initial_lr", group["lr"])) for group in groups]
+    highest, at_highest = lrs[0], 0
+    for step in range(IN_TURN):
+        if step >= PAST_PEAK * max(at_highest, EACH_STEP // 4):
+            break
+        try:
+            scheduler.step()
+        except Exception:
+            has_end = True
+            break
+        lrs.append([float(group["lr"]) for group in groups])
+        if not all(map(math.isfinite, lrs[-1])):
+            del lrs[-1]
+            break
+        if any(a > b for a, b in zip(lrs[-1], highest, strict=True)):
+            at_highest = step
+            highest = [max(pair) for pair in zip(lrs[-1], highest, strict=True)]
+    peaks = settled_peaks(Asked(lrs, has_end))
+    return None if has_begun and peaks and any(a < b for a, b in zip(peaks, starts, strict=True)) else peaks
+
+
+def _parts(scheduler: LRScheduler) -> Iterator[LRScheduler]:
+    yield scheduler
+    if isinstance(scheduler, SequentialLR | ChainedScheduler):
+        for part in scheduler._schedulers:
+            yield from _parts(part)
+
+
+def _holders(optimizer: Optimizer) -> list[Any]:
+    """The schedulers and optimizers that have the optimizer as an attribute, or in a list or tuple that is one."""
+    holders: dict[int, Any] = {}
+    frontier: list[Any] = [optimizer]
+    # Attributes that somebody has looked at lie in a dict of their own: a tuple in such a dict is the longest way.
+    for _ in range(3):
+        referrers = [one for one in gc.get_referrers(*frontier) if one is not frontier]
+        holders |= {id(one): one for one in referrers if issubclass(type(one), LRScheduler | Optimizer)}
+        frontier = [one for one in referrers if type(one) in (list, tuple) or _is_of_attributes(one)]
+        if not frontier:
+            break
+    return [one for one in holders.values() if any(held is optimizer for held in held_optimizers(one))]
+
+
+def _is_of_attributes(one: Any) -> bool:
+    """Whether it may be the dict of an object's attributes: not one of a module, to which all its functions refer."""
+    return type(one) is dict and "__builtins__" not in one
+
+
+def _stand_in(optimizer: Optimizer) -> Optimizer:
+    """An optimizer of the same class with copies of the groups, for copies of its schedulers to write to."""
+
+    def step() -> None: ...
+
+    # Without these, torch warns that the scheduler is stepped before the optimizer.
+    step._wrapped_by_lr_sched = True  # pyright: ignore[reportFunctionMemberAccess]
+    twin = object.__new__(type(optimizer))
+    groups = [_copied_group(group) for group in optimizer.param_groups]
+    own = {"param_groups": groups, "state": {}, "step": step, "_opt_called": True}
+    twin.__dict__.update({**vars(optimizer), **own})
+    if twin.param_groups is not groups:
+        raise TypeError(f"{type(optimizer).__name__} takes its groups from elsewhere")
+    return twin
+
+
+def _copied_group(group: Group) -> Group:
+    copied = {key: value.clone() if isinstance(value, Tensor) else value for key, value in group.items()}
+    return {**copied, "params": [], "lr": float(group["lr"])}
+
+
+def _twin(scheduler: LRScheduler, stand_in: Optimizer) -> LRScheduler:
+    """A copy of a scheduler, and of those it steps, that writes to a stand-in of its optimizer."""
+    twin = object.__new__(type(scheduler))
+    for name, value in vars(scheduler).items():
+        vars(twin)[name] = _copied(value, stand_in)
+    return twin
+
+
+def _copied(value: Any, stand_in: Optimizer) -> Any:
+    if isinstance(value, Optimizer):
+        return stand_in
+    if isinstance(value, LRScheduler):
+        return _twin(value, stand_in)
+    if type(value) in (list, tuple):
+        return type(value)(_copied(one, stand_in) for one in value)
+    if isinstance(value, MethodType):
+        return MethodType(value.__func__, _shell(value.__self__))
+    if isinstance(value, dict | set):
+        return value.copy()
+    return _shell(value) if callable(value) else value
+
+
+def _shell(one: Any) -> Any:
+    """A copy that shares what its attributes hold, where that can be made without asking the object itself."""
+    if isinstance(one, type | FunctionType) or not hasattr(one, "__dict__") or hasattr(one, "__del__"):
+        return one
+    try:
+        shell = object.__new__(type(one))
+    except TypeError:
+        return one
+    shell.__dict__.update(vars(one))
+    return shell
