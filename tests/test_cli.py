@@ -180,7 +180,6 @@ def test_a_mistake_is_one_line(changes: list[str], message: str, capsys: pytest.
     [
         ["train", "gpt", "--out", ""],
         ["compare", "gpt", "--out="],
-        ["report", ""],
         ["report", "text", "--out", ""],
         ["inspect", ""],
     ],
@@ -189,6 +188,7 @@ def test_an_empty_path_is_not_the_current_folder(arguments: list[str], capsys: p
     err = " ".join(mistake(arguments, capsys).replace("│", " ").split())
     assert "it is '', as an unset variable of a shell gives it; legal is a path (. is this folder)" in err
     assert [path.name for path in Path().iterdir()] == ["text"]
+    assert "['']" in mistake(["report", ""], capsys)
 
 
 def test_a_slash_at_the_end_of_the_data_is_no_other_recipe(capsys: pytest.CaptureFixture[str]) -> None:

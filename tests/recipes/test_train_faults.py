@@ -87,7 +87,7 @@ def train_until_the_second_save(recipe: GPTRecipe, folder: Path) -> None:
     train(recipe, folder)
 
 
-def wait_for(found: Callable[[], bool], process: multiprocessing.process.BaseProcess) -> None:
+def wait_for(found: Callable[[], bool], process: Any) -> None:
     deadline = time.monotonic() + 120
     while not found():
         assert process.is_alive() and time.monotonic() < deadline
@@ -328,7 +328,7 @@ run.chmod(0o700)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, resource.RLIM_INFINITY))
 train("no room for a checkpoint")
-resource.setrlimit(resource.RLIMIT_FSIZE, ((run / "run.jsonl").stat().st_size, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(0.85 * (run / "run.jsonl").stat().st_size), resource.RLIM_INFINITY))
 train("no room for a longer log")
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 train("room")

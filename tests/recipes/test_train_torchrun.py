@@ -14,6 +14,7 @@ from steadydecay.recipes.checkpoint import checkpoints, load_latest
 from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
 from steadydecay.recipes.overrides import parsed_overrides
 from steadydecay.recipes.train import train
+from steadydecay.run_log.folder_lock import locked
 from steadydecay.run_log.reader import read_log
 
 SMALL = "layers=1 width=32 heads=1 length=16 batch_size=8 evaluation_batches=3 precision=float32 seed=3"
@@ -27,7 +28,7 @@ def recipe_of(text: Path, optimizer: str, *overrides: str) -> GPTRecipe:
     return gpt_recipe("mini", optimizer, parsed_overrides(GPTRecipe, [*OVERRIDES, *overrides, f"data={text}"]))
 
 
-def train_with_two_processes(text: Path, out: Path, optimizer: str, *overrides: str) -> str:
+def train_with_two_processes(text: Path, out: Path, optimizer: str, *overrides: str, code: int = 0) -> str:
     """What they wrote to standard error."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = ["-m", "steadydecay.cli", "train", "gpt", *OVERRIDES, *overrides]
@@ -36,7 +37,7 @@ def train_with_two_processes(text: Path, out: Path, optimizer: str, *overrides: 
     done = subprocess.run(
         [*launcher, *command, *options], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return done.stderr
 
 
@@ -92,3 +93,12 @@ def test_two_processes_go_on_with_the_run_of_one(tmp_path: Path, text: Path) -> 
     assert two[:6] == one[:6]
     assert two[6:] != one[6:]
     assert_the_same_run(tmp_path / "two", tmp_path / "one")
+
+
+def test_two_processes_say_why_they_are_refused_and_none_waits_for_the_other(tmp_path: Path, text: Path) -> None:
+    with locked(tmp_path):
+        shown = train_with_two_processes(text, tmp_path, "adamw", code=1)
+    ours = shown.partition("torch/distributed/elastic")[0]
+    assert ours.count(f"steadydecay: {tmp_path} is in use by process {os.getpid()} on ") == 2, "each rank says it"
+    assert "Traceback" not in ours, "but torchrun's own"
+    assert list(tmp_path.iterdir()) == []

@@ -3,8 +3,9 @@
 import os
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -89,17 +90,21 @@ def train(recipe: Recipe, folder: Path | str, *, restart: bool = False) -> None:
         schedule = LambdaLR(optimizer, lambda step: cosine(step, recipe.steps, recipe.warmup_steps))
         monitor = watch(optimizer, every=recipe.layers_every)
         run = RunParts(recipe, folder, workers, data, model, optimizer, schedule, monitor)
-        with locked(folder) if run.is_writer else nullcontext():
-            # Only now: a wrong path or setting must not cost the earlier run.
-            if restart and run.is_writer:
-                require_replaceable(folder / LOG_NAME)
-                checkpoint.delete_all(folder / CHECKPOINT_FOLDER)
-            workers.barrier()
+        with ExitStack() as held:
+            workers.first(lambda: _enter_folder(run, held, restart=restart))
             steps_done = _resume(run)
-            if run.is_writer and not restart:
-                require_log_fits(folder / LOG_NAME, steps_done, recipe.checkpoint_every)
+            if not restart:
+                workers.first(lambda: require_log_fits(folder / LOG_NAME, steps_done, recipe.checkpoint_every))
             if steps_done < recipe.steps:
                 _train_on(run, steps_done)
+
+
+def _enter_folder(run: RunParts, held: ExitStack, *, restart: bool) -> None:
+    held.enter_context(locked(run.folder))
+    # Only now: neither a wrong path or setting nor another run must cost the earlier run.
+    if restart:
+        require_replaceable(run.folder / LOG_NAME)
+        checkpoint.delete_all(run.folder / CHECKPOINT_FOLDER)
 
 
 def _train_on(run: RunParts, steps_done: int) -> None:
@@ -128,10 +133,14 @@ def _train_on(run: RunParts, steps_done: int) -> None:
             progress.update(step, loss, measures["weight_norm"][shown], measures["gradient_norm"][shown])
             if step % recipe.evaluate_every == 0 or step == recipe.steps:
                 log.write("validation", step=step, loss=_evaluate(run))
-            if run.is_writer and (step % recipe.checkpoint_every == 0 or step == recipe.steps):
-                # First the log: a checkpoint that outlives a crash must not be ahead of it.
-                log.sync()
-                checkpoint.save(run.folder / CHECKPOINT_FOLDER, step, _state(run), keep=recipe.keep_checkpoints)
+            if step % recipe.checkpoint_every == 0 or step == recipe.steps:
+                run.workers.first(partial(_save, run, step, log))
+
+
+def _save(run: RunParts, step: int, log: RunLog) -> None:
+    # First the log: a checkpoint that outlives a crash must not be ahead of it.
+    log.sync()
+    checkpoint.save(run.folder / CHECKPOINT_FOLDER, step, _state(run), keep=run.recipe.keep_checkpoints)
 
 
 def _loss_function(run: RunParts) -> Callable[..., Tensor]:

@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import final
@@ -42,6 +42,21 @@ class Workers:
         """Wait for all ranks."""
         if self.world_size > 1:
             dist.barrier()
+
+    def first(self, act: Callable[[], object]) -> None:
+        """Rank 0 acts while the others wait; its error is raised on all ranks, so that none waits for one that left."""
+        if self.world_size == 1:
+            act()
+            return
+        error: list[Exception | None] = [None]
+        if self.rank == 0:
+            try:
+                act()
+            except Exception as raised:
+                error = [raised]
+        dist.broadcast_object_list(error)
+        if error[0] is not None:
+            raise error[0]
 
 
 def is_first_process() -> bool:
