@@ -26,8 +26,8 @@ LAST_PARTS = (
     r"((hann|hamming|blackman|kaiser|stft)_)?window",
     # What quantised weights are multiplied by.
     r"(nested_)?(absmax|quant_map)|scb|scales|(weight|input|output|act|activation|[kvq]|kv|qkv)(_global)?_scales?",
-    r"(.*_)?scale_inv|scale_(weight|input)|(.*_)?zero_points?|(.*_)?scaling_factor|bitsandbytes__.*",
-    r"(min|max)_val|(x|input|output)_(min|max)|layer_scalar|eps",
+    r"(.*_)?scale_inv|scale_(weight|input)|(.*_)?zero_points?|act_scaling_factor|fc_scaling_factor|bitsandbytes__.*",
+    r"(weight|bias)_integer|(min|max)_val|(x|input|output)_(min|max)|layer_scalar|eps",
     # Noise schedules of diffusion, averages of codebooks and generators, constants of images.
     r"betas|(.*_)?alphas_cumprod(_prev)?|posterior_(variance|log_variance_clipped|mean_coef[12])|lvlb_weights",
     r"(log_)?sigmas|(ema_)?cluster_size|embed(ding)?_avg|(d?latent|[dw])_avg|magnitude_ema",
