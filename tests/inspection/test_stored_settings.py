@@ -213,9 +213,10 @@ def test_names_are_found_in_a_model_that_the_file_keeps_under_a_key() -> None:
 
 def test_names_that_two_networks_share_are_not_guessed() -> None:
     model = network()
-    state = sd.AdamC(grouped(model, "adamw"), 0.05).state_dict()
+    one, other = (sd.AdamC(grouped(model, "adamw", decay), 0.05).state_dict() for decay in (0.1, 0.2))
     both = [*prefixed("gen", model), *prefixed("disc", model)]
-    assert stored_settings([state, state], both, "peak") == {}
+    assert list(stored_settings([one, other], both, "peak")) == ["gen.0.bias", "disc.0.bias"]
+    assert len(stored_settings([one, one], both, "peak")) == 6
 
 
 def test_two_optimizers_of_one_name_must_agree() -> None:
@@ -274,7 +275,7 @@ def test_what_cannot_be_predicted_says_why(case: str) -> None:
     assert re.search(message, found.text), found.text
 
 
-@pytest.mark.parametrize("groups", [[], [3], [{"params": 3}], [{"params": [0], "param_names": 5, "betas": ()}]])
+@pytest.mark.parametrize("groups", [[], [3], [{"params": 3}], [{"params": [0, 1], "param_names": 5, "betas": ()}]])
 def test_groups_of_nonsense_move_nothing(groups: list[Any]) -> None:
     weights = [StoredWeight("a.weight", (3, 4), "float32")]
     for state in ({}, None, {0: 3}, {0: {"m": torch.zeros(2)}}):
