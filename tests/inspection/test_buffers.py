@@ -7,7 +7,7 @@ import torch
 import transformers
 from torch import nn
 
-from steadydecay.inspection.buffers import buffers_among, is_triangular_mask
+from steadydecay.inspection.buffers import buffers_among, is_blur, is_fixed, is_triangular_mask
 from steadydecay.inspection.stored_weight import StoredWeight
 
 
@@ -28,7 +28,15 @@ BUFFERS = [
     *("spectrogram.window", "mel_scale.fb"),
     # GPTQ, bitsandbytes, LLM.int8, compressed-tensors, DeepSeek, torch.ao.
     *("q_proj.scales", "up.weight.absmax", "up.weight.nested_quant_map", "up.SCB", "up.weight_scale", "up.input_scale"),
-    *("kv_b_proj.weight_scale_inv", "conv.activation_post_process.min_val", "weight_fake_quant.scale"),
+    *(
+        "kv_b_proj.weight_scale_inv",
+        "fc.quant_scale",
+        "fc.weight.scale",
+        "fc.weight_absmax",
+        "fc.input_amax",
+        "conv.activation_post_process.min_val",
+        "weight_fake_quant.scale",
+    ),
     # Stable Diffusion, VQ-VAE, EMA codebooks, normalisation, spectral normalisation, experts.
     *("sqrt_one_minus_alphas_cumprod", "posterior_mean_coef1", "vq.cluster_size", "quantizer.codebook.embed_sum"),
     *("pixel_mean", "bn.running_var", "0.parametrizations.weight.0._u", "mlp.gate.e_score_correction_bias"),
@@ -151,3 +159,32 @@ WEIGHTS = {
 @pytest.mark.parametrize("case", WEIGHTS)
 def test_a_weight_is_no_mask(case: str) -> None:
     assert not is_triangular_mask(WEIGHTS[case])
+
+
+ROW = torch.tensor([1.0, 3.0, 3.0, 1.0])
+FILTERS = {
+    "StyleGAN2's": ROW.outer(ROW) / 64,
+    "antialiased networks'": (ROW.outer(ROW) / 64).expand(16, 1, 4, 4),
+    "one for one channel": torch.tensor([1.0, 2.0, 1.0]).outer(torch.tensor([1.0, 2.0, 1.0]))[None, None].bfloat16(),
+    "a Laplacian": torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]]),
+}
+
+
+@pytest.mark.parametrize("case", FILTERS)
+def test_a_filter_is_known_by_its_values_under_any_name(case: str) -> None:
+    assert is_blur(FILTERS[case]) and is_fixed(FILTERS[case]) and not is_triangular_mask(FILTERS[case])
+
+
+KERNELS = WEIGHTS | {
+    "a depthwise kernel": torch.randn(16, 1, 3, 3, generator=torch.Generator().manual_seed(0)),
+    "a kernel of several inputs": FILTERS["a Laplacian"].expand(16, 2, 3, 3),
+    "filters that differ": torch.stack([FILTERS["a Laplacian"], 2 * FILTERS["a Laplacian"]])[:, None],
+    "an untrained gain": torch.ones(16, 1, 3, 3),
+    "a symmetric matrix": torch.tensor([[1.0, 2.0, 3.0], [2.0, 1.0, 2.0], [3.0, 2.0, 4.0]]),
+    "stacked identities": torch.eye(4).expand(8, 4, 4),
+}
+
+
+@pytest.mark.parametrize("case", KERNELS)
+def test_a_kernel_is_no_filter(case: str) -> None:
+    assert not is_blur(KERNELS[case]) and not is_fixed(KERNELS[case])

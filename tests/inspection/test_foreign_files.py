@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import pickle
 import subprocess
 import sys
 import tarfile
@@ -12,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
-from torch.distributed import checkpoint as distributed_checkpoint
+from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
 
 from steadydecay.inspection.checkpoint_files import found_files
 from steadydecay.inspection.stored_weights import found_weights
@@ -110,7 +112,7 @@ def test_an_exported_program_is_named_and_its_remedy_works(tmp_path: Path, monke
 
 def test_a_distributed_checkpoint_is_named_and_its_remedy_works(tmp_path: Path) -> None:
     folder, model = tmp_path / "run" / "step-5", Model()
-    distributed_checkpoint.save({"model": model.state_dict()}, checkpoint_id=folder, no_dist=True)
+    save_distributed({"model": model.state_dict()}, checkpoint_id=folder, no_dist=True)
     texts = [message(path) for path in (folder, folder.parent, folder / ".metadata", folder / "__0_0.distcp")]
     (folder / "meta.pt").write_bytes(b"Lightning's")
     assert message(folder) == texts[0]
@@ -130,14 +132,12 @@ def test_a_folder_of_deepspeed_is_named(tmp_path: Path) -> None:
 
 
 def test_a_model_beside_pieces_is_read(tmp_path: Path) -> None:
-    distributed_checkpoint.save({"o": torch.ones(2)}, checkpoint_id=tmp_path / "optimizer_0", no_dist=True)
+    save_distributed({"o": torch.ones(2)}, checkpoint_id=tmp_path / "optimizer_0", no_dist=True)
     torch.save({"a.weight": torch.ones(2, 2)}, tmp_path / "pytorch_model.bin")
     assert found_files(tmp_path).main.name == "pytorch_model.bin"
 
 
 def test_pickles_of_other_writers_and_protocols_are_named(tmp_path: Path) -> None:
-    import pickle
-
     (tmp_path / "model.pkl").write_bytes(pickle.dumps({"a": [1.0]}))
     assert "is a pickle that torch.save did not write" in message(tmp_path / "model.pkl")
     for is_zip in (True, False):
@@ -148,8 +148,6 @@ def test_pickles_of_other_writers_and_protocols_are_named(tmp_path: Path) -> Non
 
 
 def test_a_header_of_128_bytes_is_no_pickle(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     path = tmp_path / "model"
     for extra in range(128):
         save_file({"a" * (1 + extra): torch.ones(2, 2)}, path)

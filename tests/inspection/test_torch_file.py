@@ -91,7 +91,7 @@ ODD: dict[str, Any] = {
     "nested of one entry": torch.nested.nested_tensor([torch.ones(1)]),
     "csr": torch.eye(3).to_sparse_csr(),
     "bsr": torch.eye(4).to_sparse_bsr((2, 2)),
-    "sparse of one entry": torch.sparse_coo_tensor([[0]], [1.0], (1,)),
+    "sparse of one entry": torch.ones(1).to_sparse(),
     "quantised": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
     "per channel": torch.quantize_per_channel(torch.ones(2, 2), torch.ones(2), torch.zeros(2), 0, torch.qint8),
     "complex": torch.ones(2, dtype=torch.complex64).conj(),
