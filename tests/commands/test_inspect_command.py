@@ -302,6 +302,56 @@ def test_weights_that_are_not_finite_are_marked_first(tmp_path: Path, capsys: py
     assert "b.weight is not finite: 1 of 16 entries are infinite or NaN." in text
 
 
+# Other files than a bare model
+
+
+def saved_with_buffers(key: str) -> dict[str, Any]:
+    """A network with a mask, a cache and a kernel; its optimizer under a key of its own; a configuration in its way."""
+    model = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Linear(8, 4))
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.1)
+    model(torch.ones(2, 6)).sum().backward()
+    optimizer.step()
+    buffers = {
+        "attn.bias": torch.ones(1, 1, 8, 8).tril(),
+        "attn.future": torch.zeros(8, 8).masked_fill(torch.ones(8, 8).triu(1).bool(), -math.inf),
+        "rotary_emb.cos_cached": torch.ones(8, 6),
+        "blur.kernel": torch.ones(4, 4),
+    }
+    return {"model": {"width": 8}, "net": model.state_dict() | buffers, key: optimizer.state_dict()}
+
+
+@pytest.mark.parametrize("key", ["opt_g", "optimizer_state", "solver"])
+@pytest.mark.parametrize("is_old", [False, True])
+def test_weights_have_predictions_and_buffers_are_apart(
+    key: str, is_old: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(saved_with_buffers(key), "model.pth", _use_new_zipfile_serialization=not is_old)
+    found = as_json(capsys, "model.pth")
+    assert [one["name"] for one in found["layers"]] == ["net.0.weight", "net.0.bias", "net.1.weight", "net.1.bias"]
+    expected = math.sqrt(1e-6 / (1e-4 * (2 - 1e-4)))
+    assert [one["predicted_rms"] for one in found["layers"]] == pytest.approx([expected] * 4, rel=2e-3)
+    names = [one["name"] for one in found["buffers"]]
+    assert names == ["net.attn.bias", "net.rotary_emb.cos_cached", "net.blur.kernel", "net.attn.future"]
+    text = shown(capsys, "model.pth", "--lr", "0.001", "--weight-decay", "0.1")
+    table, _, notes = text.partition("Buffers and caches, which are no weights")
+    assert "4 weights" in table and "not finite" not in text
+    assert not re.search("attn|rotary|blur", table) and len(re.findall("attn|rotary|blur", notes)) == 4
+
+
+def test_what_an_optimizer_names_is_a_weight_whatever_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    model = torch.nn.Module()
+    model.register_parameter("freqs", torch.nn.Parameter(torch.ones(4, 4)))
+    model.register_parameter("window", torch.nn.Parameter(torch.ones(4, 4)))
+    groups = sd.param_groups(model, "adamw", lr=0.1, weight_decay=0.1, output=False)
+    torch.save({"model": model.state_dict(), "optimizer": torch.optim.AdamW(groups).state_dict()}, "named.pt")
+    found = as_json(capsys, "named.pt")
+    assert [one["name"] for one in found["layers"]] == ["freqs", "window"] and found["buffers"] == []
+    torch.save(model.state_dict(), "bare.pt")
+    assert "bare.pt holds no weight, only buffers and caches (freqs, window); give a model's file" in mistake(
+        capsys, "bare.pt"
+    )
+
+
 # Mistakes
 
 

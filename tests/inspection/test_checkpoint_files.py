@@ -87,6 +87,23 @@ def test_json_that_is_no_index_is_refused(tmp_path: Path, content: str) -> None:
         found_files(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_an_index_is_read_in_every_encoding_of_json(tmp_path: Path, encoding: str) -> None:
+    save_file(WEIGHTS, tmp_path / "gewicht-ä.safetensors")
+    path = tmp_path / "model.safetensors.index.json"
+    text = json.dumps({"weight_map": {"a.weight": "gewicht-ä.safetensors"}}, ensure_ascii=False)
+    path.write_text(text, encoding=encoding)
+    assert found_files(tmp_path).shards == {tmp_path / "gewicht-ä.safetensors": ["a.weight"]}
+
+
+@pytest.mark.parametrize("deep", ['{"a": ', "["])
+def test_an_index_nested_without_end_is_refused(tmp_path: Path, deep: str) -> None:
+    path = tmp_path / "model.safetensors.index.json"
+    path.write_text('{"weight_map": {"a": ' + deep * 100_000)
+    with pytest.raises(ValueError, match=r"is no index of shards \(RecursionError\)"):
+        found_files(path)
+
+
 def test_an_index_cannot_name_files_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     save_file(WEIGHTS, tmp_path / "secret.safetensors")

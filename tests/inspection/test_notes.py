@@ -21,8 +21,10 @@ def layer(name: str = "a", norm: float = 3.65, role: str = "hidden", tied: Any =
     return Layer(StoredWeight(name, (2, 2), "float32", tied), name, role, measures, settings)
 
 
-def notes(*layers: Layer, steps: int | None = None, left_out: int = 0, problems: tuple[str, ...] = ()) -> str:
-    inspection = Inspection(Path("a"), (Path("a"),), list(layers), left_out, steps, problems)
+def notes(
+    *layers: Layer, steps: int | None = None, left_out: int = 0, problems: tuple[str, ...] = (), **more: Any
+) -> str:
+    inspection = Inspection(Path("a"), (Path("a"),), list(layers), left_out, steps, problems, **more)
     return "\n".join(notes_on(inspection, 0.2))
 
 
@@ -42,6 +44,29 @@ def test_without_hyperparameters_the_options_are_named() -> None:
     assert "For predictions give --lr (the peak) and --weight-decay or --decay" in notes(bare)
     assert "Roles are guessed" in notes(bare)
     assert "No hyperparameters" not in notes(layer())
+
+
+def test_a_stored_state_that_fits_no_weight_is_told() -> None:
+    bare = layer()
+    bare = Layer(bare.weight, "a", "hidden", bare.measures, None)
+    text = notes(bare, has_state=True)
+    assert "The state of an optimizer is stored with these weights, but neither names nor shapes tell" in text
+    assert "No hyperparameters" not in text and "For predictions give --lr" in text
+
+
+def test_buffers_are_counted_by_name() -> None:
+    names = [f"h.{i}.attn.bias" for i in range(12)] + ["inv_freq", "0.scales", "1.scales"]
+    buffers = tuple(StoredWeight(name, (2, 2), "float32") for name in names)
+    expected = "as their names or values say: h.*.attn.bias (12), inv_freq, *.scales (2)."
+    assert expected in notes(layer(), buffers=buffers) and "Buffers" not in notes(layer())
+    many = tuple(StoredWeight(f"{letter}.mask", (2, 2), "float32") for letter in "abcdefghij")
+    assert notes(layer(), buffers=many).endswith("g.mask, h.mask, and 2 more names.")
+
+
+def test_tensors_elsewhere_in_the_file_are_told() -> None:
+    text = notes(layer(), elsewhere=("ema", "teacher"))
+    assert "Not looked at, because the weights are elsewhere in the file: the tensors under 'ema', 'teacher'." in text
+    assert "the tensors under 'a', 'b', 'c' and 1 more." in notes(layer(), elsewhere=("a", "b", "c", "d"))
 
 
 def test_a_run_shorter_than_its_memory_says_so() -> None:

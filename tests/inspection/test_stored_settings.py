@@ -197,6 +197,49 @@ def test_groups_of_a_distributed_checkpoint_hold_names_for_numbers() -> None:
     assert {name: one.group["weight_decay"] for name, one in found.items()} == {"0.weight": 0.1, "1.weight": 0.2}
 
 
+def prefixed(prefix: str, model: nn.Module) -> list[StoredWeight]:
+    return [one._replace(name=f"{prefix}.{one.name}") for one in weights_of(model)]
+
+
+def test_names_are_found_in_a_model_that_the_file_keeps_under_a_key() -> None:
+    model = network()
+    state = sd.AdamC(grouped(model, "adamw"), 0.05).state_dict()
+    found = stored_settings([state], prefixed("net.module", model), "peak")
+    expected = stored_settings([state], weights_of(model), "peak")
+    assert {name: one.text for name, one in found.items()} == {
+        f"net.module.{name}": one.text for name, one in expected.items()
+    }
+
+
+def test_names_that_two_networks_share_are_not_guessed() -> None:
+    model = network()
+    one, other = (sd.AdamC(grouped(model, "adamw", decay), 0.05).state_dict() for decay in (0.1, 0.2))
+    both = [*prefixed("gen", model), *prefixed("disc", model)]
+    assert list(stored_settings([one, other], both, "peak")) == ["gen.0.bias", "disc.0.bias"]
+    assert len(stored_settings([one, one], both, "peak")) == 6
+
+
+def test_two_optimizers_of_one_name_must_agree() -> None:
+    model = network()
+    one, other = (sd.AdamC(grouped(model, "adamw", decay), 0.05).state_dict() for decay in (0.1, 0.2))
+    assert len(stored_settings([one, one], weights_of(model), "peak")) == 3
+    # Vectors have no decay in either.
+    assert list(stored_settings([one, other], weights_of(model), "peak")) == ["0.bias"]
+
+
+def test_before_the_first_step_groups_that_agree_move_all() -> None:
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    found = stored_settings([optimizer.state_dict()], weights_of(model), "peak")
+    assert {one.text for one in found.values()} == {
+        "AdamW: lr 0.001 (in the file), decay 1e-05 per step, memory 50,000 steps"
+    }
+    assert len(found) == 3
+    assert stored_settings([optimizer.state_dict()], weights_of(model)[:2], "peak") == {}
+    groups = [{"params": [one], "lr": 0.1 * i} for i, one in enumerate(model.parameters(), 1)]
+    assert stored_settings([torch.optim.AdamW(groups).state_dict()], weights_of(model), "peak") == {}
+
+
 # What is not predicted
 
 
@@ -232,7 +275,7 @@ def test_what_cannot_be_predicted_says_why(case: str) -> None:
     assert re.search(message, found.text), found.text
 
 
-@pytest.mark.parametrize("groups", [[], [3], [{"params": 3}], [{"params": [0], "param_names": 5, "betas": ()}]])
+@pytest.mark.parametrize("groups", [[], [3], [{"params": 3}], [{"params": [0, 1], "param_names": 5, "betas": ()}]])
 def test_groups_of_nonsense_move_nothing(groups: list[Any]) -> None:
     weights = [StoredWeight("a.weight", (3, 4), "float32")]
     for state in ({}, None, {0: 3}, {0: {"m": torch.zeros(2)}}):

@@ -112,3 +112,22 @@ def test_the_weight_is_not_written_to() -> None:
     before = weight.clone()
     measures_of_weight(weight, "spectral")
     assert torch.equal(weight, before)
+
+
+def test_a_stack_of_many_small_matrices_is_measured_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    real = weight_measures.largest_singular_values
+    monkeypatch.setattr(weight_measures, "largest_singular_values", lambda one: calls.append(len(one)) or real(one))
+    stack = gaussian(30_000, 3, 2).float()
+    found = measures_of_weight(stack, "spectral").spectral
+    exact = torch.linalg.svdvals(stack.double())[:, 0]
+    assert len(found) == 30_000 and torch.allclose(torch.tensor(found, dtype=torch.float64), exact, rtol=0.01)
+    assert sum(calls) == 30_000 and len(calls) < 10
+
+
+@pytest.mark.parametrize("split_sizes", [(3, 3, 2), (2, 6), (8,)])
+def test_matrices_of_several_shapes_keep_their_order(split_sizes: tuple[int, ...]) -> None:
+    stack = gaussian(5, 8, 4)
+    spec = {"name": "spectral", "split_sizes": split_sizes}
+    expected = [sigma(one) for matrix in stack for one in matrix.split(list(split_sizes))]
+    assert measures_of_weight(stack, spec).spectral == pytest.approx(expected, rel=0.01)

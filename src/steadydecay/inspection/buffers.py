@@ -25,9 +25,9 @@ LAST_PARTS = (
     r"(blur|resample|up|down|lowpass|gaussian|sobel)_(filter|kernel)s?|filt|fb|mel_(basis|filters)|dct_mat",
     r"((hann|hamming|blackman|kaiser|stft)_)?window",
     # What quantised weights are multiplied by.
-    r"(nested_)?(absmax|quant_map)|scb|scales|(weight|input|output|act|activation|[kvq]|kv|qkv)(_global)?_scales?",
-    r"(.*_)?scale_inv|scale_(weight|input)|(.*_)?zero_points?|(.*_)?scaling_factor|bitsandbytes__.*",
-    r"(min|max)_val|(x|input|output)_(min|max)|layer_scalar|eps",
+    r"((nested|weight)_)?(absmax|quant_map)|(.*_)?amax|scb|scales|(weight|input|output|act|activation|[kvqw]|kv|qkv)(_global)?_scales?",
+    r"(.*_)?scale_inv|scale_(weight|input)|(.*_)?zero_points?|(act|fc)_scaling_factor|(de)?(q|quant)_?scales?|bitsandbytes__.*",
+    r"(weight|bias)_integer|(min|max)_val|(x|input|output)_(min|max)|layer_scalar|eps",
     # Noise schedules of diffusion, averages of codebooks and generators, constants of images.
     r"betas|(.*_)?alphas_cumprod(_prev)?|posterior_(variance|log_variance_clipped|mean_coef[12])|lvlb_weights",
     r"(log_)?sigmas|(ema_)?cluster_size|embed(ding)?_avg|(d?latent|[dw])_avg|magnitude_ema",
@@ -52,8 +52,9 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "var": ("mean",),
 }
 # Beside a scale, the numbers in a file are no weights: they count in units of the scale.
-SCALES = ("{}_scale", "{}_scale_inv", "{}.absmax", "{}_scale_2")
+SCALES = ("{}_scale", "{}_scale_inv", "{}.absmax", "{}.scale")
 FEWEST_ROWS_OF_MASK = 3
+SIDES_OF_FILTER = range(3, 17)
 
 
 def buffers_among(weights: Iterable[StoredWeight], names: Collection[str]) -> list[StoredWeight]:
@@ -69,6 +70,29 @@ def buffers_among(weights: Iterable[StoredWeight], names: Collection[str]) -> li
     """
     every = frozenset(names)
     return [one for one in weights if _is_buffer(one, every)]
+
+
+def is_fixed(tensor: Tensor) -> bool:
+    """Whether values give a mask or a filter away, whatever the name."""
+    return is_triangular_mask(tensor) or is_blur(tensor)
+
+
+def is_blur(tensor: Tensor) -> bool:
+    """Whether a square kernel, the same for each channel, looks the same from all sides: no training leaves such.
+
+    >>> import torch
+    >>> row = torch.tensor([1.0, 2.0, 1.0])
+    >>> is_blur(row.outer(row).expand(8, 1, 3, 3)), is_blur(torch.ones(8, 1, 3, 3)), is_blur(torch.eye(3))
+    (True, False, False)
+    """
+    side = tensor.shape[-1] if tensor.ndim > 1 else 0
+    if side not in SIDES_OF_FILTER or tensor.shape[-2] != side or (tensor.ndim > 3 and tensor.shape[1] != 1):
+        return False
+    kernels = tensor.detach().reshape(-1, side, side).double()
+    first = kernels[0]
+    sides = (first.mT, first.flip(0), first.flip(1))
+    is_even = all(bool((first == other).all()) for other in sides) and bool((first != first[0, 0]).any())
+    return is_even and bool((kernels == first).all())
 
 
 def is_triangular_mask(tensor: Tensor) -> bool:
@@ -96,6 +120,8 @@ def _is_buffer(weight: StoredWeight, names: frozenset[str]) -> bool:
     if LAST_PART.fullmatch(last.lower()):
         return True
     if last not in WEIGHT_NAMES and OWNER.fullmatch(owner):
+        return True
+    if last == "scale" and owner == "weight":
         return True
     if last in KERNEL_NAMES and RESAMPLING.fullmatch(owner):
         return True

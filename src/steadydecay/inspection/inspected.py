@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, final
 
 from steadydecay.inspection import torch_file
-from steadydecay.inspection.buffers import buffers_among, is_triangular_mask
+from steadydecay.inspection.buffers import buffers_among, is_fixed
 from steadydecay.inspection.checkpoint_files import CheckpointFiles, found_files
 from steadydecay.inspection.given_settings import GivenSettings
 from steadydecay.inspection.inspected_layers import Layer
@@ -146,13 +146,13 @@ def _measured(
     with_spectral: bool,
     on_entries: OnEntries,
 ) -> Iterator[Layer]:
-    """The rows; masks that only their values give away go to the buffers."""
+    """The rows; masks and filters that only their values give away go to the buffers."""
     names = plain_names([one.name for one in weights.listed])
     done, total = 0, sum(one.size for one in weights.listed)
     for weight, tensor in weights.tensors():
         guess, own = guessed[weight.name], settings.get(weight.name)
         done += weight.size
-        if is_triangular_mask(tensor):
+        if is_fixed(tensor):
             buffers.append(weight)
         else:
             matrices = _matrices(guess, own) if with_spectral else None

@@ -12,11 +12,13 @@ DEEPEST_TUPLE = 100
 # In memory, on a 64-bit CPython: an entry of a stack, one of a dict or set with what it grows by, and the rest.
 SLOT_BYTES = 8
 ENTRY_BYTES = 80
-OBJECT_BYTES = {"EMPTY_LIST": 64, "EMPTY_DICT": 72, "EMPTY_SET": 224, "MARK": 64, "SETITEM": 160}
+OBJECT_BYTES = {"EMPTY_LIST": 64, "EMPTY_DICT": 72, "EMPTY_SET": 224, "SETITEM": 80}
 CALLED_BYTES = 1024
-# How protocol 2 writes bytes and byte arrays. Other codecs grow, and so do byte arrays of a given length.
-LATIN = ("latin1", "latin-1", b"latin1", b"latin-1")
+# How protocol 2 writes bytes, and byte arrays of them. Other codecs grow, and so do byte arrays of a given length.
+LATIN = ("latin1", b"latin1")
 REMEDY = "where you trust it, load it yourself and save model.state_dict()"
+
+MAKERS_OF_BYTES = (" encode", " bytearray")
 
 
 @final
@@ -55,6 +57,11 @@ def storage_claims(file: IO[bytes], most_bytes: int) -> Iterator[StorageClaim]:
 @final
 class _Global(str):
     """The name of a class or a function."""
+
+
+@final
+class _Bytes(int):
+    """How many bytes a call of `encode` made."""
 
 
 @final
@@ -121,22 +128,27 @@ class _Stack:
         self.take(ENTRY_BYTES + SLOT_BYTES * len(items))
         self.items.append(_Tuple(tuple(items), depth, 1 + sum(map(_size, items))))
 
-    def add(self, items: list[Any]) -> None:
-        """Put items into the container on top. To hash a key visits all of it."""
-        self.take(sum(ENTRY_BYTES if type(one) is not _Tuple else ENTRY_BYTES + one.size for one in items))
+    def add(self, items: list[Any], entry_bytes: int) -> None:
+        """Put items into the container on top."""
+        self.take(entry_bytes * len(items))
         if self.items and isinstance(self.items[-1], _Container):
             self.items[-1].size += sum(map(_size, items))
+
+    def set(self, items: list[Any]) -> None:
+        """Put keys and values into it; to hash a key visits all of it."""
+        self.take(sum(one.size for one in items[::2] if isinstance(one, _Tuple)))
+        self.add(items, ENTRY_BYTES)
 
     def call(self) -> None:
         """A function on a tuple of arguments: what it returns holds them once more."""
         function, given = self.pop(2)
         arguments = given.items if isinstance(given, _Tuple) else (given,)
-        if isinstance(function, _Global):
-            _require_harmless(function, arguments)
-        is_text = isinstance(function, _Global) and function.endswith((" encode", " bytearray"))
+        name = function if isinstance(function, _Global) else _Global("")
+        _require_harmless(name, arguments)
         size = sum(map(_size, arguments))
-        self.take(CALLED_BYTES + (1 if is_text else ENTRY_BYTES) * size)
-        self.items.append(_Container(size))
+        makes_bytes = name.endswith(MAKERS_OF_BYTES)
+        self.take(CALLED_BYTES + (1 if makes_bytes else ENTRY_BYTES) * size)
+        self.items.append(_Bytes(size) if makes_bytes else _Container(size))
 
     def build(self) -> None:
         """An object takes its state over."""
@@ -161,15 +173,18 @@ class _Stack:
 def _size(value: Any) -> int:
     if isinstance(value, _Tuple | _Container):
         return value.size
+    if isinstance(value, _Bytes):
+        return int(value)
     return len(value) if isinstance(value, str | bytes) else 1
 
 
 def _require_harmless(function: str, arguments: tuple[Any, ...]) -> None:
     module, _, name = function.rpartition(" ")
-    if name in ("encode", "bytearray"):
-        is_text = len(arguments) == 2 and isinstance(arguments[0], str) and arguments[1] in LATIN
-        if arguments and not is_text:
-            raise Refusal(f"calls {name} on something else than text in latin1, which may grow at will; {REMEDY}")
+    is_latin = len(arguments) == 2 and isinstance(arguments[0], str) and arguments[1] in LATIN
+    if name == "encode" and not is_latin:
+        raise Refusal(f"encodes something else than text in latin1, which may grow at will; {REMEDY}")
+    if name == "bytearray" and not all(isinstance(one, _Bytes) for one in arguments):
+        raise Refusal(f"makes a byte array whose bytes are not in the file; {REMEDY}")
     if module.startswith("torch") and name.endswith(("Tensor", "Storage")) and arguments:
         raise Refusal(f"makes a {module}.{name} whose values are not in the file; {REMEDY}")
 
@@ -187,10 +202,10 @@ INSTRUCTIONS: dict[str, Callable[[_Stack, Any], Any]] = {
     "TUPLE1": lambda stack, _: stack.push_tuple(stack.pop(1)),
     "TUPLE2": lambda stack, _: stack.push_tuple(stack.pop(2)),
     "TUPLE3": lambda stack, _: stack.push_tuple(stack.pop(3)),
-    "APPEND": lambda stack, _: stack.add(stack.pop(1)),
-    "APPENDS": lambda stack, _: stack.add(stack.pop_to_mark()),
-    "SETITEM": lambda stack, _: stack.add(stack.pop(2)),
-    "SETITEMS": lambda stack, _: stack.add(stack.pop_to_mark()),
+    "APPEND": lambda stack, _: stack.add(stack.pop(1), SLOT_BYTES),
+    "APPENDS": lambda stack, _: stack.add(stack.pop_to_mark(), SLOT_BYTES),
+    "SETITEM": lambda stack, _: stack.set(stack.pop(2)),
+    "SETITEMS": lambda stack, _: stack.set(stack.pop_to_mark()),
     "REDUCE": lambda stack, _: stack.call(),
     "NEWOBJ": lambda stack, _: stack.call(),
     "BUILD": lambda stack, _: stack.build(),

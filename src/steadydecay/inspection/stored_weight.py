@@ -4,7 +4,7 @@ import math
 from typing import Any, NamedTuple, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # What arithmetic in float64 can read; packed formats of 4 and 6 bits, integers and booleans are not weights here.
 READABLE_TYPES = {
@@ -48,8 +48,8 @@ def is_floating(shape: tuple[int, ...], dtype: str) -> bool:
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor has one shape and its own values: nothing sparse, nested, quantised or without a device."""
-    is_dense = tensor.layout == torch.strided and not tensor.is_nested
+    """Whether a tensor has one shape and its own values: none sparse, nested, quantised, distributed or without any."""
+    is_dense = tensor.layout == torch.strided and not tensor.is_nested and type(tensor) in (Tensor, nn.Parameter)
     return is_dense and not tensor.is_meta and not tensor.is_quantized
 
 
