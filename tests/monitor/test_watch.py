@@ -892,7 +892,7 @@ def test_a_wrong_every_is_named(every: Any) -> None:
 
 def test_what_is_no_optimizer_is_named() -> None:
     wrong: Any = nn.Linear(2, 2)
-    with pytest.raises(TypeError, match=r"^optimizer is a Linear; legal is a torch.optim.Optimizer$"):
+    with pytest.raises(TypeError, match=r"^optimizer is a Linear; legal is a torch.optim.Optimizer: of a wrapper"):
         watch(wrong)
 
 

@@ -205,7 +205,7 @@ def test_asking_changes_nothing_and_warns_of_nothing(build: Build) -> None:
     generator = torch.get_rng_state()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        peak_lrs(optimizer)
+        peaks_of(scheduler, optimizer)
     assert (_plain(scheduler), [{**group, "params": 0} for group in optimizer.param_groups]) == before
     assert torch.equal(torch.get_rng_state(), generator)
     assert "_opt_called" not in vars(optimizer)
