@@ -17,6 +17,7 @@ HOMES = {
     "init_": "steadydecay.groups.param_groups",
     "param_groups": "steadydecay.groups.param_groups",
     "register_optimizer": "steadydecay.known_optimizers.registration",
+    "skip_nonfinite": "steadydecay.optim.skip_nonfinite",
     "watch": "steadydecay.monitor.watch",
 }
 ROOMS = ("norms", "theory")

@@ -68,6 +68,21 @@ def trained(build: Callable[[Groups], torch.optim.Optimizer], is_sharded: bool) 
     return [one.full_tensor() if is_sharded else one for one in whole]
 
 
+def skipped_by_each_rank(name: str) -> dict[str, Any]:
+    """What each rank counts, and whether all is finite, where one rank's part of one gradient holds a NaN."""
+    model, optimizer = built(OPTIMIZERS[name], is_sharded=True)
+    handle = sd.skip_nonfinite(optimizer)
+    model(torch.randn(16, 33)).square().mean().backward()
+    gradient: Any = optimizer.param_groups[0]["params"][0].grad
+    if dist.get_rank() == 1:
+        gradient.to_local()[0, 0] = torch.nan
+    optimizer.step()
+    counts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(counts, handle.skipped)
+    weights: list[Any] = list(model.parameters())
+    return {"counts": counts, "is_finite": all(bool(one.full_tensor().isfinite().all()) for one in weights)}
+
+
 def main() -> None:
     dist.init_process_group("gloo")
     differences = {}
@@ -75,8 +90,10 @@ def main() -> None:
         pairs = zip(trained(build, True), trained(build, False), strict=True)
         differences[name] = max(float((sharded - whole).abs().max()) for sharded, whole in pairs)
     collectives = {name: collectives_of_a_step(OPTIMIZERS[name]) for name in ("spectral", "split", "one at a time")}
+    skipped = {name: skipped_by_each_rank(name) for name in ("spectral", "lion", "adamc")}
     if dist.get_rank() == 0:
-        Path(sys.argv[1]).write_text(json.dumps({"differences": differences, "collectives": collectives}))
+        found = {"differences": differences, "collectives": collectives, "skipped": skipped}
+        Path(sys.argv[1]).write_text(json.dumps(found))
     # FSDP's reference cycles may outlive the process group, which then aborts.
     gc.collect()
     dist.barrier()

@@ -145,7 +145,7 @@ def test_a_frozen_weight_of_any_dtype_is_let_be_until_it_has_a_gradient(dtype: t
 def test_a_weight_that_becomes_complex_is_refused_before_any_moves() -> None:
     weights = [nn.Parameter(torch.ones(2, 2)) for _ in range(2)]
     optimizer = sd.Scion([{"params": [weight]} for weight in weights], lr=0.1)
-    weights[1].data = weights[1].data.cfloat()
+    weights[1].data = weights[1].data.to(torch.complex64)
     for weight in weights:
         weight.grad = torch.ones_like(weight)
     with pytest.raises(ValueError, match="is complex64, which Scion cannot step"):

@@ -14,7 +14,7 @@ WEIGHTS = 8
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Largest difference of a weight, and collectives in a step, by optimizer."""
+    """By optimizer: largest difference of a weight, collectives in a step, and what each rank has skipped."""
     out = tmp_path_factory.mktemp("sharded") / "out.json"
     return on_two_ranks(PROGRAM, out)
 
@@ -27,3 +27,8 @@ def test_sharded_weights_step_as_whole_ones(name: str, found: dict[str, dict[str
 @pytest.mark.parametrize("name", ["spectral", "split", "one at a time"])
 def test_each_weight_is_gathered_once(name: str, found: dict[str, dict[str, Any]]) -> None:
     assert found["collectives"][name] == WEIGHTS
+
+
+@pytest.mark.parametrize("name", ["spectral", "lion", "adamc"])
+def test_a_nan_in_the_part_of_one_rank_is_skipped_by_all(name: str, found: dict[str, dict[str, Any]]) -> None:
+    assert found["skipped"][name] == {"counts": [{"group_0.0": 1}] * 2, "is_finite": True}

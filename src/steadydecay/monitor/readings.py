@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from steadydecay.monitor.first_fault import is_spoilt
 from steadydecay.monitor.host import on_host
 from steadydecay.monitor.layer_batch import BatchResult
-from steadydecay.monitor.not_finite import is_spoilt
 from steadydecay.monitor.numbers import Numbers, geometric_mean, measures_of, together
 from steadydecay.monitor.trend import drift
 from steadydecay.monitor.verdict import verdict_of

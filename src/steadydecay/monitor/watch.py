@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from steadydecay.known_optimizers.unseen_steps import UnseenSteps
 from steadydecay.known_optimizers.wrappers import followed
 from steadydecay.monitor.chunks import Scratch
-from steadydecay.monitor.not_finite import warn_of_first_fault, with_first_fault
+from steadydecay.monitor.first_fault import warn_of_first_fault, with_first_fault
 from steadydecay.monitor.readings import Record, record_of
 from steadydecay.monitor.watched_optimizer import NO_STATE, Measurement, State, WatchedOptimizer
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Self, final, get_args
 
 import torch
@@ -15,6 +15,8 @@ from steadydecay.known_optimizers.wrappers import unwrapped
 
 # What is left out where one gradient is not finite: that tensor alone, or the whole step.
 Skip = Literal["tensor", "step"]
+# Entries of gradients whose norms are taken together; a copy of so few costs less than a call for each.
+LARGEST_TOGETHER = 2**12
 
 
 class NonfiniteGradient(NamedTuple):
@@ -77,7 +79,8 @@ class NonfiniteSkip:
         before: Any = torch.compiler.disable(self._before_step)
         self._hook = optimizer.register_step_pre_hook(before)
         # The first of all: others look at which weights have a gradient.
-        optimizer._optimizer_step_pre_hooks.move_to_end(self._hook.id, last=False)
+        hooks: Any = optimizer._optimizer_step_pre_hooks
+        hooks.move_to_end(self._hook.id, last=False)
 
     def remove(self) -> None:
         """Take the hook off; the counts stay. May be called again."""
@@ -163,24 +166,31 @@ def are_finite(gradients: Sequence[Tensor]) -> list[bool]:
 def _are_norms_finite(gradients: Sequence[Tensor]) -> list[bool]:
     alike: dict[Any, list[int]] = defaultdict(list)
     for at, gradient in enumerate(gradients):
-        alike[gradient.device, gradient.dtype, isinstance(gradient, DTensor)].append(at)
-    norms: dict[torch.device, list[tuple[int, Tensor]]] = defaultdict(list)
-    for (device, _, is_sharded), places in alike.items():
+        is_small = gradient.layout == torch.strided and gradient.numel() <= LARGEST_TOGETHER
+        alike[gradient.device, gradient.dtype, isinstance(gradient, DTensor), is_small].append(at)
+    norms: dict[torch.device, list[tuple[list[int], Tensor]]] = defaultdict(list)
+    for (device, _, is_sharded, is_small), places in alike.items():
         values = [_values(gradients[at]) for at in places]
-        found = map(_whole_norm, values) if is_sharded else _norms(values)
-        norms[device] += zip(places, found, strict=True)
+        if is_sharded:
+            norms[device] += [([at], _whole_norm(value)) for at, value in zip(places, values, strict=True)]
+        elif is_small:
+            # One norm for all: each alone would take longer than the step of so small a weight.
+            norms[device].append((places, _norms([torch.cat([value.reshape(-1) for value in values])])[0]))
+        else:
+            norms[device] += [([at], norm) for at, norm in zip(places, _norms(values), strict=True)]
     results = [False] * len(gradients)
     for of_device in norms.values():
         finite = torch.stack([norm for _, norm in of_device]).isfinite().tolist()
-        for (at, _), is_finite in zip(of_device, finite, strict=True):
-            results[at] = is_finite
+        for (places, _), is_finite in zip(of_device, finite, strict=True):
+            for at in places:
+                results[at] = is_finite
     return results
 
 
-def _norms(values: list[Tensor]) -> Iterable[Tensor]:
+def _norms(values: list[Tensor]) -> list[Tensor]:
     """In float32 at least: a norm in float16 overflows at once."""
     dtype = torch.promote_types(values[0].dtype, torch.float32)
-    return (norm.float() for norm in torch._foreach_norm(values, dtype=dtype))  # pyright: ignore[reportPrivateImportUsage]
+    return [norm.float() for norm in torch._foreach_norm(values, dtype=dtype)]  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _whole_norm(value: Tensor) -> Tensor:

@@ -81,10 +81,15 @@ def parts_of(group: Group, states: Mapping[Tensor, dict[str, Tensor]], optimizer
     """
     is_light = group.get("memory_light", False)
     parts: list[Part] = []
-    for parameter in parameters_with_gradient(group, optimizer_name):
-        gradient, state = gradient_of(parameter), states.get(parameter, {})
-        average = gradient if is_light else state["momentum"]
-        parts.append(Part(parameter, gradient, average, state.get("compensation")))
+    # One look at each: the step of 10⁴ small tensors is for the most part Python.
+    for parameter in group["params"]:
+        gradient = parameter.grad
+        if gradient is not None:
+            if gradient.is_sparse:
+                raise _sparse_refusal(parameter, optimizer_name)
+            state = states.get(parameter, {})
+            average = gradient if is_light else state["momentum"]
+            parts.append(Part(parameter, gradient, average, state.get("compensation")))
     return parts
 
 
@@ -95,20 +100,15 @@ def parameters_with_gradient(group: Mapping[str, Any], optimizer_name: str) -> l
         ValueError: a sparse gradient.
     """
     parameters: list[Tensor] = []
-    # One look at each: the step of 10⁴ small tensors is for the most part Python.
     for parameter in group["params"]:
         gradient = parameter.grad
         if gradient is not None:
             if gradient.is_sparse:
-                shape = tuple(parameter.shape)
-                remedy = f"{optimizer_name} takes dense ones: Embedding(sparse=False)"
-                raise ValueError(f"gradient of a {shape} parameter is sparse; {remedy}")
+                raise _sparse_refusal(parameter, optimizer_name)
             parameters.append(parameter)
     return parameters
 
 
-def gradient_of(parameter: Tensor) -> Tensor:
-    """The gradient of one of `parameters_with_gradient`."""
-    gradient = parameter.grad
-    assert gradient is not None
-    return gradient
+def _sparse_refusal(parameter: Tensor, optimizer_name: str) -> ValueError:
+    remedy = f"{optimizer_name} takes dense ones: Embedding(sparse=False)"
+    return ValueError(f"gradient of a {tuple(parameter.shape)} parameter is sparse; {remedy}")

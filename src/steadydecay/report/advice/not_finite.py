@@ -23,9 +23,9 @@ def not_finite(fault: Mapping[str, Any]) -> Finding | None:
     return Finding(
         f"Layer {layer} is not finite from step {step:,.0f} on",
         f"In the monitor's record of step {step:,.0f}, the first such record, the {fault.get('measure', 'norm')} of "
-        f"{layer} is NaN or infinite. Layers with such a number there: {fault.get('layers', 1)}. The cause lies between "
-        f"this record and the one before it.",
+        f"{layer} is NaN or infinite. Layers with such a number there: {fault.get('layers', 1)}. The cause lies "
+        f"between this record and the one before it.",
         "Go back to the checkpoint before that step and look at its batch and the learning rate. "
-        "steadydecay.optim.skip_nonfinite leaves such gradients out and counts them; docs/optimizers.md says what one "
-        "of them does to each optimizer.",
+        "sd.skip_nonfinite(optimizer) leaves such gradients out and counts them; docs/optimizers.md says what one of "
+        "them does to each optimizer.",
     )

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import steadydecay as sd
-from steadydecay.monitor.not_finite import with_first_fault
+from steadydecay.monitor.first_fault import with_first_fault
 from steadydecay.monitor.numbers import geometric_mean
 from steadydecay.run_log.record import json_line
 
