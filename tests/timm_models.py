@@ -23,7 +23,9 @@ class _Anything(type):
 
 
 class _Standin(ModuleType):
-    __path__: list[str] = []  # noqa: RUF012
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__ = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

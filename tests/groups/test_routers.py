@@ -51,8 +51,20 @@ def tokens() -> dict[str, Any]:
 
 
 def deepseek() -> nn.Module:
-    sizes = {"moe_intermediate_size": 8, "n_routed_experts": 4, "n_group": 1, "topk_group": 1, "num_experts_per_tok": 2}
-    ranks = {"q_lora_rank": 8, "kv_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 8}
+    sizes: dict[str, Any] = {
+        "moe_intermediate_size": 8,
+        "n_routed_experts": 4,
+        "n_group": 1,
+        "topk_group": 1,
+        "num_experts_per_tok": 2,
+    }
+    ranks: dict[str, Any] = {
+        "q_lora_rank": 8,
+        "kv_lora_rank": 8,
+        "qk_rope_head_dim": 4,
+        "qk_nope_head_dim": 4,
+        "v_head_dim": 8,
+    }
     return DeepseekV3ForCausalLM(DeepseekV3Config(**tokens(), **sizes, **ranks, first_k_dense_replace=1))
 
 

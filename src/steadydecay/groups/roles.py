@@ -5,6 +5,7 @@ import fnmatch
 import math
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Literal, NamedTuple, final, get_args
 
 from torch import nn
@@ -114,8 +115,13 @@ def _is_vector(place: Place) -> bool:
     if len(shape) < 2 or place.is_magnitude or is_state_space(place):
         return True
     # A stack of experts has a stack of biases.
-    is_gain = any(map(NORM_CLASS.fullmatch, class_names(place.owner))) or VECTOR_NAME.fullmatch(name)
+    is_gain = _is_norm(class_names(place.owner)) or VECTOR_NAME.fullmatch(name)
     return bool(is_gain) or (_is_one_line(place) and not LORA_MATRIX.fullmatch(name))
+
+
+@cache
+def _is_norm(names: tuple[str, ...]) -> bool:
+    return any(NORM_CLASS.fullmatch(name) for name in names)
 
 
 def _is_one_line(place: Place) -> bool:
