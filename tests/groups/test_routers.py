@@ -7,7 +7,9 @@ import torch
 from torch import nn
 from transformers import DeepseekV3Config, DeepseekV3ForCausalLM, GptOssConfig, GptOssForCausalLM
 
+import steadydecay as sd
 from steadydecay.groups.roles import roles_of
+from steadydecay.groups.settings import decay_of
 
 
 class Model(nn.Module):
@@ -115,3 +117,14 @@ def test_a_router_called_like_an_output_is_none() -> None:
 
 def test_a_routers_bias_is_a_vector() -> None:
     assert roles_of(Model(moe=Model(gate=nn.Linear(8, 4), experts=experts())))["moe.gate.bias"] == "vector"
+
+
+def test_a_routers_decay_is_corrected_unless_one_says_otherwise() -> None:
+    model = Model(moe=Model(gate=nn.Linear(8, 4, bias=False), experts=experts()), head=nn.Linear(8, 3, bias=False))
+    kept = {"*.gate.weight": {"decay": "constant"}}
+    for overrides, share in (({}, 0.25), (kept, 0.5)):
+        optimizer = sd.ScionC(sd.param_groups(model, lr=0.1, weight_decay=0.2, overrides=overrides), lr=1.0)
+        (group,) = (group for group in optimizer.param_groups if "moe.gate.weight" in group["param_names"])
+        group["lr"] /= 2
+        # η follows lr² where it is corrected, lr where it is constant.
+        assert decay_of(group) == pytest.approx(share * 0.1 * 0.2)
