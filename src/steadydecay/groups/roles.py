@@ -27,7 +27,9 @@ TABLE_NAME = re.compile(
     r"\w*embed\w*|\w*bias_table|rel_pos_\w+|emb_rel_\w+|latents_\w+|codevectors"
     r"|(\w*_)?(emb|pos|position|positional|tokens?|latents|prompts?|codebooks?)(_(emb|enc|encoding|table|delta))?(_[a-z]|\d)?"
 )
-MATRIX_NAME = re.compile(r"(\w*_)?(weights?(_[a-z]+\w*)?|kernel|proj|projection|matrix|experts?|[wv]\d*|W\w*)")
+MATRIX_NAME = re.compile(
+    r"(\w*_)?(weights?(_[a-z]+\w*)?|kernel|proj|projection|matrix|experts?|[wv]\d*|W\w*)|w?(q|k|v|o|qk|kv|qkv)"
+)
 LORA_MATRIX = re.compile(r"\w*lora_(embedding_)?([ABab]|down|up)")
 
 
