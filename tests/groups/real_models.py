@@ -102,8 +102,8 @@ def vit() -> nn.Module:
 
 @real
 def swin() -> nn.Module:
-    sizes: dict[str, Any] = {"embed_dim": 16, "depths": [1, 1], "num_heads": [2, 2], "window_size": 4}
-    config = transformers.SwinConfig(image_size=32, patch_size=4, num_labels=5, **sizes)
+    sizes: dict[str, Any] = {"embed_dim": 16, "depths": [1, 1], "num_heads": [2, 2], "window_size": 4, "num_labels": 5}
+    config = transformers.SwinConfig(image_size=32, patch_size=4, **sizes)
     return transformers.SwinForImageClassification(config)
 
 

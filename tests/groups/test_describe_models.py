@@ -14,6 +14,8 @@ import torch.distributed as dist
 import transformers
 from real_models import REAL_MODELS
 from torch import nn
+from torch._C._distributed_c10d import HashStore
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
@@ -304,7 +306,7 @@ def guesses(model: nn.Module) -> str:
 
 @pytest.fixture(scope="module")
 def one_rank() -> Iterator[None]:
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
     yield
     dist.destroy_process_group()
 
@@ -312,13 +314,14 @@ def one_rank() -> Iterator[None]:
 def sharded(model: nn.Module) -> nn.Module:
     """Under FSDP2, each layer of the outermost lists by itself; scalars, which it refuses, left out."""
     scalars = {parameter for parameter in model.parameters() if parameter.ndim == 0}
-    mesh = dist.init_device_mesh("cpu", (1,))
+    mesh = init_device_mesh("cpu", (1,))
     lists = [path for path, module in model.named_modules() if isinstance(module, nn.ModuleList) and path]
     outermost = [path for path in lists if not any(path.startswith(f"{other}.") for other in lists)]
     for path in outermost:
         for layer in model.get_submodule(path).children():
             fully_shard(layer, mesh=mesh)
-    return fully_shard(model, mesh=mesh, ignored_params=scalars)
+    fully_shard(model, mesh=mesh, ignored_params=scalars)
+    return model
 
 
 def compiled(model: nn.Module) -> nn.Module:

@@ -41,6 +41,22 @@ class Encoder(nn.Module):
         return None
 
 
+class HeadlessEncoder(Encoder):
+    """As Hugging Face's vision towers, whose `head` pools; an encoder is its own base."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(8, 8)
+
+    @property
+    def base_model(self) -> nn.Module:
+        return self
+
+
+class EncoderForClasses(HeadlessEncoder):
+    """One that is its own base and has a head, as CLIPForImageClassification is."""
+
+
 class WithClassifiers(nn.Module):
     """As timm's, whose answer may be a module, several, or an Identity for none."""
 
@@ -135,6 +151,19 @@ CASES: dict[str, tuple[nn.Module, set[str], set[str]]] = {
     "two encoders": (Model(query=Encoder(), key=Encoder()), set(), {"key.pooler"}),
     "an encoder and a head": (Model(bert=Encoder(), out=linear(8, 3)), {"out"}, {"out"}),
     "an encoder and a usual head": (Model(bert=Encoder(), classifier=linear(8, 3)), {"classifier"}, set()),
+    "an encoder whose head pools": (HeadlessEncoder(), set(), {"head"}),
+    "a tower whose head pools": (Model(tower=HeadlessEncoder(), score=linear(8, 3)), {"score"}, set()),
+    "an encoder for classes": (EncoderForClasses(), {"head"}, set()),
+    "a summary": (
+        Model(body=linear(4, 8), sequence_summary=Model(summary=linear(8, 3))),
+        {"sequence_summary.summary"},
+        set(),
+    ),
+    "classes and boxes of each layer": (
+        Model(body=linear(4, 8), class_embed=nn.ModuleList([linear(8, 5), linear(8, 5)]), bbox_embed=mlp(8, 8, 4)),
+        {"class_embed.0", "class_embed.1", "bbox_embed.1"},
+        set(),
+    ),
     "layers of one's own": (Model(body=MyLinear(4, 8), top=MyLinear(8, 3)), {"top"}, {"top"}),
     "a classifier by accessor": (WithClassifiers(lambda model: model.first), {"first"}, {"last"}),
     "two classifiers by accessor": (WithClassifiers(lambda model: (model.first, model.last)), {"first", "last"}, set()),

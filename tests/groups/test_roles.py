@@ -392,6 +392,8 @@ class NormedLinear(Bare):
     [
         (Bare, "weight", (8, 4), "hidden", False),
         (Bare, "gate_up_proj", (3, 8, 4), "hidden", False),
+        (Bare, "qkv", (3, 8, 8), "hidden", False),
+        (Bare, "wk", (8, 4), "hidden", False),
         (Bare, "mixing", (8, 4), "hidden", True),
         (Bare, "mixing", (2, 3, 8, 4), "hidden", True),
         (Bare, "weight", (1, 8), "vector", True),

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 from transformers import DeepseekV3Config, DeepseekV3ForCausalLM, GptOssConfig, GptOssForCausalLM
 
+import steadydecay as sd
 from steadydecay.groups.roles import roles_of
+from steadydecay.groups.settings import decay_of
 
 
 class Model(nn.Module):
@@ -51,8 +53,20 @@ def tokens() -> dict[str, Any]:
 
 
 def deepseek() -> nn.Module:
-    sizes = {"moe_intermediate_size": 8, "n_routed_experts": 4, "n_group": 1, "topk_group": 1, "num_experts_per_tok": 2}
-    ranks = {"q_lora_rank": 8, "kv_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 8}
+    sizes: dict[str, Any] = {
+        "moe_intermediate_size": 8,
+        "n_routed_experts": 4,
+        "n_group": 1,
+        "topk_group": 1,
+        "num_experts_per_tok": 2,
+    }
+    ranks: dict[str, Any] = {
+        "q_lora_rank": 8,
+        "kv_lora_rank": 8,
+        "qk_rope_head_dim": 4,
+        "qk_nope_head_dim": 4,
+        "v_head_dim": 8,
+    }
     return DeepseekV3ForCausalLM(DeepseekV3Config(**tokens(), **sizes, **ranks, first_k_dense_replace=1))
 
 
@@ -103,3 +117,14 @@ def test_a_router_called_like_an_output_is_none() -> None:
 
 def test_a_routers_bias_is_a_vector() -> None:
     assert roles_of(Model(moe=Model(gate=nn.Linear(8, 4), experts=experts())))["moe.gate.bias"] == "vector"
+
+
+def test_a_routers_decay_is_corrected_unless_one_says_otherwise() -> None:
+    model = Model(moe=Model(gate=nn.Linear(8, 4, bias=False), experts=experts()), head=nn.Linear(8, 3, bias=False))
+    kept = {"*.gate.weight": {"decay": "constant"}}
+    for overrides, share in (({}, 0.25), (kept, 0.5)):
+        optimizer = sd.ScionC(sd.param_groups(model, lr=0.1, weight_decay=0.2, overrides=overrides), lr=1.0)
+        (group,) = (group for group in optimizer.param_groups if "moe.gate.weight" in group["param_names"])
+        group["lr"] /= 2
+        # η follows lr² where it is corrected, lr where it is constant.
+        assert decay_of(group) == pytest.approx(share * 0.1 * 0.2)

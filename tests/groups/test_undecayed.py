@@ -108,7 +108,7 @@ def test_dynamics_are_vectors_without_decay_under_every_optimizer(optimizer: str
     ],
 )
 def test_dynamics_of_other_models(shapes: dict[str, tuple[int, ...]]) -> None:
-    model = Scan(**shapes)
+    model = Scan(None, **shapes)
     assert reasons(model).keys() == shapes.keys()
     assert {roles_of(model)[name] for name in shapes} == {"vector"}
 

@@ -1,7 +1,7 @@
 """Which layer of a model is its output: by what the model says, by tied weights, by names, or as the last Linear."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, NamedTuple, final
@@ -42,6 +42,23 @@ class Layer:
 
 
 @final
+class Structure(NamedTuple):
+    """Paths of modules that tell what of a model may be an output.
+
+    Attributes:
+        lists: of what holds several modules side by side.
+        repeated: of those that repeat a layer of a network.
+        encoders: of modules that say that they have no output embeddings, as Hugging Face's encoders do.
+        headless: of encoders in which what is called a head is none.
+    """
+
+    lists: set[str]
+    repeated: set[str]
+    encoders: set[str]
+    headless: set[str]
+
+
+@final
 class FoundOutput(NamedTuple):
     """The output layer.
 
@@ -65,13 +82,14 @@ def found_output(model: nn.Module, places: Sequence[Place], routers: set[str]) -
     layers = list(_layers(place for place in places if place.name not in routers))
     answers = [accessor() for accessor in _accessors(model)]
     if said := [p for answer in answers for module in _modules_in(answer) for p in module.parameters()]:
-        return _with_doubts(model, layers, said)
+        return _with_doubts(_structure(model), layers, said)
     # timm's way to say that there is no classifier is an Identity.
     if any(isinstance(answer, nn.Module) for answer in answers):
         return FoundOutput()
-    if parameters := _tied(places) or _named(model, layers):
-        return _with_doubts(model, layers, parameters)
-    return _last_linear(model, layers, says_none=bool(answers))
+    structure = _structure(model)
+    if parameters := _tied(places) or _named(structure, layers):
+        return _with_doubts(structure, layers, parameters)
+    return _last_linear(structure, layers, says_none=bool(answers))
 
 
 def is_adapter(place: Place) -> bool:
@@ -122,10 +140,10 @@ def _tied(places: Sequence[Place]) -> list[Tensor]:
     return [p.parameter for p in places if id(p.parameter) in in_embeddings and not isinstance(p.owner, nn.Embedding)]
 
 
-def _named(model: nn.Module, layers: Sequence[Layer]) -> list[Tensor]:
+def _named(structure: Structure, layers: Sequence[Layer]) -> list[Tensor]:
     """Parameters of the layers nearest to the top with an output's name that no other layer reads on."""
-    outside = _candidates(model, layers)
-    heads = _last_of_heads(model, outside)
+    outside = _candidates(structure, layers)
+    heads = _last_of_heads(structure, outside)
     depth = min((path.count(".") for path in heads), default=0)
     nearest = [layer for path, of_head in heads.items() if path.count(".") == depth for layer in of_head]
     chosen = [layer for layer in nearest if not _is_read_on(layer, [*nearest, *_later(layer, outside)])]
@@ -141,12 +159,12 @@ def _weakly_named(layers: Sequence[Layer]) -> list[Layer]:
     return [] if _is_read_on(layer, _later(layer, layers)) else [layer]
 
 
-def _with_doubts(model: nn.Module, layers: Sequence[Layer], parameters: Sequence[Tensor]) -> FoundOutput:
+def _with_doubts(structure: Structure, layers: Sequence[Layer], parameters: Sequence[Tensor]) -> FoundOutput:
     """The output, with a doubt of each layer that might be one by its name or place, unless the output reads it."""
-    outside, ids = _candidates(model, layers), {id(parameter) for parameter in parameters}
+    outside, ids = _candidates(structure, layers), {id(parameter) for parameter in parameters}
     chosen = [layer for layer in layers if id(layer.weight) in ids]
     linears = [layer for layer in outside if layer.is_linear and layer is layers[-1]]
-    others = [layer for of_head in _last_of_heads(model, outside).values() for layer in of_head]
+    others = [layer for of_head in _last_of_heads(structure, outside).values() for layer in of_head]
     taken = ", ".join(dict.fromkeys(layer.path for layer in chosen)) or "another weight"
     doubts = {
         id(layer.weight): f"although it has an output's name or place, because {taken} is taken for it; {REMEDY}"
@@ -156,15 +174,14 @@ def _with_doubts(model: nn.Module, layers: Sequence[Layer], parameters: Sequence
     return FoundOutput(parameters, doubts)
 
 
-def _last_linear(model: nn.Module, layers: Sequence[Layer], says_none: bool) -> FoundOutput:
+def _last_linear(structure: Structure, layers: Sequence[Layer], says_none: bool) -> FoundOutput:
     linears = [layer for layer in layers if layer.is_linear]
     if not linears:
         return FoundOutput()
     last = linears[-1]
-    _, repeated = _containers(model)
-    if says_none and _is_below(last.path, repeated):
+    if says_none and _is_below(last.path, structure.repeated):
         return FoundOutput()
-    reason = _why_not(model, last, layers, says_none)
+    reason = _why_not(structure, last, layers, says_none)
     if reason is not None:
         return FoundOutput(doubts={id(last.weight): f"although it is the last Linear, because {reason}; {REMEDY}"})
     doubt = f"because it is the last Linear; {REMEDY}"
@@ -175,32 +192,33 @@ def _last_linear(model: nn.Module, layers: Sequence[Layer], says_none: bool) -> 
     return FoundOutput([p for layer in beside for p in layer.parameters], doubts | {id(last.weight): doubt})
 
 
-def _why_not(model: nn.Module, last: Layer, layers: Sequence[Layer], says_none: bool) -> str | None:
+def _why_not(structure: Structure, last: Layer, layers: Sequence[Layer], says_none: bool) -> str | None:
     """Why the last Linear is no output, None if it may be one."""
-    if says_none or _is_below(last.path, _encoders(model)):
+    if says_none or _is_below(last.path, structure.encoders):
         return "the model says that it has no output layer"
-    if last not in _candidates(model, layers):
+    if last not in _candidates(structure, layers):
         return "it stands in the last of several like layers"
     return "a convolution comes after it" if layers[-1] is not last else None
 
 
-def _encoders(model: nn.Module) -> set[str]:
-    """Paths of modules that say that they have no output embeddings, as Hugging Face's encoders do."""
-    return {path for path, module in _plain_modules(model) if path and callable(getattr(module, ACCESSORS[0], None))}
-
-
-def _containers(model: nn.Module) -> tuple[set[str], set[str]]:
-    """Paths of what holds several modules side by side, and of those among them that repeat a layer of a network."""
-    lists, repeated = set(), set()
+def _structure(model: nn.Module) -> Structure:
+    found = Structure(set(), set(), set(), set())
     for path, module in _plain_modules(model):
-        is_list = isinstance(module, nn.ModuleList | nn.ModuleDict)
-        is_stack = isinstance(module, nn.ModuleList) or (isinstance(module, nn.Sequential) and _is_repeated(module))
-        if is_list:
-            lists.add(path)
-        has_inner = any(next(child.children(), None) is not None for child in module.children())
-        if is_stack and has_inner and not is_head_name(_last(path)):
-            repeated.add(path)
-    return lists, repeated
+        if isinstance(module, nn.ModuleList | nn.ModuleDict):
+            found.lists.add(path)
+        if _repeats_layers(module) and not is_head_name(_last(path)):
+            found.repeated.add(path)
+        if path and callable(getattr(module, ACCESSORS[0], None)):
+            found.encoders.add(path)
+        if _is_headless(module):
+            found.headless.add(path)
+    return found
+
+
+def _repeats_layers(module: nn.Module) -> bool:
+    """Whether it holds layers of a network one after the other, each of several modules."""
+    is_stack = isinstance(module, nn.ModuleList) or (isinstance(module, nn.Sequential) and _is_repeated(module))
+    return is_stack and any(next(child.children(), None) is not None for child in module.children())
 
 
 def _is_repeated(module: nn.Sequential) -> bool:
@@ -216,11 +234,10 @@ def _plain_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         yield INSERTED.sub("", f"{path}.".removeprefix(prefix)).removesuffix("."), module
 
 
-def _candidates(model: nn.Module, layers: Iterable[Layer]) -> list[Layer]:
+def _candidates(structure: Structure, layers: Iterable[Layer]) -> list[Layer]:
     """Layers that may be an output: neither in one of several like layers nor in an encoder without a head."""
-    _, repeated = _containers(model)
-    headless = {path for path, module in _plain_modules(model) if _is_headless(module)}
-    return [layer for layer in layers if not _is_below(layer.path, repeated | headless)]
+    excluded = structure.repeated | structure.headless
+    return [layer for layer in layers if not _is_below(layer.path, excluded)]
 
 
 def _is_headless(module: nn.Module) -> bool:
@@ -231,11 +248,10 @@ def _is_headless(module: nn.Module) -> bool:
     return getattr(module, "base_model", None) is module and not re.search("For[A-Z]", type(module).__name__)
 
 
-def _last_of_heads(model: nn.Module, layers: Sequence[Layer]) -> dict[str, list[Layer]]:
+def _last_of_heads(structure: Structure, layers: Sequence[Layer]) -> dict[str, list[Layer]]:
     """The layers that end each module with an output's name, by its path."""
-    lists, _ = _containers(model)
     paths = (_head_path(layer.path.split(".")) for layer in layers)
-    return {path: _last_of(path, layers, lists) for path in paths if path is not None}
+    return {path: _last_of(path, layers, structure.lists) for path in paths if path is not None}
 
 
 def _head_path(parts: list[str]) -> str | None:
@@ -276,8 +292,9 @@ def _feeds(layer: Layer, other: Layer) -> bool:
     return rows == other_columns and other_rows != columns
 
 
-def _is_below(path: str, above: Iterable[str]) -> bool:
-    return any(not one or path.startswith(f"{one}.") for one in above)
+def _is_below(path: str, above: Collection[str]) -> bool:
+    parts = path.split(".")
+    return any(".".join(parts[:depth]) in above for depth in range(len(parts)))
 
 
 def _last(path: str) -> str:

@@ -1,5 +1,6 @@
 """Where each parameter of a model stands, whatever wraps the model or the layer."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple, final
@@ -71,7 +72,8 @@ def unwrapped(model: nn.Module) -> tuple[str, list[nn.Module]]:
     """
     prefix, chain = "", [model]
     while not any(True for _ in chain[-1].parameters(recurse=False)):
-        with_parameters = [named for named in chain[-1].named_children() if _has_parameters(named[1])]
+        children = (named for named in chain[-1].named_children() if _has_parameters(named[1]))
+        with_parameters = list(itertools.islice(children, 2))
         if len(with_parameters) != 1:
             break
         name, inner = with_parameters[0]
@@ -98,9 +100,9 @@ def owners_of(model: nn.Module) -> dict[str, nn.Module]:
     return {place.name: place.owner for place in places_of(model)}
 
 
-def class_names(module: nn.Module) -> Iterator[str]:
+def class_names(module: nn.Module) -> tuple[str, ...]:
     """Names of a module's class and its bases, since parametrizations and FSDP2 put a class in front."""
-    return (kind.__name__ for kind in type(module).__mro__)
+    return tuple(kind.__name__ for kind in type(module).__mro__)
 
 
 def _has_parameters(module: nn.Module) -> bool:

@@ -5,6 +5,7 @@ import fnmatch
 import math
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Literal, NamedTuple, final, get_args
 
 from torch import nn
@@ -26,7 +27,9 @@ TABLE_NAME = re.compile(
     r"\w*embed\w*|\w*bias_table|rel_pos_\w+|emb_rel_\w+|latents_\w+|codevectors"
     r"|(\w*_)?(emb|pos|position|positional|tokens?|latents|prompts?|codebooks?)(_(emb|enc|encoding|table|delta))?(_[a-z]|\d)?"
 )
-MATRIX_NAME = re.compile(r"(\w*_)?(weights?(_[a-z]+\w*)?|kernel|proj|projection|matrix|experts?|[wv]\d*|W\w*)")
+MATRIX_NAME = re.compile(
+    r"(\w*_)?(weights?(_[a-z]+\w*)?|kernel|proj|projection|matrix|experts?|[wv]\d*|W\w*)|w?(q|k|v|o|qk|kv|qkv)"
+)
 LORA_MATRIX = re.compile(r"\w*lora_(embedding_)?([ABab]|down|up)")
 
 
@@ -114,8 +117,13 @@ def _is_vector(place: Place) -> bool:
     if len(shape) < 2 or place.is_magnitude or is_state_space(place):
         return True
     # A stack of experts has a stack of biases.
-    is_gain = any(map(NORM_CLASS.fullmatch, class_names(place.owner))) or VECTOR_NAME.fullmatch(name)
+    is_gain = _is_norm(class_names(place.owner)) or VECTOR_NAME.fullmatch(name)
     return bool(is_gain) or (_is_one_line(place) and not LORA_MATRIX.fullmatch(name))
+
+
+@cache
+def _is_norm(names: tuple[str, ...]) -> bool:
+    return any(NORM_CLASS.fullmatch(name) for name in names)
 
 
 def _is_one_line(place: Place) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
 from steadydecay.groups.places import Place, class_names
 
@@ -28,10 +29,15 @@ def router_names(places: Iterable[Place]) -> set[str]:
 
 
 def _routes(place: Place, mixtures: set[str]) -> bool:
-    if any(ROUTER_CLASS.search(name) for name in class_names(place.owner)):
+    if _is_router(class_names(place.owner)):
         return True
     parts = place.parts
     return any(
         ROUTER_NAME.fullmatch(part) or (GATE_NAME.fullmatch(part) and ".".join(parts[:depth]) in mixtures)
         for depth, part in enumerate(parts)
     )
+
+
+@cache
+def _is_router(names: tuple[str, ...]) -> bool:
+    return any(ROUTER_CLASS.search(name) for name in names)
