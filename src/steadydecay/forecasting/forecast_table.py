@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from steadydecay.forecasting.kind_forecast import KindForecast
+from steadydecay.forecasting.suggestion import Suggestion
 from steadydecay.forecasting.trajectories import Trajectory
 
 POINTS = {"start": 0.0, "middle": 0.5, "90 %": 0.9, "end": 1.0}
@@ -30,17 +31,31 @@ def forecast_table(forecasts: Sequence[KindForecast], steps: int) -> Table:
 
 
 def suggestion_table(forecasts: Sequence[KindForecast], steps: int) -> Table:
-    """What gives each kind the wanted RMS at the steady state of the peak."""
-    table = _empty_table("layers", "RMS", "decay per step", "weight_decay", "steady_norm_sq", "1/(2η)", "of the run")
+    """What gives each kind the wanted RMS: at the steady state of the peak, and after the last step by decay rule."""
+    table = _empty_table("layers", "RMS", *("decay per step", "weight_decay", "steady_norm_sq", "1/(2η)", "of the run"))
     for forecast in forecasts:
-        name, suggestion = f"{forecast.kind.title}\n{forecast.kind.description}", forecast.suggestion
-        if suggestion is None:
-            table.add_row(name, "one update alone is larger; lower lr", *([""] * 5))
-            continue
-        numbers = (suggestion.rms, suggestion.decay, suggestion.weight_decay, suggestion.steady_norm_sq)
-        share = suggestion.time_constant / steps
-        table.add_row(name, *map(_number, numbers), f"{suggestion.time_constant:.0f} steps", f"{share:.2%}")
+        names = [forecast.kind.title, forecast.kind.description]
+        for name, line in zip_longest(names, _suggestion_lines(forecast, steps), fillvalue=()):
+            table.add_row(name or "", *line)
     return table
+
+
+def _suggestion_lines(forecast: KindForecast, steps: int) -> list[tuple[str, ...]]:
+    if forecast.wanted_rms is None:
+        return [("gains and biases: none suggested",)]
+    steady = forecast.suggestion or "one update alone is larger; lower lr"
+    # Why there is none is too long for a cell; a note below the table says it.
+    at_end = {rule: "none" if isinstance(one, str) else one for rule, one in forecast.at_end.items()}
+    found = {"steady": steady} | {f"at the end, {rule}": one for rule, one in at_end.items()}
+    return [_suggestion_line(f"{_number(forecast.wanted_rms)} {what}", one, steps) for what, one in found.items()]
+
+
+def _suggestion_line(what: str, suggestion: Suggestion | str, steps: int) -> tuple[str, ...]:
+    if isinstance(suggestion, str):
+        return what, suggestion
+    numbers = map(_number, (suggestion.decay, suggestion.weight_decay, suggestion.steady_norm_sq))
+    constant, share = suggestion.time_constant, suggestion.time_constant / steps
+    return (what, *numbers, f"{constant:.0f} steps", f"{share:.2%}")
 
 
 def _empty_table(*columns: str) -> Table:
