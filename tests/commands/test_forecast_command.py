@@ -87,7 +87,7 @@ def test_a_wanted_rms_alone_is_enough_for_the_end_and_for_the_steady_state(capsy
     assert layer["suggestion_at_end"]["constant"]["decay"] < layer["suggestion"]["decay"]
     main(["forecast", *WISH])
     out = " ".join(capsys.readouterr().out.split())
-    assert all(f"0.08 {what} " in out for what in ("steady", "at the end, constant", "at the end, corrected"))
+    assert all(f"0.08 {where} " in out for where in ("steady", "end, constant", "end, corrected"))
     assert "Each rule is shown with the decay that ends the run at an RMS of 0.08." in out
 
 
@@ -102,7 +102,7 @@ def test_a_wanted_rms_suggests_nothing_for_gains(optimizer: str, capsys: pytest.
 
 def test_an_rms_that_no_decay_gives_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     main(["forecast", "--shape", "8x8", "--lr", "0.03", "--steps", "50", "--wanted-rms", "9"])
-    said = "8x8: no constant or corrected decay ends at an RMS of 9: without any decay it is "
+    said = "8x8: no constant or corrected decay leads to an RMS of 9: without any decay it is "
     assert said in capsys.readouterr().out
 
 

@@ -80,9 +80,17 @@ def test_what_no_decay_reaches_is_said_once_with_what_there_is() -> None:
     found = forecast_kinds(planned.kinds, planned.shares, wanted_rms=50.0, is_decay_open=True)
     first, second = unreached(found)
     rms = found[0].by_rule[0].norms[-1] / 32**0.5
-    assert first == f"8x4: no constant or corrected decay ends at an RMS of 50: without any decay it is {rms:.3g}."
-    assert second.startswith("16x4:output: no constant decay ends at an RMS of 50: without any decay it is ")
+    assert first == f"8x4: no constant or corrected decay leads to an RMS of 50: without any decay it is {rms:.3g}."
+    assert second.startswith("16x4:output: no constant decay leads to an RMS of 50: without any decay it is ")
     assert unreached(forecast_kinds(planned.kinds, planned.shares, wanted_rms=0.3)) == []
+    assert unreached(forecast_kinds(planned.kinds, planned.shares)) == []
+
+
+def test_a_steady_state_below_one_update_and_gains_are_said_apart() -> None:
+    planned = plan(50, "8x4", "8", "4")
+    said = unreached(forecast_kinds(planned.kinds, planned.shares, wanted_rms=0.01))
+    assert "8x4: no steady decay leads to an RMS of 0.01: one update alone is larger; lower lr." in said
+    assert said[-1] == "8, 4: no decay is suggested for gains and biases."
 
 
 def test_a_wanted_rms_outside_its_range_is_named() -> None:

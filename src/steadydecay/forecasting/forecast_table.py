@@ -31,31 +31,31 @@ def forecast_table(forecasts: Sequence[KindForecast], steps: int) -> Table:
 
 
 def suggestion_table(forecasts: Sequence[KindForecast], steps: int) -> Table:
-    """What gives each kind the wanted RMS: at the steady state of the peak, and after the last step by decay rule."""
-    table = _empty_table("layers", "RMS", *("decay per step", "weight_decay", "steady_norm_sq", "1/(2η)", "of the run"))
+    """What gives each kind the wanted RMS: at the steady state of the peak, and after the last step by decay rule.
+
+    Kinds for which none is wanted are left out.
+    """
+    numbers = ("decay per step", "weight_decay", "steady_norm_sq", "1/(2η)", "of the run")
+    table = _empty_table("layers", "RMS", "where", *numbers)
     for forecast in forecasts:
-        names = [forecast.kind.title, forecast.kind.description]
-        for name, line in zip_longest(names, _suggestion_lines(forecast, steps), fillvalue=()):
-            table.add_row(name or "", *line)
+        if forecast.wanted_rms is not None:
+            lines = _suggestion_lines(forecast, forecast.wanted_rms, steps)
+            for name, line in zip_longest([forecast.kind.title, forecast.kind.description], lines, fillvalue=()):
+                table.add_row(name or "", *line)
     return table
 
 
-def _suggestion_lines(forecast: KindForecast, steps: int) -> list[tuple[str, ...]]:
-    if forecast.wanted_rms is None:
-        return [("gains and biases: none suggested",)]
-    steady = forecast.suggestion or "one update alone is larger; lower lr"
-    # Why there is none is too long for a cell; a note below the table says it.
-    at_end = {rule: "none" if isinstance(one, str) else one for rule, one in forecast.at_end.items()}
-    found = {"steady": steady} | {f"at the end, {rule}": one for rule, one in at_end.items()}
-    return [_suggestion_line(f"{_number(forecast.wanted_rms)} {what}", one, steps) for what, one in found.items()]
+def _suggestion_lines(forecast: KindForecast, wanted_rms: float, steps: int) -> list[tuple[str, ...]]:
+    found = {"steady": forecast.suggestion} | {f"end, {rule}": one for rule, one in forecast.at_end.items()}
+    return [(_number(wanted_rms), where, *_suggestion_numbers(one, steps)) for where, one in found.items()]
 
 
-def _suggestion_line(what: str, suggestion: Suggestion | str, steps: int) -> tuple[str, ...]:
-    if isinstance(suggestion, str):
-        return what, suggestion
+def _suggestion_numbers(suggestion: Suggestion | str | None, steps: int) -> tuple[str, ...]:
+    if not isinstance(suggestion, Suggestion):
+        # Why is too long for a cell; a note below the table says it.
+        return ("none",)
     numbers = map(_number, (suggestion.decay, suggestion.weight_decay, suggestion.steady_norm_sq))
-    constant, share = suggestion.time_constant, suggestion.time_constant / steps
-    return (what, *numbers, f"{constant:.0f} steps", f"{share:.2%}")
+    return (*numbers, f"{suggestion.time_constant:.0f} steps", f"{suggestion.time_constant / steps:.2%}")
 
 
 def _empty_table(*columns: str) -> Table:

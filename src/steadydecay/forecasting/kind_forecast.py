@@ -83,16 +83,21 @@ def advice(forecasts: Sequence[KindForecast]) -> list[str]:
 
 
 def unreached(forecasts: Sequence[KindForecast]) -> list[str]:
-    """A sentence on each kind that no decay brings to the wanted RMS at the end; none where one does."""
-    rules: dict[tuple[str, float | None, str], list[str]] = defaultdict(list)
+    """A sentence on each kind that no decay brings to the wanted RMS, or for which none is suggested."""
+    rules: dict[tuple[str, float, str], list[str]] = defaultdict(list)
     for forecast in forecasts:
+        if forecast.wanted_rms is not None and forecast.suggestion is None:
+            rules[forecast.kind.title, forecast.wanted_rms, "one update alone is larger; lower lr"].append("steady")
         for rule, reason in forecast.at_end.items():
-            if isinstance(reason, str):
+            if isinstance(reason, str) and forecast.wanted_rms is not None:
                 rules[forecast.kind.title, forecast.wanted_rms, reason].append(rule)
-    return [
-        f"{title}: no {' or '.join(named)} decay ends at an RMS of {wanted:g}: {reason}."
+    said = [
+        f"{title}: no {' or '.join(named)} decay leads to an RMS of {wanted:g}: {reason}."
         for (title, wanted, reason), named in rules.items()
     ]
+    is_asked = any(forecast.wanted_rms is not None for forecast in forecasts)
+    gains = [forecast.kind.title for forecast in forecasts if is_asked and forecast.wanted_rms is None]
+    return [*said, f"{', '.join(gains)}: no decay is suggested for gains and biases."] if gains else said
 
 
 def _reason_against_steady_state(trajectory: Trajectory) -> str | None:

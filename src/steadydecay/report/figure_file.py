@@ -2,6 +2,7 @@
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -11,7 +12,7 @@ from steadydecay.run_log.atomic_write import replace_file
 SUFFIXES = (".png", ".svg", ".pdf")
 DOTS_PER_INCH = 150
 # Text stays text, in fonts of Type 42 in a PDF: journals refuse those of Type 3, which matplotlib takes otherwise.
-TEXTS = {"pdf.fonttype": 42, "svg.fonttype": "none"}
+TEXTS: dict[Any, Any] = {"pdf.fonttype": 42, "svg.fonttype": "none"}
 
 
 def require_figure_path(path: Path) -> Path:
