@@ -74,6 +74,55 @@ def test_a_wanted_rms_is_answered_with_a_decay_that_gives_it(capsys: pytest.Capt
     assert f"{suggested:.4g}" in capsys.readouterr().out
 
 
+WISH = ["--shape", "64x64", "--lr", "0.03", "--steps", "600", "--wanted-rms", "0.08"]
+
+
+def test_a_wanted_rms_alone_is_enough_for_the_end_and_for_the_steady_state(capsys: pytest.CaptureFixture[str]) -> None:
+    (layer,) = record_of(WISH, capsys)["layers"]
+    for rule, suggested in layer["suggestion_at_end"].items():
+        assert layer["decay"][rule]["final_rms"] == pytest.approx(0.08, rel=1e-6), "shown as it is suggested"
+        again = ["--shape", "64x64", "--lr", "0.03", "--steps", "600", "--weight-decay", str(suggested["weight_decay"])]
+        (ended,) = record_of(again, capsys)["layers"]
+        assert ended["decay"][rule]["final_rms"] == pytest.approx(0.08, rel=1e-6)
+    assert layer["suggestion_at_end"]["constant"]["decay"] < layer["suggestion"]["decay"]
+    main(["forecast", *WISH])
+    out = " ".join(capsys.readouterr().out.split())
+    assert all(f"0.08 {where} " in out for where in ("steady", "end, constant", "end, corrected"))
+    assert "Each rule is shown with the decay that ends the run at an RMS of 0.08." in out
+
+
+@pytest.mark.parametrize("optimizer", ["scion", "adamw", "lion", "muon"])
+def test_a_wanted_rms_suggests_nothing_for_gains(optimizer: str, capsys: pytest.CaptureFixture[str]) -> None:
+    gains = ["--shape", "64", "--shape", "8x8:vector", "--optimizer", optimizer]
+    layers = {layer["names"][0]: layer for layer in record_of([*WISH, *gains], capsys)["layers"]}
+    for name in ("64", "8x8:vector"):
+        assert layers[name]["suggestion"] is None and layers[name]["suggestion_at_end"] == {}
+    assert layers["64x64"]["suggestion_at_end"]["constant"] is not None
+
+
+def test_an_rms_that_no_decay_gives_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["forecast", "--shape", "8x8", "--lr", "0.03", "--steps", "50", "--wanted-rms", "9"])
+    said = "8x8: no constant or corrected decay leads to an RMS of 9: without any decay it is "
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "start"), [("a.png", b"\x89PNG"), ("b/c.SVG", b"<?xml"), ("d.pdf", b"%PDF")])
+def test_the_suffix_of_a_figure_says_what_it_is(name: str, start: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["forecast", *WISH, "--figure", name])
+    assert capsys.readouterr().out.splitlines()[-1] == f"written: {name}"
+    assert Path(name).read_bytes().startswith(start) and not Path("runs").exists()
+
+
+@pytest.mark.parametrize("name", ["a.gif", "figure", "a.png.txt"])
+def test_a_figure_of_another_kind_is_refused_before_anything_is_done(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert f"figure is '{name}'; legal are files that end in .png, .svg, .pdf" in mistake(
+        [*WISH, "--html", "--figure", name], capsys
+    )
+    assert list(Path().iterdir()) == []
+
+
 def test_other_optimizers_and_a_start_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--shape", "64x64", "--lr", "0.01", "--weight-decay", "0.1", "--steps", "100"]
     for optimizer in ("adamw", "lion", "muon"):
@@ -160,6 +209,7 @@ def test_one_step_is_a_run() -> None:
         (["--optimizer", "scoin"], "optimizer is 'scoin'; did you mean 'scion'"),
         (["--optimizer", "sgdw"], "optimizer is 'sgdw', the size of whose updates"),
         (["--weight-decay", "0.1"], "there is weight_decay=0.1 and decay_per_step=0.01; legal is one of them"),
+        (["--decay-per-step", "0.1", "--wanted-rms", "-1"], "wanted_rms is -1.0; legal is (0, inf)"),
         (["--wanted-rms", "0"], "wanted_rms is 0.0; legal is (0, inf)"),
         (["--wanted-rms", "nan"], "wanted_rms is nan"),
         (["--init-rms", "-1"], "init_rms is -1.0; legal is [0, inf)"),

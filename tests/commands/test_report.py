@@ -39,6 +39,15 @@ def test_png_draws_the_panels_beside_the_page(capsys: pytest.CaptureFixture[str]
     assert Path("report.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(("name", "start"), [("a.png", b"\x89PNG"), ("b/c.svg", b"<?xml"), ("d.PDF", b"%PDF")])
+def test_a_figure_for_a_paper_is_what_its_suffix_says(
+    name: str, start: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["report", "runs", "--figure", name])
+    assert capsys.readouterr().out == f"report: report.html\npicture: {name}\n"
+    assert Path(name).read_bytes().startswith(start)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -49,6 +58,9 @@ def test_png_draws_the_panels_beside_the_page(capsys: pytest.CaptureFixture[str]
         (["runs", "--follow", "--port", "70000"], "port is 70000; legal is 0 (any free one) to 65535"),
         (["nothing", "--follow"], "run is 'nothing', which does not exist"),
         (["runs", "--out", "empty"], "Is a directory"),
+        (["runs", "--figure", "a.gif"], "figure is 'a.gif'; legal are files that end in .png, .svg, .pdf"),
+        (["runs", "--follow", "--figure", "a.svg"], "figure is given beside follow, which writes nothing; leave one"),
+        (["runs", "--follow", "--png"], "png is given beside follow, which writes nothing; leave one"),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(

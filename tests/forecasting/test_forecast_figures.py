@@ -1,6 +1,7 @@
 """Panels, and the page and the picture that show them."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -66,6 +67,26 @@ def test_long_runs_are_drawn_with_few_points_first_and_last_among_them() -> None
         assert (line.steps[0], line.steps[-1]) == (0, 5000)
 
 
+def test_a_wanted_rms_is_a_level_and_takes_the_place_of_steady_states_that_differ() -> None:
+    given = Hyperparameters("scion", lr=0.1, decay_per_step=0.0)
+    plan = plan_of(["8x4", "8"], None, given, shares_of("cosine", 200))
+    forecasts = forecast_kinds(plan.kinds, plan.shares, wanted_rms=0.3, is_decay_open=True)
+    matrix, vector, decays = panels_of(forecasts)
+    assert names(matrix) == ["the wanted RMS", "constant", "corrected"] and "the wanted RMS" not in names(vector)
+    assert matrix.lines[0].values.tolist() == [pytest.approx(0.3 * 32**0.5)] * 2
+    assert matrix.lines[1].values[-1] == pytest.approx(matrix.lines[2].values[-1], rel=1e-6)
+    assert decays.lines[0].values[0] < decays.lines[1].values[0]
+
+
+def test_every_axis_says_what_it_shows(tmp_path: Path) -> None:
+    found = panels("8x4", "16x4:output")
+    drawn = write_picture(found, tmp_path / "forecast.svg").read_text(encoding="utf-8")
+    page = write_page(found, [], tmp_path / "forecast.html").read_text(encoding="utf-8")
+    assert drawn.count(">weight norm ‖θ‖ of one layer</text>") == 2 and drawn.count(">step</text>") == 3
+    assert drawn.count(">share of the weights η</text>") == 1
+    assert len(re.findall(r'"title":\{"text":"weight norm [^"]* of one layer"\}', page)) == 2
+
+
 def test_rules_differ_in_colour_and_dash() -> None:
     _, constant, corrected = panels("8x4")[0].lines
     assert constant.colour != corrected.colour and constant.dash != corrected.dash
@@ -92,7 +113,7 @@ class Page(HTMLParser):
 
 def test_a_page_stands_alone_and_escapes_what_others_named(tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script>"
-    found = [Panel(hostile, panel.lines) for panel in panels("8x4")]
+    found = [replace(panel, title=hostile) for panel in panels("8x4")]
     path = write_page(found, ["a < b"], tmp_path / "below" / "forecast.html")
     text = path.read_text(encoding="utf-8")
     page = Page(text)
@@ -134,5 +155,5 @@ def test_a_picture_is_a_png_with_the_lines_in_their_colours(tmp_path: Path) -> N
 
 
 def test_a_picture_takes_titles_that_look_like_mathematics(tmp_path: Path) -> None:
-    path = write_picture([Panel("blocks.*.$x^{$", panel.lines) for panel in panels("8x4")], tmp_path / "forecast.png")
+    path = write_picture([replace(panel, title="blocks.*.$x^{$") for panel in panels("8x4")], tmp_path / "forecast.png")
     assert path.read_bytes().startswith(b"\x89PNG")

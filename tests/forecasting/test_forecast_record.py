@@ -9,6 +9,7 @@ from steadydecay.forecasting.forecast_record import forecast_record
 from steadydecay.forecasting.hyperparameters import Hyperparameters
 from steadydecay.forecasting.kind_forecast import forecast_kinds
 from steadydecay.forecasting.plan import plan_of, shares_of
+from steadydecay.forecasting.suggestion import Suggestion
 from steadydecay.forecasting.trained_run import TrainedRun
 from steadydecay.recipes.gpt.recipe import gpt_recipe
 from steadydecay.run_log.record import json_line
@@ -39,6 +40,10 @@ def test_a_record_holds_settings_trajectories_and_suggestion() -> None:
     assert corrected["settled_step"] == expected.settled_step
     assert forecast.suggestion is not None
     assert layer["suggestion"]["weight_decay"] == forecast.suggestion.weight_decay
+    at_end = {rule: one.weight_decay for rule, one in forecast.at_end.items() if isinstance(one, Suggestion)}
+    said = layer["suggestion_at_end"]
+    assert {rule: one["weight_decay"] for rule, one in said.items() if one is not None} == at_end
+    assert said.keys() == forecast.at_end.keys() and at_end
     assert (layer["measured"], layer["with_measured_updates"]) == (None, None)
 
 

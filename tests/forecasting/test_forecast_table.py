@@ -12,6 +12,7 @@ from steadydecay.forecasting.forecast_table import forecast_table, suggestion_ta
 from steadydecay.forecasting.hyperparameters import Hyperparameters
 from steadydecay.forecasting.kind_forecast import KindForecast, forecast_kinds
 from steadydecay.forecasting.plan import plan_of, shares_of
+from steadydecay.forecasting.suggestion import Suggestion
 from steadydecay.forecasting.trained_run import TrainedRun
 from steadydecay.recipes.gpt.recipe import gpt_recipe
 
@@ -90,11 +91,25 @@ def test_a_zero_weight_that_stays_zero_has_a_flat_line() -> None:
 
 
 def test_suggestions_are_those_of_each_kind() -> None:
-    matrix, vector = found = forecasts("8x4", "8", wanted_rms=0.09)
+    matrix, output, vector = found = forecasts("8x4", "64x4:output", "8", wanted_rms=0.25)
     lines = lines_of(suggestion_table(found, STEPS))
-    assert matrix.suggestion is not None and vector.is_unreachable
-    numbers = (0.09, matrix.suggestion.decay, matrix.suggestion.weight_decay, matrix.suggestion.steady_norm_sq)
-    assert lines[1].split()[1:5] == [f"{number:.4g}" for number in numbers]
-    assert lines[1].split()[5:7] == [f"{matrix.suggestion.time_constant:.0f}", "steps"]
-    assert lines[1].split()[7] == f"{matrix.suggestion.time_constant / STEPS:.2%}"
-    assert "one update alone is larger; lower lr" in lines[3]
+    suggestions = {"steady": matrix.suggestion} | {f"end, {rule}": one for rule, one in matrix.at_end.items()}
+    assert list(suggestions) == ["steady", "end, constant", "end, corrected"]
+    for line, (where, one) in zip(lines[1:4], suggestions.items(), strict=True):
+        assert isinstance(one, Suggestion)
+        numbers = line[line.index("0.25") :].split()[1 + len(where.split()) :]
+        assert numbers[:3] == [f"{number:.4g}" for number in (one.decay, one.weight_decay, one.steady_norm_sq)]
+        assert numbers[3:] == [f"{one.time_constant:.0f}", "steps", f"{one.time_constant / STEPS:.2%}"]
+        assert f" {where} " in line
+    assert lines[1].startswith("8x4 ") and lines[2].startswith("hidden spectral 8×4 ")
+    assert isinstance(output.suggestion, Suggestion) and list(output.at_end) == ["constant"]
+    assert lines[4].startswith("64x4:output ") and lines[5].startswith("output sign 64×4 ")
+    assert vector.wanted_rms is None and len(lines) == 6
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rows"), [(0.01, ["steady", "constant", "corrected"]), (90.0, ["constant", "corrected"])]
+)
+def test_a_wanted_rms_that_no_decay_gives_has_no_numbers(wanted: float, rows: list[str]) -> None:
+    lines = lines_of(suggestion_table(forecasts("8x4", wanted_rms=wanted), STEPS))
+    assert [line.split()[-2] for line in lines if line.endswith("none")] == rows

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from steadydecay.forecasting.hyperparameters import Hyperparameters
-from steadydecay.forecasting.kind_forecast import advice, forecast_kinds
+from steadydecay.forecasting.kind_forecast import advice, forecast_kinds, unreached
 from steadydecay.forecasting.plan import Plan, plan_of, shares_of
 from steadydecay.forecasting.trained_run import TrainedRun
 from steadydecay.recipes.gpt.recipe import gpt_recipe
@@ -25,7 +25,7 @@ def test_every_kind_has_both_rules_and_an_output_layer_one() -> None:
     assert [one.rule for one in hidden.by_rule] == ["constant", "corrected"]
     assert [one.rule for one in output.by_rule] == ["constant"]
     assert hidden.by_rule[0].norms[-1] < 0.8 * hidden.by_rule[1].norms[-1]
-    assert (hidden.measured, hidden.from_updates, hidden.suggestion, hidden.is_unreachable) == (None, None, None, False)
+    assert (hidden.measured, hidden.from_updates, hidden.suggestion, hidden.at_end) == (None, None, None, {})
 
 
 def test_a_run_is_measured_beside_its_own_rule() -> None:
@@ -46,11 +46,51 @@ def test_a_run_under_another_rule_shows_it_too() -> None:
     assert [one.rule for one in found.by_rule] == ["constant", "corrected", "exact"]
 
 
-def test_a_wanted_rms_is_answered_for_each_kind() -> None:
-    planned = plan(100, "8x4", "8")
-    matrix, vector = forecast_kinds(planned.kinds, planned.shares, wanted_rms=0.09)
-    assert matrix.suggestion is not None and matrix.suggestion.rms == 0.09 and not matrix.is_unreachable
-    assert vector.suggestion is None and vector.is_unreachable
+@pytest.mark.parametrize("optimizer", ["scion", "adamw", "muon"])
+def test_a_wanted_rms_is_answered_for_matrices_and_never_for_gains(optimizer: str) -> None:
+    planned = plan(100, "8x4", "16x4:output", "4x4:embedding", "8", "6x2:vector", optimizer=optimizer)
+    found = {one.kind.title: one for one in forecast_kinds(planned.kinds, planned.shares, wanted_rms=0.4)}
+    assert {title for title, one in found.items() if one.wanted_rms is None} == {"8", "6x2:vector"}
+    for title, one in found.items():
+        rules = {"8x4": ["constant", "corrected"], "4x4:embedding": ["constant", "corrected"]}.get(title, ["constant"])
+        assert list(one.at_end) == ([] if one.wanted_rms is None else rules)
+        assert (one.suggestion is None) == (one.wanted_rms is None)
+
+
+def test_an_open_decay_is_the_one_that_ends_at_the_wanted_rms() -> None:
+    planned = plan(400, "8x4", "16x4:output", "8", decay_per_step=0.0)
+    found = forecast_kinds(planned.kinds, planned.shares, wanted_rms=0.3, is_decay_open=True)
+    for forecast in found[:2]:
+        for trajectory in forecast.by_rule:
+            assert trajectory.norms[-1] / forecast.kind.entries**0.5 == pytest.approx(0.3, rel=1e-6)
+    gain = found[2].by_rule[0]
+    assert not gain.decays.any(), "of gains no decay is known, and none is suggested"
+
+
+def test_a_decay_that_was_given_stays_in_the_forecast() -> None:
+    planned = plan(400, "8x4")
+    (with_wish,) = forecast_kinds(planned.kinds, planned.shares, wanted_rms=0.3)
+    (without,) = forecast_kinds(planned.kinds, planned.shares)
+    for one, other in zip(with_wish.by_rule, without.by_rule, strict=True):
+        np.testing.assert_array_equal(one.norms, other.norms)
+
+
+def test_what_no_decay_reaches_is_said_once_with_what_there_is() -> None:
+    planned = plan(50, "8x4", "16x4:output", decay_per_step=0.0)
+    found = forecast_kinds(planned.kinds, planned.shares, wanted_rms=50.0, is_decay_open=True)
+    first, second = unreached(found)
+    rms = found[0].by_rule[0].norms[-1] / 32**0.5
+    assert first == f"8x4: no constant or corrected decay leads to an RMS of 50: without any decay it is {rms:.3g}."
+    assert second.startswith("16x4:output: no constant decay leads to an RMS of 50: without any decay it is ")
+    assert unreached(forecast_kinds(planned.kinds, planned.shares, wanted_rms=0.3)) == []
+    assert unreached(forecast_kinds(planned.kinds, planned.shares)) == []
+
+
+def test_a_steady_state_below_one_update_and_gains_are_said_apart() -> None:
+    planned = plan(50, "8x4", "8", "4")
+    said = unreached(forecast_kinds(planned.kinds, planned.shares, wanted_rms=0.01))
+    assert "8x4: no steady decay leads to an RMS of 0.01: one update alone is larger; lower lr." in said
+    assert said[-1] == "8, 4: no decay is suggested for gains and biases."
 
 
 def test_a_wanted_rms_outside_its_range_is_named() -> None:

@@ -8,9 +8,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from report_logs import write_run
+from steadydecay.report.measure_panels import measure_panels
 from steadydecay.report.picture import write_panels, write_picture
 from steadydecay.report.runs import load_all
 from steadydecay.report.style import COLOURS
+from steadydecay.report.variants import variants_of
 
 
 def colours_of(path: Path) -> list[int]:
@@ -37,6 +39,16 @@ def test_all_panels_are_drawn_for_a_paper(tmp_path: Path) -> None:
     every = write_panels(load_all([tmp_path])[0], tmp_path / "all.png")
     assert imread(every).shape[0] > 3 * imread(few).shape[0], "eleven panels in four rows"
     assert colours_of(every)[0] > 3 * colours_of(few)[0]
+
+
+def test_every_panel_says_what_its_axes_are(tmp_path: Path) -> None:
+    write_run(tmp_path / "scionc", "scionc")
+    runs, _ = load_all([tmp_path])
+    drawn = write_panels(runs, tmp_path / "all.svg").read_text(encoding="utf-8")
+    panels = measure_panels(variants_of(runs))[0]
+    assert drawn.count(">step</text>") == len(panels) > 9
+    for axis in {panel.measure.axis for panel in panels}:
+        assert drawn.count(f">{axis}</text>") == sum(panel.measure.axis == axis for panel in panels)
 
 
 def test_only_the_runs_of_the_folder_are_drawn(tmp_path: Path) -> None:

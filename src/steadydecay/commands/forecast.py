@@ -15,8 +15,9 @@ from steadydecay.forecasting.forecast_picture import write_picture
 from steadydecay.forecasting.forecast_record import forecast_record
 from steadydecay.forecasting.forecast_table import forecast_table, suggestion_table
 from steadydecay.forecasting.hyperparameters import Hyperparameters
-from steadydecay.forecasting.kind_forecast import KindForecast, advice, forecast_kinds
+from steadydecay.forecasting.kind_forecast import KindForecast, advice, forecast_kinds, unreached
 from steadydecay.forecasting.plan import Plan, plan_of, plan_of_run, shares_of
+from steadydecay.report.figure_file import require_figure_path
 from steadydecay.run_log.record import json_line
 
 # On a narrower terminal the table's lines would break.
@@ -64,21 +65,30 @@ class Forecast:
     init_rms: float | None = None
     """RMS of all weights at the start; by default as steadydecay.init_ makes them, and 0 for adamw and lion."""
     wanted_rms: float | None = None
-    """Suggest the decay that gives this RMS at steady state."""
+    """Suggest the decay that gives this RMS at the end of the run, and at steady state. Without another decay, each
+    rule is shown with the one that ends there."""
     json: bool = False
     """Print a line of JSON instead of tables."""
     html: bool = False
     """Write forecast.html, a page with figures."""
     png: bool = False
     """Write forecast.png."""
+    figure: Path | None = None
+    """Draw the figures into this file, for papers: a PNG, SVG or PDF, as its suffix says."""
     out: GivenPath = Path("runs/forecast")
-    """Folder for both."""
+    """Folder for forecast.html and forecast.png."""
 
     def run(self) -> None:
+        pictures = [self.out / "forecast.png"] if self.png else []
+        pictures += [] if self.figure is None else [require_figure_path(self.figure)]
         plan = self._plan() if self.folder is None else self._plan_of_run(self.folder)
-        forecasts = forecast_kinds(plan.kinds, plan.shares, run=plan.run, wanted_rms=self.wanted_rms)
-        notes = [f"Weights at the start: {plan.start}.", *advice(forecasts)]
-        written = self._write(forecasts, notes)
+        is_open = self._is_decay_open()
+        wanted = {"wanted_rms": self.wanted_rms, "is_decay_open": is_open}
+        forecasts = forecast_kinds(plan.kinds, plan.shares, run=plan.run, **wanted)
+        notes = [f"Weights at the start: {plan.start}.", *unreached(forecasts), *advice(forecasts)]
+        if is_open:
+            notes.insert(1, f"Each rule is shown with the decay that ends the run at an RMS of {self.wanted_rms:g}.")
+        written = self._write(forecasts, notes, pictures)
         if self.json:
             sys.stdout.write(json_line(forecast_record(forecasts, len(plan.shares), notes)))
         else:
@@ -90,8 +100,14 @@ class Forecast:
             raise ValueError(f"{missing} is not given; give --lr, --steps and a decay, or the folder of a run")
         given: dict[str, Any] = {name: getattr(self, name) for name in HYPERPARAMETERS}
         given["optimizer"] = self.optimizer or "scion"
+        if self._is_decay_open():
+            given["decay_per_step"] = 0.0
         shares = shares_of(self.schedule or "cosine", self.steps, self.warmup or 0)
         return plan_of(self.shape, self.model, Hyperparameters(**given), shares, self.init_rms)
+
+    def _is_decay_open(self) -> bool:
+        decays = (self.weight_decay, self.decay_per_step, self.steady_norm_sq)
+        return self.folder is None and self.wanted_rms is not None and all(decay is None for decay in decays)
 
     def _plan_of_run(self, folder: Path) -> Plan:
         default = Forecast()
@@ -100,11 +116,10 @@ class Forecast:
             raise ValueError(f"{given[0]} is given beside folder {str(folder)!r}, whose log says it; leave one out")
         return plan_of_run(folder)
 
-    def _write(self, forecasts: list[KindForecast], notes: list[str]) -> list[Path]:
-        panels = panels_of(forecasts) if self.html or self.png else []
+    def _write(self, forecasts: list[KindForecast], notes: list[str], pictures: list[Path]) -> list[Path]:
+        panels = panels_of(forecasts) if self.html or pictures else []
         pages = [write_page(panels, notes, self.out / "forecast.html")] if self.html else []
-        pictures = [write_picture(panels, self.out / "forecast.png")] if self.png else []
-        return pages + pictures
+        return pages + [write_picture(panels, path) for path in pictures]
 
     def _print(self, forecasts: list[KindForecast], steps: int, notes: list[str]) -> None:
         console = Console(width=max(Console().width, NARROWEST))

@@ -7,6 +7,7 @@ import tyro
 from rich.console import Console
 
 from steadydecay.commands.given_path import GivenPath
+from steadydecay.report.figure_file import require_figure_path
 from steadydecay.report.follow import LiveReport, server_for
 from steadydecay.report.picture import write_panels
 from steadydecay.report.report_page import write_page
@@ -22,7 +23,9 @@ class Report:
     out: GivenPath = Path("report.html")
     """The page."""
     png: bool = False
-    """Draw the panels into a PNG beside the page, too, for papers."""
+    """Draw the panels into a PNG beside the page, too."""
+    figure: Path | None = None
+    """Draw the panels into this file, too, for papers: a PNG, SVG or PDF, as its suffix says."""
     follow: bool = False
     """Write nothing; serve the page on this machine (127.0.0.1) and refresh it while training goes on."""
     port: int = 0
@@ -30,17 +33,24 @@ class Report:
 
     def run(self) -> None:
         if self.follow:
+            self._require_no_pictures()
             self._serve()
         else:
             self._write()
 
     def _write(self) -> None:
+        pictures = [self.out.with_suffix(".png")] if self.png else []
+        pictures += [] if self.figure is None else [require_figure_path(self.figure)]
         runs, missing = load_all(self.runs)
-        written = {"report": write_page(runs, missing, self.out)}
-        if self.png:
-            written["picture"] = write_panels(runs, self.out.with_suffix(".png"))
-        for what, path in written.items():
+        written = [("report", write_page(runs, missing, self.out))]
+        written += [("picture", write_panels(runs, path)) for path in pictures]
+        for what, path in written:
             Console().print(f"{what}: {path}", soft_wrap=True, highlight=False)
+
+    def _require_no_pictures(self) -> None:
+        for name in ("png", "figure"):
+            if getattr(self, name):
+                raise ValueError(f"{name} is given beside follow, which writes nothing; leave one of them out")
 
     def _serve(self) -> None:
         report = LiveReport(self.runs)

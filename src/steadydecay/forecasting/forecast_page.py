@@ -44,9 +44,9 @@ def _figure(panel: Panel) -> go.Figure:
     figure.update_layout(
         height=330,
         template="plotly_white",
-        margin={"l": 50, "r": 10, "t": 10, "b": 40},
+        margin={"l": 60, "r": 10, "t": 10, "b": 40},
         xaxis={"title": {"text": "step", "standoff": 5}},
-        yaxis={"rangemode": "tozero", "exponentformat": "power"},
+        yaxis={"title": {"text": panel.y_label}, "rangemode": "tozero", "exponentformat": "power"},
         legend={"orientation": "h", "y": -0.2, "yanchor": "top"},
     )
     return figure

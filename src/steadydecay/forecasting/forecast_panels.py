@@ -33,9 +33,10 @@ class ForecastLine:
 @final
 @dataclass(frozen=True)
 class Panel:
-    """Lines over steps, from 0 up."""
+    """Lines over steps, from 0 up; `y_label` says what they are, with its unit if it has one."""
 
     title: str
+    y_label: str
     lines: tuple[ForecastLine, ...]
 
 
@@ -51,20 +52,29 @@ def panels_of(forecasts: Sequence[KindForecast]) -> list[Panel]:
     """‖θ‖ of one layer of each kind; then η of the first kind that has more than one rule (else of the first)."""
     norms = [_norm_panel(forecast) for forecast in forecasts]
     corrected = next((forecast for forecast in forecasts if len(forecast.by_rule) > 1), forecasts[0])
-    return [*norms, Panel("decay per step η", tuple(map(_decay_line, corrected.by_rule)))]
+    return [*norms, Panel("decay per step η", "share of the weights η", tuple(map(_decay_line, corrected.by_rule)))]
 
 
 def _norm_panel(forecast: KindForecast) -> Panel:
     lines = [_norm_line(one, one.rule) for one in forecast.by_rule]
-    if np.isfinite(steady := forecast.by_rule[0].steady_norm):
-        ends = np.asarray([0, len(forecast.by_rule[0].decays)])
-        lines.insert(0, ForecastLine("steady state of the peak", ends, np.full(2, steady), COLOURS[5], "dot"))
+    # Rules that are shown with decays of their own have no steady state in common.
+    steady = {one.steady_norm for one in forecast.by_rule}
+    if len(steady) == 1 and np.isfinite(norm := steady.pop()):
+        lines.insert(0, _level("steady state of the peak", norm, forecast, COLOURS[5], "dot"))
+    if forecast.wanted_rms is not None:
+        norm = forecast.wanted_rms * forecast.kind.entries**0.5
+        lines.insert(0, _level("the wanted RMS", norm, forecast, COLOURS[4], "dashdot"))
     if forecast.from_updates is not None:
         lines.append(_norm_line(forecast.from_updates, "with measured updates", COLOURS[3], "longdash"))
     if forecast.measured is not None:
         steps, values = _drawn(forecast.measured.steps, forecast.measured.values, most=60)
         lines.append(ForecastLine("measured", steps, values, COLOURS[4], "markers"))
-    return Panel(f"{forecast.kind.title}\n{forecast.kind.description}", tuple(lines))
+    return Panel(f"{forecast.kind.title}\n{forecast.kind.description}", "weight norm ‖θ‖ of one layer", tuple(lines))
+
+
+def _level(name: str, norm: float, forecast: KindForecast, colour: str, dash: str) -> ForecastLine:
+    ends = np.asarray([0, len(forecast.by_rule[0].decays)])
+    return ForecastLine(name, ends, np.full(2, norm), colour, dash)
 
 
 def _norm_line(trajectory: Trajectory, name: str, colour: str | None = None, dash: str | None = None) -> ForecastLine:

@@ -1,4 +1,4 @@
-"""A forecast as a PNG."""
+"""A forecast as a picture: PNG, SVG or PDF."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from steadydecay.forecasting.forecast_panels import COLUMNS, ForecastLine, Panel
+from steadydecay.report.figure_file import write_figure
 
 DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-.", "longdash": (0, (8, 3))}
 DASHES |= {"longdashdot": (0, (8, 3, 1, 3))}
@@ -13,7 +14,7 @@ TITLE_WIDTH = 44
 
 
 def write_picture(panels: Sequence[Panel], path: Path) -> Path:
-    """Draw the panels into a PNG at `path`."""
+    """Draw the panels into a file at `path`, of the kind that its suffix says; errors as in `write_figure`."""
     rows, columns = -(-len(panels) // COLUMNS), min(COLUMNS, len(panels))
     figure = Figure(figsize=(4.2 * columns, 3.1 * rows + 0.4), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
@@ -26,11 +27,10 @@ def write_picture(panels: Sequence[Panel], path: Path) -> Path:
         axes.set_title("\n".join(part[:TITLE_WIDTH] for part in panel.title.split("\n")), fontsize=9, parse_math=False)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("step")
+        axes.set_ylabel(panel.y_label, parse_math=False)
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-    return path
+    return write_figure(figure, path)
 
 
 def _look(line: ForecastLine) -> dict[str, object]:

@@ -23,7 +23,7 @@ def forecast_record(forecasts: Sequence[KindForecast], steps: int, notes: Sequen
 
 
 def _of_kind(forecast: KindForecast, at_step: np.ndarray) -> dict[str, Any]:
-    kind, measured = forecast.kind, forecast.measured
+    kind, measured, at_end = forecast.kind, forecast.measured, forecast.at_end
     return {
         "names": list(kind.names),
         "role": kind.settings["role"],
@@ -36,6 +36,7 @@ def _of_kind(forecast: KindForecast, at_step: np.ndarray) -> dict[str, Any]:
         "measured": measured and {"at_step": measured.steps.tolist(), "norm": measured.values.tolist()},
         "with_measured_updates": forecast.from_updates and _of_trajectory(forecast.from_updates, at_step, kind.entries),
         "suggestion": forecast.suggestion and asdict(forecast.suggestion),
+        "suggestion_at_end": {rule: None if isinstance(one, str) else asdict(one) for rule, one in at_end.items()},
     }
 
 

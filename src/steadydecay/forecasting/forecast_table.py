@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from steadydecay.forecasting.kind_forecast import KindForecast
+from steadydecay.forecasting.suggestion import Suggestion
 from steadydecay.forecasting.trajectories import Trajectory
 
 POINTS = {"start": 0.0, "middle": 0.5, "90 %": 0.9, "end": 1.0}
@@ -30,17 +31,31 @@ def forecast_table(forecasts: Sequence[KindForecast], steps: int) -> Table:
 
 
 def suggestion_table(forecasts: Sequence[KindForecast], steps: int) -> Table:
-    """What gives each kind the wanted RMS at the steady state of the peak."""
-    table = _empty_table("layers", "RMS", "decay per step", "weight_decay", "steady_norm_sq", "1/(2η)", "of the run")
+    """What gives each kind the wanted RMS: at the steady state of the peak, and after the last step by decay rule.
+
+    Kinds for which none is wanted are left out.
+    """
+    numbers = ("decay per step", "weight_decay", "steady_norm_sq", "1/(2η)", "of the run")
+    table = _empty_table("layers", "RMS", "where", *numbers)
     for forecast in forecasts:
-        name, suggestion = f"{forecast.kind.title}\n{forecast.kind.description}", forecast.suggestion
-        if suggestion is None:
-            table.add_row(name, "one update alone is larger; lower lr", *([""] * 5))
-            continue
-        numbers = (suggestion.rms, suggestion.decay, suggestion.weight_decay, suggestion.steady_norm_sq)
-        share = suggestion.time_constant / steps
-        table.add_row(name, *map(_number, numbers), f"{suggestion.time_constant:.0f} steps", f"{share:.2%}")
+        if forecast.wanted_rms is not None:
+            lines = _suggestion_lines(forecast, forecast.wanted_rms, steps)
+            for name, line in zip_longest([forecast.kind.title, forecast.kind.description], lines, fillvalue=()):
+                table.add_row(name or "", *line)
     return table
+
+
+def _suggestion_lines(forecast: KindForecast, wanted_rms: float, steps: int) -> list[tuple[str, ...]]:
+    found = {"steady": forecast.suggestion} | {f"end, {rule}": one for rule, one in forecast.at_end.items()}
+    return [(_number(wanted_rms), where, *_suggestion_numbers(one, steps)) for where, one in found.items()]
+
+
+def _suggestion_numbers(suggestion: Suggestion | str | None, steps: int) -> tuple[str, ...]:
+    if not isinstance(suggestion, Suggestion):
+        # Why is too long for a cell; a note below the table says it.
+        return ("none",)
+    numbers = map(_number, (suggestion.decay, suggestion.weight_decay, suggestion.steady_norm_sq))
+    return (*numbers, f"{suggestion.time_constant:.0f} steps", f"{suggestion.time_constant / steps:.2%}")
 
 
 def _empty_table(*columns: str) -> Table:

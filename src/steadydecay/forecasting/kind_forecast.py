@@ -2,16 +2,23 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
 
+from steadydecay.forecasting.end_decay import with_decay
 from steadydecay.forecasting.layer_kinds import LayerKind
-from steadydecay.forecasting.suggestion import Suggestion, suggestion_for
+from steadydecay.forecasting.suggestion import Suggestion, end_suggestion_for, require_wanted, suggestion_for
 from steadydecay.forecasting.trained_run import Measured, TrainedRun
-from steadydecay.forecasting.trajectories import SETTLED_AFTER, Trajectory, forecast_norms, norms_from_updates
+from steadydecay.forecasting.trajectories import (
+    SETTLED_AFTER,
+    Trajectory,
+    forecast_norms,
+    norms_from_updates,
+    settings_under,
+)
 
 RULES = ("constant", "corrected")
 
@@ -25,16 +32,19 @@ class KindForecast:
         by_rule: one trajectory for each decay rule; one in all for output layers, which stay "constant".
         measured: of a run that was trained.
         from_updates: under the run's own rule, with the update norms that it measured.
-        suggestion: for a wanted RMS.
-        is_unreachable: an RMS was wanted that one update alone exceeds.
+        wanted_rms: what the suggestions are for; None where none was asked for, and of gains and biases, whose size
+            no decay should choose.
+        suggestion: for a wanted RMS at the steady state of the peak; None where one update alone exceeds it.
+        at_end: by decay rule, for the wanted RMS after the last step, or why none gives it, in words.
     """
 
     kind: LayerKind
     by_rule: tuple[Trajectory, ...]
     measured: Measured | None = None
     from_updates: Trajectory | None = None
+    wanted_rms: float | None = None
     suggestion: Suggestion | None = None
-    is_unreachable: bool = False
+    at_end: Mapping[str, Suggestion | str] = field(default_factory=dict)
 
 
 def forecast_kinds(
@@ -43,6 +53,7 @@ def forecast_kinds(
     *,
     run: TrainedRun | None = None,
     wanted_rms: float | None = None,
+    is_decay_open: bool = False,
 ) -> list[KindForecast]:
     """A forecast for each kind.
 
@@ -51,11 +62,14 @@ def forecast_kinds(
         shares: lr of each step as a share of the peak.
         run: whose measurements stand beside it.
         wanted_rms: > 0, to suggest a decay for.
+        is_decay_open: the kinds have no decay yet; each rule is shown with the one that ends at `wanted_rms`.
 
     Raises:
         ValueError: settings or wanted_rms outside their range.
     """
-    return [_forecast_of(kind, shares, run, wanted_rms) for kind in kinds]
+    if wanted_rms is not None:
+        require_wanted(wanted_rms)
+    return [_forecast_of(kind, shares, run, wanted_rms, is_decay_open) for kind in kinds]
 
 
 def advice(forecasts: Sequence[KindForecast]) -> list[str]:
@@ -66,6 +80,24 @@ def advice(forecasts: Sequence[KindForecast]) -> list[str]:
             titles[reason].append(forecast.kind.title)
     are_all = {reason: len(named) == len(forecasts) > 1 for reason, named in titles.items()}
     return [f"{'all layers' if are_all[one] else ', '.join(named)}: {one}" for one, named in titles.items()]
+
+
+def unreached(forecasts: Sequence[KindForecast]) -> list[str]:
+    """A sentence on each kind that no decay brings to the wanted RMS, or for which none is suggested."""
+    rules: dict[tuple[str, float, str], list[str]] = defaultdict(list)
+    for forecast in forecasts:
+        if forecast.wanted_rms is not None and forecast.suggestion is None:
+            rules[forecast.kind.title, forecast.wanted_rms, "one update alone is larger; lower lr"].append("steady")
+        for rule, reason in forecast.at_end.items():
+            if isinstance(reason, str) and forecast.wanted_rms is not None:
+                rules[forecast.kind.title, forecast.wanted_rms, reason].append(rule)
+    said = [
+        f"{title}: no {' or '.join(named)} decay leads to an RMS of {wanted:g}: {reason}."
+        for (title, wanted, reason), named in rules.items()
+    ]
+    is_asked = any(forecast.wanted_rms is not None for forecast in forecasts)
+    gains = [forecast.kind.title for forecast in forecasts if is_asked and forecast.wanted_rms is None]
+    return [*said, f"{', '.join(gains)}: no decay is suggested for gains and biases."] if gains else said
 
 
 def _reason_against_steady_state(trajectory: Trajectory) -> str | None:
@@ -81,18 +113,35 @@ def _reason_against_steady_state(trajectory: Trajectory) -> str | None:
 
 
 def _forecast_of(
-    kind: LayerKind, shares: Sequence[float], run: TrainedRun | None, wanted_rms: float | None
+    kind: LayerKind, shares: Sequence[float], run: TrainedRun | None, wanted_rms: float | None, is_decay_open: bool
 ) -> KindForecast:
-    rules = dict.fromkeys((*RULES, kind.own_rule))
-    by_rule = {one.rule: one for one in (forecast_norms(kind, rule, shares) for rule in rules)}
+    wanted_rms = None if kind.settings["role"] == "vector" else wanted_rms
+    rules = _rules_of(kind)
     suggestion = None if wanted_rms is None else suggestion_for(kind, wanted_rms)
+    at_end = (
+        {}
+        if wanted_rms is None
+        else {rule: end_suggestion_for(kind, rule, shares, wanted_rms, suggestion) for rule in rules}
+    )
+    shown = {rule: _decayed(kind, at_end.get(rule)) if is_decay_open else kind for rule in rules}
     update_norm = None if run is None else run.update_norm(kind, shares)
     steps = np.arange(1, len(shares) + 1)
     return KindForecast(
         kind=kind,
-        by_rule=tuple(by_rule.values()),
+        by_rule=tuple(forecast_norms(shown[rule], rule, shares) for rule in rules),
         measured=None if run is None else run.weight_norm(kind),
         from_updates=update_norm and norms_from_updates(kind, kind.own_rule, shares, update_norm.at(steps)),
+        wanted_rms=wanted_rms,
         suggestion=suggestion,
-        is_unreachable=wanted_rms is not None and suggestion is None,
+        at_end=at_end,
     )
+
+
+def _rules_of(kind: LayerKind) -> list[str]:
+    """The rules that act differently on a kind: output layers stay "constant" under all."""
+    applied = (settings_under(rule, kind)["decay"] for rule in (*RULES, kind.own_rule))
+    return list(dict.fromkeys(applied))
+
+
+def _decayed(kind: LayerKind, suggestion: Suggestion | str | None) -> LayerKind:
+    return with_decay(kind, suggestion.decay) if isinstance(suggestion, Suggestion) else kind

@@ -1,15 +1,19 @@
-"""The decay that gives a kind of layers a wanted RMS at steady state."""
+"""The decay that gives a kind of layers a wanted RMS: at steady state, and at the end of a run."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 from steadydecay import theory
+from steadydecay.forecasting.end_decay import end_decay_for
 from steadydecay.forecasting.layer_kinds import LayerKind
 from steadydecay.forecasting.trajectories import settings_under
 from steadydecay.groups.prediction import predicted_norm_sq, update_norm_sq
 from steadydecay.groups.settings import Group
+from steadydecay.theory import MomentumFilter
 from steadydecay.theory.decay_rules import unchecked_reference_weight_decay
+from steadydecay.theory.steady_state import lr_sq_over_norm_sq
 from steadydecay.theory.validation import require_in
 
 # Halvings of a range of η; each brings one binary digit.
@@ -25,7 +29,7 @@ class Suggestion:
         rms: the one that was wanted.
         decay: η per step.
         weight_decay: λ = η/γ.
-        steady_norm_sq: the argument of that name which asks for this η under decay="corrected".
+        steady_norm_sq: the argument of that name which asks for this η under the rule, "corrected" for a steady state.
         time_constant: steps in which the squared norm forgets.
     """
 
@@ -42,23 +46,55 @@ def suggestion_for(kind: LayerKind, wanted_rms: float) -> Suggestion | None:
     Raises:
         ValueError: wanted_rms not above 0.
     """
-    require_in("wanted_rms", wanted_rms, 0, remedy="it is the root mean square of a layer's weights")
+    require_wanted(wanted_rms)
     settings = {**settings_under("constant", kind), "steady_norm_sq": None}
     wanted_norm_sq = wanted_rms**2 * kind.entries
-    lr = float(settings["lr"])
-    one_update_sq = lr**2 * update_norm_sq(settings, kind.shape, kind.optimizer)
+    one_update_sq = float(settings["lr"]) ** 2 * update_norm_sq(settings, kind.shape, kind.optimizer)
     if wanted_norm_sq <= one_update_sq:
         return None
-    decay = _decay_for(kind, settings, wanted_norm_sq, one_update_sq)
-    start = kind.optimizer.of(settings)
+    return _suggestion(kind, wanted_rms, _decay_for(kind, settings, wanted_norm_sq, one_update_sq), "corrected")
+
+
+def end_suggestion_for(
+    kind: LayerKind, rule: str, shares: Sequence[float], wanted_rms: float, steady: Suggestion | None
+) -> Suggestion | str:
+    """What gives the kind this RMS after the last step, or why nothing does, in words.
+
+    Args:
+        kind: of layers.
+        rule: a key of `theory.DECAY_RULES`.
+        shares: lr of each step as a share of the peak.
+        wanted_rms: > 0.
+        steady: `suggestion_for` the same RMS, which is near.
+    """
+    near = 0.5 if steady is None else steady.decay
+    decay = end_decay_for(kind, rule, shares, wanted_rms**2 * kind.entries, near)
+    return decay if isinstance(decay, str) else _suggestion(kind, wanted_rms, decay, rule)
+
+
+def require_wanted(wanted_rms: float) -> None:
+    """Raises ValueError: wanted_rms not above 0."""
+    require_in("wanted_rms", wanted_rms, 0, remedy="it is the root mean square of a layer's weights")
+
+
+def _suggestion(kind: LayerKind, wanted_rms: float, decay: float, rule: str) -> Suggestion:
+    settings = settings_under("constant", kind)
+    lr = float(settings["lr"])
     return Suggestion(
         rms=wanted_rms,
         decay=decay,
         weight_decay=decay / lr,
-        # λ ∝ 1/S under "corrected".
-        steady_norm_sq=unchecked_reference_weight_decay(1.0, lr, start, "corrected") / (decay / lr),
+        steady_norm_sq=_steady_norm_sq(decay, lr, kind.optimizer.of(settings), rule),
         time_constant=theory.time_constant(decay),
     )
+
+
+def _steady_norm_sq(decay: float, lr: float, start: MomentumFilter, rule: str) -> float:
+    """The S from which our optimizers take this η under the rule: `reference_weight_decay`, inverted."""
+    if rule == "corrected":
+        # λ ∝ 1/S.
+        return unchecked_reference_weight_decay(1.0, lr, start, rule) * lr / decay
+    return lr**2 * start.scale_sq / lr_sq_over_norm_sq(decay, start)
 
 
 def _decay_for(kind: LayerKind, settings: Group, wanted_norm_sq: float, one_update_sq: float) -> float:

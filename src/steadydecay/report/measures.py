@@ -18,6 +18,7 @@ class Measure:
     Attributes:
         key: short, unique on the page.
         title: with its unit.
+        axis: the same in a word or a sign, for the y-axis of a picture that stands alone.
         explanation: for a reader who knows nothing: what it is and what to expect.
         read: the measure of a run, empty where it was not logged.
         predict: what theory says of it.
@@ -30,6 +31,7 @@ class Measure:
 
     key: str
     title: str
+    axis: str
     explanation: str
     read: Callable[[Run], Series]
     predict: Callable[[Run], Series] | None = None
@@ -65,6 +67,7 @@ def expected_cosine(run: Run, role: str) -> Series:
 LOSS = Measure(
     "loss",
     "Training loss (nats, smoothed)",
+    "loss (nats)",
     """How badly the model predicts the data it learns from. Lower is better. Faint behind each line: every step.""",
     lambda run: run.loss,
     is_noisy=True,
@@ -72,12 +75,14 @@ LOSS = Measure(
 VALIDATION_LOSS = Measure(
     "validation",
     "Validation loss (nats)",
+    "validation loss (nats)",
     """The same on data kept out of training: the number that says which run is better. Lower is better.""",
     lambda run: run.validation_loss,
 )
 WEIGHT_NORM = Measure(
     "weight-norm",
     "Weight norm ‖θ‖ of the hidden layers",
+    "weight norm ‖θ‖",
     """The size of the weights, all hidden layers together. Dotted: where it would settle if the learning rate and
     decay of that step stayed for ever. A steady run is a flat line near its dots. A line that sinks towards the end
     is the fault that the correction mends.""",
@@ -88,6 +93,7 @@ WEIGHT_NORM = Measure(
 GRADIENT_NORM = Measure(
     "gradient-norm",
     "Gradient norm ‖g‖ of the hidden layers (smoothed)",
+    "gradient norm ‖g‖",
     """How steep the loss is in the weights. Smaller weights have larger gradients in the same network, so a rise at
     the end beside a falling weight norm comes from the shrinking and not from the data.""",
     lambda run: run.of_role("gradient_norm", run.main_role),
@@ -97,6 +103,7 @@ GRADIENT_NORM = Measure(
 SPECTRAL_NORM = Measure(
     "spectral",
     "Spectral norm of the hidden matrices (geometric mean)",
+    "spectral norm",
     """The most that a layer can stretch its input, averaged over layers. It should settle like the weight norm.""",
     lambda run: run.of_group("spectral_geometric_mean", run.main_role),
     from_zero=True,
@@ -104,6 +111,7 @@ SPECTRAL_NORM = Measure(
 SIGN_NORM = Measure(
     "sign",
     "Sign norm of the output layer",
+    "Sign norm",
     """The largest weight of the layer that makes the predictions, times its input width. The library leaves the decay
     of this layer constant in every run, so these lines should hardly differ between runs with and without the
     correction.""",
@@ -113,6 +121,7 @@ SIGN_NORM = Measure(
 EFFECTIVE_LR = Measure(
     "effective-lr",
     "Effective learning rate γ_eff of the hidden layers",
+    "effective learning rate γ_eff",
     """How far one minibatch moves the weights in all, momentum counted in: the schedule that was asked for.""",
     lambda run: run.of_group("effective_lr", run.main_role),
     from_zero=True,
@@ -120,6 +129,7 @@ EFFECTIVE_LR = Measure(
 LR = Measure(
     "lr",
     "Learning rate γ of the hidden layers",
+    "learning rate γ",
     """How far one step moves the weights: the schedule that was asked for.""",
     lambda run: run.of_role("lr", run.main_role),
     from_zero=True,
@@ -128,6 +138,7 @@ LR = Measure(
 DECAY = Measure(
     "decay",
     "Decay per step η of the hidden layers",
+    "decay per step η",
     """The share of the weights that each step takes away. Without the correction it is proportional to the learning
     rate, with it to its square: the corrected line bends down earlier.""",
     lambda run: run.of_role("decay", run.main_role),
@@ -136,6 +147,7 @@ DECAY = Measure(
 ROTATION = Measure(
     "rotation",
     "Rotation of the hidden weights per step (radians)",
+    "rotation (radians per step)",
     """The angle by which a step turns the weights: the learning rate that counts where only directions matter. At the
     same learning rate, smaller weights turn faster.""",
     lambda run: run.of_group("rotation", run.main_role),
@@ -144,6 +156,7 @@ ROTATION = Measure(
 ALIGNMENT = Measure(
     "alignment",
     "Cosine of update and weights, hidden layers",
+    "cosine",
     """Which way steps go: below 0 an update makes the weights longer, above 0 shorter. Momentum alone puts it below 0,
     by as much as the dots say. On the dots, new gradients do not know the weights, as theory assumes.""",
     lambda run: run.of_group("update_cosine", run.main_role),
@@ -153,6 +166,7 @@ ALIGNMENT = Measure(
 OUTPUT_ALIGNMENT = Measure(
     "output-alignment",
     "Cosine of update and weights, output layer",
+    "cosine",
     """Far below its dots for long, learning itself keeps growing this layer, and theory does not hold for it. That is
     why its decay should stay constant and not be corrected (arXiv 2512.08217, Appendix D).""",
     lambda run: run.of_group("update_cosine", "output"),

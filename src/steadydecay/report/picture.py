@@ -1,4 +1,4 @@
-"""The panels as a PNG, for papers and the README."""
+"""The panels as a picture, for papers and the README: PNG, SVG or PDF."""
 
 import math
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from steadydecay.report.figure_file import write_figure
 from steadydecay.report.measure_panels import MeasurePanel, RunLine, measure_panels
 from steadydecay.report.runs import Run, load_runs
 from steadydecay.report.variants import Variant, variants_of
@@ -22,17 +23,17 @@ PANEL_INCHES = (4.4, 3.2)
 
 
 def write_picture(folder: Path, path: Path) -> Path:
-    """Draw weight norm and gradient norm of all runs below `folder` into a PNG at `path`.
+    """Draw weight norm and gradient norm of all runs below `folder` into a file at `path`.
 
     Raises:
-        ValueError: no run there.
+        ValueError: no run there; or as in `write_figure`, which its suffix tells the kind of file.
     """
     variants = variants_of(load_runs(folder))
     return _write([panel for panel in measure_panels(variants)[0] if panel.measure.key in CLAIM], variants, path)
 
 
 def write_panels(runs: Sequence[Run], path: Path) -> Path:
-    """Draw all panels of the page into a PNG at `path`."""
+    """Draw all panels of the page into a file at `path`; errors as in `write_figure`."""
     variants = variants_of(runs)
     return _write(measure_panels(variants)[0], variants, path)
 
@@ -50,8 +51,7 @@ def _write(panels: Sequence[MeasurePanel], variants: Sequence[Variant], path: Pa
         _add_legend(axes[0], variants, any(line.kind == "predicted" for panel in panels for line in panel.lines))
     else:
         axes[0].text(0.5, 0.5, "nothing logged yet", ha="center")
-    figure.savefig(path, dpi=150, format="png")
-    return path
+    return write_figure(figure, path)
 
 
 def _draw(axes: Axes, panel: MeasurePanel) -> None:
@@ -59,6 +59,7 @@ def _draw(axes: Axes, panel: MeasurePanel) -> None:
         _draw_line(axes, line)
     axes.set_title(panel.measure.title, fontsize=10, parse_math=False)
     axes.set_xlabel("step")
+    axes.set_ylabel(panel.measure.axis, parse_math=False)
     if panel.measure.is_log:
         axes.set_yscale("log", subs=(2, 5))
         axes.yaxis.set_major_formatter("{x:g}")
