@@ -36,6 +36,18 @@ class GradientNumbers(NamedTuple):
     unit_gradient_sq: float = 0.0
 
 
+class SteadyNorms(NamedTuple):
+    """‖θ‖² at the steady state of layers of one shape and group; None where it is not predicted.
+
+    Attributes:
+        predicted_sq: by theory alone.
+        per_added_sq: for each unit of the measured ‖γu‖².
+    """
+
+    predicted_sq: float | None
+    per_added_sq: float | None
+
+
 def record_of(measurement: Measurement) -> Record:
     """{"layers": {name: {measure: float}}, "groups": {role or name: {measure: float}}, "verdicts": {name: str}}."""
     groups, batches = on_host(measurement)
@@ -55,20 +67,48 @@ def record_of(measurement: Measurement) -> Record:
 
 def _readings(batch: BatchResult, group: MeasuredGroup) -> Iterator[Reading]:
     """Of each layer; spectral norms of all blocks of the batch are solved for together."""
+    count, weight = len(batch.layers), batch.layers[0].layer.parameter
     norms = [spectral_norms(gram) for gram in batch.grams]
-    of_layers = torch.stack(norms, dim=1).tolist() if norms else [[]] * len(batch.layers)
-    for at, measured in enumerate(batch.layers):
-        yield Reading(measured, group, _numbers(batch, at, group, of_layers[at]))
+    spectral = torch.stack(norms, dim=1).tolist() if norms else [[] for _ in range(count)]
+    largest = [None] * count if batch.largest is None else batch.largest.tolist()
+    steady = _steady_norms(group, tuple(weight.shape))
+    # One look at each column, for a look at each entry of a tensor takes longer than all that is made of it.
+    rows = zip(
+        batch.layers,
+        batch.times,
+        batch.weight_sums.tolist(),
+        _gradient_numbers(batch),
+        spectral,
+        largest,
+        batch.rates.tolist(),
+        strict=True,
+    )
+    for measured, times, sums, found, of_blocks, entry, rate in rows:
+        numbers = _numbers(measured, group, steady, sums, found)
+        numbers.spectral_norms = of_blocks
+        numbers.sign_norm = None if entry is None else entry * weight.shape[-1]
+        numbers.time_constants = float(times[1])
+        numbers.drift = drift(rate, float(times[1]) - float(times[0]))
+        yield Reading(measured, group, numbers)
 
 
-def _numbers(batch: BatchResult, at: int, group: MeasuredGroup, spectral: list[float]) -> Numbers:
-    measured = batch.layers[at]
-    parameter = measured.layer.parameter
-    before_sq, after_sq, added_sq, inner = batch.weight_sums[at].tolist()
-    found, first, time = _gradient_numbers(batch, at), float(measured.first_time), float(measured.time)
-    decay = float(group.decay) if measured.is_moved else 0.0
-    is_predicted = group.is_decay_known and 0 < decay < 1
-    shape = tuple(parameter.shape)
+def _steady_norms(group: MeasuredGroup, shape: tuple[int, ...]) -> SteadyNorms:
+    """What layers of one shape have in common."""
+    is_predicted = group.is_decay_known and 0 < float(group.decay) < 1
+    return SteadyNorms(
+        predicted_sq=group.predicted_norm_sq(shape) if is_predicted else None,
+        per_added_sq=group.predicted_norm_sq(shape, 1.0) if is_predicted else None,
+    )
+
+
+def _numbers(
+    measured: MeasuredLayer, group: MeasuredGroup, steady: SteadyNorms, sums: list[float], found: GradientNumbers
+) -> Numbers:
+    """All but spectral and sign norms, time and drift."""
+    before_sq, after_sq, added_sq, inner = sums
+    parameter, is_moved = measured.layer.parameter, measured.is_moved
+    decay = float(group.decay) if is_moved else 0.0
+    per_added_sq = steady.per_added_sq if is_moved else None
     return Numbers(
         size=parameter.numel(),
         before_sq=before_sq,
@@ -79,21 +119,17 @@ def _numbers(batch: BatchResult, at: int, group: MeasuredGroup, spectral: list[f
         gradient_sq=found.gradient_sq if measured.has_gradient else None,
         momentum_sq=found.momentum_sq if measured.has_momentum else None,
         contribution=_contribution(measured, group, found),
-        spectral_norms=spectral,
-        sign_norm=None if batch.largest is None else float(batch.largest[at]) * shape[-1],
-        predicted_sq=group.predicted_norm_sq(shape) if is_predicted else None,
-        predicted_measured_sq=group.predicted_norm_sq(shape, added_sq) if is_predicted else None,
-        time_constants=time,
-        drift=drift(float(batch.rates[at]), time - first),
+        predicted_sq=steady.predicted_sq if is_moved else None,
+        predicted_measured_sq=None if per_added_sq is None else per_added_sq * added_sq,
     )
 
 
-def _gradient_numbers(batch: BatchResult, at: int) -> GradientNumbers:
+def _gradient_numbers(batch: BatchResult) -> list[GradientNumbers]:
     if batch.gradient_sums is None:
-        return GradientNumbers()
-    unit_gradient_sq = 0.0 if batch.unit_gradient_sq is None else float(batch.unit_gradient_sq[at])
-    gradient_sq, momentum_sq, inner = batch.gradient_sums[at].tolist()
-    return GradientNumbers(gradient_sq, momentum_sq, inner, unit_gradient_sq)
+        return [GradientNumbers()] * len(batch.layers)
+    unit_gradient_sq = [0.0] * len(batch.layers) if batch.unit_gradient_sq is None else batch.unit_gradient_sq.tolist()
+    sums = batch.gradient_sums.tolist()
+    return [GradientNumbers(*of_layer, unit) for of_layer, unit in zip(sums, unit_gradient_sq, strict=True)]
 
 
 def _contribution(measured: MeasuredLayer, group: MeasuredGroup, found: GradientNumbers) -> float | None:

@@ -73,9 +73,9 @@ class Watch:
         record = self.record()
         kinds = {"layer": record["layers"], "group": record["groups"]}
         return {
-            f"{kind}/{name}/{measure}": value
+            prefix + measure: value
             for kind, of_kind in kinds.items()
-            for name, measures in of_kind.items()
+            for prefix, measures in ((f"{kind}/{name}/", of_name) for name, of_name in of_kind.items())
             for measure, value in measures.items()
         }
 

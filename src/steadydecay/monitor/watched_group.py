@@ -76,6 +76,11 @@ class WatchedGroup:
             return None, None
         return parameter.grad, momentum_tensor(self.known, self._state_of(parameter), parameter)
 
+    def compensation(self, parameter: Tensor) -> Tensor | None:
+        """What rounding took off a low-precision parameter, where one of our optimizers keeps it."""
+        is_kept = self.settings.get("low_precision") == "compensated"
+        return self._state_of(parameter).get("compensation") if is_kept else None
+
     def second_moment(self, parameter: Tensor) -> tuple[Tensor, Number] | None:
         """Adam's average of a parameter's squared gradients, and its bias correction 1 - β₂^t; None of others."""
         state = self._state_of(parameter)
