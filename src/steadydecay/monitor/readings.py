@@ -42,10 +42,12 @@ class SteadyNorms(NamedTuple):
     Attributes:
         predicted_sq: by theory alone.
         per_added_sq: for each unit of the measured ‖γu‖².
+        at_peak_sq: by theory, at the peak of the schedule.
     """
 
     predicted_sq: float | None
     per_added_sq: float | None
+    at_peak_sq: float | None
 
 
 def record_of(measurement: Measurement) -> Record:
@@ -94,10 +96,10 @@ def _readings(batch: BatchResult, group: MeasuredGroup) -> Iterator[Reading]:
 
 def _steady_norms(group: MeasuredGroup, shape: tuple[int, ...]) -> SteadyNorms:
     """What layers of one shape have in common."""
-    is_predicted = group.is_decay_known and 0 < float(group.decay) < 1
     return SteadyNorms(
-        predicted_sq=group.predicted_norm_sq(shape) if is_predicted else None,
-        per_added_sq=group.predicted_norm_sq(shape, 1.0) if is_predicted else None,
+        predicted_sq=group.predicted_norm_sq(shape),
+        per_added_sq=group.norm_sq_of_added_sq(shape),
+        at_peak_sq=group.norm_sq_at_peak(shape),
     )
 
 
@@ -116,11 +118,13 @@ def _numbers(
         kept_sq=(1 - decay) * before_sq,
         added_sq=added_sq,
         inner=inner,
+        rounding_sq=measured.rounding_sq(after_sq) if is_moved and group.has_moved else 0.0,
         gradient_sq=found.gradient_sq if measured.has_gradient else None,
         momentum_sq=found.momentum_sq if measured.has_momentum else None,
         contribution=_contribution(measured, group, found),
         predicted_sq=steady.predicted_sq if is_moved else None,
         predicted_measured_sq=None if per_added_sq is None else per_added_sq * added_sq,
+        at_peak_sq=steady.at_peak_sq if measured.has_ever_moved else None,
     )
 
 
@@ -162,6 +166,7 @@ def _group_measures(members: Sequence[Reading]) -> dict[str, float]:
 
 def _verdict(reading: Reading) -> str:
     numbers, has_decay = reading.numbers, reading.group.has_decay and reading.measured.has_ever_moved
-    steady_sq = numbers.predicted_measured_sq or numbers.predicted_sq
+    measured_sq = numbers.predicted_measured_sq if numbers.is_update_resolved else None
+    steady_sq = measured_sq or numbers.predicted_sq
     ratio = (numbers.after_sq / steady_sq) ** 0.5 if steady_sq else None
     return verdict_of(has_decay, numbers.time_constants, numbers.drift or 0.0, ratio)

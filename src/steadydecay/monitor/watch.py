@@ -8,7 +8,9 @@ import torch
 from torch.optim import Optimizer
 
 from steadydecay.known_optimizers.wrappers import unwrapped
+from steadydecay.monitor.chosen import Patterns, chosen_names
 from steadydecay.monitor.chunks import Scratch
+from steadydecay.monitor.numbers import MEASURES
 from steadydecay.monitor.readings import Record, record_of
 from steadydecay.monitor.watched_optimizer import NO_STATE, Measurement, State, WatchedOptimizer
 
@@ -65,18 +67,32 @@ class Watch:
         after: Any = torch.compiler.disable(self._after_step)
         self._hooks = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self, layers: Patterns = None, measures: Patterns = None, groups: Patterns = None) -> dict[str, float]:
         """The last measured step: {"layer/<name>/<measure>": ..., "group/<role or name>/<measure>": ...}.
 
         Empty before the first. A measure that there is not (no momentum, no decay to predict from) has no entry.
+
+        Args:
+            layers: pattern of layer names (`fnmatch`), or several: "*.attn.*", ["h.0.*", "h.11.*"]; None is every
+                layer, and () none.
+            measures: likewise of measures: "norm_ratio*", ["weight_norm", "drift"].
+            groups: likewise of groups.
+
+        Raises:
+            ValueError: a pattern that matches nothing.
+            TypeError: patterns of another type.
         """
-        record = self.record()
-        kinds = {"layer": record["layers"], "group": record["groups"]}
+        record, watched = self.record(), self._watched
+        of_layers = chosen_names({*watched.layer_names(), *record["layers"]}, layers, "layers")
+        of_groups = chosen_names({*watched.group_names(), *record["groups"]}, groups, "groups")
+        wanted = chosen_names(MEASURES, measures, "measures")
         return {
-            prefix + measure: value
-            for kind, of_kind in kinds.items()
-            for prefix, measures in ((f"{kind}/{name}/", of_name) for name, of_name in of_kind.items())
-            for measure, value in measures.items()
+            f"{kind}/{name}/{measure}": value
+            for kind, names, of_kind in (("layer", of_layers, record["layers"]), ("group", of_groups, record["groups"]))
+            for name, found in of_kind.items()
+            if name in names
+            for measure, value in found.items()
+            if measure in wanted
         }
 
     def record(self) -> Record:

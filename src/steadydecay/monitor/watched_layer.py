@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
+import torch
 from torch import Tensor
 
 from steadydecay.groups.matrix_blocks import blocks_of, matrix_shape
@@ -73,9 +74,12 @@ class WatchedLayer:
 
     def exact_here(self) -> Tensor:
         """The same, with what rounding took off it where the optimizer keeps that."""
-        here = self.here()
-        kept = self.group.compensation(self.parameter) if is_low_precision(self.parameter) else None
+        here, kept = self.here(), self.compensation()
         return here if kept is None else exact(here, local_part(kept, self.parameter))
+
+    def compensation(self) -> Tensor | None:
+        """What rounding took off a weight in bfloat16 or float16, where its optimizer keeps that."""
+        return self.group.compensation(self.parameter) if is_low_precision(self.parameter) else None
 
     def tensors(self) -> "LayerTensors":
         """What there is of the layer after a step."""
@@ -92,6 +96,7 @@ class WatchedLayer:
             has_gradient=tensors.gradient is not None,
             has_momentum=tensors.momentum is not None,
             has_second_moment=tensors.average is not None,
+            is_exact=self.compensation() is not None,
         )
 
     def times(self) -> tuple[Number, Number]:
@@ -154,6 +159,7 @@ class MeasuredLayer:
         is_moved: whether the step moved it: it had a gradient.
         has_ever_moved: whether this or an earlier measured step did.
         has_gradient, has_momentum, has_second_moment: what of it was measured beside the weight.
+        is_exact: whether what rounding took off the weight is kept, and was measured with it.
     """
 
     layer: WatchedLayer
@@ -162,6 +168,17 @@ class MeasuredLayer:
     has_gradient: bool
     has_momentum: bool
     has_second_moment: bool
+    is_exact: bool
+
+    def rounding_sq(self, weight_sq: float) -> float:
+        """What rounding to the weight's dtype may have added to the square of an update, for ‖θ‖².
+
+        Errors are even within half a unit in the last place, which is ε|w| at most. Of a weight that is kept in two
+        numbers the second one is rounded.
+        """
+        parameter = self.layer.parameter
+        epsilon = torch.finfo(parameter.dtype).eps
+        return (epsilon**2 if self.is_exact else epsilon) ** 2 / 12 * weight_sq
 
 
 def layers_of(groups: Sequence[WatchedGroup]) -> list[WatchedLayer]:
