@@ -16,6 +16,7 @@ from steadydecay.monitor.watched_group import WatchedGroup
 from steadydecay.monitor.watched_layer import LayerTensors, MeasuredLayer, WatchedLayer
 from steadydecay.monitor.weight_shards import Sharding, local_part
 from steadydecay.tensors import spectral_norm
+from steadydecay.tensors.low_precision import is_low_precision
 
 
 class BatchResult(NamedTuple):
@@ -24,7 +25,7 @@ class BatchResult(NamedTuple):
     Attributes:
         group: that all layers are in.
         layers: in the order of the tensors' rows.
-        times: of each, time constants that had passed at its first measured step, and now.
+        first_times, times: of each, time constants that had passed at its first measured step, and now.
         weight_sums: `step_sums.weight_sums`.
         gradient_sums: `step_sums.gradient_sums`; None where no layer has a gradient or a momentum.
         unit_gradient_sq: `step_sums.unit_gradient_squares`; None where no layer has a gradient and a second moment.
@@ -36,7 +37,8 @@ class BatchResult(NamedTuple):
 
     group: WatchedGroup
     layers: list[MeasuredLayer]
-    times: list[tuple[Number, Number]]
+    first_times: list[Number]
+    times: list[Number]
     weight_sums: Tensor
     gradient_sums: Tensor | None
     unit_gradient_sq: Tensor | None
@@ -88,25 +90,37 @@ class LayerBatch:
 
     def remember(self) -> None:
         """Keep a copy of the weights, in memory that the next copy uses again."""
-        parts = self._exact_weights().parts
+        parts = self._exact(self._stored()).parts
         if self._before is None or self._before.dtype != parts[0].dtype:
             self._before = parts[0].new_empty((len(parts), *self._shape))
         torch.stack(parts, out=self._before.view(len(parts), *parts[0].shape))
 
     def sums(self) -> BatchResult:
         """What adds up over ranks of the step since `remember`; `finish_step` fills in the rest."""
-        self._now, exact = self._matrices(layer.here() for layer in self._layers), self._exact_weights()
+        self._now = self._stored()
+        exact = self._exact(self._now)
         tensors = [layer.tensors() for layer in self._layers]
-        layers, times = [one.layer.measured(one) for one in tensors], [layer.times() for layer in self._layers]
+        layers = [one.layer.measured(one) for one in tensors]
+        first_times, times = map(list, zip(*(layer.times() for layer in self._layers), strict=True))
         gradients, unit_gradients = self._gradient_sums(tensors)
         weights, largest = self._weight_sums(exact), self._largest(self._now)
-        rates = self._trend.rate
-        return BatchResult(self.group, layers, times, weights, gradients, unit_gradients, largest, rates, [])
+        return BatchResult(
+            group=self.group,
+            layers=layers,
+            first_times=first_times,
+            times=times,
+            weight_sums=weights,
+            gradient_sums=gradients,
+            unit_gradient_sq=unit_gradients,
+            largest=largest,
+            rates=self._trend.rate,
+            grams=[],
+        )
 
     def products(self) -> int:
         """How many with MᵀM: many where the vectors know nothing of the matrix, as of zeros before their first step.
 
-        One where they span all columns, and two where they are as many as there are rows: then they are exact.
+        One where they span all columns, and two where they are as many as the rows: then nothing is left to find.
         """
         if all(basis.shape[1] == basis.shape[2] for basis in self._bases):
             return 1
@@ -138,7 +152,8 @@ class LayerBatch:
     def finish_step(self, result: BatchResult, images: Sequence[Tensor]) -> BatchResult:
         """What `sums` gave, completed: it and the last `images` are summed over ranks by now."""
         self._now = None
-        elapsed = [layer.finish_step(times) for layer, times in zip(self._layers, result.times, strict=True)]
+        times = zip(result.first_times, result.times, strict=True)
+        elapsed = [layer.finish_step(*of_layer) for layer, of_layer in zip(self._layers, times, strict=True)]
         self._trend = self._trend.after(result.weight_sums[:, 1], on_device(elapsed, self._device, torch.float32))
         largest = None if result.largest is None else result.largest.amax(dim=0)
         grams = [spectral_norm.image_gram(of_block) for of_block in images]
@@ -170,7 +185,13 @@ class LayerBatch:
     def _matrices(self, parts: Iterable[Tensor]) -> Matrices:
         return Matrices(list(parts), self._shape)
 
-    def _exact_weights(self) -> Matrices:
+    def _stored(self) -> Matrices:
+        return self._matrices(layer.here() for layer in self._layers)
+
+    def _exact(self, stored: Matrices) -> Matrices:
+        """With what rounding took off them, where it can be kept."""
+        if not is_low_precision(self._layers[0].parameter):
+            return stored
         return self._matrices(layer.exact_here() for layer in self._layers)
 
     def _weight_sums(self, weights: Matrices) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from steadydecay.known_optimizers.optimizer_state import Direction
 from steadydecay.monitor.host import on_host
 from steadydecay.monitor.layer_batch import BatchResult
 from steadydecay.monitor.numbers import Numbers, geometric_mean, measures_of, together
@@ -36,15 +37,22 @@ class GradientNumbers(NamedTuple):
     unit_gradient_sq: float = 0.0
 
 
-class SteadyNorms(NamedTuple):
-    """‖θ‖² at the steady state of layers of one shape and group; None where it is not predicted.
+class InCommon(NamedTuple):
+    """What layers of one shape and group have in common; None is what there is not.
 
     Attributes:
-        predicted_sq: by theory alone.
-        per_added_sq: for each unit of the measured ‖γu‖².
+        lr, decay: γ and η of the step.
+        has_moved: whether the step may have moved weights.
+        direction: that the update normalises.
+        predicted_sq: ‖θ‖² at the steady state, by theory alone.
+        per_added_sq: the same for each unit of the measured ‖γu‖².
         at_peak_sq: by theory, at the peak of the schedule.
     """
 
+    lr: float | None
+    decay: float
+    has_moved: bool
+    direction: Direction | None
     predicted_sq: float | None
     per_added_sq: float | None
     at_peak_sq: float | None
@@ -73,10 +81,11 @@ def _readings(batch: BatchResult, group: MeasuredGroup) -> Iterator[Reading]:
     norms = [spectral_norms(gram) for gram in batch.grams]
     spectral = torch.stack(norms, dim=1).tolist() if norms else [[] for _ in range(count)]
     largest = [None] * count if batch.largest is None else batch.largest.tolist()
-    steady = _steady_norms(group, tuple(weight.shape))
+    common = _in_common(group, tuple(weight.shape))
     # One look at each column, for a look at each entry of a tensor takes longer than all that is made of it.
     rows = zip(
         batch.layers,
+        batch.first_times,
         batch.times,
         batch.weight_sums.tolist(),
         _gradient_numbers(batch),
@@ -85,32 +94,33 @@ def _readings(batch: BatchResult, group: MeasuredGroup) -> Iterator[Reading]:
         batch.rates.tolist(),
         strict=True,
     )
-    for measured, times, sums, found, of_blocks, entry, rate in rows:
-        numbers = _numbers(measured, group, steady, sums, found)
+    for measured, first_time, time, sums, found, of_blocks, entry, rate in rows:
+        numbers = _numbers(measured, common, sums, found)
         numbers.spectral_norms = of_blocks
         numbers.sign_norm = None if entry is None else entry * weight.shape[-1]
-        numbers.time_constants = float(times[1])
-        numbers.drift = drift(rate, float(times[1]) - float(times[0]))
+        numbers.time_constants = float(time)
+        numbers.drift = drift(rate, float(time) - float(first_time))
         yield Reading(measured, group, numbers)
 
 
-def _steady_norms(group: MeasuredGroup, shape: tuple[int, ...]) -> SteadyNorms:
-    """What layers of one shape have in common."""
-    return SteadyNorms(
+def _in_common(group: MeasuredGroup, shape: tuple[int, ...]) -> InCommon:
+    return InCommon(
+        lr=group.lr,
+        decay=float(group.decay),
+        has_moved=group.has_moved,
+        direction=group.direction(),
         predicted_sq=group.predicted_norm_sq(shape),
         per_added_sq=group.norm_sq_of_added_sq(shape),
         at_peak_sq=group.norm_sq_at_peak(shape),
     )
 
 
-def _numbers(
-    measured: MeasuredLayer, group: MeasuredGroup, steady: SteadyNorms, sums: list[float], found: GradientNumbers
-) -> Numbers:
+def _numbers(measured: MeasuredLayer, common: InCommon, sums: list[float], found: GradientNumbers) -> Numbers:
     """All but spectral and sign norms, time and drift."""
     before_sq, after_sq, added_sq, inner = sums
     parameter, is_moved = measured.layer.parameter, measured.is_moved
-    decay = float(group.decay) if is_moved else 0.0
-    per_added_sq = steady.per_added_sq if is_moved else None
+    decay = common.decay if is_moved else 0.0
+    per_added_sq = common.per_added_sq if is_moved else None
     return Numbers(
         size=parameter.numel(),
         before_sq=before_sq,
@@ -118,13 +128,13 @@ def _numbers(
         kept_sq=(1 - decay) * before_sq,
         added_sq=added_sq,
         inner=inner,
-        rounding_sq=measured.rounding_sq(after_sq) if is_moved and group.has_moved else 0.0,
+        rounding_sq=measured.rounding_sq(after_sq) if is_moved and common.has_moved else 0.0,
         gradient_sq=found.gradient_sq if measured.has_gradient else None,
         momentum_sq=found.momentum_sq if measured.has_momentum else None,
-        contribution=_contribution(measured, group, found),
-        predicted_sq=steady.predicted_sq if is_moved else None,
+        contribution=_contribution(measured, common, found),
+        predicted_sq=common.predicted_sq if is_moved else None,
         predicted_measured_sq=None if per_added_sq is None else per_added_sq * added_sq,
-        at_peak_sq=steady.at_peak_sq if measured.has_ever_moved else None,
+        at_peak_sq=common.at_peak_sq if measured.has_ever_moved else None,
     )
 
 
@@ -133,17 +143,17 @@ def _gradient_numbers(batch: BatchResult) -> list[GradientNumbers]:
         return [GradientNumbers()] * len(batch.layers)
     unit_gradient_sq = [0.0] * len(batch.layers) if batch.unit_gradient_sq is None else batch.unit_gradient_sq.tolist()
     sums = batch.gradient_sums.tolist()
-    return [GradientNumbers(*of_layer, unit) for of_layer, unit in zip(sums, unit_gradient_sq, strict=True)]
+    return [GradientNumbers._make((*of_layer, unit)) for of_layer, unit in zip(sums, unit_gradient_sq, strict=True)]
 
 
-def _contribution(measured: MeasuredLayer, group: MeasuredGroup, found: GradientNumbers) -> float | None:
+def _contribution(measured: MeasuredLayer, common: InCommon, found: GradientNumbers) -> float | None:
     """γ‖g‖/‖d‖ for an update that normalises the direction d; under Adam γ RMS(g/(√v̂+ε))."""
-    lr = group.lr
+    lr = common.lr
     if lr is None or not measured.has_gradient:
         return None
     if measured.has_second_moment:
         return lr * (found.unit_gradient_sq / measured.layer.parameter.numel()) ** 0.5
-    direction = group.direction() if measured.has_momentum else None
+    direction = common.direction if measured.has_momentum else None
     if direction is None:
         return None
     cross = 2 * direction.momentum * direction.gradient * found.inner

@@ -86,11 +86,11 @@ class Watch:
         of_layers = chosen_names({*watched.layer_names(), *record["layers"]}, layers, "layers")
         of_groups = chosen_names({*watched.group_names(), *record["groups"]}, groups, "groups")
         wanted = chosen_names(MEASURES, measures, "measures")
+        chosen = {f"layer/{name}/": found for name, found in record["layers"].items() if name in of_layers}
+        chosen |= {f"group/{name}/": found for name, found in record["groups"].items() if name in of_groups}
         return {
-            f"{kind}/{name}/{measure}": value
-            for kind, names, of_kind in (("layer", of_layers, record["layers"]), ("group", of_groups, record["groups"]))
-            for name, found in of_kind.items()
-            if name in names
+            prefix + measure: value
+            for prefix, found in chosen.items()
             for measure, value in found.items()
             if measure in wanted
         }

@@ -23,6 +23,9 @@ from steadydecay.known_optimizers.wrappers import owner_of
 from steadydecay.monitor.host import Number
 from steadydecay.theory import effective_lr
 
+# The share of the reference lr from which on a step counts as one at the peak, which few schedules meet exactly.
+NEAR = 0.9
+
 
 @final
 class WatchedGroup:
@@ -92,6 +95,8 @@ class WatchedGroup:
 
     def second_moment(self, parameter: Tensor) -> tuple[Tensor, Number] | None:
         """Adam's average of a parameter's squared gradients, and its bias correction 1 - β₂^t; None of others."""
+        if self.known is None or not self.known.second_moments:
+            return None
         state = self._state_of(parameter)
         average = second_moment(self.known, state, parameter)
         return None if average is None else (average, bias_correction(self.settings["betas"][1], state["step"]))
@@ -171,10 +176,10 @@ class MeasuredGroup(NamedTuple):
 
     @property
     def at_peak(self) -> Mapping[str, Any]:
-        """The settings at the peak of the schedule: at the largest lr so far, or at a larger `reference_lr`."""
+        """The settings at the peak of the schedule: at the largest lr so far, until that is near the `reference_lr`."""
         highest = {**self.settings, **self.peak}
         reference_lr, momentum = self.settings.get("reference_lr"), self.group.known and self.group.known.momentum
-        if reference_lr is None or momentum is None or reference_lr <= (highest.get("lr") or 0.0):
+        if reference_lr is None or momentum is None or NEAR * reference_lr <= highest["lr"]:
             return highest
         written = momentum.written or (lambda group, beta: {})
         return {**highest, "lr": reference_lr, **written(highest, self.settings["reference_momentum"])}

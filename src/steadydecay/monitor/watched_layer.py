@@ -104,10 +104,10 @@ class WatchedLayer:
         time = self.group.time - self._missed
         return time if self._times is None else self._times[0], time
 
-    def finish_step(self, times: tuple[Number, Number]) -> Number:
+    def finish_step(self, first_time: Number, time: Number) -> Number:
         """Let a measured step be the last one; returns time constants since the one before, 0 at the first."""
-        elapsed = 0.0 if self._times is None else times[1] - self._times[1]
-        self._times = times
+        elapsed = 0.0 if self._times is None else time - self._times[1]
+        self._times = first_time, time
         self._has_moved = self._has_moved or self.is_moved
         self.is_warm = self.is_warm or self.is_turned
         return elapsed
@@ -174,11 +174,11 @@ class MeasuredLayer:
         """What rounding to the weight's dtype may have added to the square of an update, for ‖θ‖².
 
         Errors are even within half a unit in the last place, which is ε|w| at most. Of a weight that is kept in two
-        numbers the second one is rounded.
+        numbers the second is rounded, which is half a unit of the first at most.
         """
         parameter = self.layer.parameter
         epsilon = torch.finfo(parameter.dtype).eps
-        return (epsilon**2 if self.is_exact else epsilon) ** 2 / 12 * weight_sq
+        return (epsilon**2 / 2 if self.is_exact else epsilon) ** 2 / 12 * weight_sq
 
 
 def layers_of(groups: Sequence[WatchedGroup]) -> list[WatchedLayer]:
