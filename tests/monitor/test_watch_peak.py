@@ -90,12 +90,13 @@ def test_the_reference_lr_is_the_peak_before_it_is_reached() -> None:
 @pytest.mark.parametrize("is_tensor", [False, True])
 def test_an_lr_that_a_loop_writes(is_tensor: bool) -> None:
     weight = weight_of()
-    optimizer = torch.optim.AdamW([weight], torch.tensor(1e-4) if is_tensor else 1e-4, weight_decay=0.5)
+    lr_tensor = torch.tensor(1e-4)
+    optimizer = torch.optim.AdamW([weight], lr_tensor if is_tensor else 1e-4, weight_decay=0.5)
     handle, (group,) = sd.watch(optimizer), optimizer.param_groups
     found = {}
     for lr in (0.01, 0.05, 0.02, 1e-6):
         if is_tensor:
-            group["lr"].fill_(lr)
+            lr_tensor.fill_(lr)
         else:
             group["lr"] = lr
         weight.grad = torch.randn_like(weight)

@@ -120,12 +120,12 @@ class LayerBatch:
     def products(self) -> int:
         """How many with MᵀM: many where the vectors know nothing of the matrix, as of zeros before their first step.
 
-        One where they span all columns, and two where they are as many as the rows: then nothing is left to find.
+        One where they span all columns, and few where they are as many as the rows: the first finds what these span.
         """
         if all(basis.shape[1] == basis.shape[2] for basis in self._bases):
             return 1
         if all(basis.shape[2] < spectral_norm.VECTORS or basis.shape[1] == basis.shape[2] for basis in self._bases):
-            return 2
+            return spectral_norm.WARM_ITERATIONS
         is_new = all(layer.is_new for layer in self._layers)
         is_cold = is_new or any(layer.is_turned and not layer.is_warm for layer in self._layers)
         return spectral_norm.COLD_ITERATIONS if is_cold else spectral_norm.WARM_ITERATIONS
