@@ -34,11 +34,12 @@ LAYOUTS: dict[str, tuple[tuple[int, ...], Sequence[Sequence[Placement]]]] = {
 class Model(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(11, 5)
-        self.stacked = nn.Parameter(torch.randn(3, 5, 5) / 5)
-        self.up = nn.Linear(5, 9)
-        self.gate = nn.Linear(5, 9, bias=False)
-        self.unused = nn.Linear(5, 7, bias=False)
+        # Wider than the vectors of a spectral norm, whose products are counted.
+        self.embedding = nn.Embedding(11, 35)
+        self.stacked = nn.Parameter(torch.randn(3, 35, 35) / 35)
+        self.up = nn.Linear(35, 9)
+        self.gate = nn.Linear(35, 9, bias=False)
+        self.unused = nn.Linear(35, 7, bias=False)
         self.head = nn.Linear(9, 11)
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -66,5 +66,9 @@ def bias_correction(beta2: Any, steps: Any) -> Any:
 
 
 def _state_tensor(state: Mapping[str, Any], parameter: Tensor, names: Sequence[str]) -> Tensor | None:
-    found = (state[name] for name in names if isinstance(state.get(name), Tensor))
-    return next((tensor for tensor in found if tensor.shape == parameter.shape), None)
+    # A plain loop: of 10⁵ small weights, generators take longer than the tensors.
+    for name in names:
+        found = state.get(name)
+        if isinstance(found, Tensor) and found.shape == parameter.shape:
+            return found
+    return None

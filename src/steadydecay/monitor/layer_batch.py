@@ -9,13 +9,14 @@ from torch import Tensor
 
 from steadydecay.groups.matrix_blocks import Block, matrix_shape
 from steadydecay.monitor.chunks import CHUNK, Matrices, Scratch, stacked_rows
-from steadydecay.monitor.host import on_device
+from steadydecay.monitor.host import Number, on_device
 from steadydecay.monitor.step_sums import gradient_sums, largest_entries, unit_gradient_squares, weight_sums
 from steadydecay.monitor.trend import Trend
 from steadydecay.monitor.watched_group import WatchedGroup
 from steadydecay.monitor.watched_layer import LayerTensors, MeasuredLayer, WatchedLayer
 from steadydecay.monitor.weight_shards import Sharding, local_part
 from steadydecay.tensors import spectral_norm
+from steadydecay.tensors.low_precision import is_low_precision
 
 
 class BatchResult(NamedTuple):
@@ -24,6 +25,7 @@ class BatchResult(NamedTuple):
     Attributes:
         group: that all layers are in.
         layers: in the order of the tensors' rows.
+        first_times, times: of each, time constants that had passed at its first measured step, and now.
         weight_sums: `step_sums.weight_sums`.
         gradient_sums: `step_sums.gradient_sums`; None where no layer has a gradient or a momentum.
         unit_gradient_sq: `step_sums.unit_gradient_squares`; None where no layer has a gradient and a second moment.
@@ -35,6 +37,8 @@ class BatchResult(NamedTuple):
 
     group: WatchedGroup
     layers: list[MeasuredLayer]
+    first_times: list[Number]
+    times: list[Number]
     weight_sums: Tensor
     gradient_sums: Tensor | None
     unit_gradient_sq: Tensor | None
@@ -76,6 +80,8 @@ class LayerBatch:
         self._blocks, self._has_sign_norm = one.blocks, one.has_sign_norm
         self._device, self._dtype = here.device, torch.promote_types(here.dtype, torch.float32)
         self._before: Tensor | None = None
+        # As they are stored after the step that is being measured.
+        self._now: Matrices | None = None
         self._trend = Trend.new(len(layers), here.device)
         # For each block, vectors (stacked, columns, r) near the top right singular vectors.
         sizes = [(block.rows[1] - block.rows[0], block.columns[1] - block.columns[0]) for block in one.blocks]
@@ -84,30 +90,50 @@ class LayerBatch:
 
     def remember(self) -> None:
         """Keep a copy of the weights, in memory that the next copy uses again."""
-        parts = self._weights().parts
-        if self._before is None:
+        parts = self._exact(self._stored()).parts
+        if self._before is None or self._before.dtype != parts[0].dtype:
             self._before = parts[0].new_empty((len(parts), *self._shape))
         torch.stack(parts, out=self._before.view(len(parts), *parts[0].shape))
 
     def sums(self) -> BatchResult:
         """What adds up over ranks of the step since `remember`; `finish_step` fills in the rest."""
+        self._now = self._stored()
+        exact = self._exact(self._now)
         tensors = [layer.tensors() for layer in self._layers]
         layers = [one.layer.measured(one) for one in tensors]
+        first_times, times = map(list, zip(*(layer.times() for layer in self._layers), strict=True))
         gradients, unit_gradients = self._gradient_sums(tensors)
-        weights, largest = self._weight_sums(), self._largest()
-        return BatchResult(self.group, layers, weights, gradients, unit_gradients, largest, self._trend.rate, [])
+        weights, largest = self._weight_sums(exact), self._largest(self._now)
+        return BatchResult(
+            group=self.group,
+            layers=layers,
+            first_times=first_times,
+            times=times,
+            weight_sums=weights,
+            gradient_sums=gradients,
+            unit_gradient_sq=unit_gradients,
+            largest=largest,
+            rates=self._trend.rate,
+            grams=[],
+        )
 
     def products(self) -> int:
-        """How many with MᵀM: many where the vectors know nothing of the matrix, as of zeros before their first step."""
-        if not self._bases:
+        """How many with MᵀM: many where the vectors know nothing of the matrix, as of zeros before their first step.
+
+        One where they span all columns, and few where they are as many as the rows: the first finds what these span.
+        """
+        if all(basis.shape[1] == basis.shape[2] for basis in self._bases):
             return 1
+        if all(basis.shape[2] < spectral_norm.VECTORS or basis.shape[1] == basis.shape[2] for basis in self._bases):
+            return spectral_norm.WARM_ITERATIONS
         is_new = all(layer.is_new for layer in self._layers)
         is_cold = is_new or any(layer.is_turned and not layer.is_warm for layer in self._layers)
         return spectral_norm.COLD_ITERATIONS if is_cold else spectral_norm.WARM_ITERATIONS
 
     def images(self) -> list[Tensor]:
         """MᵀMV of the rows that are here, for each block's basis V."""
-        weights, images = self._weights(), [torch.zeros_like(basis) for basis in self._bases]
+        assert self._now is not None
+        weights, images = self._now, [torch.zeros_like(basis) for basis in self._bases]
         for rows in weights.chunks() if images else ():
             chunk = stacked_rows(weights, rows, self._scratch, "weights")
             for block, basis, total in zip(self._blocks, self._bases, images, strict=True):
@@ -117,12 +143,17 @@ class LayerBatch:
         return images
 
     def turn(self, images: Sequence[Tensor]) -> None:
-        """Let the bases follow their images."""
-        self._bases = [spectral_norm.next_basis(*pair) for pair in zip(images, self._bases, strict=True)]
+        """Let the bases follow their images; one that spans all columns has nowhere to go."""
+        self._bases = [
+            basis if basis.shape[1] == basis.shape[2] else spectral_norm.next_basis(image, basis)
+            for image, basis in zip(images, self._bases, strict=True)
+        ]
 
     def finish_step(self, result: BatchResult, images: Sequence[Tensor]) -> BatchResult:
         """What `sums` gave, completed: it and the last `images` are summed over ranks by now."""
-        elapsed = [one.layer.finish_step(one) for one in result.layers]
+        self._now = None
+        times = zip(result.first_times, result.times, strict=True)
+        elapsed = [layer.finish_step(*of_layer) for layer, of_layer in zip(self._layers, times, strict=True)]
         self._trend = self._trend.after(result.weight_sums[:, 1], on_device(elapsed, self._device, torch.float32))
         largest = None if result.largest is None else result.largest.amax(dim=0)
         grams = [spectral_norm.image_gram(of_block) for of_block in images]
@@ -154,13 +185,19 @@ class LayerBatch:
     def _matrices(self, parts: Iterable[Tensor]) -> Matrices:
         return Matrices(list(parts), self._shape)
 
-    def _weights(self) -> Matrices:
-        return self._matrices(local_part(layer.parameter) for layer in self._layers)
+    def _stored(self) -> Matrices:
+        return self._matrices(layer.here() for layer in self._layers)
 
-    def _weight_sums(self) -> Tensor:
+    def _exact(self, stored: Matrices) -> Matrices:
+        """With what rounding took off them, where it can be kept."""
+        if not is_low_precision(self._layers[0].parameter):
+            return stored
+        return self._matrices(layer.exact_here() for layer in self._layers)
+
+    def _weight_sums(self, weights: Matrices) -> Tensor:
         assert self._before is not None
-        decays = [self.group.decay if layer.is_moved else 0.0 for layer in self._layers]
-        return weight_sums(self._before, self._weights(), on_device(decays, self._device, self._dtype), self._scratch)
+        is_moved = on_device([float(layer.is_moved) for layer in self._layers], self._device, self._dtype)
+        return weight_sums(self._before, weights, is_moved * self.group.decay, self._scratch)
 
     def _gradient_sums(self, tensors: Sequence[LayerTensors]) -> tuple[Tensor | None, Tensor | None]:
         """`BatchResult.gradient_sums` and `unit_gradient_sq`."""
@@ -175,11 +212,11 @@ class LayerBatch:
         eps = float(self.group.settings["eps"])
         return sums, unit_gradient_squares(gradients, averages, corrections, eps, self._scratch)
 
-    def _largest(self) -> Tensor | None:
+    def _largest(self, weights: Matrices) -> Tensor | None:
         """max |w| of each rank's part of each layer (ranks, stacked), zeros for other ranks; where it is asked for."""
         if not self._has_sign_norm:
             return None
-        here = largest_entries(self._weights(), self._scratch)
+        here = largest_entries(weights, self._scratch)
         sharding = self.sharding or Sharding(None, 0, 1)
         return torch.stack([here if rank == sharding.rank else here * 0 for rank in range(sharding.size)])
 

@@ -5,6 +5,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import final
 
+MEASURES = (
+    "weight_norm",
+    "weight_rms",
+    "gradient_norm",
+    "momentum_norm",
+    "update_norm",
+    "update_cosine",
+    "parallel_share",
+    "perpendicular_share",
+    "rotation",
+    "tuc",
+    "spectral_norm",
+    "spectral_geometric_mean",
+    "sign_norm",
+    "predicted_norm",
+    "predicted_norm_measured",
+    "norm_ratio",
+    "predicted_norm_at_peak",
+    "norm_ratio_at_peak",
+    "time_constants",
+    "drift",
+    "lr",
+    "decay",
+    "effective_lr",
+)
+# Of an update over what rounding may have added, squared, from where on it counts as measured.
+RESOLUTION_SQ = 10**2
+
 
 @final
 @dataclass
@@ -18,11 +46,13 @@ class Numbers:
         before_sq, after_sq: ‖θ‖² before and after the step.
         kept_sq: (1-η)‖θ‖² with θ before.
         added_sq, inner: ‖γu‖² and ⟨θ, -γu⟩ with θ before.
+        rounding_sq: what rounding the weights may have added to ‖γu‖²; 0 where no step was taken.
         gradient_sq, momentum_sq: ‖g‖² and ‖m‖².
         contribution: what one minibatch adds to the weights in all, in units of an update.
         spectral_norms: σ_max of each matrix.
         sign_norm: d_in · max|w|.
         predicted_sq, predicted_measured_sq: ‖θ‖² at the steady state, by theory alone and with the measured ‖u‖².
+        at_peak_sq: by theory, at the peak of the schedule.
         time_constants: that have passed, Σ 2η.
         drift: relative change of ‖θ‖ per time constant.
     """
@@ -33,6 +63,7 @@ class Numbers:
     kept_sq: float
     added_sq: float
     inner: float
+    rounding_sq: float = 0.0
     gradient_sq: float | None = None
     momentum_sq: float | None = None
     contribution: float | None = None
@@ -40,8 +71,14 @@ class Numbers:
     sign_norm: float | None = None
     predicted_sq: float | None = None
     predicted_measured_sq: float | None = None
+    at_peak_sq: float | None = None
     time_constants: float = 0.0
     drift: float | None = None
+
+    @property
+    def is_update_resolved(self) -> bool:
+        """Whether the update is far above what rounding may have added: then its norm is right to 1 %."""
+        return self.rounding_sq == 0 or self.added_sq >= RESOLUTION_SQ * self.rounding_sq
 
 
 def together(parts: Sequence[Numbers]) -> Numbers:
@@ -53,6 +90,7 @@ def together(parts: Sequence[Numbers]) -> Numbers:
         kept_sq=sum(one.kept_sq for one in parts),
         added_sq=sum(one.added_sq for one in parts),
         inner=sum(one.inner for one in parts),
+        rounding_sq=sum(one.rounding_sq for one in parts),
         gradient_sq=_sum_of_known([one.gradient_sq for one in parts]),
         momentum_sq=_sum_of_known([one.momentum_sq for one in parts]),
         contribution=_mean([(one.contribution, one.after_sq) for one in parts]),
@@ -60,6 +98,7 @@ def together(parts: Sequence[Numbers]) -> Numbers:
         sign_norm=max((one.sign_norm for one in parts if one.sign_norm is not None), default=None),
         predicted_sq=_sum_of_all([one.predicted_sq for one in parts]),
         predicted_measured_sq=_sum_of_all([one.predicted_measured_sq for one in parts]),
+        at_peak_sq=_sum_of_all([one.at_peak_sq for one in parts]),
         time_constants=min(one.time_constants for one in parts),
         drift=_mean([(one.drift, one.after_sq) for one in parts]),
     )
@@ -68,19 +107,22 @@ def together(parts: Sequence[Numbers]) -> Numbers:
 def measures_of(n: Numbers) -> dict[str, float]:
     """Every measure that there is, by name; docs/monitor.md says what each means."""
     norm = math.sqrt(n.after_sq)
+    is_resolved = n.is_update_resolved
     found: dict[str, float | None] = {
         "weight_norm": norm,
         "weight_rms": math.sqrt(n.after_sq / n.size),
         "gradient_norm": _root(n.gradient_sq),
         "momentum_norm": _root(n.momentum_sq),
-        "update_norm": math.sqrt(n.added_sq),
-        **_geometry(n),
+        "update_norm": math.sqrt(n.added_sq) if is_resolved else None,
+        **(_geometry(n) if is_resolved else {}),
         "tuc": n.contribution,
         "spectral_norm": max(n.spectral_norms, default=None),
         "sign_norm": n.sign_norm,
         "predicted_norm": _root(n.predicted_sq),
-        "predicted_norm_measured": _root(n.predicted_measured_sq),
+        "predicted_norm_measured": _root(n.predicted_measured_sq) if is_resolved else None,
         "norm_ratio": norm / math.sqrt(n.predicted_sq) if n.predicted_sq else None,
+        "predicted_norm_at_peak": _root(n.at_peak_sq),
+        "norm_ratio_at_peak": norm / math.sqrt(n.at_peak_sq) if n.at_peak_sq else None,
         "time_constants": n.time_constants,
         "drift": n.drift,
     }

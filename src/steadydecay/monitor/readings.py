@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from steadydecay.known_optimizers.optimizer_state import Direction
 from steadydecay.monitor.first_fault import is_spoilt
 from steadydecay.monitor.host import on_host
 from steadydecay.monitor.layer_batch import BatchResult
@@ -37,6 +38,27 @@ class GradientNumbers(NamedTuple):
     unit_gradient_sq: float = 0.0
 
 
+class InCommon(NamedTuple):
+    """What layers of one shape and group have in common; None is what there is not.
+
+    Attributes:
+        lr, decay: γ and η of the step.
+        has_moved: whether the step may have moved weights.
+        direction: that the update normalises.
+        predicted_sq: ‖θ‖² at the steady state, by theory alone.
+        per_added_sq: the same for each unit of the measured ‖γu‖².
+        at_peak_sq: by theory, at the peak of the schedule.
+    """
+
+    lr: float | None
+    decay: float
+    has_moved: bool
+    direction: Direction | None
+    predicted_sq: float | None
+    per_added_sq: float | None
+    at_peak_sq: float | None
+
+
 def record_of(measurement: Measurement) -> Record:
     """{"layers": {name: {measure: float}}, "groups": {role or name: {measure: float}}, "verdicts": {name: str}}."""
     groups, batches = on_host(measurement)
@@ -56,20 +78,50 @@ def record_of(measurement: Measurement) -> Record:
 
 def _readings(batch: BatchResult, group: MeasuredGroup) -> Iterator[Reading]:
     """Of each layer; spectral norms of all blocks of the batch are solved for together."""
+    count, weight = len(batch.layers), batch.layers[0].layer.parameter
     norms = [spectral_norms(gram) for gram in batch.grams]
-    of_layers = torch.stack(norms, dim=1).tolist() if norms else [[]] * len(batch.layers)
-    for at, measured in enumerate(batch.layers):
-        yield Reading(measured, group, _numbers(batch, at, group, of_layers[at]))
+    spectral = torch.stack(norms, dim=1).tolist() if norms else [[] for _ in range(count)]
+    largest = [None] * count if batch.largest is None else batch.largest.tolist()
+    common = _in_common(group, tuple(weight.shape))
+    # One look at each column, for a look at each entry of a tensor takes longer than all that is made of it.
+    rows = zip(
+        batch.layers,
+        batch.first_times,
+        batch.times,
+        batch.weight_sums.tolist(),
+        _gradient_numbers(batch),
+        spectral,
+        largest,
+        batch.rates.tolist(),
+        strict=True,
+    )
+    for measured, first_time, time, sums, found, of_blocks, entry, rate in rows:
+        numbers = _numbers(measured, common, sums, found)
+        numbers.spectral_norms = of_blocks
+        numbers.sign_norm = None if entry is None else entry * weight.shape[-1]
+        numbers.time_constants = float(time)
+        numbers.drift = drift(rate, float(time) - float(first_time))
+        yield Reading(measured, group, numbers)
 
 
-def _numbers(batch: BatchResult, at: int, group: MeasuredGroup, spectral: list[float]) -> Numbers:
-    measured = batch.layers[at]
-    parameter = measured.layer.parameter
-    before_sq, after_sq, added_sq, inner = batch.weight_sums[at].tolist()
-    found, first, time = _gradient_numbers(batch, at), float(measured.first_time), float(measured.time)
-    decay = float(group.decay) if measured.is_moved else 0.0
-    is_predicted = group.is_decay_known and 0 < decay < 1
-    shape = tuple(parameter.shape)
+def _in_common(group: MeasuredGroup, shape: tuple[int, ...]) -> InCommon:
+    return InCommon(
+        lr=group.lr,
+        decay=float(group.decay),
+        has_moved=group.has_moved,
+        direction=group.direction(),
+        predicted_sq=group.predicted_norm_sq(shape),
+        per_added_sq=group.norm_sq_of_added_sq(shape),
+        at_peak_sq=group.norm_sq_at_peak(shape),
+    )
+
+
+def _numbers(measured: MeasuredLayer, common: InCommon, sums: list[float], found: GradientNumbers) -> Numbers:
+    """All but spectral and sign norms, time and drift."""
+    before_sq, after_sq, added_sq, inner = sums
+    parameter, is_moved = measured.layer.parameter, measured.is_moved
+    decay = common.decay if is_moved else 0.0
+    per_added_sq = common.per_added_sq if is_moved else None
     return Numbers(
         size=parameter.numel(),
         before_sq=before_sq,
@@ -77,34 +129,32 @@ def _numbers(batch: BatchResult, at: int, group: MeasuredGroup, spectral: list[f
         kept_sq=(1 - decay) * before_sq,
         added_sq=added_sq,
         inner=inner,
+        rounding_sq=measured.rounding_sq(after_sq) if is_moved and common.has_moved else 0.0,
         gradient_sq=found.gradient_sq if measured.has_gradient else None,
         momentum_sq=found.momentum_sq if measured.has_momentum else None,
-        contribution=_contribution(measured, group, found),
-        spectral_norms=spectral,
-        sign_norm=None if batch.largest is None else float(batch.largest[at]) * shape[-1],
-        predicted_sq=group.predicted_norm_sq(shape) if is_predicted else None,
-        predicted_measured_sq=group.predicted_norm_sq(shape, added_sq) if is_predicted else None,
-        time_constants=time,
-        drift=drift(float(batch.rates[at]), time - first),
+        contribution=_contribution(measured, common, found),
+        predicted_sq=common.predicted_sq if is_moved else None,
+        predicted_measured_sq=None if per_added_sq is None else per_added_sq * added_sq,
+        at_peak_sq=common.at_peak_sq if measured.has_ever_moved else None,
     )
 
 
-def _gradient_numbers(batch: BatchResult, at: int) -> GradientNumbers:
+def _gradient_numbers(batch: BatchResult) -> list[GradientNumbers]:
     if batch.gradient_sums is None:
-        return GradientNumbers()
-    unit_gradient_sq = 0.0 if batch.unit_gradient_sq is None else float(batch.unit_gradient_sq[at])
-    gradient_sq, momentum_sq, inner = batch.gradient_sums[at].tolist()
-    return GradientNumbers(gradient_sq, momentum_sq, inner, unit_gradient_sq)
+        return [GradientNumbers()] * len(batch.layers)
+    unit_gradient_sq = [0.0] * len(batch.layers) if batch.unit_gradient_sq is None else batch.unit_gradient_sq.tolist()
+    sums = batch.gradient_sums.tolist()
+    return [GradientNumbers._make((*of_layer, unit)) for of_layer, unit in zip(sums, unit_gradient_sq, strict=True)]
 
 
-def _contribution(measured: MeasuredLayer, group: MeasuredGroup, found: GradientNumbers) -> float | None:
+def _contribution(measured: MeasuredLayer, common: InCommon, found: GradientNumbers) -> float | None:
     """γ‖g‖/‖d‖ for an update that normalises the direction d; under Adam γ RMS(g/(√v̂+ε))."""
-    lr = group.lr
+    lr = common.lr
     if lr is None or not measured.has_gradient:
         return None
     if measured.has_second_moment:
         return lr * (found.unit_gradient_sq / measured.layer.parameter.numel()) ** 0.5
-    direction = group.direction() if measured.has_momentum else None
+    direction = common.direction if measured.has_momentum else None
     if direction is None:
         return None
     cross = 2 * direction.momentum * direction.gradient * found.inner
@@ -129,6 +179,7 @@ def _verdict(reading: Reading) -> str:
     numbers, has_decay = reading.numbers, reading.group.has_decay and reading.measured.has_ever_moved
     if is_spoilt(numbers.after_sq, numbers.momentum_sq):
         return "not finite"
-    steady_sq = numbers.predicted_measured_sq or numbers.predicted_sq
+    measured_sq = numbers.predicted_measured_sq if numbers.is_update_resolved else None
+    steady_sq = measured_sq or numbers.predicted_sq
     ratio = (numbers.after_sq / steady_sq) ** 0.5 if steady_sq else None
     return verdict_of(has_decay, numbers.time_constants, numbers.drift or 0.0, ratio)

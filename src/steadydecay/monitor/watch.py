@@ -9,8 +9,10 @@ from torch.optim import Optimizer
 
 from steadydecay.known_optimizers.unseen_steps import UnseenSteps
 from steadydecay.known_optimizers.wrappers import followed
+from steadydecay.monitor.chosen import Patterns, chosen_names
 from steadydecay.monitor.chunks import Scratch
 from steadydecay.monitor.first_fault import warn_of_first_fault, with_first_fault
+from steadydecay.monitor.numbers import MEASURES
 from steadydecay.monitor.readings import Record, record_of
 from steadydecay.monitor.watched_optimizer import NO_STATE, Measurement, State, WatchedOptimizer
 
@@ -72,18 +74,32 @@ class Watch:
             for hook in (one.register_step_pre_hook(before), one.register_step_post_hook(after))
         ]
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self, layers: Patterns = None, measures: Patterns = None, groups: Patterns = None) -> dict[str, float]:
         """The last measured step: {"layer/<name>/<measure>": ..., "group/<role or name>/<measure>": ...}.
 
         Empty before the first. A measure that there is not (no momentum, no decay to predict from) has no entry.
+
+        Args:
+            layers: pattern of layer names (`fnmatch`), or several: "*.attn.*", ["h.0.*", "h.11.*"]; None is every
+                layer, and () none.
+            measures: likewise of measures: "norm_ratio*", ["weight_norm", "drift"].
+            groups: likewise of groups.
+
+        Raises:
+            ValueError: a pattern that matches nothing.
+            TypeError: patterns of another type.
         """
-        record = self.record()
-        kinds = {"layer": record["layers"], "group": record["groups"]}
+        record, watched = self.record(), self._watched
+        of_layers = chosen_names({*watched.layer_names(), *record["layers"]}, layers, "layers")
+        of_groups = chosen_names({*watched.group_names(), *record["groups"]}, groups, "groups")
+        wanted = chosen_names(MEASURES, measures, "measures")
+        chosen = {f"layer/{name}/": found for name, found in record["layers"].items() if name in of_layers}
+        chosen |= {f"group/{name}/": found for name, found in record["groups"].items() if name in of_groups}
         return {
-            f"{kind}/{name}/{measure}": value
-            for kind, of_kind in kinds.items()
-            for name, measures in of_kind.items()
-            for measure, value in measures.items()
+            prefix + measure: value
+            for prefix, found in chosen.items()
+            for measure, value in found.items()
+            if measure in wanted
         }
 
     def record(self) -> Record:

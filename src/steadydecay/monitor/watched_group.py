@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, final
 from torch import Tensor
 from torch.optim import Optimizer
 
-from steadydecay.groups.prediction import predicted_norm_sq, step_decay
+from steadydecay.groups.prediction import applied_decay, predicted_norm_sq, step_decay
 from steadydecay.groups.settings import may_move
 from steadydecay.known_optimizers.decay_action import decay_action
 from steadydecay.known_optimizers.optimizer_state import (
@@ -23,6 +23,9 @@ from steadydecay.known_optimizers.wrappers import owner_of
 from steadydecay.monitor.host import Number
 from steadydecay.theory import effective_lr
 
+# The share of the reference lr from which on a step counts as one at the peak, which few schedules meet exactly.
+NEAR = 0.9
+
 
 @final
 class WatchedGroup:
@@ -35,9 +38,12 @@ class WatchedGroup:
         known: the table's entry of that optimizer; None where it has none, or its momentum is not known.
         decay: η of the step that is being taken; 0 where it is not known.
         time: time constants of the squared norm that have passed, Σ 2η.
+        peak: plain hyperparameters as they were at the largest lr of a step so far; the lr alone where it is a tensor.
     """
 
-    def __init__(self, optimizer: Optimizer, index: int, time: Number = 0.0) -> None:
+    def __init__(
+        self, optimizer: Optimizer, index: int, time: Number = 0.0, peak: Mapping[str, Any] | None = None
+    ) -> None:
         self.index, self.settings = index, optimizer.param_groups[index]
         self.owner = owner_of(optimizer, self.settings)
         entry = known_optimizer(self.owner, self.settings)
@@ -45,6 +51,7 @@ class WatchedGroup:
         self._is_decoupled = decay_action(self.owner, self.settings).action == "decoupled"
         self.decay: Number = 0.0
         self.time = time
+        self.peak: Mapping[str, Any] = peak or {}
 
     @property
     def is_decay_known(self) -> bool:
@@ -68,6 +75,11 @@ class WatchedGroup:
         """Let the time of the step that is being taken pass, without a look at tensors."""
         self.decay = self._decay_of_step()
         self.time = self.time + 2 * self.decay
+        lr, highest = self.settings.get("lr"), self.peak.get("lr", 0.0)
+        if isinstance(lr, Tensor):
+            self.peak = {"lr": lr.detach().clamp(min=highest)}
+        elif lr is not None and lr >= highest:
+            self.peak = {key: value for key, value in self.settings.items() if _is_plain(value)}
 
     def gradient_and_momentum(self, parameter: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """A parameter's gradient and what the optimizer keeps of its past, as the step has left them."""
@@ -76,8 +88,15 @@ class WatchedGroup:
             return None, None
         return parameter.grad, momentum_tensor(self.known, self._state_of(parameter), parameter)
 
+    def compensation(self, parameter: Tensor) -> Tensor | None:
+        """What rounding took off a low-precision parameter, where one of our optimizers keeps it."""
+        is_kept = self.settings.get("low_precision") == "compensated"
+        return self._state_of(parameter).get("compensation") if is_kept else None
+
     def second_moment(self, parameter: Tensor) -> tuple[Tensor, Number] | None:
         """Adam's average of a parameter's squared gradients, and its bias correction 1 - β₂^t; None of others."""
+        if self.known is None or not self.known.second_moments:
+            return None
         state = self._state_of(parameter)
         average = second_moment(self.known, state, parameter)
         return None if average is None else (average, bias_correction(self.settings["betas"][1], state["step"]))
@@ -85,7 +104,8 @@ class WatchedGroup:
     def measured(self) -> "MeasuredGroup":
         """The group as it is now; tensors are copied, because schedulers fill them in place."""
         kept = {key: _copied(value) for key, value in self.settings.items() if key not in ("params", "param_names")}
-        return MeasuredGroup(self, kept, self.decay, self.is_decay_known)
+        found_inf = _copied(getattr(self.owner, "found_inf", None))
+        return MeasuredGroup(self, kept, self.peak, self.decay, self.is_decay_known, found_inf)
 
     def _state_of(self, parameter: Tensor) -> Mapping[str, Any]:
         # `get`, because the state is a defaultdict, and torch takes an empty entry for one that is there.
@@ -104,25 +124,34 @@ class WatchedGroup:
         return decay.detach().double() if isinstance(decay, Tensor) else decay
 
 
+def group_name(settings: Mapping[str, Any], index: int) -> str:
+    """Under which groups are reported together."""
+    return settings.get("role") or settings.get("name") or f"group_{index}"
+
+
 class MeasuredGroup(NamedTuple):
     """A group at a measured step.
 
     Attributes:
         group: how to read it.
         settings: its keys but the parameters. Numbers are read from them once they are on the host.
+        peak: hyperparameters at the largest lr of a step so far.
         decay: η of the step.
         is_decay_known: whether weight_decay acted as 1-η.
+        found_inf: not 0 where a GradScaler's fused step has skipped itself.
     """
 
     group: WatchedGroup
     settings: Mapping[str, Any]
+    peak: Mapping[str, Any]
     decay: Number
     is_decay_known: bool
+    found_inf: Number | None
 
     @property
     def name(self) -> str:
         """Under which groups are reported together: role, else name, else "group_<index>"."""
-        return self.settings.get("role") or self.settings.get("name") or f"group_{self.group.index}"
+        return group_name(self.settings, self.group.index)
 
     @property
     def lr(self) -> float | None:
@@ -136,20 +165,56 @@ class MeasuredGroup(NamedTuple):
     @property
     def has_decay(self) -> bool:
         """Whether a decay that is known holds the norms."""
-        has_coefficient = bool(self.settings.get("weight_decay")) or self.settings.get("steady_norm_sq") is not None
-        return has_coefficient and self.is_decay_known
+        # The correction writes 0 into weight_decay at lr = 0.
+        coefficients = (self.settings.get("weight_decay"), self.settings.get("reference_weight_decay"))
+        return (any(coefficients) or self.settings.get("steady_norm_sq") is not None) and self.is_decay_known
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether the step may have moved weights: its lr is not 0, and no GradScaler has skipped it."""
+        return self.lr != 0 and not self.found_inf
+
+    @property
+    def at_peak(self) -> Mapping[str, Any]:
+        """The settings at the peak of the schedule: at the largest lr so far, until that is near the `reference_lr`."""
+        highest = {**self.settings, **self.peak}
+        reference_lr, momentum = self.settings.get("reference_lr"), self.group.known and self.group.known.momentum
+        if reference_lr is None or momentum is None or NEAR * reference_lr <= highest["lr"]:
+            return highest
+        written = momentum.written or (lambda group, beta: {})
+        return {**highest, "lr": reference_lr, **written(highest, self.settings["reference_momentum"])}
 
     def direction(self) -> Direction | None:
         """The direction that the update normalises, where it is known."""
         return direction_of(self.group.known, self.settings)
 
-    def predicted_norm_sq(self, shape: tuple[int, ...], added_sq: float | None = None) -> float | None:
-        """‖θ‖² of a parameter at the steady state, by theory or the measured ‖γu‖²; None where it is not predicted."""
-        if self.group.known is None:
+    def predicted_norm_sq(self, shape: tuple[int, ...]) -> float | None:
+        """‖θ‖² of a parameter at the steady state, by theory alone; None where it is not predicted."""
+        return self._predicted_norm_sq(self.settings, shape, float(self.decay))
+
+    def norm_sq_of_added_sq(self, shape: tuple[int, ...]) -> float | None:
+        """The same for an update whose measured ‖γu‖² is 1; it grows in proportion."""
+        square, lr_sq = self._predicted_norm_sq(self.settings, shape, float(self.decay), 1.0), (self.lr or 0.0) ** 2
+        return square / lr_sq if square is not None and lr_sq else None
+
+    def norm_sq_at_peak(self, shape: tuple[int, ...]) -> float | None:
+        """The same by theory at the peak of the schedule, whatever the lr of the step is."""
+        if self.group.known is None or self.lr is None or not self.has_decay:
             return None
-        update_sq = None if added_sq is None else added_sq / float(self.settings["lr"]) ** 2
-        square = predicted_norm_sq(self.settings, shape, self.group.known, update_sq)
+        return self._predicted_norm_sq(self.at_peak, shape, applied_decay(self.at_peak, self.group.known))
+
+    def _predicted_norm_sq(
+        self, settings: Mapping[str, Any], shape: tuple[int, ...], decay: float, update_sq: float | None = None
+    ) -> float | None:
+        if self.group.known is None or not self.is_decay_known or not 0 < decay < 1:
+            return None
+        square = predicted_norm_sq(settings, shape, self.group.known, update_sq)
         return square if math.isfinite(square) else None
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a number, or the numbers of a pair of betas."""
+    return isinstance(value, int | float) or (isinstance(value, tuple) and all(map(_is_plain, value)))
 
 
 def _copied(value: Any) -> Any:

@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
+import torch
 from torch import Tensor
 
 from steadydecay.groups.matrix_blocks import blocks_of, matrix_shape
 from steadydecay.monitor.host import Number
 from steadydecay.monitor.watched_group import WatchedGroup
 from steadydecay.monitor.weight_shards import local_part, sharding_of
+from steadydecay.tensors.low_precision import exact, is_low_precision
 
 SIGN_NORM_ROLES = ("output", "embedding")
 
@@ -65,6 +68,19 @@ class WatchedLayer:
         """The step that is being taken does not move the layer; its group has taken it."""
         self._missed = self._missed + 2 * self.group.decay
 
+    def here(self) -> Tensor:
+        """The part of the weight that is here, as it is stored."""
+        return local_part(self.parameter)
+
+    def exact_here(self) -> Tensor:
+        """The same, with what rounding took off it where the optimizer keeps that."""
+        here, kept = self.here(), self.compensation()
+        return here if kept is None else exact(here, local_part(kept, self.parameter))
+
+    def compensation(self) -> Tensor | None:
+        """What rounding took off a weight in bfloat16 or float16, where its optimizer keeps that."""
+        return self.group.compensation(self.parameter) if is_low_precision(self.parameter) else None
+
     def tensors(self) -> "LayerTensors":
         """What there is of the layer after a step."""
         gradient, momentum = self.group.gradient_and_momentum(self.parameter)
@@ -73,23 +89,26 @@ class WatchedLayer:
 
     def measured(self, tensors: "LayerTensors") -> "MeasuredLayer":
         """The layer as it is now, of which these tensors are measured."""
-        time = self.group.time - self._missed
         return MeasuredLayer(
             layer=self,
             is_moved=self.is_moved,
             has_ever_moved=self.is_moved or self._has_moved,
-            first_time=time if self._times is None else self._times[0],
-            time=time,
             has_gradient=tensors.gradient is not None,
             has_momentum=tensors.momentum is not None,
             has_second_moment=tensors.average is not None,
+            is_exact=self.compensation() is not None,
         )
 
-    def finish_step(self, measured: "MeasuredLayer") -> Number:
+    def times(self) -> tuple[Number, Number]:
+        """Time constants that had passed at its first measured step, and now."""
+        time = self.group.time - self._missed
+        return time if self._times is None else self._times[0], time
+
+    def finish_step(self, first_time: Number, time: Number) -> Number:
         """Let a measured step be the last one; returns time constants since the one before, 0 at the first."""
-        elapsed = 0.0 if self._times is None else measured.time - self._times[1]
-        self._times = measured.first_time, measured.time
-        self._has_moved = measured.has_ever_moved
+        elapsed = 0.0 if self._times is None else time - self._times[1]
+        self._times = first_time, time
+        self._has_moved = self._has_moved or self.is_moved
         self.is_warm = self.is_warm or self.is_turned
         return elapsed
 
@@ -130,25 +149,36 @@ class LayerTensors(NamedTuple):
         return local_part(weight if tensor is None else tensor, weight)
 
 
-class MeasuredLayer(NamedTuple):
-    """A layer at a measured step, as its reader must know it.
+@final
+@dataclass(slots=True)
+class MeasuredLayer:
+    """A layer at a measured step, as its reader must know it. No tuple: a transfer to the host does not look into it.
 
     Attributes:
         layer: the layer.
         is_moved: whether the step moved it: it had a gradient.
         has_ever_moved: whether this or an earlier measured step did.
-        first_time, time: time constants that had passed at its first measured step, and now.
         has_gradient, has_momentum, has_second_moment: what of it was measured beside the weight.
+        is_exact: whether what rounding took off the weight is kept, and was measured with it.
     """
 
     layer: WatchedLayer
     is_moved: bool
     has_ever_moved: bool
-    first_time: Number
-    time: Number
     has_gradient: bool
     has_momentum: bool
     has_second_moment: bool
+    is_exact: bool
+
+    def rounding_sq(self, weight_sq: float) -> float:
+        """What rounding to the weight's dtype may have added to the square of an update, for ‖θ‖².
+
+        Errors are even within half a unit in the last place, which is ε|w| at most. Of a weight that is kept in two
+        numbers the second is rounded, which is half a unit of the first at most.
+        """
+        parameter = self.layer.parameter
+        epsilon = torch.finfo(parameter.dtype).eps
+        return (epsilon**2 / 2 if self.is_exact else epsilon) ** 2 / 12 * weight_sq
 
 
 def layers_of(groups: Sequence[WatchedGroup]) -> list[WatchedLayer]:

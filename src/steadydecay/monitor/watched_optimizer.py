@@ -1,6 +1,6 @@
 """The groups and layers that an optimizer has at present, through a step and at a measured one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, final
 
 import torch
@@ -9,13 +9,13 @@ from torch.optim import Optimizer
 
 from steadydecay.monitor.chunks import Scratch
 from steadydecay.monitor.layer_batch import BatchResult, LayerBatch, layer_batches
-from steadydecay.monitor.watched_group import MeasuredGroup, WatchedGroup
+from steadydecay.monitor.watched_group import MeasuredGroup, WatchedGroup, group_name
 from steadydecay.monitor.watched_layer import layers_of
 from steadydecay.monitor.weight_shards import sum_over_ranks
 
 # By kind, then by index or name; `WatchedOptimizer.state`.
 State = dict[str, dict[Any, Any]]
-NO_STATE: State = {"groups": {}, "layers": {}}
+NO_STATE: State = {"groups": {}, "peaks": {}, "layers": {}}
 
 
 class Measurement(NamedTuple):
@@ -37,7 +37,8 @@ class WatchedOptimizer:
 
     def __init__(self, optimizer: Optimizer, state: State, scratch: Scratch) -> None:
         indices = range(len(optimizer.param_groups))
-        self._groups = [WatchedGroup(optimizer, index, state["groups"].get(index, 0.0)) for index in indices]
+        times, peaks = state["groups"], state["peaks"]
+        self._groups = [WatchedGroup(optimizer, index, times.get(index, 0.0), peaks.get(index)) for index in indices]
         self._parameters = _parameters(optimizer)
         self._layers = layers_of(self._groups)
         self._batches = layer_batches(self._layers, scratch)
@@ -56,6 +57,14 @@ class WatchedOptimizer:
     def with_unknown_decay(self) -> list[int]:
         """Indices of groups whose weight_decay does not act as 1-η."""
         return [group.index for group in self._groups if not group.is_decay_known]
+
+    def layer_names(self) -> list[str]:
+        """Of every layer, in order."""
+        return [layer.name for layer in self._layers]
+
+    def group_names(self) -> list[str]:
+        """Of every group, in order; several may share one."""
+        return [group_name(group.settings, group.index) for group in self._groups]
 
     def look_for_gradients(self) -> None:
         """Whether the step that is being taken moves a layer: now, for gradients may come and go within it."""
@@ -85,6 +94,7 @@ class WatchedOptimizer:
         """What must be kept to go on exactly: of groups by index, of layers by name."""
         return {
             "groups": {group.index: float(group.time) for group in self._groups},
+            "peaks": {group.index: _on_host(group.peak) for group in self._groups},
             "layers": {name: kept for batch in self._batches for name, kept in batch.state().items()},
         }
 
@@ -111,6 +121,10 @@ def _results_of(batches: Sequence[LayerBatch]) -> list[BatchResult]:
         for batch, of_batch in images.items():
             batch.turn(of_batch)
     return [batch.finish_step(result, images[batch]) for batch, result in results.items()]
+
+
+def _on_host(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: float(value) if isinstance(value, Tensor) else value for key, value in numbers.items()}
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.placement_types import Shard
 
@@ -40,12 +40,15 @@ def sharding_of(tensor: Tensor) -> Sharding | None:
 
 
 def local_part(tensor: Tensor, like: Tensor | None = None) -> Tensor:
-    """The part of a tensor that `sharding_of` says is here, without its graph; all of it where that is None.
+    """The part of a tensor that `sharding_of` says is here; all of it where that is None. Called under no_grad.
 
     Args:
         tensor: a weight, or a gradient or state of one.
         like: that weight, whose layout the others are brought to.
     """
+    if type(tensor) in (Tensor, nn.Parameter) and not (tensor.is_sparse or tensor.is_complex()):
+        # As it is: 10⁵ views of small weights take a second.
+        return tensor
     tensor = tensor.detach()
     if isinstance(tensor, DTensor):
         if isinstance(like, DTensor) and like.placements != tensor.placements:

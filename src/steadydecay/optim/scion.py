@@ -9,7 +9,7 @@
 # torch's foreach functions have no public names.
 # pyright: reportPrivateImportUsage=false
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -181,16 +181,18 @@ def _check_group(group: Group) -> None:
         raise ValueError(
             "memory_light=True and low_precision='compensated', which is state; use 'stochastic' or 'auto'"
         )
-    for entry in group["params"]:
-        parameter = entry[1] if isinstance(entry, tuple) else entry
-        if isinstance(parameter, Tensor):
-            _check_norm(group["norm"], parameter)
+    _check_norm(group["norm"], group["params"])
 
 
-def _check_norm(spec: NormSpec, parameter: Tensor) -> None:
-    norm, shape = norm_for(spec, parameter.ndim), tuple(parameter.shape)
-    # Otherwise it would fail in `step`, when other groups have already moved.
-    if parameter.ndim < fewest_dimensions(norm):
-        raise ValueError(f"norm is {spec!r} for a parameter of shape {shape}; legal for vectors is 'bias'")
-    if parameter.numel() > 0:
-        norm.lmo_blocks(shape)
+def _check_norm(spec: NormSpec, entries: Iterable[Any]) -> None:
+    """Once for each shape, of which 10⁵ small weights have few."""
+    tensors = (entry[1] if isinstance(entry, tuple) else entry for entry in entries)
+    shapes = dict.fromkeys(tensor.shape for tensor in tensors if isinstance(tensor, Tensor))
+    norms = {dimensions: norm_for(spec, dimensions) for dimensions in dict.fromkeys(map(len, shapes))}
+    for shape in shapes:
+        norm = norms[len(shape)]
+        # Otherwise it would fail in `step`, when other groups have already moved.
+        if len(shape) < fewest_dimensions(norm):
+            raise ValueError(f"norm is {spec!r} for a parameter of shape {tuple(shape)}; legal for vectors is 'bias'")
+        if shape.numel() > 0:
+            norm.lmo_blocks(tuple(shape))

@@ -25,6 +25,11 @@ def is_low_precision(parameter: Tensor) -> bool:
     return parameter.dtype in LOW_PRECISION_DTYPES
 
 
+def exact(weight: Tensor, compensation: Tensor) -> Tensor:
+    """What a weight in bfloat16 or float16 and its compensation stand for, in float32: weight + ε · compensation."""
+    return weight.float().add(compensation.float(), alpha=torch.finfo(weight.dtype).eps)
+
+
 def compensated(
     weight: Tensor, compensation: Tensor, scaled_update: Tensor, decay: float | Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -37,7 +42,7 @@ def compensated(
         decay: η in [0, 1).
     """
     epsilon = torch.finfo(weight.dtype).eps
-    value = _moved(weight.float().add(compensation.float(), alpha=epsilon), scaled_update, decay)
+    value = _moved(exact(weight, compensation), scaled_update, decay)
     moves = (scaled_update != 0) | (torch.as_tensor(decay) != 0)
     # Not value.to(dtype).float(): Inductor leaves out such a round trip, and the remainder would be 0.
     unit = _unit_in_the_last_place(value, weight.dtype)
