@@ -1,8 +1,8 @@
 """The lr at which the decay of a group was chosen: found at its first step, and compared with the lrs that follow."""
 
 import warnings
-from collections.abc import Sequence
-from typing import Any, final
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor
@@ -12,6 +12,8 @@ from steadydecay.correction.marks import OWN_REFERENCES, fixed_reference
 from steadydecay.groups.settings import Group, may_move
 from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.schedules.peaks import peak_lrs
+
+Decay = TypeVar("Decay")
 
 # A schedule that comes back to its peak by recursion rounds on the way.
 ABOVE = 1.001
@@ -102,26 +104,48 @@ def unsaid_reference(given: Group) -> Group:
     return {} if is_said else {"reference_is_fixed": False}
 
 
-def settle_references(optimizer: Optimizer, momentum: UpdateMomentum) -> None:
-    """What the verb does before a step, for an optimizer that computes the rule in its own; nothing while compiling.
+def settled_decays(
+    optimizer: Optimizer, momentum: UpdateMomentum, decay_of: Callable[[Group, int], Decay]
+) -> list[Decay]:
+    """What the verb does before a step, for an optimizer that computes the rule in its own; no look while compiling.
 
     Args:
         optimizer: whose groups carry a `reference_is_fixed` where nobody has said their reference.
         momentum: of all its groups.
+        decay_of: gives the decay of a group of some index. Where it raises, no group has changed.
+
+    Returns:
+        The decay of each group, whose reference is fixed now.
     """
+    groups = optimizer.param_groups
     if torch.compiler.is_compiling():
-        return
+        return [decay_of(group, index) for index, group in enumerate(groups)]
+    references = _references_of(optimizer)
+    changes = [_at_first_step(references, optimizer, index, momentum) for index in range(len(groups))]
+    decays = [
+        decay_of({**group, **change} if change else group, index)
+        for index, (group, change) in enumerate(zip(groups, changes, strict=True))
+    ]
+    for group, change in zip(groups, changes, strict=True):
+        group.update(change)
+    references.look(optimizer)
+    return decays
+
+
+def _references_of(optimizer: Optimizer) -> References:
     references = vars(optimizer).get(ATTRIBUTE)
     if references is None:
         name = type(optimizer).__name__
         remedy = f"Build {name} with lr=<the peak of its schedule>, or give its groups that as reference_lr"
         references = vars(optimizer)[ATTRIBUTE] = References(remedy, reads_tensors=False)
-    for index, group in enumerate(optimizer.param_groups):
-        fixed = references.fixed(optimizer, index, momentum)
-        # Where the optimizer was built at the peak, its momentum is the one that was chosen with the decay.
-        is_built_at_peak = fixed.get("reference_lr") == group.get("reference_lr")
-        group.update({"reference_is_fixed": True} if fixed and is_built_at_peak else fixed)
-    references.look(optimizer)
+    return references
+
+
+def _at_first_step(references: References, optimizer: Optimizer, index: int, momentum: UpdateMomentum) -> Group:
+    fixed = references.fixed(optimizer, index, momentum)
+    # Where the optimizer was built at the peak, its momentum is the one that was chosen with the decay.
+    is_built_at_peak = fixed.get("reference_lr") == optimizer.param_groups[index].get("reference_lr")
+    return {"reference_is_fixed": True} if fixed and is_built_at_peak else fixed
 
 
 def begin_references_anew(optimizer: Optimizer, before: Sequence[Group] = (), unsaid: Sequence[int] = ()) -> None:

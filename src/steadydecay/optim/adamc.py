@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 
-from steadydecay.correction.references import settle_references, unsaid_reference
+from steadydecay.correction.references import settled_decays, unsaid_reference
 from steadydecay.groups.settings import Group, may_move, require_in_step, weight_decay_of_step, with_references
 from steadydecay.groups.weight_names import as_list
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
@@ -133,8 +133,7 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
         # Lists first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
         for group in self.param_groups:
             parameters_with_gradient(group, type(self).__name__)
-        settle_references(self, NO_MOMENTUM)
-        of_this_step = [_weight_decay_of_step(group, index) for index, group in enumerate(self.param_groups)]
+        of_this_step = settled_decays(self, NO_MOMENTUM, _weight_decay_of_step)
         for group, weight_decay in zip(self.param_groups, of_this_step, strict=True):
             self.step_group(group, weight_decay)
         return loss

@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from steadydecay.correction.references import settle_references, unsaid_reference
+from steadydecay.correction.references import settled_decays, unsaid_reference
 from steadydecay.groups.settings import Group, may_move, weight_decay_of_step, with_references
 from steadydecay.groups.weight_names import as_list
 from steadydecay.optim.batches.elementwise_batches import Sizes, in_elementwise_batches, sizes_on, slices_of
@@ -214,10 +214,10 @@ class DecoupledOptimizer(StatefulOptimizer):
         with torch.enable_grad():
             loss = None if closure is None else closure()
         self.fit_state()
-        settle_references(self, self.update_momentum)
-        # A list first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
-        groups = [self._parts_of(group, index) for index, group in enumerate(self.param_groups)]
-        self.in_batches(groups, self.advance)
+        # Lists first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
+        parts = [parts_of(group, self.state, type(self).__name__) for group in self.param_groups]
+        decays = settled_decays(self, self.update_momentum, self._decay_of_step)
+        self.in_batches(list(map(PartsOfGroup, self.param_groups, decays, parts)), self.advance)
         for group in self.param_groups:
             if "rounding_step" in group:
                 group["rounding_step"].add_(1)
@@ -227,9 +227,8 @@ class DecoupledOptimizer(StatefulOptimizer):
         for group in self.param_groups:
             _add_rounding_step(group)
 
-    def _parts_of(self, group: Group, index: int) -> PartsOfGroup:
-        decay = group["lr"] * weight_decay_of_step(group, self.update_momentum, index)
-        return PartsOfGroup(group, decay, parts_of(group, self.state, type(self).__name__))
+    def _decay_of_step(self, group: Group, index: int) -> Number:
+        return group["lr"] * weight_decay_of_step(group, self.update_momentum, index)
 
 
 def _add_rounding_step(group: Group) -> None:
