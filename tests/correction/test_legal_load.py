@@ -198,7 +198,8 @@ def test_a_state_that_a_corrected_step_would_fail_on_is_refused(
             sd.correct_weight_decay(optimizer, rule)
     else:
         sd.correct_weight_decay(optimizer, rule)
-        optimizer.load_state_dict(saved)
+        with pytest.raises(ValueError, match=message):
+            optimizer.load_state_dict(saved)
         assert_refused(optimizer, message)
 
 

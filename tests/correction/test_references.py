@@ -255,7 +255,7 @@ def test_our_own_say_it_too(name: str) -> None:
 
 def test_every_group_that_is_above_is_named() -> None:
     groups = [{"params": parameters(), "lr": lr} for lr in (0.1, 0.001, 0.002)]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.5)
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.1)
     correct(optimizer)
     with pytest.warns(UserWarning, match=r"group 1 \(lr 0\.05, .*, group 2 \(lr 0\.05, .*") as caught:
         by_hand(optimizer, [0.05])

@@ -38,6 +38,7 @@ class References:
         self._remedy, self._reads_tensors = remedy, reads_tensors
         self._peaks: list[float] | None = None
         self._is_asked = False
+        self._settled: set[int] = set()
         # Groups whose reference is the lr that they began with, which may not be the peak; and the steps and the
         # largest share of the reference that were seen of them.
         self._guessed: dict[int, tuple[int, float]] = {}
@@ -46,8 +47,10 @@ class References:
     def fixed(self, optimizer: Optimizer, index: int, momentum: UpdateMomentum, given_momentum: Any = None) -> Group:
         """What fixes the reference of a group at its first step; nothing afterwards, or while a float lr is 0."""
         group = optimizer.param_groups[index]
-        if group.get("reference_is_fixed", True) or not may_move(group["lr"]):
+        is_fixed = index in self._settled or group.get("reference_is_fixed", True)
+        if is_fixed or not may_move(group["lr"]):
             return {}
+        self._settled.add(index)
         peak = self._peak_of(optimizer, index)
         if peak is None and group.get("max_lr") is None:
             self._guessed[index] = (0, 0.0)
@@ -69,7 +72,7 @@ class References:
 
     def begin_anew(self) -> None:
         """Groups have come from elsewhere: their past is not known."""
-        self._peaks, self._is_asked, self._guessed = None, False, {}
+        self._peaks, self._is_asked, self._guessed, self._settled = None, False, {}, set()
 
     def _count(self, optimizer: Optimizer, shares: dict[int, float]) -> None:
         for index, (steps, largest) in self._guessed.items():
@@ -142,10 +145,12 @@ def _references_of(optimizer: Optimizer) -> References:
 
 
 def _at_first_step(references: References, optimizer: Optimizer, index: int, momentum: UpdateMomentum) -> Group:
+    group = optimizer.param_groups[index]
     fixed = references.fixed(optimizer, index, momentum)
-    # Where the optimizer was built at the peak, its momentum is the one that was chosen with the decay.
-    is_built_at_peak = fixed.get("reference_lr") == optimizer.param_groups[index].get("reference_lr")
-    return {"reference_is_fixed": True} if fixed and is_built_at_peak else fixed
+    if fixed and fixed["reference_lr"] == group["reference_lr"]:
+        # Built at the peak: the momentum is the one that was chosen with the decay.
+        return {} if guesses_reference(group) else {"reference_is_fixed": True}
+    return fixed
 
 
 def begin_references_anew(optimizer: Optimizer, before: Sequence[Group] = (), unsaid: Sequence[int] = ()) -> None:

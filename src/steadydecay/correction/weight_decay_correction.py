@@ -156,14 +156,14 @@ class WeightDecayCorrection:
     def _write(self, marks: dict[int, Group]) -> None:
         for index, changes in marks.items():
             group = self._optimizer.param_groups[index]
-            # Of a reference that somebody has said, nothing is left to be found or warned of.
-            removed = {"reference_is_fixed"} & group.keys() if self._reference_lr is not None else set[str]()
-            self._values_before[index] = {key: group[key] for key in (*changes, *removed) if key in group}
+            kept = (*changes, "reference_is_fixed")
+            self._values_before[index] = {key: group[key] for key in kept if key in group}
             if "decay_replacement" in changes:
                 write_weight_decay(group, 0.0)
             group.update(changes)
-            for key in removed:
-                del group[key]
+            if self._reference_lr is not None:
+                # Somebody has said the reference: nothing is left to be found or warned of.
+                group.pop("reference_is_fixed", None)
 
     def _marks_of(self, group: Group, index: int) -> Group:
         rule = self._rule
@@ -180,8 +180,12 @@ class WeightDecayCorrection:
         # The lr of a checkpoint without a correction may be one of the middle of a schedule.
         floor = self._known_groups[index].get("reference_lr", 0.0) if index < len(self._known_groups) else 0.0
         if rule.replacement:
-            return replacement_marks(group, rule, given_lr, momentum, name, floor)
-        return reference_marks(group, rule.decay, given_lr, momentum, name, floor)
+            marks = replacement_marks(group, rule, given_lr, momentum, name, floor)
+        else:
+            marks = reference_marks(group, rule.decay, given_lr, momentum, name, floor)
+        # Of our own optimizers: theirs may still have to be found.
+        is_unsaid = "reference_is_fixed" in group and "reference_lr" in marks
+        return marks | ({"reference_is_fixed": group["reference_is_fixed"]} if is_unsaid else {})
 
     def _warn(self) -> None:
         groups = self._optimizer.param_groups
