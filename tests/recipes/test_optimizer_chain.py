@@ -85,6 +85,21 @@ def test_a_copy_continues_exactly(copied: Callable[[Any], Any]) -> None:
     assert_same(twins, parameters)
 
 
+def test_weights_that_are_cast_have_their_state_in_the_chain_too() -> None:
+    parameters = weights()
+    chain = OptimizerChain(*parts(parameters))
+    train(parameters, [chain], [], range(2))
+    for parameter in parameters:
+        parameter.data = parameter.data.bfloat16()
+        parameter.grad = torch.ones_like(parameter)
+    chain.step()
+    for parameter in parameters:
+        assert chain.state[parameter]["compensation"].dtype == torch.bfloat16
+    resumed = OptimizerChain(*parts(parameters))
+    resumed.load_state_dict(chain.state_dict())
+    resumed.step()
+
+
 def test_a_closure_runs_once_and_its_loss_comes_back() -> None:
     parameters, calls = weights(), []
     chain = OptimizerChain(*parts(parameters))

@@ -75,7 +75,11 @@ def refit(groups: Sequence[Group], states: MutableMapping[Tensor, State], keys_o
         for parameter in group["params"] if keys.like_weight else ():
             held = states.get(parameter) or {}
             if not _fits(held, parameter, keys, group):
-                states[parameter] = _refitted(held, begin(parameter, group), parameter, keys)
+                refitted = _refitted(held, begin(parameter, group), parameter, keys)
+                # In place, for an optimizer that holds this one may share its state.
+                kept = states.setdefault(parameter, {})
+                kept.clear()
+                kept.update(refitted)
                 has_changed = True
     return has_changed
 

@@ -82,22 +82,23 @@ class StatefulOptimizer(torch.optim.Optimizer):
             ValueError: state of other shapes or lacking some, or illegal numbers. Nothing has changed then.
         """
         defaults, built = state.get("defaults") or self.defaults, self.__dict__.get("param_groups", [])
-        groups = [
-            self._loaded(group, built[index] if index < len(built) else {}, defaults)
-            for index, group in enumerate(state["param_groups"])
-        ]
+        groups = state["param_groups"]
+        unsaid = [index for index, group in enumerate(groups) if "reference_lr" not in group]
+        for index, group in enumerate(groups):
+            # In place, for an optimizer that holds this one may share its groups.
+            group.update(self._loaded(group, built[index] if index < len(built) else {}, defaults))
         require_fitting(groups, state["state"], self.saved_keys)
         for index, group in enumerate(groups):
             weight_decay_of_step(group, self.update_momentum, index)
-        super().__setstate__({**state, "param_groups": groups})
-        unsaid = [index for index, group in enumerate(state["param_groups"]) if "reference_lr" not in group]
+        super().__setstate__(state)
         begin_references_anew(self, built, unsaid)
         self.fit_state()
         _warn_of_lost_decay(groups, built)
 
     def _loaded(self, loaded: Group, built: Mapping[str, Any], defaults: Mapping[str, Any]) -> Group:
         """Checked only where it is of another version or optimizer: what was saved once was legal once."""
-        if loaded.keys() >= {*defaults, "reference_lr", "reference_momentum"}:
+        # torch adds "differentiable" to the defaults of whatever it loads.
+        if loaded.keys() >= {*defaults, "reference_lr", "reference_momentum"} - {"differentiable"}:
             return loaded
         given = as_built(loaded, built, defaults)
         return self.checked(with_references(given, {}, self.update_momentum)) | unsaid_reference(loaded)
