@@ -103,7 +103,9 @@ class AdamC(torch.optim.AdamW):
         for parameter in group["params"]:
             self.state[parameter].update(initial_state(parameter, group))
         add_state(self.state, group["params"], group["low_precision"])
-        self._note_compensations()
+        # Of this group alone: a look at all of them for each of 10³ groups takes longer than the rest.
+        has_new = any("compensation" in self.state[parameter] for parameter in group["params"])
+        self._has_compensations = has_new or getattr(self, "_has_compensations", False)
 
     @_use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
