@@ -1,4 +1,4 @@
-"""Layers of one group, shape and sharding, measured together."""
+"""Layers of one shape and sharding, of whichever groups, measured together."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,6 @@ from steadydecay.monitor.chunks import CHUNK, Matrices, Scratch, stacked_rows
 from steadydecay.monitor.host import Number, on_device
 from steadydecay.monitor.step_sums import gradient_sums, largest_entries, unit_gradient_squares, weight_sums
 from steadydecay.monitor.trend import Trend
-from steadydecay.monitor.watched_group import WatchedGroup
 from steadydecay.monitor.watched_layer import LayerTensors, MeasuredLayer, WatchedLayer
 from steadydecay.monitor.weight_shards import Sharding, local_part
 from steadydecay.tensors import spectral_norm
@@ -23,7 +22,6 @@ class BatchResult(NamedTuple):
     """What is measured of a batch, on the device.
 
     Attributes:
-        group: that all layers are in.
         layers: in the order of the tensors' rows.
         first_times, times: of each, time constants that had passed at its first measured step, and now.
         weight_sums: `step_sums.weight_sums`.
@@ -35,7 +33,6 @@ class BatchResult(NamedTuple):
         grams: for each block, what its spectral norm is computed from.
     """
 
-    group: WatchedGroup
     layers: list[MeasuredLayer]
     first_times: list[Number]
     times: list[Number]
@@ -57,7 +54,8 @@ def layer_batches(layers: Sequence[WatchedLayer], scratch: Scratch) -> list["Lay
     alike: dict[Any, list[WatchedLayer]] = defaultdict(list)
     for layer in layers:
         weight = layer.parameter
-        key = (layer.group, layer.sharding, weight.shape, weight.dtype, weight.device, weight.is_contiguous())
+        as_matrix = (layer.matrix_shape, layer.blocks, layer.has_sign_norm)
+        key = (*as_matrix, layer.sharding, weight.shape, weight.dtype, weight.device, weight.is_contiguous())
         alike[key].append(layer)
     return [LayerBatch(part, scratch) for of_one_kind in alike.values() for part in _parts(of_one_kind)]
 
@@ -67,18 +65,21 @@ class LayerBatch:
     """Layers that are measured together, their weights before a step, and how their norms have changed so far.
 
     Attributes:
-        group: that all of them are in.
         sharding: how each of them is cut over ranks.
     """
 
     def __init__(self, layers: Sequence[WatchedLayer], scratch: Scratch) -> None:
         one, here = layers[0], local_part(layers[0].parameter)
         self._layers, self._scratch = list(layers), scratch
-        self.group, self.sharding = one.group, one.sharding
+        self.sharding = one.sharding
         # Of the part that is here: (rows, columns), and where in the whole matrix it begins.
         self._shape, self._first_row = _place(one, here)
         self._blocks, self._has_sign_norm = one.blocks, one.has_sign_norm
         self._device, self._dtype = here.device, torch.promote_types(here.dtype, torch.float32)
+        self._groups = list(dict.fromkeys(layer.group for layer in layers))
+        places = {group: place for place, group in enumerate(self._groups)}
+        # Of each layer, in that list.
+        self._group_of_layer = torch.tensor([places[layer.group] for layer in layers]).to(self._device)
         self._before: Tensor | None = None
         # As they are stored after the step that is being measured.
         self._now: Matrices | None = None
@@ -105,7 +106,6 @@ class LayerBatch:
         gradients, unit_gradients = self._gradient_sums(tensors)
         weights, largest = self._weight_sums(exact), self._largest(self._now)
         return BatchResult(
-            group=self.group,
             layers=layers,
             first_times=first_times,
             times=times,
@@ -197,7 +197,11 @@ class LayerBatch:
     def _weight_sums(self, weights: Matrices) -> Tensor:
         assert self._before is not None
         is_moved = on_device([float(layer.is_moved) for layer in self._layers], self._device, self._dtype)
-        return weight_sums(self._before, weights, is_moved * self.group.decay, self._scratch)
+        decays = self._of_layers([group.decay for group in self._groups])
+        return weight_sums(self._before, weights, is_moved * decays, self._scratch)
+
+    def _of_layers(self, of_groups: Sequence[Number]) -> Tensor:
+        return on_device(of_groups, self._device, self._dtype)[self._group_of_layer]
 
     def _gradient_sums(self, tensors: Sequence[LayerTensors]) -> tuple[Tensor | None, Tensor | None]:
         """`BatchResult.gradient_sums` and `unit_gradient_sq`."""
@@ -209,7 +213,7 @@ class LayerBatch:
             return sums, None
         averages = self._matrices(one.here(one.average) for one in tensors)
         corrections = on_device([one.correction for one in tensors], self._device, self._dtype)
-        eps = float(self.group.settings["eps"])
+        eps = self._of_layers([group.settings.get("eps", 0.0) for group in self._groups])
         return sums, unit_gradient_squares(gradients, averages, corrections, eps, self._scratch)
 
     def _largest(self, weights: Matrices) -> Tensor | None:

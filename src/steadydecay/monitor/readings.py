@@ -1,7 +1,7 @@
 """From a measured step's tensors to its record: the one time that the host waits for the device."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ from steadydecay.monitor.layer_batch import BatchResult
 from steadydecay.monitor.numbers import Numbers, geometric_mean, measures_of, together
 from steadydecay.monitor.trend import drift
 from steadydecay.monitor.verdict import verdict_of
-from steadydecay.monitor.watched_group import MeasuredGroup
+from steadydecay.monitor.watched_group import MeasuredGroup, WatchedGroup
 from steadydecay.monitor.watched_layer import MeasuredLayer
 from steadydecay.monitor.watched_optimizer import Measurement
 from steadydecay.tensors.spectral_norm import spectral_norms
@@ -63,7 +63,7 @@ def record_of(measurement: Measurement) -> Record:
     """{"layers": {name: {measure: float}}, "groups": {role or name: {measure: float}}, "verdicts": {name: str}}."""
     groups, batches = on_host(measurement)
     of_group = {one.group: one for one in groups}
-    readings = [reading for batch in batches for reading in _readings(batch, of_group[batch.group])]
+    readings = [reading for batch in batches for reading in _readings(batch, of_group)]
     # Batches mix the order of layers; that of the groups is the optimizer's.
     readings.sort(key=lambda one: one.measured.layer.position)
     by_name: dict[str, list[Reading]] = defaultdict(list)
@@ -76,13 +76,14 @@ def record_of(measurement: Measurement) -> Record:
     }
 
 
-def _readings(batch: BatchResult, group: MeasuredGroup) -> Iterator[Reading]:
+def _readings(batch: BatchResult, of_group: Mapping[WatchedGroup, MeasuredGroup]) -> Iterator[Reading]:
     """Of each layer; spectral norms of all blocks of the batch are solved for together."""
     count, weight = len(batch.layers), batch.layers[0].layer.parameter
     norms = [spectral_norms(gram) for gram in batch.grams]
     spectral = torch.stack(norms, dim=1).tolist() if norms else [[] for _ in range(count)]
     largest = [None] * count if batch.largest is None else batch.largest.tolist()
-    common = _in_common(group, tuple(weight.shape))
+    groups = dict.fromkeys(measured.layer.group for measured in batch.layers)
+    in_common = {group: _in_common(of_group[group], tuple(weight.shape)) for group in groups}
     # One look at each column, for a look at each entry of a tensor takes longer than all that is made of it.
     rows = zip(
         batch.layers,
@@ -96,12 +97,13 @@ def _readings(batch: BatchResult, group: MeasuredGroup) -> Iterator[Reading]:
         strict=True,
     )
     for measured, first_time, time, sums, found, of_blocks, entry, rate in rows:
-        numbers = _numbers(measured, common, sums, found)
+        group = measured.layer.group
+        numbers = _numbers(measured, in_common[group], sums, found)
         numbers.spectral_norms = of_blocks
         numbers.sign_norm = None if entry is None else entry * weight.shape[-1]
         numbers.time_constants = float(time)
         numbers.drift = drift(rate, float(time) - float(first_time))
-        yield Reading(measured, group, numbers)
+        yield Reading(measured, of_group[group], numbers)
 
 
 def _in_common(group: MeasuredGroup, shape: tuple[int, ...]) -> InCommon:

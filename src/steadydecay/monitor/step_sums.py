@@ -45,20 +45,22 @@ def gradient_sums(gradients: Matrices, momenta: Matrices, scratch: Scratch) -> T
 
 
 def unit_gradient_squares(
-    gradients: Matrices, averages: Matrices, corrections: Tensor, eps: float, scratch: Scratch
+    gradients: Matrices, averages: Matrices, corrections: Tensor, eps: Tensor, scratch: Scratch
 ) -> Tensor:
     """‖g / (√v̂ + ε)‖² (stacked,): what Adam's second moment makes of one gradient without momentum.
 
     Args:
         averages: v, of squared gradients.
         corrections: 1 - β₂^t of each, v̂ = v / correction.
+        eps: ε of each.
     """
     total = 0
     for rows in gradients.chunks():
         gradient = stacked_rows(gradients, rows, scratch, "gradients")
         average = stacked_rows(averages, rows, scratch, "momenta")
         divisor = scratch.take("product", gradient.shape, gradient, gradient.dtype)
-        torch.div(average, corrections.to(gradient.dtype).view(-1, 1, 1), out=divisor).sqrt_().add_(eps)
+        torch.div(average, corrections.to(gradient.dtype).view(-1, 1, 1), out=divisor).sqrt_()
+        divisor.add_(eps.to(gradient.dtype).view(-1, 1, 1))
         # 0/0, where neither a gradient nor ε has ever been, is no update.
         total = total + squares(torch.div(gradient, divisor, out=divisor).nan_to_num_(nan=0.0))
     return torch.as_tensor(total)

@@ -109,7 +109,9 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
         super().add_param_group(group)
         for parameter in group["params"]:
             self.state[parameter].update(self.initial_state(parameter, group))
-        self.state_was_fitted()
+        # Of this group alone: a look at all of them for each of 10³ groups takes longer than the rest.
+        has_new = any("compensation" in self.state[parameter] for parameter in group["params"])
+        self._has_compensations = has_new or getattr(self, "_has_compensations", False)
 
     def checked(self, group: Group) -> Group:
         _require_legal(group["lr"], group["betas"], group["eps"], group["weight_decay"])
