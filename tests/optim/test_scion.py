@@ -389,12 +389,22 @@ def test_weight_decay_of_zero_is_unconstrained() -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_far_above_the_reference_lr_the_step_stays_finite(rule: str) -> None:
-    """The published script raises above 45 times the peak lr."""
+    """The published script raises above 45 times the peak lr; here η is 0.5 at 100 times, of 5·10⁻⁵ at the peak."""
     parameters = random_parameters((4, 3))
-    optimizer = Scion(parameters, 0.1, weight_decay=0.1, decay=rule)
+    optimizer = Scion(parameters, 0.1, weight_decay=5e-4, decay=rule)
     optimizer.param_groups[0]["lr"] = 10.0
     train(optimizer, 2)
     assert all(parameter.isfinite().all() for parameter in parameters)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_step_that_would_take_the_whole_weight_is_refused(rule: str) -> None:
+    parameters = random_parameters((4, 3))
+    optimizer, before = Scion(parameters, 0.1, weight_decay=0.1, decay=rule), values(parameters)
+    optimizer.param_groups[0]["lr"] = 10.0
+    with pytest.raises(ValueError, match=r"lr · weight_decay of group 0 is 1\d*\.\d+; legal is \[0, 1\)"):
+        train(optimizer, 1)
+    assert same_bits(parameters, before)
 
 
 # --- lr = 0, zero and extreme gradients ---
