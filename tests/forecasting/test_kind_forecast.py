@@ -6,6 +6,7 @@ import pytest
 from steadydecay.forecasting.hyperparameters import Hyperparameters
 from steadydecay.forecasting.kind_forecast import advice, forecast_kinds, unreached
 from steadydecay.forecasting.plan import Plan, plan_of, shares_of
+from steadydecay.forecasting.suggestion import Suggestion
 from steadydecay.forecasting.trained_run import TrainedRun
 from steadydecay.recipes.gpt.recipe import gpt_recipe
 
@@ -114,3 +115,12 @@ def test_layers_without_decay_are_named_apart() -> None:
     planned = plan(1000, "8x4", "8", optimizer="adamw")
     (said,) = advice(forecast_kinds(planned.kinds, planned.shares))
     assert said == "8: no decay, so no steady state: the norm grows to the end."
+
+
+def test_the_steady_state_and_the_two_ends_of_a_long_run_are_three_decays() -> None:
+    given = Hyperparameters("adamw", lr=6e-4, decay_per_step=0.0)
+    planned = plan_of(["8x8"], None, given, shares_of("cosine", 50000, 2000), init_rms=0.02)
+    (found,) = forecast_kinds(planned.kinds, planned.shares, wanted_rms=0.05)
+    suggested = {"steady": found.suggestion} | dict(found.at_end)
+    said = {where: round(one.weight_decay, 4) for where, one in suggested.items() if isinstance(one, Suggestion)}
+    assert said == {"steady": 0.1199, "constant": 0.0654, "corrected": 0.1116}
