@@ -37,7 +37,7 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml requirements.lock
 
 $(VENV)/.dev: $(VENV)/.demo
 	$(INSTALL) --editable '.[recipes,report,hf,lightning,explore,loggers,bench,dev]'
-# Tests take timm's optimizers alone. Its models need torchvision, whose build from PyPI does not fit torch's for CPUs.
+# Tests import timm's models without torchvision (tests/timm_models.py), whose build from PyPI does not fit torch's for CPUs.
 	$(INSTALL) --no-deps timm
 	touch $@
 

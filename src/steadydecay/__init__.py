@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from steadydecay.optim.renormalized_adamw import RenormalizedAdamW
     from steadydecay.optim.scion import Scion, ScionC
     from steadydecay.optim.sgdw import SGDW
+    from steadydecay.optim.skip_nonfinite import skip_nonfinite
     from steadydecay.schedules.effective_lr import EffectiveLR
     from steadydecay.schedules.steady_norm import SteadyNorm
 
@@ -34,6 +35,7 @@ __all__ = [
     "norms",
     "param_groups",
     "register_optimizer",
+    "skip_nonfinite",
     "theory",
     "watch",
 ]
