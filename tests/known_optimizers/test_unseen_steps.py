@@ -32,12 +32,25 @@ def hooks_of(model: nn.Module) -> list[Any]:
 @pytest.mark.parametrize("verb", [correct, sd.watch])
 def test_an_optimizer_that_is_never_stepped_is_named_once(verb: Any) -> None:
     model = network()
-    verb(adamw(model))
+    optimizer = adamw(model)
+    verb(optimizer)
     with pytest.warns(UserWarning, match=r"weights of AdamW have moved in 20 .* has seen no step") as caught:
         for seed in range(3 * PASSES):
             backward(model, seed)
             descend(model)
     assert len(caught) == 1
+    assert not hooks_of(model)
+
+
+@pytest.mark.parametrize("verb", [correct, sd.watch])
+def test_an_optimizer_that_is_gone_is_not_waited_for(verb: Any) -> None:
+    model = network()
+    verb(adamw(model))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in range(PASSES):
+            backward(model, seed)
+            descend(model)
     assert not hooks_of(model)
 
 

@@ -1,6 +1,8 @@
 """A word where weights move although no step of the optimizer that they are followed by is taken."""
 
+import gc
 import warnings
+import weakref
 from typing import final
 
 import torch
@@ -15,8 +17,9 @@ PASSES, ENTRIES = 20, 16
 class UnseenSteps:
     """Counts backward passes until the first step is seen: then `stop`.
 
-    Hooks of a step say nothing if the step is never called: by a wrapper that moves the weights itself, or on a copy of
-    the optimizer, which has lost them. A few entries of one parameter are looked at, from its first backward pass on.
+    Hooks of a step say nothing if the step is never called: by a wrapper that moves the weights itself, or on a copy
+    of the optimizer, which has lost them. Nothing is said of an optimizer that is gone. A few entries of one
+    parameter are looked at, from its first backward pass on.
 
     Args:
         optimizer: whose steps are waited for.
@@ -24,7 +27,7 @@ class UnseenSteps:
     """
 
     def __init__(self, optimizer: Optimizer, what: str) -> None:
-        self._name, self._what = type(optimizer).__name__, what
+        self._optimizer, self._what = weakref.ref(optimizer), what
         self._passes, self._first = 0, torch.empty(0)
         parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
         plain = (one for one in parameters if type(one) is nn.Parameter and one.requires_grad and not one.is_meta)
@@ -43,10 +46,15 @@ class UnseenSteps:
         if self._passes % PASSES or is_captured or torch.equal(self._first, _entries(parameter)):
             return
         self.stop()
+        # One that nobody holds any more lives until the collector comes, for what is attached to it holds it too.
+        gc.collect()
+        optimizer = self._optimizer()
+        if optimizer is None:
+            return
         warnings.warn(
-            f"the weights of {self._name} have moved in {self._passes} backward passes, and {self._what} has seen no "
-            f"step of it. Attach to the object whose step() your loop calls: a wrapper that moves weights by itself is "
-            f"passed as it is, and a copy of an optimizer has lost what was attached to the first",
+            f"the weights of {type(optimizer).__name__} have moved in {self._passes} backward passes, and {self._what} "
+            f"has seen no step of it. Attach to the object whose step() your loop calls: a wrapper that moves weights "
+            f"by itself is passed as it is, and a copy of an optimizer has lost what was attached to the first",
             stacklevel=2,
         )
 
