@@ -7,11 +7,10 @@ from typing import Any, NamedTuple, final
 
 from torch import Tensor, nn
 
-# What torch.compile, FSDP, activation checkpointing, PEFT and torch.nn.utils.parametrize insert into names.
-INSERTED = re.compile(
-    r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
-    r"|base_layer|original_module|modules_to_save\.[^.]+)\."
-)
+# What torch.compile, FSDP and activation checkpointing insert into names; and what PEFT does.
+BY_WRAPPERS = "_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
+BY_ADAPTERS = r"base_layer|original_module|modules_to_save\.[^.]+"
+INSERTED = re.compile(rf"(?:^|(?<=\.))(?:{BY_WRAPPERS}|{BY_ADAPTERS})\.")
 ORIGINAL_OF_PARAMETRIZATION = re.compile(r"(?<=\.)parametrizations\.([^.]+)\.original\d*$")
 # torch.nn.utils before parametrizations, and pruning.
 OLD_SUFFIXES = ("_orig", "_v")

@@ -39,10 +39,10 @@ def weight_names(group: Mapping[str, Any], index: int | None = None) -> Iterator
         )
 
 
-def plain_names(group: Mapping[str, Any], index: int) -> Sequence[str]:
+def names_in_records(group: Mapping[str, Any], index: int) -> Sequence[str]:
     """The names under which a group's parameters are measured and counted: their own, else "group_<index>.<position>".
 
-    >>> plain_names({"params": [Tensor(2), Tensor(3)]}, 1)
+    >>> names_in_records({"params": [Tensor(2), Tensor(3)]}, 1)
     ['group_1.0', 'group_1.1']
     """
     names, count = group.get("param_names") or (), len(group["params"])

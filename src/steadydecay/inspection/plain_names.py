@@ -2,8 +2,10 @@
 
 import re
 
-# torch.compile, FSDP and activation checkpointing insert these anywhere.
-INSERTED = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+from steadydecay.groups.places import BY_WRAPPERS
+
+# Not what adapters insert, which keep a copy of a weight under its plain name.
+INSERTED = re.compile(rf"(?:^|(?<=\.))(?:{BY_WRAPPERS})\.")
 # DDP and DataParallel put this in front.
 IN_FRONT = "module."
 

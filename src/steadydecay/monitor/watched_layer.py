@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.groups.matrix_blocks import blocks_of, matrix_shape
+from steadydecay.groups.weight_names import names_in_records
 from steadydecay.monitor.host import Number
 from steadydecay.monitor.watched_group import WatchedGroup
 from steadydecay.monitor.weight_shards import local_part, sharding_of
@@ -183,16 +184,11 @@ class MeasuredLayer:
 
 def layers_of(groups: Sequence[WatchedGroup]) -> list[WatchedLayer]:
     """Every parameter of the groups that has entries."""
-    count = Counter(name for group in groups for name in _names(group))
+    count = Counter(name for group in groups for name in names_in_records(group.settings, group.index))
     layers: list[WatchedLayer] = []
     for group in groups:
-        for position, (name, parameter) in enumerate(zip(_names(group), group.settings["params"], strict=True)):
+        names = names_in_records(group.settings, group.index)
+        for position, (name, parameter) in enumerate(zip(names, group.settings["params"], strict=True)):
             unique = name if count[name] == 1 else f"group_{group.index}.{position}.{name}"
             layers += [WatchedLayer(len(layers), unique, group, parameter)] if parameter.numel() else []
     return layers
-
-
-def _names(group: WatchedGroup) -> Sequence[str]:
-    names = group.settings.get("param_names") or ()
-    count = len(group.settings["params"])
-    return names if len(names) == count else [f"group_{group.index}.{position}" for position in range(count)]

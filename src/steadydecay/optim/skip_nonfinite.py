@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from steadydecay.groups.weight_names import plain_names
+from steadydecay.groups.weight_names import names_in_records
 from steadydecay.known_optimizers.wrappers import unwrapped
 
 # What is left out where one gradient is not finite: that tensor alone, or the whole step.
@@ -130,7 +130,7 @@ class NonfiniteSkip:
         named = [
             (name, parameter)
             for index, group in enumerate(self._optimizer.param_groups)
-            for name, parameter in zip(plain_names(group, index), group["params"], strict=True)
+            for name, parameter in zip(names_in_records(group, index), group["params"], strict=True)
             if parameter.grad is not None
         ]
         is_finite = are_finite([parameter.grad for _, parameter in named])
