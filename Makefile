@@ -12,7 +12,7 @@ demo: $(VENV)/.demo
 	$(RUN)/steadydecay compare gpt --optimizers adamw,scion,scionc --out runs/demo
 
 test: $(VENV)/.dev browser check
-	$(RUN)/pytest --numprocesses 2
+	OMP_NUM_THREADS=1 $(RUN)/pytest --numprocesses 2 --dist worksteal
 	$(RUN)/pytest gpu_tests --device cpu
 
 # Needs a CUDA device and a torch built for it; `--device cpu` above runs the same tests on what stands for one.

@@ -18,6 +18,7 @@ from steadydecay.optim.batches import lanes, shape_batches
 from steadydecay.optim.batches.alike_parts import AlikeParts
 from steadydecay.optim.batches.lanes import lanes_for, run_in_lanes
 from steadydecay.optim.batches.parts import Part
+from steadydecay.polar import choice
 from step_costs import Operations, peak_bytes
 
 THREADS = 2
@@ -238,9 +239,17 @@ CASES: dict[str, tuple[torch.dtype, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.usefixtures("has_fast_bfloat16")
 @pytest.mark.parametrize("case", CASES)
 def test_weights_are_those_of_shared_products(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_lanes_agree(case, monkeypatch)
+
+
+def test_so_they_are_in_the_other_dtype_of_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "HAS_FAST_BFLOAT16", not choice.HAS_FAST_BFLOAT16)
+    assert_lanes_agree("momentum", monkeypatch)
+
+
+def assert_lanes_agree(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     dtype, arguments = CASES[case]
     in_lanes, shared = (stepped(most, dtype, monkeypatch, **arguments) for most in (THREADS, 1))
     for one, other, before in zip(in_lanes, shared, model(dtype), strict=True):
