@@ -334,3 +334,45 @@ def test_settled_peaks() -> None:
     assert of(1.0, 2.0, 3.0, has_end=True) == [3.0]
     assert of(1.0, 3.0, *[3.0] * 8) == [3.0]
     assert of(2.0, 1.0, 5.0, 9.0) == [2.0]
+
+
+def test_a_recursive_schedule_past_a_peak_tells_none() -> None:
+    """Its lr of the moment is the highest to come, and no reference."""
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.ones(2, 2))], lr=1e-3)
+    schedule = MultiplicativeLR(optimizer, lambda step: 1.05 if step < 50 else 0.99)
+    for step in range(150):
+        optimizer.step()
+        schedule.step()
+        if step == 20:
+            assert peak_lrs(optimizer) == [pytest.approx(1e-3 * 1.05**49, rel=1e-6)]
+    assert peak_lrs(optimizer) is None
+
+
+class GradualWarmup(LRScheduler):
+    """As many projects hold it: it steps another schedule after its own rise."""
+
+    def __init__(self, optimizer: Optimizer, multiplier: float, steps: int, after_scheduler: LRScheduler) -> None:
+        self.multiplier, self.steps, self.after_scheduler, self.is_over = multiplier, steps, after_scheduler, False
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[Any]:
+        if self.last_epoch > self.steps:
+            return self.after_scheduler.get_last_lr()
+        return [base * (1 + (self.multiplier - 1) * self.last_epoch / self.steps) for base in self.base_lrs]
+
+    def step(self, epoch: int | None = None) -> None:
+        if self.last_epoch >= self.steps:
+            if not self.is_over:
+                self.after_scheduler.base_lrs = [base * self.multiplier for base in self.base_lrs]
+                self.is_over = True
+            self.last_epoch += 1
+            self.after_scheduler.step()
+        else:
+            super().step()
+
+
+def test_a_warm_up_that_steps_another_schedule_is_one_schedule() -> None:
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.ones(2, 2))], lr=1e-3)
+    schedule = GradualWarmup(optimizer, 8, 20, CosineAnnealingLR(optimizer, 200))
+    assert schedulers_of(optimizer) == [schedule]
+    assert peak_lrs(optimizer) == [pytest.approx(8e-3, rel=1e-3)]

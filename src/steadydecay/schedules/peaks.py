@@ -4,10 +4,8 @@ import gc
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
@@ -22,6 +20,7 @@ from torch.optim.lr_scheduler import (
 
 from steadydecay.groups.settings import Group
 from steadydecay.known_optimizers.wrappers import held_optimizers
+from steadydecay.schedules.sandbox import Copier, OutOfReachError, untouched_generators
 from steadydecay.schedules.shape_scheduler import ShapeScheduler
 
 # Steps that are asked one after the other; later ones where they can be asked out of turn, each later by a share.
@@ -75,7 +74,7 @@ def schedulers_of(optimizer: Optimizer) -> list[LRScheduler]:
                 found[id(holder)] = holder
             elif id(holder) not in optimizers:
                 to_ask.append(holder)
-    stepped = {id(part) for scheduler in found.values() for part in getattr(scheduler, "_schedulers", ())}
+    stepped = {id(part) for scheduler in found.values() for part in _held_schedulers(scheduler)}
     return [scheduler for key, scheduler in found.items() if key not in stepped]
 
 
@@ -87,10 +86,10 @@ def peaks_of(scheduler: LRScheduler, optimizer: Optimizer) -> list[float] | None
         optimizer: with the groups.
     """
     try:
-        # A schedule may warn of its future, and may draw random numbers.
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        # A schedule may warn of its future.
+        with warnings.catch_warnings(), untouched_generators():
             warnings.simplefilter("ignore")
-            twin = _twin(scheduler, _stand_in(optimizer))
+            twin = Copier(_stand_in(optimizer)).copied(scheduler)
             peaks = _peaks_out_of_turn(twin) if is_asked_out_of_turn(twin) else _peaks_in_turn(twin)
     except Exception:
         # Somebody else's scheduler may need anything: what it cannot tell is said when the lr shows it.
@@ -176,6 +175,8 @@ def _asked(lrs_at: Callable[[int], list[float]], length: int | None) -> tuple[li
             now = lrs_at(step)
         except OverflowError:
             break
+        except OutOfReachError:
+            raise
         except Exception:
             # A table of lrs ends, or a schedule refuses steps beyond its last.
             return steps, Asked(lrs, has_end=True)
@@ -219,6 +220,8 @@ def _peaks_in_turn(scheduler: LRScheduler) -> list[float] | None:
             break
         try:
             scheduler.step()
+        except OutOfReachError:
+            raise
         except Exception:
             has_end = True
             break
@@ -230,7 +233,17 @@ def _peaks_in_turn(scheduler: LRScheduler) -> list[float] | None:
             at_highest = step
             highest = [max(pair) for pair in zip(lrs[-1], highest, strict=True)]
     peaks = settled_peaks(Asked(lrs, has_end))
-    return None if has_begun and peaks and any(a < b for a, b in zip(peaks, starts, strict=True)) else peaks
+    # Of a peak that is not ahead, nobody knows whether there was a higher one.
+    passed = [max(now, start) for now, start in zip(lrs[0], starts, strict=True)]
+    return None if has_begun and peaks and not all(a > b for a, b in zip(peaks, passed, strict=True)) else peaks
+
+
+def _held_schedulers(scheduler: LRScheduler) -> Iterator[LRScheduler]:
+    """What it steps, under whatever name: `_schedulers`, or the `after_scheduler` of a warm-up."""
+    for value in vars(scheduler).values():
+        for one in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(one, LRScheduler) and one is not scheduler:
+                yield one
 
 
 def _parts(scheduler: LRScheduler) -> Iterator[LRScheduler]:
@@ -278,37 +291,3 @@ def _stand_in(optimizer: Optimizer) -> Optimizer:
 def _copied_group(group: Group) -> Group:
     copied = {key: value.clone() if isinstance(value, Tensor) else value for key, value in group.items()}
     return {**copied, "params": [], "lr": float(group["lr"])}
-
-
-def _twin(scheduler: LRScheduler, stand_in: Optimizer) -> LRScheduler:
-    """A copy of a scheduler, and of those it steps, that writes to a stand-in of its optimizer."""
-    twin = object.__new__(type(scheduler))
-    for name, value in vars(scheduler).items():
-        vars(twin)[name] = _copied(value, stand_in)
-    return twin
-
-
-def _copied(value: Any, stand_in: Optimizer) -> Any:
-    if isinstance(value, Optimizer):
-        return stand_in
-    if isinstance(value, LRScheduler):
-        return _twin(value, stand_in)
-    if type(value) in (list, tuple):
-        return type(value)(_copied(one, stand_in) for one in value)
-    if isinstance(value, MethodType):
-        return MethodType(value.__func__, _shell(value.__self__))
-    if isinstance(value, dict | set):
-        return value.copy()
-    return _shell(value) if callable(value) else value
-
-
-def _shell(one: Any) -> Any:
-    """A copy that shares what its attributes hold, where that can be made without asking the object itself."""
-    if isinstance(one, type | FunctionType) or not hasattr(one, "__dict__") or hasattr(one, "__del__"):
-        return one
-    try:
-        shell = object.__new__(type(one))
-    except TypeError:
-        return one
-    shell.__dict__.update(vars(one))
-    return shell

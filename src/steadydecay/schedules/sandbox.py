@@ -1,0 +1,186 @@
+"""Copies of a schedule that share nothing that a call may change, so that asking one leaves the other as it was."""
+
+import copy
+import random
+import sys
+import warnings
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import BuiltinMethodType, CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from typing import Any, NoReturn, final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, Dataset
+
+# Objects, beyond which a schedule is no longer worth its copy.
+MOST_OBJECTS = 20_000
+# What a schedule reads and does not write to, and what may be as large as a training run.
+SHARED = (type, ModuleType, nn.Module, DataLoader, Dataset, torch.dtype, torch.device, torch.Size)
+LARGEST_TENSOR = 10**5
+PLAIN = (int, float, complex, str, bytes, bool, range, type(None), type(Ellipsis))
+ITERATORS = (
+    "list_iterator",
+    "tuple_iterator",
+    "range_iterator",
+    "zip",
+    "enumerate",
+    "reversed",
+    "list_reverseiterator",
+)
+
+
+@final
+class OutOfReachError(RuntimeError):
+    """A schedule has touched what could not be copied for it: a file, a lock, a generator."""
+
+
+@final
+class OutOfReach:
+    """In the place of what cannot be copied. A schedule that leaves it alone can be asked all the same."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise OutOfReachError("a copy of a schedule asks for what could not be copied")
+
+    __getattr__ = __call__ = __next__ = __iter__ = __len__ = __getitem__ = __setitem__ = __enter__ = __float__ = _refuse
+    __add__ = __radd__ = __mul__ = __rmul__ = __sub__ = __rsub__ = __truediv__ = __rtruediv__ = __lt__ = __gt__ = (
+        _refuse
+    )
+
+
+@final
+class Copier:
+    """Copies values and all they hold; each once, so that what was one stays one.
+
+    Args:
+        stand_in: what every optimizer is replaced by.
+    """
+
+    def __init__(self, stand_in: Optimizer) -> None:
+        self._stand_in = stand_in
+        # Beside each copy what it is of, so that no other object gets its id.
+        self._known: dict[int, tuple[Any, Any]] = {}
+
+    def copied(self, value: Any) -> Any:
+        """Raises OutOfReachError where there is too much to copy."""
+        if isinstance(value, Optimizer):
+            return self._stand_in
+        if type(value) in PLAIN or isinstance(value, SHARED):
+            return value
+        if id(value) not in self._known:
+            if len(self._known) > MOST_OBJECTS:
+                raise OutOfReachError("a schedule holds too much to be copied")
+            made = self._container(value)
+            if made is None:
+                made = self._callable(value)
+            self._known.setdefault(id(value), (value, self._object(value) if made is None else made))
+        return self._known[id(value)][1]
+
+    def _remember(self, value: Any, made: Any) -> Any:
+        """Before it is filled: what it holds may hold it."""
+        self._known[id(value)] = value, made
+        return made
+
+    def _container(self, value: Any) -> Any:
+        kind = type(value)
+        if isinstance(value, Tensor):
+            return value if value.numel() > LARGEST_TENSOR else value.detach().clone()
+        if kind in (list, deque):
+            made = self._remember(value, copy.copy(value))
+            for index, one in enumerate(value):
+                made[index] = self.copied(one)
+            return made
+        if kind in (dict, OrderedDict, defaultdict):
+            made = self._remember(value, copy.copy(value))
+            for key, one in value.items():
+                made[key] = self.copied(one)
+            return made
+        if kind in (tuple, set, frozenset):
+            return kind(self.copied(one) for one in value)
+        return kind(*map(self.copied, value)) if isinstance(value, tuple) and hasattr(value, "_fields") else None
+
+    def _callable(self, value: Any) -> Any:
+        if isinstance(value, FunctionType):
+            return self._function(value)
+        if isinstance(value, MethodType):
+            return MethodType(value.__func__, self.copied(value.__self__))
+        if isinstance(value, BuiltinMethodType):
+            is_of_object = value.__self__ is not None and not isinstance(value.__self__, ModuleType)
+            return getattr(self.copied(value.__self__), value.__name__) if is_of_object else value
+        if type(value) is partial:
+            return partial(self.copied(value.func), *self.copied(value.args), **self.copied(value.keywords))
+        return None
+
+    def _function(self, function: FunctionType) -> FunctionType:
+        """With cells, defaults and the globals that it names of its own."""
+        cells = tuple(CellType() for _ in function.__closure__ or ())
+        names = dict(function.__globals__)
+        made = FunctionType(function.__code__, names, function.__name__, None, cells)
+        self._remember(function, made)
+        for cell, old in zip(cells, function.__closure__ or (), strict=True):
+            # A cell is empty where its variable is not bound yet.
+            if old != CellType():
+                cell.cell_contents = self.copied(old.cell_contents)
+        used = {name: names[name] for name in _names_in(function.__code__) if name in names}
+        names |= {name: self.copied(one) for name, one in used.items() if not _is_imported(one, function)}
+        made.__defaults__, made.__kwdefaults__ = (
+            self.copied(function.__defaults__),
+            self.copied(function.__kwdefaults__),
+        )
+        made.__dict__.update(self.copied(vars(function)))
+        return made
+
+    def _object(self, value: Any) -> Any:
+        kind = type(value)
+        if kind.__module__ in ("itertools", "numpy") or kind.__name__ in ITERATORS or _is_generator_of_numbers(value):
+            return _deep_copied(value)
+        if hasattr(kind, "__del__") or not hasattr(value, "__dict__"):
+            return OutOfReach()
+        try:
+            made = self._remember(value, SimpleNamespace() if kind is SimpleNamespace else object.__new__(kind))
+        except TypeError:
+            return OutOfReach()
+        vars(made).update({name: self.copied(one) for name, one in vars(value).items()})
+        return made
+
+
+@contextmanager
+def untouched_generators() -> Iterator[None]:
+    """A schedule may draw random numbers; the generators of torch, Python and NumPy are as before afterwards."""
+    numpy: Any = sys.modules.get("numpy")
+    of_python, of_numpy = random.getstate(), numpy.random.get_state() if numpy else None
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            random.setstate(of_python)
+            if numpy:
+                numpy.random.set_state(of_numpy)
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """Of globals and attributes, in a function and those within it."""
+    inner = (one for one in code.co_consts if isinstance(one, CodeType))
+    return set(code.co_names).union(*map(_names_in, inner))
+
+
+def _is_imported(value: Any, function: FunctionType) -> bool:
+    """Whether a function names another one of another module: those of libraries would lead through all of them."""
+    return isinstance(value, FunctionType) and value.__globals__ is not function.__globals__
+
+
+def _is_generator_of_numbers(value: Any) -> bool:
+    return isinstance(value, random.Random) or type(value).__module__.startswith("numpy.")
+
+
+def _deep_copied(value: Any) -> Any:
+    try:
+        with warnings.catch_warnings():
+            # Copies of itertools are to go from Python.
+            warnings.simplefilter("ignore")
+            return copy.deepcopy(value)
+    except Exception:
+        return OutOfReach()
