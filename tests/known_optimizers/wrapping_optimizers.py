@@ -9,6 +9,7 @@ import pytorch_optimizer
 import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
+from accelerate.state import AcceleratorState
 from real_optimizers import class_of
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -127,6 +128,12 @@ def adamw(model: nn.Module) -> torch.optim.AdamW:
     return torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
 
 
+def accelerator() -> Accelerator:
+    """Accelerate keeps one state in the process, which another test may have left half made."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(cpu=True)
+
+
 def sam(model: nn.Module) -> SharpnessAware:
     return SharpnessAware(model.parameters(), torch.optim.AdamW, lr=LR, weight_decay=WEIGHT_DECAY)
 
@@ -178,9 +185,9 @@ WRAPPERS: dict[str, tuple[Callable[[nn.Module], Any], Step]] = {
         lambda wrapper, model, seed: step(wrapper.train() or wrapper, model, seed),
     ),
     "timm Lookahead": (lambda model: class_of("timm", "Lookahead")(adamw(model)), step),
-    "Accelerate": (lambda model: Accelerator(cpu=True).prepare(adamw(model)), step),
+    "Accelerate": (lambda model: accelerator().prepare(adamw(model)), step),
     "Accelerate around SAM": (
-        lambda model: AcceleratedOptimizer(sam(model)),
+        lambda model: accelerator() and AcceleratedOptimizer(sam(model)),
         lambda wrapper, model, seed: step_in_two(wrapper.optimizer, model, seed),
     ),
     "fairseq": (lambda model: Holder(adamw(model), "_optimizer"), step),
