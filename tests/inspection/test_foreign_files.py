@@ -128,7 +128,32 @@ def test_a_distributed_checkpoint_is_named_and_its_remedy_works(tmp_path: Path) 
 def test_a_folder_of_deepspeed_is_named(tmp_path: Path) -> None:
     (tmp_path / "zero_to_fp32.py").touch()
     (tmp_path / "global_step5").mkdir()
-    assert "is a checkpoint of DeepSpeed" in message(tmp_path)
+    assert "is of a checkpoint of DeepSpeed" in message(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt", "renamed.pt"])
+def test_a_piece_of_deepspeed_is_named(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "global_step5" / name
+    path.parent.mkdir()
+    groups = [torch.ones(9)]
+    state = {"base_optimizer_state": [], "single_partition_of_fp32_groups": groups, "zero_stage": 2}
+    torch.save({"optimizer_state_dict": state, "ds_config": {}, "ds_version": "0.18"}, path)
+    text = message(path)
+    assert "is of a checkpoint of DeepSpeed" in text and f"python {tmp_path / 'zero_to_fp32.py'} {tmp_path}" in text
+
+
+def test_what_trainer_saves_beside_a_model_is_named(tmp_path: Path) -> None:
+    optimizer = torch.optim.AdamW(Model().parameters())
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step)),
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 9),
+    ]
+    for schedule in schedules:
+        torch.save(schedule.state_dict(), tmp_path / "scheduler.pt")
+        assert "holds the state of a schedule of lr, no weights: give the model" in message(tmp_path / "scheduler.pt")
+    scaler = {"scale": 65536.0, "growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": 2000}
+    torch.save(scaler, tmp_path / "scaler.pt")
+    assert "holds the state of a GradScaler, no weights" in message(tmp_path / "scaler.pt")
 
 
 def test_a_model_beside_pieces_is_read(tmp_path: Path) -> None:

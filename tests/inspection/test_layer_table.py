@@ -2,6 +2,7 @@
 
 import io
 import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -82,3 +83,8 @@ def test_parts_wider_than_a_line_stay_whole() -> None:
 
 def test_letters_of_any_language_are_printable() -> None:
     assert printable("größe 层") == "größe 层" and printable("\u202e") == "\\u202e"
+
+
+def test_a_role_of_wide_letters_stays_whole() -> None:
+    text = shown([replace(layer("a.weight"), role="隠れ層の行列です"), layer("b.weight")], 140)
+    assert "隠れ層の行列です" in text and "…" not in text

@@ -95,3 +95,17 @@ def test_tied_weights_left_out_tensors_and_problems_are_told() -> None:
     assert "Tied weights, listed once: b is a, c is a, d is a and 1 more." in text
     assert "(integers, empty ones): 1,234." in text
     assert "optimizer.pt is damaged" in text
+
+
+def test_more_weights_than_the_state_moves_are_told() -> None:
+    bare = layer()
+    rows = [Layer(bare.weight, name, "hidden", bare.measures, None) for name in ("a", "b", "c")]
+    assert "It moves 1 of 3 weights: copies, such as those of an EMA" in notes(*rows, has_state=True, moved=1)
+    assert "copies" not in notes(*rows, has_state=True, moved=3)
+
+
+def test_weights_that_no_group_moves_beside_others_are_told() -> None:
+    bare = layer()
+    rows = [bare, *(Layer(bare.weight, name, "hidden", bare.measures, None) for name in ("a", "b"))]
+    assert "No group of the stored state is known to move 2 of 3 weights" in notes(*rows, has_state=True, moved=1)
+    assert "No group" not in notes(*rows) and "No group" not in notes(bare, has_state=True, moved=1)

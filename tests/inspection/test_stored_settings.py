@@ -219,6 +219,38 @@ def test_names_that_two_networks_share_are_not_guessed() -> None:
     assert len(stored_settings([one, one], both, "peak")) == 6
 
 
+@pytest.mark.parametrize("copy", ["ema_model", "teacher.backbone", "g_ema"])
+def test_copies_beside_the_weights_are_not_predicted(copy: str) -> None:
+    model = network()
+    state = unnamed(model, [0, 1, 2]).state_dict()
+    assert len(stored_settings([state], prefixed("model", model), "peak")) == 3
+    both = [*prefixed("model", model), *prefixed(copy, model)]
+    assert stored_settings([state], both, "peak") == {}
+    assert len(stored_settings([state, state], both, "peak")) == 6
+    # Another network of other shapes takes nothing away.
+    others = [StoredWeight("other", (3, 3), "float32")]
+    assert len(stored_settings([state], [*prefixed("model", model), *others], "peak")) == 3
+
+
+def test_named_groups_do_not_move_copies() -> None:
+    model = network()
+    state = sd.AdamC(grouped(model, "adamw"), 0.05).state_dict()
+    found = stored_settings([state], [*weights_of(model), *prefixed("ema", model)], "peak")
+    assert list(found) == [one.name for one in weights_of(model)]
+    trained_one = sd.AdamC(grouped(model, "adamw"), 0.05)
+    trained(model, trained_one)
+    both = [*prefixed("model", model), *prefixed("ema", model)]
+    assert stored_settings([trained_one.state_dict()], both, "peak") == {}
+
+
+def test_a_weight_without_a_gradient_yet_may_have_any_shape() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    optimizer = torch.optim.AdamW(model.parameters())
+    model[1](torch.ones(1, 4)).sum().backward()
+    optimizer.step()
+    assert len(stored_settings([optimizer.state_dict()], weights_of(model), "peak")) == 4
+
+
 def test_two_optimizers_of_one_name_must_agree() -> None:
     model = network()
     one, other = (sd.AdamC(grouped(model, "adamw", decay), 0.05).state_dict() for decay in (0.1, 0.2))

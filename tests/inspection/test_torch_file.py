@@ -68,6 +68,31 @@ def test_a_file_of_optimizers_alone_says_so(content: Any) -> None:
         names(content)
 
 
+@pytest.mark.parametrize(
+    "content", [[MODEL, adam()], (MODEL, adam()), [3, {"net": MODEL}], [adam(), {"a": torch.ones(2)}]]
+)
+def test_a_model_in_a_list_is_told_how_to_be_saved(content: Any) -> None:
+    with pytest.raises(ValueError, match=rf"holds a {type(content).__name__}; save a dict with names: {{'model'"):
+        names(content)
+
+
+def test_views_that_claim_far_more_than_is_stored_are_refused() -> None:
+    flat = torch.ones(1200)
+    overlapping = {f"v{i}": flat[i : i + 1000].view(10, 100) for i in range(200)}
+    with pytest.raises(ValueError, match="holds weights of 800,000 bytes in 4,800 bytes: they overlap; save clones"):
+        names(overlapping)
+    reshaped = {f"v{i}": flat.view(-1, i) for i in (1, 2, 3, 4, 5, 6, 8, 10, 12)}
+    with pytest.raises(ValueError, match="they overlap"):
+        names(reshaped)
+
+
+def test_a_flat_buffer_beside_its_views_is_read() -> None:
+    flat = torch.ones(1200)
+    views = {f"v{i}": flat[i * 100 : i * 100 + 100].view(10, 10) for i in range(12)}
+    content = views | {"flat": flat, **{f"{name}.mT": one.mT for name, one in views.items()}}
+    assert len(names(content)) == 25
+
+
 def test_losses_beside_a_model_are_no_weights_and_told() -> None:
     content = {"net": MODEL, "loss": torch.tensor(0.5), "losses": torch.ones(9), "epoch": 3, "best": 0.1}
     assert names(content) == ["net.up.weight", "net.up.bias"]

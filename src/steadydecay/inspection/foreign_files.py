@@ -1,7 +1,8 @@
 """What a file is that holds no weights as safetensors or torch.save write them, and what to do with it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 GIVE = "give a .safetensors file or one of torch.save"
 # torch.distributed.checkpoint's, beside the .distcp files of each process.
@@ -20,6 +21,12 @@ STARTS = {
     b"\xfd7zXZ": "is compressed by xz: run unxz on it and give what is in it",
     b"\x28\xb5\x2f\xfd": "is compressed by zstd: run unzstd on it and give what is in it",
     b"7z\xbc\xaf": "is a 7z archive: unpack it and give what is in it",
+}
+DEEPSPEED_ENDS = ("_optim_states.pt", "_model_states.pt")
+# Keys of a dict -> what it is.
+BESIDE = {
+    ("last_epoch", "_step_count"): "the state of a schedule of lr",
+    ("growth_factor", "backoff_factor"): "the state of a GradScaler",
 }
 TAR_MARK = slice(257, 262)
 # Enough to tell a file by.
@@ -85,6 +92,21 @@ def foreign_zip(names: Collection[str]) -> str:
     return f"is no whole file of torch.save but another zip, which holds {shown}; {GIVE}"
 
 
+def foreign_content(content: Any, path: Path) -> str:
+    """The end of a sentence on a file of torch.save without weights, which lies beside a model; empty for others.
+
+    Args:
+        content: what was loaded.
+        path: of the file.
+    """
+    keys: Collection[Any] = content.keys() if isinstance(content, Mapping) else ()
+    if path.name.endswith(DEEPSPEED_ENDS) or "ds_version" in keys:
+        # DeepSpeed's script lies beside the folders of the steps.
+        return deepspeed(path.parent.parent)
+    beside = "no weights: give the model's file beside it"
+    return next((f"holds {what}, {beside}" for marks, what in BESIDE.items() if set(marks) <= set(keys)), "")
+
+
 def distributed(folder: Path) -> str:
     """The end of a sentence on a checkpoint of torch.distributed.checkpoint in a folder."""
     return (
@@ -96,6 +118,6 @@ def distributed(folder: Path) -> str:
 def deepspeed(folder: Path) -> str:
     """The end of a sentence on a folder in which DeepSpeed has left its script."""
     return (
-        "is a checkpoint of DeepSpeed, whose weights lie in pieces: run "
+        "is of a checkpoint of DeepSpeed, whose weights lie in pieces: run "
         f"python {folder / 'zero_to_fp32.py'} {folder} OUT and give the folder OUT"
     )

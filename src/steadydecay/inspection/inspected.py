@@ -15,7 +15,7 @@ from steadydecay.inspection.layer_settings import LayerSettings
 from steadydecay.inspection.module_skeleton import Guess, guesses
 from steadydecay.inspection.optimizer_states import State, optimizer_states
 from steadydecay.inspection.plain_names import plain_name, plain_names
-from steadydecay.inspection.stored_settings import At, names_of_moved, stored_settings
+from steadydecay.inspection.stored_settings import At, groups_of, names_of_moved, number_moved, stored_settings
 from steadydecay.inspection.stored_weight import StoredWeight
 from steadydecay.inspection.stored_weights import Weights, found_weights
 from steadydecay.inspection.torch_loading import load
@@ -41,6 +41,7 @@ class Inspection:
         buffers: floating-point tensors that are no weights, as far as names, shapes and values tell.
         elsewhere: keys of the file under which there are more tensors than were looked for.
         has_state: whether an optimizer's state is stored with the weights.
+        moved: how many weights its groups move.
     """
 
     main: Path
@@ -52,6 +53,7 @@ class Inspection:
     buffers: tuple[StoredWeight, ...] = ()
     elsewhere: tuple[str, ...] = ()
     has_state: bool = False
+    moved: int = 0
 
     @property
     def title(self) -> str:
@@ -112,6 +114,7 @@ def inspect_checkpoint(
         tuple(buffers),
         tuple(torch_file.keys_elsewhere(weights.content)),
         bool(states),
+        number_moved(group for state in states for group in groups_of(state)),
     )
 
 

@@ -3,6 +3,7 @@
 import math
 import re
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -34,14 +35,14 @@ def layer_table(layers: list[Layer], tolerance: float, width: int) -> Table:
         "": [FAR if layer.is_far(tolerance) else "" for layer in layers],
     }
     shown = {title: cells for title, cells in columns.items() if set(cells) - {MISSING, ""}}
-    widths = [max(map(len, (*cells, *title.split("\n")))) for title, cells in shown.items()]
+    widths = [max(map(cell_len, (*cells, *title.split("\n")))) for title, cells in shown.items()]
     room = max(NARROWEST_NAME, width - sum(1 + one for one in widths))
     names = [folded(printable(short_name(layer.name)), room) for layer in layers]
     longest = max((len(line) for name in names for line in name.split("\n")), default=0)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("weight", overflow="fold", width=min(room, max(len("weight"), longest)))
     for title, column_width in zip(shown, widths, strict=True):
-        table.add_column(title, justify="left" if title == "role" else "right", no_wrap=True, min_width=column_width)
+        table.add_column(title, justify="left" if title == "role" else "right", no_wrap=True, width=column_width)
     for index, layer in enumerate(layers):
         style = "bold red" if layer.is_far(tolerance) else ""
         # Text, not markup: a name from a file may hold brackets.

@@ -48,10 +48,20 @@ def _on_missing_predictions(inspection: Inspection) -> Iterator[str]:
             "The state of an optimizer is stored with these weights, but neither names nor shapes tell which of its "
             "groups moves which weight."
         )
+        if 0 < inspection.moved < len(inspection.layers):
+            stored += (
+                f" It moves {inspection.moved:,} of {len(inspection.layers):,} weights: copies, such as those of an "
+                "EMA or a teacher, have the shapes of what they are copies of."
+            )
         yield (
             f"{stored if inspection.has_state else 'No hyperparameters are stored with these weights.'} For "
             "predictions give --lr (the peak) and --weight-decay or --decay; and --optimizer with its momentum where "
             "it is not AdamW."
+        )
+    elif unmoved := inspection.has_state and sum(layer.settings is None for layer in inspection.layers):
+        yield (
+            f"No group of the stored state is known to move {unmoved:,} of {len(inspection.layers):,} weights: such "
+            "are frozen weights, and copies (of an EMA, a teacher), which have the shapes of what they are copies of."
         )
 
 

@@ -5,6 +5,7 @@ A state dict does not name its optimizer's class; the keys of its groups give it
 
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
+from itertools import chain
 from typing import Any, Literal
 
 from torch import Tensor
@@ -38,9 +39,7 @@ def stored_settings(
         weights: of the model.
         at: "peak": the lr where weight_decay was chosen (`reference_lr`, `max_lr`, `initial_lr`, else lr); "now": lr.
     """
-    groups = [
-        (group, state.get("state")) for state in states for group in state["param_groups"] if isinstance(group, Mapping)
-    ]
+    groups = [(group, state.get("state")) for state in states for group in groups_of(state)]
     weights = list(weights)
     settings = [_settings(group, at) for group, _ in groups]
     fitting = _by_name(groups, weights) or _by_shape(groups, weights) or _by_number(groups, weights)
@@ -53,17 +52,17 @@ def stored_settings(
 
 def _by_name(groups: list[tuple[Group, Any]], weights: list[StoredWeight]) -> list[list[int]]:
     """The groups that name each weight; empty where none names any."""
-    groups_of: dict[str, list[int]] = {}
+    named: dict[str, list[int]] = {}
     for i, (group, _) in enumerate(groups):
         for name in _names(group):
-            groups_of.setdefault(plain_name(str(name)), []).append(i)
+            named.setdefault(plain_name(str(name)), []).append(i)
     names = [[plain_name(name) for name in (one.name, *one.tied)] for one in weights]
-    if not any(name in groups_of for of_one in names for name in of_one):
-        names = [[_inner_name(of_one[0], groups_of)] for of_one in names]
+    if not any(name in named for of_one in names for name in of_one):
+        names = [[_inner_name(of_one[0], named)] for of_one in names]
         counts = Counter(of_one[0] for of_one in names)
         # Two networks whose weights have the same names within them.
         names = [of_one if counts[of_one[0]] == 1 else [] for of_one in names]
-    found = [[i for name in of_one for i in groups_of.get(name, ())] for of_one in names]
+    found = [[i for name in of_one for i in named.get(name, ())] for of_one in names]
     return found if any(found) else []
 
 
@@ -74,21 +73,39 @@ def _inner_name(name: str, known: Container[str]) -> str:
 
 
 def _by_shape(groups: list[tuple[Group, Any]], weights: list[StoredWeight]) -> list[list[int]]:
-    """The groups whose state has the shape of each weight; empty where there is no state."""
+    """The groups whose state has the shape of each weight; empty where there is no state.
+
+    None where more weights than the groups can move have the shape: an EMA's copies, a teacher, frozen layers.
+    """
     shapes = [_shapes(group, state) for group, state in groups]
-    return [[i for i, known in enumerate(shapes) if one.shape in known] for one in weights] if any(shapes) else []
+    if not any(shapes):
+        return []
+    moved = Counter(chain.from_iterable(shapes))
+    without_state = number_moved(group for group, _ in groups) - moved.total()
+    here = Counter(one.shape for one in weights)
+    is_clear = {shape: count <= moved[shape] + without_state for shape, count in here.items()}
+    return [[i for i, known in enumerate(shapes) if one.shape in known and is_clear[one.shape]] for one in weights]
 
 
 def _by_number(groups: list[tuple[Group, Any]], weights: list[StoredWeight]) -> list[list[int]]:
     """All groups for each weight, where they move as many as there are."""
-    moved = sum(len(_listed(group, "params")) for group, _ in groups)
-    return [list(range(len(groups)))] * len(weights) if moved == len(weights) else []
+    is_all = number_moved(group for group, _ in groups) == len(weights)
+    return [list(range(len(groups)))] * len(weights) if is_all else []
+
+
+def number_moved(groups: Iterable[Group]) -> int:
+    """How many weights groups move."""
+    return sum(len(_listed(group, "params")) for group in groups)
 
 
 def names_of_moved(states: Iterable[Mapping[str, Any]]) -> set[str]:
     """Plain names of the weights that stored groups move, as far as they name them."""
-    groups = (group for state in states for group in state["param_groups"] if isinstance(group, Mapping))
-    return {plain_name(str(name)) for group in groups for name in _names(group)}
+    return {plain_name(str(name)) for state in states for group in groups_of(state) for name in _names(group)}
+
+
+def groups_of(state: Mapping[str, Any]) -> list[Group]:
+    """The groups of a state."""
+    return [group for group in state["param_groups"] if isinstance(group, Mapping)]
 
 
 def _settings(group: Group, at: At) -> LayerSettings:
@@ -153,10 +170,10 @@ def _names(group: Group) -> list[Any]:
     return _listed(group, "param_names") or [name for name in _listed(group, "params") if isinstance(name, str)]
 
 
-def _shapes(group: Group, state: Any) -> set[tuple[int, ...]]:
+def _shapes(group: Group, state: Any) -> list[tuple[int, ...]]:
     """Shapes of the group's weights, as the largest tensor of each one's state has it."""
     indices = [one for one in _listed(group, "params") if isinstance(one, int | str)]
     of_each = [state.get(index) for index in indices] if isinstance(state, Mapping) else []
     states = [one.values() for one in of_each if isinstance(one, Mapping)]
     tensors = [[t for t in one if isinstance(t, Tensor) and is_plain(t)] for one in states]
-    return {tuple(max(one, key=Tensor.numel).shape) for one in tensors if one}
+    return [tuple(max(one, key=Tensor.numel).shape) for one in tensors if one]

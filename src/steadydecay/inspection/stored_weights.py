@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
@@ -42,7 +43,7 @@ class Weights:
     content: Any
     in_memory: dict[Path, Tensors]
 
-    @property
+    @cached_property
     def listed(self) -> list[StoredWeight]:
         """All weights: in the model's order, or by name where it is not known."""
         found = [one for weights in self.by_file.values() for one in weights]

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from steadydecay.inspection.foreign_files import foreign_content
 from steadydecay.inspection.optimizer_states import holds_state, optimizer_states
 from steadydecay.inspection.stored_weight import READABLE_TYPES, StoredWeight, is_floating, is_plain, number_of
 from steadydecay.inspection.torch_loading import mapped
@@ -18,6 +19,8 @@ STEP_KEYS = ("step", "global_step", "iteration", "iter_num")
 DEEPEST = 10
 # Weights are under a usual key if a tenth of all matrices are: beside them may be copies, and other models.
 LEAST_SHARE = 10
+# A flat buffer, its views and their transposes are 3 times as many bytes as are stored.
+MOST_OVERLAP = 8
 
 
 def listed_weights(content: Any, path: Path) -> tuple[list[StoredWeight], list[str]]:
@@ -35,6 +38,7 @@ def listed_weights(content: Any, path: Path) -> tuple[list[StoredWeight], list[s
             first = weights.setdefault(place, StoredWeight(name, tuple(tensor.shape), dtype))
             weights[place] = first if first.name == name else first._replace(tied=(*first.tied, name))
     found = list(weights.values())
+    _require_own_values(found, tensors, path)
     listed = {name for one in found for name in (one.name, *one.tied)}
     return found, [name for name in tensors if name not in listed]
 
@@ -61,6 +65,12 @@ def state_dict_of(content: Any, path: Path) -> dict[str, Tensor]:
         of_model = content[holder] if holder is not None else _without_measurements(content)
         if tensors := dict(_flat(of_model)):
             return tensors
+    of_items = content if isinstance(content, list | tuple) else ()
+    if any(isinstance(one, Mapping) and any(_flat(one)) for one in of_items):
+        kind = type(content).__name__
+        raise ValueError(f"{path} holds a {kind}; save a dict with names: {{'model': model.state_dict(), ...}}")
+    if told := foreign_content(content, path):
+        raise ValueError(f"{path} {told}")
     if optimizer_states(content) or holds_state(content):
         raise ValueError(f"{path} holds the state of an optimizer, no weights: give the model's file beside it")
     raise ValueError(f"{path} holds a {type(content).__name__} without a named tensor; save model.state_dict()")
@@ -128,6 +138,17 @@ def _flattened(content: Any, seen: set[int], depth: int, prefix: str) -> Iterato
         seen.add(id(content))
         for key, value in content.items():
             yield from _flattened(value, seen, depth - 1, f"{prefix}{key}.")
+
+
+def _require_own_values(weights: list[StoredWeight], tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Views that overlap may claim any number of entries: a hostile file of megabytes would take hours."""
+    views = [tensors[one.name] for one in weights]
+    stored = sum({(one := view.untyped_storage()).data_ptr(): one.nbytes() for view in views}.values())
+    claimed = sum(view.nbytes for view in views)
+    if claimed > MOST_OVERLAP * stored:
+        raise ValueError(
+            f"{path} holds weights of {claimed:,} bytes in {stored:,} bytes: they overlap; save clones of them"
+        )
 
 
 def _is_floating(tensor: Tensor) -> bool:
