@@ -254,6 +254,10 @@ def two_groups(name: str, seed: int = 0, **keys: Any) -> torch.optim.Optimizer:
     return optimizer
 
 
+def all_weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
 def everything(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     state = [tensor for of in optimizer.state.values() for tensor in of.values()]
     return values([p for group in optimizer.param_groups for p in group["params"]] + state)
@@ -265,6 +269,10 @@ def without(key: str) -> Callable[[dict[str, Any]], None]:
 
 def of_shape(key: str, *shape: int) -> Callable[[dict[str, Any]], None]:
     return lambda state: state["state"][1].update({key: torch.zeros(shape)})
+
+
+def holding(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda state: state["state"][1].update({key: value})
 
 
 def with_number(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -293,6 +301,19 @@ FAULTS: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
     ("sgdw", with_number("momentum", 1.5), r"momentum of group 1 is 1\.5; legal is \[0, 1\)"),
     ("scion", with_number("weight_decay", 1e5), r"lr · weight_decay of group 1 is 100\.0; legal is \[0, 1\)"),
     ("adamc", with_number("decay", "linear"), r"decay rule is 'linear'"),
+    *(
+        (name, holding("momentum", "x"), r"'momentum' .*'layer.1' .* is of type str; legal is")
+        for name in ("lion", "sgdw", "scion")
+    ),
+    *((name, holding("exp_avg", [1.0]), r"'exp_avg' .* is of type list") for name in ("adamc", "renormalized")),
+    ("lion", holding("momentum", None), r"'layer.1' .*lacks 'momentum'"),
+    ("sgdw", holding("compensation", None), "'compensation' .* is of type NoneType"),
+    ("adamc", of_shape("step", 4), r"'step' .* is a torch.float32 tensor of shape \(4,\)"),
+    ("renormalized", holding("step", torch.tensor(1j)), "'step' .* is a torch.complex64 tensor"),
+    ("adamc_fused", holding("step", "1"), "'step' .* is of type str"),
+    ("renormalized", of_shape("update_parallel", 4), r"'update_parallel' .*\(4,\)"),
+    ("sgdw", lambda state: state.update(two_groups("lion").state_dict()), r"reference_momentum is \(0\.9, 0\.99\)"),
+    ("lion", lambda state: state.update(two_groups("sgdw").state_dict()), r"reference_momentum is 0\.9"),
     ("lion", lambda state: state["state"][1].update(exp_avg=state["state"][1].pop("momentum")), r"has 'exp_avg'"),
 ]
 
@@ -311,6 +332,38 @@ def test_a_state_that_no_step_could_use_is_refused_and_nothing_has_changed(
         assert all(group[key] is then[key] for key in then)
     run(optimizer, 1, fill=1.0)
     assert not same_bits(everything(optimizer), before)
+
+
+@pytest.mark.parametrize("way", ["emptied", "cleared", "loaded"])
+@over_optimizers
+def test_an_emptied_state_begins_anew_and_the_others_go_on(name: str, way: str) -> None:
+    optimizer, other = two_groups(name), two_groups(name)
+    late = optimizer.param_groups[1]["params"][0]
+    if way == "emptied":
+        optimizer.state[late] = {}
+    elif way == "cleared":
+        optimizer.state[late].clear()
+    else:
+        saved = copy.deepcopy(optimizer.state_dict())
+        saved["state"][1] = {}
+        optimizer.load_state_dict(saved)
+    del other.state[other.param_groups[1]["params"][0]]
+    run(optimizer, 2, fill=1.0)
+    run(other, 2, fill=1.0)
+    assert optimizer.state[late].keys() == optimizer.state[optimizer.param_groups[0]["params"][0]].keys()
+    assert same_bits(values(all_weights(optimizer)), values(all_weights(other)))
+
+
+@pytest.mark.parametrize("keys", [["update_parallel"], ["update_parallel", "update_perpendicular"]])
+def test_measures_that_a_state_lacks_begin_anew_in_an_optimizer_that_has_stepped(keys: list[str]) -> None:
+    optimizer, same = two_groups("renormalized"), two_groups("renormalized")
+    saved = copy.deepcopy(optimizer.state_dict())
+    for key in keys:
+        del saved["state"][1][key]
+    optimizer.load_state_dict(saved)
+    run(optimizer, 1, fill=1.0)
+    run(same, 1, fill=1.0)
+    assert same_bits(everything(optimizer), everything(same))
 
 
 def test_a_memory_light_average_of_another_shape_is_refused() -> None:

@@ -78,15 +78,33 @@ def weight_decay_of_step(group: Mapping[str, Any], momentum: ReadsMomentum, inde
         index: of the group in its optimizer, for the error.
 
     Raises:
-        ValueError: the lr is not in [0, inf), a momentum is not in [0, 1), or the decay η of the step is not in [0, 1).
+        ValueError: the lr or weight_decay is not in [0, inf), a momentum is not in [0, 1) or of another form than its
+            reference, or the decay η of the step is not in [0, 1).
     """
     require_in_step("lr", group["lr"], index, remedy="look at the schedule or the loop that sets it")
     held = momentum.read(group)
     for value in held if isinstance(held, tuple | list) else (held,):
         require_in_step("momentum", value, index, 1, remedy="PyTorch's convention is 0.9")
+    require_alike(held, group["reference_momentum"], f" of group {index}")
+    key = "reference_weight_decay" if "reference_weight_decay" in group else "weight_decay"
+    require_in_step(key, group[key], index, remedy="0 is no decay")
     found = weight_decay_of(group, momentum)
     require_decay_in_step(group, found, index)
     return found
+
+
+def require_alike(momentum: Any, reference: Any, where: str = "") -> None:
+    """ValueError unless a momentum and its reference are both one number, or as many: Lion has two, others have one.
+
+    Args:
+        momentum: of a group, as `UpdateMomentum.read`.
+        reference: its `reference_momentum`.
+        where: the group, for the error.
+    """
+    first, second = (len(one) if isinstance(one, tuple | list) else 0 for one in (momentum, reference))
+    if first != second or (not first and not hasattr(reference, "__float__")):
+        found = f"reference_momentum{where} is {reference!r} where the momentum is {momentum!r}"
+        raise ValueError(f"{found}; legal are two of one form: load the state of the same optimizer, or set both")
 
 
 def require_numbers(group: Mapping[str, Any], index: int) -> None:
@@ -103,6 +121,17 @@ def require_numbers(group: Mapping[str, Any], index: int) -> None:
         if any(isinstance(one, float) and math.isnan(one) for one in (value if isinstance(value, tuple) else (value,))):
             remedy = "look at what sets it. This step has changed no weight"
             raise ValueError(f"{key} of group {index} is {value!r}, which is never legal: {remedy}")
+
+
+def require_adam_numbers(group: Mapping[str, Any], index: int) -> None:
+    """ValueError unless the betas of a group of Adam's are two in [0, 1), and its eps is not below 0."""
+    betas = group["betas"]
+    if not hasattr(betas, "__len__") or len(betas) != 2:
+        legal = "legal are two numbers: the usual values are 0.9 and 0.999"
+        raise ValueError(f"betas of group {index} is {betas!r}; {legal}. This step has changed no weight")
+    for number, beta in enumerate(betas):
+        require_in_step(f"betas[{number}]", beta, index, 1, remedy="the usual values are 0.9 and 0.999")
+    require_in_step("eps", group["eps"], index, remedy="the usual value is 1e-8")
 
 
 def require_decay_in_step(group: Mapping[str, Any], weight_decay: Any, index: int) -> None:
@@ -138,6 +167,7 @@ def _plain(hyperparameter: Any) -> Any:
 def _check(settings: Mapping[str, Any], momentum: ReadsMomentum) -> None:
     require_in("lr", float(settings["lr"]), 0, include_low=True)
     _check_momentum("momentum", momentum.read(settings))
+    require_alike(momentum.read(settings), settings["reference_momentum"])
     _check_momentum("reference_momentum", settings["reference_momentum"])
     require_in("weight_decay", float(settings["weight_decay"]), 0, include_low=True)
     rule_named(settings["decay"])

@@ -15,7 +15,7 @@ from torch.optim.adamw import adamw
 from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 
 from steadydecay.correction.references import settled_decays, unsaid_reference
-from steadydecay.groups.settings import Group, may_move, require_in_step, weight_decay_of_step, with_references
+from steadydecay.groups.settings import Group, may_move, require_adam_numbers, weight_decay_of_step, with_references
 from steadydecay.groups.weight_names import as_list
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
 from steadydecay.optim.batches.parts import Number, StepBatch, parameters_with_gradient
@@ -224,9 +224,7 @@ def initial_state(parameter: Tensor, group: Group) -> dict[str, Tensor]:
 def _weight_decay_of_step(group: Group, index: int) -> Number:
     """`weight_decay_of_step`, where torch's function can take the other numbers too."""
     found = weight_decay_of_step(group, NO_MOMENTUM, index)
-    for number, beta in enumerate(group["betas"]):
-        require_in_step(f"betas[{number}]", beta, index, 1, remedy="the usual values are 0.9 and 0.999")
-    require_in_step("eps", group["eps"], index, remedy="the usual value is 1e-8")
+    require_adam_numbers(group, index)
     tensors = [name for name in ("lr", "betas") if _has_tensor(group[name])]
     if tensors and group["foreach"] and not group["capturable"]:
         remedy = "torch's foreach step takes numbers unless it is capturable. This step has changed no weight"

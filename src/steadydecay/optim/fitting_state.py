@@ -36,7 +36,7 @@ KeysOf = Callable[[Group], StateKeys]
 
 
 def fingerprint(groups: Sequence[Group], states: Mapping[Tensor, Any]) -> list[Any]:
-    """What changes with every load, cast, move to a device and exchange of parameters, for a look at each dtype.
+    """What changes with every cast, move, exchange of parameters and loss of state, for a look at each dtype.
 
     A model may be cast in part, but it moves whole: of other things than dtypes the ends of a group tell. A look at the
     state of each parameter would take ten times as long, which 10⁴ small weights feel.
@@ -44,6 +44,7 @@ def fingerprint(groups: Sequence[Group], states: Mapping[Tensor, Any]) -> list[A
     ends = [(*group["params"][:1], *group["params"][-1:]) for group in groups]
     return [
         len(states),
+        sum(map(len, states.values())),
         [group.get("low_precision") for group in groups],
         [(id(parameter), parameter.device) for of_group in ends for parameter in of_group],
         [list(map(_dtype_of, group["params"])) for group in groups],
@@ -54,7 +55,7 @@ def require_fitting(groups: Sequence[Group], states: Mapping[Tensor, State], key
     """Refuse state that no step could use; a parameter without any is legal, and begins anew as in torch.
 
     Raises:
-        ValueError: a tensor is missing beside others, or has another shape than its weight.
+        ValueError: a tensor is missing beside others, is no tensor, or has another shape than a step could use.
     """
     for index, group in enumerate(groups):
         keys = keys_of(group)
@@ -91,9 +92,36 @@ def _require_fitting(held: Mapping[str, Any], parameter: Tensor, keys: StateKeys
         remedy = "load the state of the same optimizer, or none for this parameter, which then begins anew"
         raise ValueError(f"the state of {name} lacks {', '.join(map(repr, missing))}; {there}: {remedy}")
     for key in (*keys.like_weight, "compensation"):
-        if key in held and tuple(held[key].shape) != tuple(parameter.shape):
-            shapes = f"has the shape {tuple(held[key].shape)}; legal is {tuple(parameter.shape)}, that of the weight"
-            raise ValueError(f"{key!r} in the state of {name} {shapes}: load the state of a model with these shapes")
+        if key in held:
+            require_like_weight(held[key], parameter, key, name)
+    for key in keys.others:
+        if key in held and not isinstance(held[key], int | float):
+            _require_one_number(held[key], key, name)
+    for key in keys.measures:
+        if key in held:
+            _require_one_number(held[key], key, name)
+
+
+def require_like_weight(held: Any, parameter: Tensor, key: str, name: str) -> None:
+    """ValueError unless what the state of a parameter holds under a key is a tensor of the parameter's shape."""
+    legal = f"legal is {tuple(parameter.shape)}, that of the weight"
+    if not isinstance(held, Tensor):
+        remedy = "load the state of the same optimizer"
+        raise ValueError(f"{key!r} in the state of {name} is of type {type(held).__name__}; {legal}: {remedy}")
+    if tuple(held.shape) != tuple(parameter.shape):
+        found = f"{key!r} in the state of {name} has the shape {tuple(held.shape)}"
+        raise ValueError(f"{found}; {legal}: load the state of a model with these shapes")
+
+
+def _require_one_number(held: Any, key: str, name: str) -> None:
+    if not isinstance(held, Tensor) or held.numel() != 1 or held.is_complex():
+        found = (
+            f"a {held.dtype} tensor of shape {tuple(held.shape)}"
+            if isinstance(held, Tensor)
+            else f"of type {type(held).__name__}"
+        )
+        legal = "legal is a real tensor of no dimension: load the state of the same optimizer"
+        raise ValueError(f"{key!r} in the state of {name} is {found}; {legal}")
 
 
 def _fits(held: Mapping[str, Any], parameter: Tensor, keys: StateKeys, group: Group) -> bool:
