@@ -124,6 +124,23 @@ def test_an_own_step_refuses_an_illegal_number(name: str, key: str, value: Any, 
     assert_refused(optimizer, message)
 
 
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("betas", (1.0, 0.99), r"betas\[0\] of group 1 is 1\.0; legal is \[0, 1\)"),
+        ("betas", (0.9,), r"betas of group 1 is \(0\.9,\); legal are two numbers"),
+        ("eps", None, "eps of group 1 is None"),
+    ],
+)
+def test_the_verb_refuses_numbers_that_torchs_adam_fails_on(rule: Any, key: str, value: Any, message: str) -> None:
+    optimizer = two_groups("adamw")
+    sd.correct_weight_decay(optimizer, rule)
+    step(optimizer)
+    optimizer.param_groups[1][key] = value
+    assert_refused(optimizer, message)
+
+
 @pytest.mark.parametrize("keys", [{"lr": torch.tensor(0.01)}, {"betas": (torch.tensor(0.9), torch.tensor(0.99))}])
 def test_what_torchs_foreach_step_cannot_take_is_refused_before_any_weight_moves(keys: dict[str, Any]) -> None:
     optimizer = sd.AdamC(two_groups("adamc").param_groups, 1e-2, foreach=True)
@@ -158,7 +175,25 @@ def of_shape(key: str, *shape: int) -> Callable[[dict[str, Any]], Any]:
     return lambda state: state["state"][1].update({key: torch.zeros(shape)})
 
 
+def holding(key: str, value: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda state: state["state"][1].update({key: value})
+
+
+def without(*keys: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda state: [state["param_groups"][1].pop(key) for key in keys]
+
+
 FAULTS: list[tuple[str, Any, Callable[[dict[str, Any]], Any], str]] = [
+    ("adamw", "corrected", holding("exp_avg", None), "'exp_avg' .*'layer.1' .* is of type NoneType"),
+    ("adamw_foreach", "exact", holding("exp_avg_sq", "x"), "'exp_avg_sq' .* is of type str"),
+    ("adamw", "cautious", holding("exp_avg", [1.0]), "'exp_avg' .* is of type list"),
+    ("muon", "corrected", holding("momentum_buffer", "x"), "'momentum_buffer' .* is of type str"),
+    ("adamw", "corrected", of_shape("step", 4), r"'step' .* tensor of shape \(4,\)"),
+    ("adamw", "corrected", without("decay"), "group 1 carries a correction without 'decay'"),
+    ("muon", "exact", without("decay", "reference_lr"), "group 1 carries a correction without 'decay', 'reference_lr'"),
+    ("adamw", "exact", without("betas"), "group 1 lacks 'betas'"),
+    ("adamw_foreach", "hyperball", without("betas", "eps"), "group 1 lacks 'betas', 'eps'"),
+    ("muon", "corrected", without("momentum"), "group 1 lacks 'momentum'"),
     ("adamw", "corrected", of_shape("exp_avg", 5, 3), r"'exp_avg' .*'layer.1' .*\(5, 3\); legal is \(4, 3\)"),
     ("adamw_foreach", "corrected", of_shape("exp_avg_sq", 3), r"'exp_avg_sq' .*\(3,\); legal is \(4, 3\)"),
     ("muon", "exact", of_shape("momentum_buffer", 3, 4), r"'momentum_buffer' .*\(3, 4\); legal is \(4, 3\)"),

@@ -12,6 +12,7 @@ from steadydecay.groups.settings import Group
 from steadydecay.groups.weight_names import weight_names
 from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
 from steadydecay.known_optimizers.table import known_optimizer
+from steadydecay.tensors.legal_state import require_like_weight, require_one_number
 
 # What torch's Adam and AdamW read of a weight that has any state.
 TORCH_ADAM = ("step", "exp_avg", "exp_avg_sq")
@@ -20,25 +21,44 @@ TORCH_ADAM = ("step", "exp_avg", "exp_avg_sq")
 def require_legal_load(optimizer: Optimizer) -> None:
     """ValueError unless the marks of every corrected group are whole and the state of its weights has their shapes.
 
+    A group of torch's own optimizers must also have what their constructor gives it, for their step reads all of it.
     Nothing is known of what an optimizer that is not in the table keeps, or of other tensors than moments.
     """
-    is_adam = isinstance(optimizer, Adam)
+    is_adam, is_torchs = isinstance(optimizer, Adam), type(optimizer).__module__.startswith("torch.optim")
     for index, group in enumerate(optimizer.param_groups):
         if is_marked(group):
             _require_marks(group, f"group {index}")
+        if is_torchs:
+            _require_arguments(group, optimizer.defaults, index)
         known = known_optimizer(optimizer, group)
         if known is not None:
             for name, parameter in zip(weight_names(group, index), group["params"], strict=True):
                 state, needed = optimizer.state.get(parameter, {}), TORCH_ADAM if is_adam else ()
-                _require_moments(state, parameter, known, name)
+                # torch's SGD keeps None where there is no momentum; what others keep in place of a tensor is theirs.
+                held = {
+                    key: value
+                    for key, value in state.items()
+                    if key in needed or isinstance(value, Tensor) or (is_torchs and value is not None)
+                }
+                _require_moments(held, parameter, known, name)
+                if "step" in state and "step" in needed:
+                    require_one_number(state["step"], "step", name)
                 if state and (missing := [key for key in needed if key not in state]):
                     lacking = f"the state of {name} lacks {', '.join(map(repr, missing))}"
                     raise ValueError(f"{lacking}; it has {', '.join(map(repr, state))}: load a whole state")
 
 
+def _require_arguments(group: Group, defaults: Mapping[str, Any], index: int) -> None:
+    # torch adds "differentiable" to the defaults of whatever it loads.
+    missing = [key for key in defaults if key not in group and key != "differentiable"]
+    if missing:
+        raise ValueError(f"group {index} lacks {', '.join(map(repr, missing))}: load the state of the same optimizer")
+
+
 def _require_marks(group: Group, name: str) -> None:
     follows_schedule = "decay_replacement" not in group or "replaced_decay" in group
-    needed = OWN_REFERENCES if follows_schedule else ("replaced_weight_decay",)
+    rule = () if "decay_replacement" in group else ("decay",)
+    needed = (*rule, *OWN_REFERENCES) if follows_schedule else ("replaced_weight_decay",)
     missing = [key for key in needed if key not in group]
     if missing:
         remedy = "load a whole state, or attach the correction anew to an optimizer without these keys"
@@ -47,9 +67,7 @@ def _require_marks(group: Group, name: str) -> None:
         norms_to_hold(group, name)
 
 
-def _require_moments(state: Mapping[str, Any], parameter: Tensor, known: KnownOptimizer, name: str) -> None:
+def _require_moments(held: Mapping[str, Any], parameter: Tensor, known: KnownOptimizer, name: str) -> None:
     for key in (known.momentum_state, *known.second_moments):
-        held = state.get(key)
-        if isinstance(held, Tensor) and tuple(held.shape) != tuple(parameter.shape):
-            found = f"{key!r} in the state of {name} has the shape {tuple(held.shape)}"
-            raise ValueError(f"{found}; legal is {tuple(parameter.shape)}: load the state of a model with these shapes")
+        if key in held:
+            require_like_weight(held[key], parameter, key, name)

@@ -6,7 +6,7 @@ from typing import Any, Self, final
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 
 from steadydecay.correction.legal_load import require_legal_load
 from steadydecay.correction.marks import (
@@ -22,7 +22,13 @@ from steadydecay.correction.references import LOADED, TAKEN, References, guesses
 from steadydecay.correction.rivals import be_cautious, hold_norms, remembered_weights
 from steadydecay.correction.rules import HYPERBALL, Rule, chosen_rule
 from steadydecay.groups.selection import Where, selected_groups, warn_without_roles
-from steadydecay.groups.settings import Group, require_numbers, weight_decay_of_step, with_references
+from steadydecay.groups.settings import (
+    Group,
+    require_adam_numbers,
+    require_numbers,
+    weight_decay_of_step,
+    with_references,
+)
 from steadydecay.known_optimizers.decay_action import require_decoupled
 from steadydecay.known_optimizers.table import known_optimizer, why_momentum_is_unknown
 from steadydecay.known_optimizers.unseen_steps import UnseenSteps
@@ -260,6 +266,8 @@ class WeightDecayCorrection:
         self._take_in_groups()
         for index, group in enumerate(optimizer.param_groups):
             require_numbers(group, index)
+            if isinstance(self._optimizer, Adam):
+                require_adam_numbers(group, index)
         # All are computed before one is written: a late group that is illegal must not leave early groups changed.
         changes = {
             index: self._of_step(index) for index, group in enumerate(self._optimizer.param_groups) if is_marked(group)

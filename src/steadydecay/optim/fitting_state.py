@@ -8,6 +8,7 @@ from torch import Tensor
 
 from steadydecay.groups.settings import Group
 from steadydecay.groups.weight_names import weight_names
+from steadydecay.tensors.legal_state import require_like_weight, require_one_number
 from steadydecay.tensors.low_precision import keeps_compensation
 
 State = MutableMapping[str, Any]
@@ -96,32 +97,10 @@ def _require_fitting(held: Mapping[str, Any], parameter: Tensor, keys: StateKeys
             require_like_weight(held[key], parameter, key, name)
     for key in keys.others:
         if key in held and not isinstance(held[key], int | float):
-            _require_one_number(held[key], key, name)
+            require_one_number(held[key], key, name)
     for key in keys.measures:
         if key in held:
-            _require_one_number(held[key], key, name)
-
-
-def require_like_weight(held: Any, parameter: Tensor, key: str, name: str) -> None:
-    """ValueError unless what the state of a parameter holds under a key is a tensor of the parameter's shape."""
-    legal = f"legal is {tuple(parameter.shape)}, that of the weight"
-    if not isinstance(held, Tensor):
-        remedy = "load the state of the same optimizer"
-        raise ValueError(f"{key!r} in the state of {name} is of type {type(held).__name__}; {legal}: {remedy}")
-    if tuple(held.shape) != tuple(parameter.shape):
-        found = f"{key!r} in the state of {name} has the shape {tuple(held.shape)}"
-        raise ValueError(f"{found}; {legal}: load the state of a model with these shapes")
-
-
-def _require_one_number(held: Any, key: str, name: str) -> None:
-    if not isinstance(held, Tensor) or held.numel() != 1 or held.is_complex():
-        found = (
-            f"a {held.dtype} tensor of shape {tuple(held.shape)}"
-            if isinstance(held, Tensor)
-            else f"of type {type(held).__name__}"
-        )
-        legal = "legal is a real tensor of no dimension: load the state of the same optimizer"
-        raise ValueError(f"{key!r} in the state of {name} is {found}; {legal}")
+            require_one_number(held[key], key, name)
 
 
 def _fits(held: Mapping[str, Any], parameter: Tensor, keys: StateKeys, group: Group) -> bool:
