@@ -18,6 +18,7 @@ from steadydecay.correction.marks import (
     unmark,
     write_weight_decay,
 )
+from steadydecay.correction.overwritten import WrittenDecays
 from steadydecay.correction.references import LOADED, TAKEN, References, guesses_reference, warn_of_guesses
 from steadydecay.correction.rivals import be_cautious, hold_norms, remembered_weights
 from steadydecay.correction.rules import HYPERBALL, Rule, chosen_rule
@@ -106,6 +107,7 @@ class WeightDecayCorrection:
         self._is_in_step = is_own(optimizer) and not self._rule.replacement
         remedy = "reference_lr=<the peak of its schedule>), or a reference_lr in each group"
         self._references = References(f"Write steadydecay.correct_weight_decay(optimizer, {remedy}")
+        self._written = WrittenDecays()
         self._known_groups: list[Group] = []
         self._values_before: dict[int, Group] = {}
         # Of the step that is being taken: weights before it, and λ of groups whose decay is replaced, by index.
@@ -241,6 +243,7 @@ class WeightDecayCorrection:
         if is_as_before:
             return
         require_legal_load(self._optimizer)
+        self._written.begin_anew()
         known_ids = {id(group) for group in known}
         unknown = [index for index, group in enumerate(groups) if id(group) not in known_ids]
         is_loaded = any(index < len(known) for index in unknown)
@@ -272,6 +275,7 @@ class WeightDecayCorrection:
         changes = {
             index: self._of_step(index) for index, group in enumerate(self._optimizer.param_groups) if is_marked(group)
         }
+        self._written.look(self._optimizer.param_groups)
         for index, (fixed, weight_decay) in changes.items():
             group = self._optimizer.param_groups[index]
             group.update(fixed)
@@ -279,6 +283,7 @@ class WeightDecayCorrection:
                 self._replaced[index] = weight_decay
             else:
                 write_weight_decay(group, weight_decay)
+                self._written.note(index, group)
         if not self._is_in_step:
             self._references.look(self._optimizer)
         self._remembered = remembered_weights(self._optimizer.param_groups)
