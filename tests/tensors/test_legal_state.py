@@ -18,5 +18,5 @@ def test_only_a_tensor_of_the_shape_of_the_weight_is_legal(held: Any) -> None:
 @pytest.mark.parametrize("held", [None, "1", [1.0], torch.zeros(2), torch.zeros(0), torch.tensor(1j)])
 def test_only_a_real_tensor_of_one_entry_is_legal(held: Any) -> None:
     require_one_number(torch.zeros(()), "step", "w")
-    with pytest.raises(ValueError, match="'step' in the state of w is .*legal is a real tensor"):
+    with pytest.raises(ValueError, match=r"'step' in the state of w is .*legal is a real tensor"):
         require_one_number(held, "step", "w")
