@@ -91,7 +91,11 @@ def _require_fitting(held: Mapping[str, Any], parameter: Tensor, keys: StateKeys
         remedy = "load the state of the same optimizer, or none for this parameter, which then begins anew"
         raise ValueError(f"the state of {name} lacks {', '.join(map(repr, missing))}; {there}: {remedy}")
     for key in (*keys.like_weight, "compensation"):
-        if key in held and tuple(held[key].shape) != tuple(parameter.shape):
+        if key not in held:
+            continue
+        if not isinstance(held[key], Tensor):
+            raise ValueError(f"{key!r} in the state of {name} is a {type(held[key]).__name__}; legal is a tensor")
+        if held[key].shape != parameter.shape:
             shapes = f"has the shape {tuple(held[key].shape)}; legal is {tuple(parameter.shape)}, that of the weight"
             raise ValueError(f"{key!r} in the state of {name} {shapes}: load the state of a model with these shapes")
 
