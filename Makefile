@@ -9,7 +9,7 @@ INSTALL := PIP_CONSTRAINT=$(CURDIR)/requirements.lock $(RUN)/python -m pip insta
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
-	$(RUN)/steadydecay compare gpt --optimizers adamw,scion,scionc --out runs/demo
+	$(RUN)/steadydecay compare gpt --optimizers adamw,scion,scionc --out runs/demo steps=400 evaluation_batches=8
 
 test: $(VENV)/.dev browser check
 	OMP_NUM_THREADS=1 $(RUN)/pytest --numprocesses 2 --dist worksteal

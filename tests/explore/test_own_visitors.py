@@ -41,7 +41,8 @@ def sent_by(kind: str, headers: list[tuple[bytes, bytes]], parts: list[bytes], m
 @pytest.mark.parametrize("folder", ["/home/me/packages", "/home/mé/a b&c", '/home/"quoted"'])
 def test_a_page_says_nowhere_where_it_and_its_server_are(folder: str) -> None:
     file = Path(folder) / "page.py"
-    said = f"<p>{escape(str(file))}</p><script>{dumps([str(file), file.as_uri(), Path.cwd().as_uri()])}</script>"
+    places = [str(file), file.as_uri(), Path.cwd().as_uri(), Path(folder).parent.as_uri()]
+    said = f"<p>{escape(str(file))}</p><script>{dumps(places)}</script>"
     said += f"<a href='?{quote(str(file), safe='')}'>"
     body = said.encode()
     parts = [body[:20], body[20:21], body[21:]]

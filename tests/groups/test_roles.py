@@ -452,3 +452,15 @@ def test_adapters(name: str, shape: tuple[int, ...], role: str) -> None:
     model.add_module("lm_head", Bare(name, shape))
     model.get_submodule("lm_head").add_module("base_layer", nn.Linear(8, 8, bias=False))
     assert roles_of(model) == {f"lm_head.{name}": role, "lm_head.base_layer.weight": "output"}
+
+
+def test_a_norm_is_a_class_that_is_called_one() -> None:
+    def made(name: str, shape: tuple[int, ...]) -> nn.Module:
+        module = type(name, (nn.Module,), {})()
+        module.weight = nn.Parameter(torch.ones(shape))
+        return nn.Sequential(module, nn.Linear(4, 4))
+
+    for name in ("NormalizingFlow", "NormalizedGPT", "AbnormalDetector"):
+        assert roles_of(made(name, (4, 4)))["0.weight"] != "vector", name
+    for name in ("MyRMSNorm", "LayerNormalization", "FrozenBatchNorm2d", "RMSNormGated"):
+        assert roles_of(made(name, (2, 4, 4)))["0.weight"] == "vector", name

@@ -405,3 +405,25 @@ def test_state_of_a_weight_that_cannot_be_used_in_a_step_is_refused_before_any_m
     with pytest.raises(ValueError, match=rf"{key!r} in the state of parameter 'layer.1' .*\(2, 2\)"):
         run(optimizer, 1, fill=1.0)
     assert same_bits(optimizer.param_groups[0]["params"], before)
+
+
+@pytest.mark.parametrize("key", ["update_parallel", "update_perpendicular"])
+def test_measures_that_a_loaded_state_lacks_begin_anew(key: str) -> None:
+    optimizer = two_groups("renormalized")
+    run(optimizer, 1, fill=1.0)
+    saved = copy.deepcopy(optimizer.state_dict())
+    del saved["state"][1][key]
+    optimizer.load_state_dict(saved)
+    run(optimizer, 1, fill=1.0)
+    assert all(key in state for state in optimizer.state.values())
+
+
+@over_optimizers
+def test_a_weight_whose_loaded_state_is_empty_begins_anew_in_an_optimizer_that_has_stepped(name: str) -> None:
+    optimizer = two_groups(name)
+    run(optimizer, 1, fill=1.0)
+    saved = copy.deepcopy(optimizer.state_dict())
+    saved["state"][1] = {}
+    optimizer.load_state_dict(saved)
+    run(optimizer, 1, fill=1.0)
+    assert all(optimizer.state[parameter] for group in optimizer.param_groups for parameter in group["params"])

@@ -46,8 +46,9 @@ def _spellings(file: Path, current: Path) -> dict[bytes, bytes]:
     """What says where the file and the server are, as HTML, JSON and addresses spell it, and what stands there then."""
     folder, uri = str(file.parent), file.parent.as_uri().removeprefix("file://")
     spelt = (folder, escape(folder), dumps(folder)[1:-1], uri, quote(folder, safe=""))
-    # In quotes: the current folder may be "/", which all other addresses begin with.
-    return dict.fromkeys((one.encode() for one in spelt), b"") | {f'"{current.as_uri()}"'.encode(): b'"file:///"'}
+    # In quotes: the current folder, or the one of a project around the page, may be "/", with which all others begin.
+    around = (f'"{one.as_uri()}"'.encode() for one in (current, *current.parents, *file.parents))
+    return dict.fromkeys((one.encode() for one in spelt), b"") | dict.fromkeys(around, b'"file:///"')
 
 
 def _without(places: dict[bytes, bytes], send: "Send") -> "Send":

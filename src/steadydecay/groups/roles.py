@@ -20,7 +20,10 @@ ROLES: tuple[Role, ...] = get_args(Role)
 Output = None | Literal[False] | str | Sequence[str] | nn.Module
 
 # Classes whose own parameters are gains, however many axes they have: LayerNorm((8, 4, 4)), norms of each head.
-NORM_CLASS = re.compile(r"(?i)(?!.*(linear|conv|attn|attention|embed|head|mlp|ffn|block|transformer)).*norm.*")
+# Not a NormalizingFlow's.
+NORM_CLASS = re.compile(
+    r"(?i)(?!.*(linear|conv|attn|attention|embed|head|mlp|ffn|block|transformer)).*norm(?!al(?!ization)).*"
+)
 # Names that tell the role of a parameter that stands in no layer of torch's.
 VECTOR_NAME = re.compile(r"\w*bias(es)?(_[a-z])?|(\w*_)?(scale|gain|gamma)s?(_?\d)?")
 TABLE_NAME = re.compile(

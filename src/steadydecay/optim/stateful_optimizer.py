@@ -92,6 +92,7 @@ class StatefulOptimizer(torch.optim.Optimizer):
             weight_decay_of_step(group, self.update_momentum, index)
         super().__setstate__(state)
         begin_references_anew(self, built, unsaid)
+        # State of the same dtypes may lack what the last one had.
         self._seen = None
         self.fit_state()
         _warn_of_lost_decay(groups, built)
