@@ -231,9 +231,8 @@ def stepped(most: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, **ar
 
 CASES: dict[str, tuple[torch.dtype, dict[str, Any]]] = {
     "momentum": (torch.float32, {}),
-    "nesterov": (torch.float32, {"nesterov": True}),
     "memory_light": (torch.float32, {"memory_light": True}),
-    "tensor lr": (torch.float32, {"lr": torch.tensor(0.02)}),
+    "nesterov, tensor lr": (torch.float32, {"nesterov": True, "lr": torch.tensor(0.02)}),
     "compensated": (torch.bfloat16, {}),
     "stochastic": (torch.bfloat16, {"low_precision": "stochastic"}),
 }
