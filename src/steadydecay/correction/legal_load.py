@@ -8,7 +8,7 @@ from torch.optim import Adam, Optimizer
 
 from steadydecay.correction.marks import OWN_REFERENCES, is_marked
 from steadydecay.correction.rivals import norms_to_hold
-from steadydecay.groups.settings import Group
+from steadydecay.groups.settings import Group, saved_arguments
 from steadydecay.groups.weight_names import weight_names
 from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
 from steadydecay.known_optimizers.table import known_optimizer
@@ -33,24 +33,28 @@ def require_legal_load(optimizer: Optimizer) -> None:
         known = known_optimizer(optimizer, group)
         if known is not None:
             for name, parameter in zip(weight_names(group, index), group["params"], strict=True):
-                state, needed = optimizer.state.get(parameter, {}), TORCH_ADAM if is_adam else ()
+                state = optimizer.state.get(parameter, {})
                 # torch's SGD keeps None where there is no momentum; what others keep in place of a tensor is theirs.
                 held = {
                     key: value
                     for key, value in state.items()
-                    if key in needed or isinstance(value, Tensor) or (is_torchs and value is not None)
+                    if isinstance(value, Tensor) or (is_torchs and value is not None) or (is_adam and key in TORCH_ADAM)
                 }
                 _require_moments(held, parameter, known, name)
-                if "step" in state and "step" in needed:
-                    require_one_number(state["step"], "step", name)
-                if state and (missing := [key for key in needed if key not in state]):
-                    lacking = f"the state of {name} lacks {', '.join(map(repr, missing))}"
-                    raise ValueError(f"{lacking}; it has {', '.join(map(repr, state))}: load a whole state")
+                if is_adam and state:
+                    _require_adam_state(state, name)
+
+
+def _require_adam_state(state: Mapping[str, Any], name: str) -> None:
+    if "step" in state:
+        require_one_number(state["step"], "step", name)
+    if missing := [key for key in TORCH_ADAM if key not in state]:
+        lacking = f"the state of {name} lacks {', '.join(map(repr, missing))}"
+        raise ValueError(f"{lacking}; it has {', '.join(map(repr, state))}: load a whole state")
 
 
 def _require_arguments(group: Group, defaults: Mapping[str, Any], index: int) -> None:
-    # torch adds "differentiable" to the defaults of whatever it loads.
-    missing = [key for key in defaults if key not in group and key != "differentiable"]
+    missing = [key for key in saved_arguments(defaults) if key not in group]
     if missing:
         raise ValueError(f"group {index} lacks {', '.join(map(repr, missing))}: load the state of the same optimizer")
 

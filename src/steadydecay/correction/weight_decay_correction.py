@@ -290,10 +290,8 @@ class WeightDecayCorrection:
 
     def _of_step(self, index: int) -> tuple[Group, float | Tensor]:
         """What fixes the references of a marked group, and λ of the step that is being taken."""
-        group, is_replaced = (
-            self._optimizer.param_groups[index],
-            "decay_replacement" in self._optimizer.param_groups[index],
-        )
+        group = self._optimizer.param_groups[index]
+        is_replaced = "decay_replacement" in group
         if is_replaced and "replaced_decay" not in group:
             return {}, replaced_weight_decay(group, NO_MOMENTUM, index)
         momentum = self._momentum_of(group)

@@ -38,6 +38,11 @@ def with_references(group: Mapping[str, Any], defaults: Mapping[str, Any], momen
     return settings
 
 
+def saved_arguments(defaults: Mapping[str, Any]) -> list[str]:
+    """The constructor's arguments that a saved group has; torch adds "differentiable" to those of whatever it loads."""
+    return [key for key in defaults if key != "differentiable"]
+
+
 def may_move(lr: float | Tensor | None) -> bool:
     """Whether a step at this lr changes weights at all; a tensor is not looked at, which would wait for the device.
 

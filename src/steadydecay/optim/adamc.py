@@ -14,14 +14,12 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 
-from steadydecay.correction.references import settled_decays, unsaid_reference
-from steadydecay.groups.settings import Group, may_move, require_adam_numbers, weight_decay_of_step, with_references
-from steadydecay.groups.weight_names import as_list
+from steadydecay.correction.references import settled_decays
+from steadydecay.groups.settings import Group, may_move, require_adam_numbers, weight_decay_of_step
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
 from steadydecay.optim.batches.parts import Number, StepBatch, parameters_with_gradient
 from steadydecay.optim.decoupled_step import move
 from steadydecay.optim.fitting_state import StateKeys
-from steadydecay.optim.legal_weights import require_dtypes
 from steadydecay.optim.stateful_optimizer import StatefulOptimizer
 from steadydecay.tensors.low_precision import new_state, require_deterministic
 from steadydecay.theory.validation import require_in
@@ -103,9 +101,7 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
         defaults = self.defaults | getattr(self, "_decay_defaults", {})
         if param_group.get("steady_norm_sq") is not None:
             defaults["weight_decay"] = 0.0
-        given = {**param_group, "params": as_list(param_group["params"])}
-        require_dtypes(given, self.steppable, type(self).__name__)
-        group = self.checked(with_references(given, defaults, NO_MOMENTUM)) | unsaid_reference(param_group)
+        group = self.admitted(param_group, defaults)
         super().add_param_group(group)
         for parameter in group["params"]:
             self.state[parameter].update(self.initial_state(parameter, group))

@@ -13,13 +13,11 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from steadydecay.correction.references import settled_decays, unsaid_reference
-from steadydecay.groups.settings import Group, may_move, weight_decay_of_step, with_references
-from steadydecay.groups.weight_names import as_list
+from steadydecay.correction.references import settled_decays
+from steadydecay.groups.settings import Group, may_move, weight_decay_of_step
 from steadydecay.optim.batches.elementwise_batches import Sizes, in_elementwise_batches, sizes_on, slices_of
 from steadydecay.optim.batches.parts import Advance, Number, PartsOfGroup, StepBatch, parts_of
 from steadydecay.optim.fitting_state import StateKeys
-from steadydecay.optim.legal_weights import require_dtypes
 from steadydecay.optim.stateful_optimizer import StatefulOptimizer
 from steadydecay.tensors.low_precision import (
     compensated,
@@ -197,10 +195,7 @@ class DecoupledOptimizer(StatefulOptimizer):
 
     def add_param_group(self, param_group: Group) -> None:
         """Check a group, fix its references, and give its parameters their state."""
-        given = {**param_group, "params": as_list(param_group["params"])}
-        require_dtypes(given, self.steppable, type(self).__name__)
-        group = self.checked(with_references(given, self.defaults, self.update_momentum))
-        group |= unsaid_reference(param_group)
+        group = self.admitted(param_group, self.defaults)
         super().add_param_group(group)
         for parameter in group["params"]:
             if initial := self.initial_state(parameter, group):

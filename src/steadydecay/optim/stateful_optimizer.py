@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from steadydecay.correction.references import begin_references_anew, unsaid_reference
-from steadydecay.groups.settings import Group, weight_decay_of_step, with_references
+from steadydecay.groups.settings import Group, saved_arguments, weight_decay_of_step, with_references
+from steadydecay.groups.weight_names import as_list
 from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.optim.fitting_state import StateKeys, fingerprint, refit, require_fitting
-from steadydecay.optim.legal_weights import REAL_AND_COMPLEX, illegal_weights, require_no_gradient
+from steadydecay.optim.legal_weights import REAL_AND_COMPLEX, illegal_weights, require_dtypes, require_no_gradient
 from steadydecay.tensors.low_precision import is_low_precision
 
 
@@ -51,6 +52,12 @@ class StatefulOptimizer(torch.optim.Optimizer):
     @abstractmethod
     def checked(self, group: Group) -> Group:
         """The group of `with_references`, with what is still to be chosen; a ValueError if something is illegal."""
+
+    def admitted(self, param_group: Group, defaults: Mapping[str, Any]) -> Group:
+        """A group as it is added: a list of parameters that can be stepped, defaults and references, all checked."""
+        given = {**param_group, "params": as_list(param_group["params"])}
+        require_dtypes(given, self.steppable, type(self).__name__)
+        return self.checked(with_references(given, defaults, self.update_momentum)) | unsaid_reference(param_group)
 
     def fit_state(self) -> None:
         """Before a step: make state fit weights that were cast, moved or exchanged since the last one.
@@ -99,8 +106,7 @@ class StatefulOptimizer(torch.optim.Optimizer):
 
     def _loaded(self, loaded: Group, built: Mapping[str, Any], defaults: Mapping[str, Any]) -> Group:
         """Checked only where it is of another version or optimizer: what was saved once was legal once."""
-        # torch adds "differentiable" to the defaults of whatever it loads.
-        if loaded.keys() >= {*defaults, "reference_lr", "reference_momentum"} - {"differentiable"}:
+        if loaded.keys() >= {*saved_arguments(defaults), "reference_lr", "reference_momentum"}:
             return loaded
         given = as_built(loaded, built, defaults)
         return self.checked(with_references(given, {}, self.update_momentum)) | unsaid_reference(loaded)

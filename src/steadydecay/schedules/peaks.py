@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
-    ChainedScheduler,
     CyclicLR,
     LambdaLR,
     LRScheduler,
@@ -248,9 +247,8 @@ def _held_schedulers(scheduler: LRScheduler) -> Iterator[LRScheduler]:
 
 def _parts(scheduler: LRScheduler) -> Iterator[LRScheduler]:
     yield scheduler
-    if isinstance(scheduler, SequentialLR | ChainedScheduler):
-        for part in scheduler._schedulers:
-            yield from _parts(part)
+    for part in _held_schedulers(scheduler):
+        yield from _parts(part)
 
 
 def _holders(optimizer: Optimizer) -> list[Any]:

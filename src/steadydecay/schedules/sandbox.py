@@ -126,16 +126,14 @@ class Copier:
                 cell.cell_contents = self.copied(old.cell_contents)
         used = {name: names[name] for name in _names_in(function.__code__) if name in names}
         names |= {name: self.copied(one) for name, one in used.items() if not _is_imported(one, function)}
-        made.__defaults__, made.__kwdefaults__ = (
-            self.copied(function.__defaults__),
-            self.copied(function.__kwdefaults__),
-        )
+        made.__defaults__ = self.copied(function.__defaults__)
+        made.__kwdefaults__ = self.copied(function.__kwdefaults__)
         made.__dict__.update(self.copied(vars(function)))
         return made
 
     def _object(self, value: Any) -> Any:
         kind = type(value)
-        if kind.__module__ in ("itertools", "numpy") or kind.__name__ in ITERATORS or _is_generator_of_numbers(value):
+        if kind.__module__ == "itertools" or kind.__name__ in ITERATORS or _is_of_numbers(value):
             return _deep_copied(value)
         if hasattr(kind, "__del__") or not hasattr(value, "__dict__"):
             return OutOfReach()
@@ -172,8 +170,9 @@ def _is_imported(value: Any, function: FunctionType) -> bool:
     return isinstance(value, FunctionType) and value.__globals__ is not function.__globals__
 
 
-def _is_generator_of_numbers(value: Any) -> bool:
-    return isinstance(value, random.Random) or type(value).__module__.startswith("numpy.")
+def _is_of_numbers(value: Any) -> bool:
+    """Whether it is an array or a generator of random numbers."""
+    return isinstance(value, random.Random) or type(value).__module__.partition(".")[0] == "numpy"
 
 
 def _deep_copied(value: Any) -> Any:

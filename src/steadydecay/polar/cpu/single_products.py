@@ -15,7 +15,7 @@ from steadydecay.polar.products import is_tall
 SMALLEST_ALONE = {torch.float32: 5 * 10**7, torch.bfloat16: 2 * 10**8}
 SMALLEST_BY_PANELS = 10**8
 PANELS = 4
-# With it whole products in bfloat16 are so fast that panels cost a tenth of a step; without it they save a fifth.
+# With it whole products in bfloat16 are so fast that panels cost a tenth of a step; without it they save a seventh.
 HAS_AMX = torch.cpu._is_amx_tile_supported()
 # A block of an n×m matrix is 2 squares, no more room than the Gram form had a moment before, or more if there would be
 # many blocks, each with hardly any work.
