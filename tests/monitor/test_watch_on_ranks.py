@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from steadydecay.tensors.spectral_norm import COLD_ITERATIONS, WARM_ITERATIONS
-from two_ranks import on_two_ranks
+from torchrun import on_ranks
 
 PROGRAM = Path(__file__).with_name("watched_training.py")
 
@@ -15,7 +15,7 @@ PROGRAM = Path(__file__).with_name("watched_training.py")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Records and collectives by mode; "one" is a process alone."""
     out = tmp_path_factory.mktemp("ranks") / "out.json"
-    return on_two_ranks(PROGRAM, out)
+    return on_ranks(PROGRAM, out)
 
 
 @pytest.mark.parametrize("mode", ["ddp", "fsdp", "layouts", "meshes"])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sharded_steps import OPTIMIZERS
 
-from two_ranks import on_two_ranks
+from torchrun import on_ranks
 
 PROGRAM = Path(__file__).with_name("sharded_steps.py")
 WEIGHTS = 8
@@ -16,7 +16,7 @@ WEIGHTS = 8
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """By optimizer: largest difference of a weight, collectives in a step, and what each rank has skipped."""
     out = tmp_path_factory.mktemp("sharded") / "out.json"
-    return on_two_ranks(PROGRAM, out)
+    return on_ranks(PROGRAM, out)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
