@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
@@ -13,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
-from torch.optim.lr_scheduler import LambdaLR
 
 from steadydecay.groups.roles import main_role
 from steadydecay.monitor.watch import Watch, watch
@@ -27,11 +27,11 @@ from steadydecay.recipes.overrides import differences
 from steadydecay.recipes.precision import autocast
 from steadydecay.recipes.progress import RunProgress
 from steadydecay.recipes.recipe import Recipe, require_legal
+from steadydecay.recipes.schedule import RunSchedule
 from steadydecay.recipes.workers import Workers, joined_workers
 from steadydecay.run_log.folder_lock import locked
 from steadydecay.run_log.record import LOG_NAME
 from steadydecay.run_log.writer import RunLog
-from steadydecay.schedules.shapes import cosine
 
 
 @final
@@ -49,7 +49,7 @@ class RunParts:
     data: Any
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    schedule: LambdaLR
+    schedule: RunSchedule
     monitor: Watch
 
     @property
@@ -87,7 +87,7 @@ def train(recipe: Recipe, folder: Path | str, *, restart: bool = False) -> None:
         data = recipe.load_data()
         model = recipe.build_model(data).to(workers.device)
         optimizer = OPTIMIZERS[recipe.optimizer](model, recipe)
-        schedule = LambdaLR(optimizer, lambda step: cosine(step, recipe.steps, recipe.warmup_steps))
+        schedule = RunSchedule(optimizer, recipe)
         monitor = watch(optimizer, every=recipe.layers_every)
         run = RunParts(recipe, folder, workers, data, model, optimizer, schedule, monitor)
         with ExitStack() as held:
@@ -132,7 +132,7 @@ def _train_on(run: RunParts, steps_done: int) -> None:
                 log.write("watch", step=step, **run.monitor.record())
             progress.update(step, loss, measures["weight_norm"][shown], measures["gradient_norm"][shown])
             if step % recipe.evaluate_every == 0 or step == recipe.steps:
-                log.write("validation", step=step, loss=_evaluate(run))
+                log.write("validation", step=step, **_evaluate(run))
             if step % recipe.checkpoint_every == 0 or step == recipe.steps:
                 run.workers.first(partial(_save, run, step, log))
 
@@ -154,34 +154,39 @@ def _backward(loss_of: Callable[..., Tensor], run: RunParts, step: int) -> float
     total = torch.zeros((), device=workers.device)
     for micro_step in range(recipe.accumulate):
         batch = recipe.train_batch(run.data, step - 1, micro_step, workers.rank, workers.world_size)
+        batch = recipe.augmented(run.data, _to(workers.device, batch), step - 1, micro_step, workers.rank)
         # DDP exchanges gradients once, in the last backward pass of a step.
         is_last = micro_step == recipe.accumulate - 1
         is_local = isinstance(loss_of, DistributedDataParallel) and not is_last
         with loss_of.no_sync() if is_local else nullcontext():  # pyright: ignore[reportFunctionMemberAccess]
             with autocast(recipe.precision, workers.device):
-                loss = loss_of(*_to(workers.device, batch)) / recipe.accumulate
+                loss = loss_of(*batch) / recipe.accumulate
             loss.backward()
         total += loss.detach()
     return workers.mean(total).item()
 
 
 @torch.no_grad()
-def _evaluate(run: RunParts) -> float:
-    """Mean validation loss over examples; the ranks take turns over the batches."""
-    workers = run.workers
-    loss_and_rows = torch.zeros(2, dtype=torch.float64, device=workers.device)
+def _evaluate(run: RunParts) -> dict[str, float]:
+    """Mean over validation examples of the loss, and of what else the model measures; ranks take turns over batches."""
+    workers, sums, rows = run.workers, Counter[str](), 0
     run.model.eval()
     for index, batch in enumerate(run.recipe.validation_batches(run.data)):
         if index % workers.world_size == workers.rank:
             with autocast(run.recipe.precision, workers.device):
-                loss = run.model(*_to(workers.device, batch))
-            rows = len(batch[0])
-            loss_and_rows += torch.tensor([loss.item() * rows, rows], device=workers.device)
+                given = run.model(*_to(workers.device, batch))
+            means = given if isinstance(given, dict) else {"loss": given}
+            rows += len(batch[0])
+            for name, mean in means.items():
+                sums[name] += mean.item() * len(batch[0])
     run.model.train()
-    loss_sum, row_sum = workers.sum(loss_and_rows).tolist()
+    of_ranks = workers.all_of((sums, rows))
+    row_sum = sum(rows for _, rows in of_ranks)
     if not row_sum:
         raise ValueError(f"{type(run.recipe).__name__}.validation_batches gives no example; legal is one or more")
-    return loss_sum / row_sum
+    # A rank without a batch has no names.
+    names = dict.fromkeys(name for sums, _ in of_ranks for name in sums)
+    return {name: sum(sums[name] for sums, _ in of_ranks) / row_sum for name in names}
 
 
 def _resume(run: RunParts) -> int:
@@ -237,7 +242,7 @@ def _open_log(run: RunParts, steps_done: int) -> RunLog:
         "world_size": run.workers.world_size,
         "weight_dtype": ", ".join(sorted(dtypes)),
     }
-    configuration = asdict(run.recipe) | machine
+    configuration = asdict(run.recipe) | run.recipe.decided_by(run.data) | machine
     return RunLog.open(run.folder / LOG_NAME, configuration=configuration, resume_step=steps_done or None)
 
 

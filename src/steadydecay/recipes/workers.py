@@ -5,11 +5,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import final
+from typing import Any, TypeVar, final
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+Value = TypeVar("Value")
 
 
 @final
@@ -37,6 +39,14 @@ class Workers:
             value = value.clone()
             dist.all_reduce(value)
         return value
+
+    def all_of(self, value: Value) -> list[Value]:
+        """The values of all ranks in order, on every rank; what pickle takes."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
 
     def barrier(self) -> None:
         """Wait for all ranks."""
