@@ -26,11 +26,11 @@ class What:
     overrides: tyro.conf.Positional[tuple[str, ...]] = ()
     """Fields of the recipe as name=value: lr=0.03 layers=4."""
     size: str | None = None
-    """gpt: mini (two CPU cores; the default), small, or 124m (the paper's). vit: digits (two CPU cores, any small images;
-    the default), mini, or s16 (the paper's)."""
+    """gpt: mini (two CPU cores; the default), small, or 124m (the paper's). vit: digits (two CPU cores, any small
+    images; the default), mini, or s16 (the paper's)."""
     data: str | None = None
-    """gpt: text file or folder, .bin token shard or folder of them; by default the standard library's own text. vit: .npz,
-    .parquet file or folder of them, or folder with one folder of images per class; by default scikit-learn's digits."""
+    """gpt: text file or folder, .bin token shard or folder of them; by default the standard library's own text. vit:
+    .npz, .parquet file or folder of them, folder with one of images per class; by default scikit-learn's digits."""
     steps: int | None = None
     """Optimizer steps; by default the size's."""
     restart: bool = False

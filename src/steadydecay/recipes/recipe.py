@@ -93,7 +93,7 @@ class Recipe(ABC):
     def validation_batches(self, data: Any) -> Iterator[Batch]:
         """The same batches on every call."""
 
-    def augmented(self, data: Any, batch: Batch, step: int, micro_step: int, rank: int) -> Batch:
+    def augmented(self, data: Any, batch: Batch, step: int, micro_step: int, rank: int, world_size: int) -> Batch:
         """A training batch, on the device that trains, as the model is called with it; a pure function."""
         return batch
 

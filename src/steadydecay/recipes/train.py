@@ -153,8 +153,9 @@ def _backward(loss_of: Callable[..., Tensor], run: RunParts, step: int) -> float
     recipe, workers = run.recipe, run.workers
     total = torch.zeros((), device=workers.device)
     for micro_step in range(recipe.accumulate):
-        batch = recipe.train_batch(run.data, step - 1, micro_step, workers.rank, workers.world_size)
-        batch = recipe.augmented(run.data, _to(workers.device, batch), step - 1, micro_step, workers.rank)
+        place = (step - 1, micro_step, workers.rank, workers.world_size)
+        batch = recipe.train_batch(run.data, *place)
+        batch = recipe.augmented(run.data, _to(workers.device, batch), *place)
         # DDP exchanges gradients once, in the last backward pass of a step.
         is_last = micro_step == recipe.accumulate - 1
         is_local = isinstance(loss_of, DistributedDataParallel) and not is_last

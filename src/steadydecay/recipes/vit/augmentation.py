@@ -22,8 +22,14 @@ IMAGES_PER_DRAW = 8
 class Augmentation(Protocol):
     """A change of training images."""
 
-    def __call__(self, batch: Batch, seed: int) -> Batch:
-        """What the model is called with, of a batch of images, uint8 (rows, channels, height, width), and labels."""
+    def __call__(self, batch: Batch, seed: int, rank: int, world_size: int) -> Batch:
+        """What the model is called with.
+
+        Args:
+            batch: the rank's share: images, uint8 (rows, channels, height, width), and labels.
+            seed: of the whole batch, of all ranks.
+            rank, world_size: the rank and how many there are.
+        """
         ...
 
     def __str__(self) -> str:
@@ -36,7 +42,7 @@ class Augmentation(Protocol):
 class Unchanged:
     """Images as they are."""
 
-    def __call__(self, batch: Batch, seed: int) -> Batch:
+    def __call__(self, batch: Batch, seed: int, rank: int, world_size: int) -> Batch:
         return batch
 
     def __str__(self) -> str:
@@ -60,11 +66,11 @@ class SmallMoves:
     shift: float = 0.0
     flip: bool = False
 
-    def __call__(self, batch: Batch, seed: int) -> Batch:
+    def __call__(self, batch: Batch, seed: int, rank: int, world_size: int) -> Batch:
         images, *others = batch
-        # On the host, so that every device draws the same.
-        draws = torch.rand(len(images), 6, generator=torch.Generator().manual_seed(seed)).to(images.device)
-        return self.moved(images, 2 * draws - 1), *others
+        # On the host and for all ranks: each image moves alike, whichever device and however many ranks there are.
+        of_all = torch.rand(world_size, len(images), 6, generator=torch.Generator().manual_seed(seed))
+        return self.moved(images, 2 * of_all[rank].to(images.device) - 1), *others
 
     def moved(self, images: Tensor, draws: Tensor) -> Tensor:
         """Images as floats in 0…1, moved by draws (rows, 6) in -1…1 as shares of the largest turn, zoom and shift."""
@@ -95,14 +101,14 @@ class SmallMoves:
 class RandAugmentMixup:
     """The paper's, for photographs: mirrored half of the time, RandAugment, Mixup; their crop comes with decoding."""
 
-    def __call__(self, batch: Batch, seed: int) -> Batch:
+    def __call__(self, batch: Batch, seed: int, rank: int, world_size: int) -> Batch:
         from kornia.augmentation.auto import RandAugment
 
         images, labels = batch
         rand_augment = RandAugment(RANDOM_OPERATIONS, RANDOM_MAGNITUDE)
         # kornia draws from torch's global generators.
         with torch.random.fork_rng([images.device] if images.is_cuda else []):
-            torch.manual_seed(seed)
+            torch.manual_seed(seed_of(seed, rank))
             mirrored = (torch.rand(len(images), 1, 1, 1) < 0.5).to(images.device)
             x = images.float() / 255
             x = torch.where(mirrored, x.flip(3), x)

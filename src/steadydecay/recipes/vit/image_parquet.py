@@ -179,8 +179,8 @@ def _split_by_row(name: str, paths: Sequence[Path], classes: int | None) -> Parq
     is_validation = np.array([_hashed(row) % VALIDATION_ONE_IN == 0 for row in range(len(whole))])
     if is_validation.all() or not is_validation.any():
         raise ValueError(
-            f"{name} has {len(whole)} rows, which do not split into training and validation: give more of them, or files "
-            "that begin with train and with val"
+            f"{name} has {len(whole)} rows, which do not split into training and validation: give more of them, or "
+            "files that begin with train and with val"
         )
     train, validation = (
         ParquetSource(f"the {split} split of {name}", _kept(whole.groups, chosen), whole.columns, whole.labels[chosen])

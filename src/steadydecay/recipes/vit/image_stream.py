@@ -177,9 +177,9 @@ def decoded_at_once(source: ImageSource, side: int, decoders: Decoders) -> Image
     """
     if (size := len(source) * 3 * side**2) > LARGEST_IN_MEMORY:
         raise ValueError(
-            f"image_size is {side}, at which the {len(source):,} images of {source.name} take {size / 2**30:.1f} GiB of "
-            f"memory; legal is {LARGEST_IN_MEMORY / 2**30:g}: give a smaller image_size, or augmentation=photographs, "
-            "which decodes them as it goes"
+            f"image_size is {side}, at which the {len(source):,} images of {source.name} take {size / 2**30:.1f} GiB "
+            f"of memory; legal is {LARGEST_IN_MEMORY / 2**30:g}: give a smaller image_size, or "
+            "augmentation=photographs, which decodes them as it goes"
         )
     stream = ImageStream(source, side, decoders)
     view = View(side)

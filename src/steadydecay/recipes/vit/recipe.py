@@ -22,7 +22,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "s16": {"layers": 12, "heads": 6, "width": 384, "batch_size": 1024, "steps": 112_603}
     | {"augmentation": PHOTOGRAPHS, "image_size": 224, "patch": 16},
 }
-# By size, then by family of optimizers. At s16 Scion's and Adam's are the paper's, and the others are guesses near them.
+# By size, then by family of optimizers. At s16 Scion's and Adam's are the paper's; the others there are guesses.
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     "digits": {
         "scion": {"lr": 0.01, "output_lr": 0.2, "decay_per_step": 0.003},
@@ -119,8 +119,8 @@ class ViTRecipe(Recipe):
         wanted = [range(start + rows.start, start + rows.stop) for start in starts]
         return data.train.training_batch(wanted, self.seed)
 
-    def augmented(self, data: ImageData, batch: Batch, step: int, micro_step: int, rank: int) -> Batch:
-        return data.augmentation(batch, seed_of(self.seed, step, micro_step, rank))
+    def augmented(self, data: ImageData, batch: Batch, step: int, micro_step: int, rank: int, world_size: int) -> Batch:
+        return data.augmentation(batch, seed_of(self.seed, step, micro_step), rank, world_size)
 
     def validation_batches(self, data: ImageData) -> Iterator[Batch]:
         return data.validation.in_order(EVALUATION_ROWS)
