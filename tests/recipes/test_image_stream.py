@@ -1,5 +1,6 @@
 """Images decoded by other processes as they are needed: the right ones, in order, and what is broken among them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
