@@ -9,7 +9,8 @@ import torch
 from image_data_sets import coloured, encoded, write_folder, write_parquet
 
 from steadydecay.recipes.vit import image_stream
-from steadydecay.recipes.vit.decoding import Encoded, View, decoded
+from steadydecay.recipes.vit.decoding import View, decoded
+from steadydecay.recipes.vit.encoded_image import Encoded
 from steadydecay.recipes.vit.image_files import FileSource, ImageFile, read_image_folder
 from steadydecay.recipes.vit.image_parquet import read_parquet
 from steadydecay.recipes.vit.image_stream import Decoders, Faults, ImageStream, decoded_at_once

@@ -1,5 +1,7 @@
 """What a path names as images, and what is known of them afterwards."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +92,29 @@ def test_what_is_no_data_is_refused(
 def test_an_unknown_augmentation_is_refused_before_anything_is_read() -> None:
     with pytest.raises(ValueError, match=r"^augmentation is 'photograph'; did you mean 'photographs'\?"):
         load_images("nowhere", Wishes("photograph"))
+
+
+def test_photographs_are_cropped_from_files_alone(tmp_path: Path) -> None:
+    message = r"^augmentation is 'photographs', which crops .* legal for the arrays of .*a\.npz are auto, none, moves, "
+    with pytest.raises(ValueError, match=message):
+        load_images(str(npz(tmp_path)), Wishes("photographs"))
+
+
+@pytest.mark.parametrize(("package", "augmentation"), [("pyarrow", "none"), ("PIL", "none"), ("kornia", "photographs")])
+def test_a_package_that_is_missing_is_named_with_its_extra(
+    package: str, augmentation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_parquet(tmp_path / "all.parquet", [0, 1] * 10)
+    for name in [name for name in sys.modules if name.startswith(("steadydecay.recipes.vit.image_", f"{package}."))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "steadydecay.recipes.vit.decoding", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ValueError, match=rf"which takes {package}.*: install steadydecay\[vit\]"):
+        load_images(str(path), Wishes(augmentation))
+
+
+def test_a_gpt_needs_nothing_of_the_extra() -> None:
+    packages = {"PIL", "pyarrow", "kornia", "sklearn"}
+    code = f"import sys, steadydecay.recipes.named_recipes; print(sys.modules.keys() & {packages})"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown == "set()\n"

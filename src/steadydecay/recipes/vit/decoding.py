@@ -38,20 +38,6 @@ class View:
     key: tuple[int, ...] = ()
 
 
-class Encoded(NamedTuple):
-    """An image as it is stored.
-
-    Attributes:
-        name: for messages.
-        content: its bytes, or the file that holds them.
-        label: its class.
-    """
-
-    name: str
-    content: bytes | Path
-    label: int
-
-
 class Decoded(NamedTuple):
     """Pixels, uint8 (3, side, side), or None with the reason why the image cannot be decoded."""
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, final
 
 from steadydecay.recipes.epoch_order import shuffled
 from steadydecay.recipes.left_out import HIDDEN, LeftOut, warn_left_out
-from steadydecay.recipes.vit.decoding import Encoded
+from steadydecay.recipes.vit.encoded_image import Encoded
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 TRAIN_NAMES = ("train", "training")

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, final
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 
 from steadydecay.recipes.epoch_order import shuffled
-from steadydecay.recipes.vit.decoding import Encoded
+from steadydecay.recipes.vit.encoded_image import Encoded
 from steadydecay.recipes.vit.image_labels import checked_labels
 
 IMAGE_COLUMNS = ("image", "img")
@@ -223,9 +225,6 @@ def _source(name: str, paths: Sequence[Path], classes: int | None, *, alone: boo
 
 
 def _read_labels(path: Path) -> tuple[list[RowGroup], np.ndarray, Columns]:
-    import pyarrow
-    import pyarrow.parquet
-
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             columns = _columns(path, file.schema_arrow)
@@ -264,9 +263,6 @@ def _said_classes(schema: Any, label: str) -> int | None:
 
 
 def _read_images(group: RowGroup, column: str) -> Any:
-    import pyarrow
-    import pyarrow.parquet
-
     try:
         with pyarrow.parquet.ParquetFile(group.path) as file:
             return file.read_row_group(group.number, columns=[column])[column].combine_chunks()

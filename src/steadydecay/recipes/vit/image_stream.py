@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from steadydecay.recipes.recipe import Batch
-from steadydecay.recipes.vit.decoding import SHORTER_SIDE_OVER_CROP, Decoded, Encoded, View, decoded
+from steadydecay.recipes.vit.decoding import SHORTER_SIDE_OVER_CROP, Decoded, View, decoded
+from steadydecay.recipes.vit.encoded_image import Encoded
 from steadydecay.recipes.vit.image_data import ImagesInMemory
 
 # Of the area of an image; the paper's.

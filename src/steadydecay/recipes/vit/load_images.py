@@ -77,6 +77,12 @@ def _require_there(path: str, source: Path) -> None:
 
 
 def _of_arrays(name: str, splits: Splits, wishes: Wishes) -> ImageData:
+    if wishes.augmentation == PHOTOGRAPHS:
+        others = ", ".join(one for one in AUGMENTATIONS if one != PHOTOGRAPHS)
+        raise ValueError(
+            f"augmentation is {PHOTOGRAPHS!r}, which crops images from files as it decodes them; legal for the arrays "
+            f"of {name} are {others}"
+        )
     train = splits.train
     chosen = AUGMENTATIONS[wishes.augmentation] or suitable_moves(train.images, train.labels)
     pixels = _moments(train)
@@ -98,6 +104,8 @@ def _moments(images: ImagesInMemory) -> tuple[torch.Tensor, torch.Tensor]:
 def _of_files(name: str, source: Path, wishes: Wishes) -> ImageData:
     # Decoding takes Pillow, parquet takes pyarrow: what has arrays needs neither.
     try:
+        if wishes.augmentation == PHOTOGRAPHS:
+            import kornia.augmentation  # noqa: F401
         from steadydecay.recipes.vit.image_parquet import parquet_files, read_parquet
         from steadydecay.recipes.vit.image_stream import Decoders, ImageStream, decoded_at_once
     except ImportError as error:

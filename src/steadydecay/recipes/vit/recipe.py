@@ -28,8 +28,8 @@ SIZES: dict[str, dict[str, Any]] = {
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     "digits": {
         "scion": {"lr": 0.012, "output_lr": 0.2, "decay_per_step": 0.004},
-        "adam": {"lr": 1.5e-3, "decay_per_step": 3e-4},
-        "adam_l2": {"lr": 1.5e-3, "decay_per_step": 3e-6},
+        "adam": {"lr": 2e-3, "decay_per_step": 2e-4},
+        "adam_l2": {"lr": 2e-3, "decay_per_step": 2e-6},
         "lion": {"lr": 5e-4, "decay_per_step": 2e-3},
         "sgd": {"lr": 0.3, "decay_per_step": 1e-3},
         "muon": {"lr": 0.02, "output_lr": 3e-3, "decay_per_step": 3e-3},
