@@ -20,9 +20,14 @@ from steadydecay.recipes.epoch_order import rows_of_rank, shuffled
 from steadydecay.recipes.recipe import Batch, Recipe
 
 
-class MLP(nn.Sequential):
+class MLP(nn.Module):
+    def __init__(self, inputs: int, width: int, classes: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(inputs, width), nn.Linear(width, width)
+        self.head = nn.Linear(width, classes)
+
     def forward(self, rows: Tensor, classes: Tensor) -> Tensor | dict[str, Tensor]:
-        scores = super().forward(rows)
+        scores = self.head(self.second(self.first(rows).relu()).relu())
         loss = F.cross_entropy(scores, classes)
         return loss if self.training else {"loss": loss, "top1": (scores.argmax(1) == classes).float().mean()}
 
@@ -45,9 +50,7 @@ class TableRecipe(Recipe):
         return {"train": (rows[100:], classes[100:]), "validation": (rows[:100], classes[:100])}
 
     def build_model(self, data: dict[str, Batch]) -> nn.Module:
-        return MLP(
-            nn.Linear(30, self.width), nn.ReLU(), nn.Linear(self.width, self.width), nn.ReLU(), nn.Linear(self.width, 2)
-        )
+        return MLP(inputs=30, width=self.width, classes=2)
 
     def train_batch(self, data: dict[str, Batch], step: int, micro_step: int, rank: int, world_size: int) -> Batch:
         size = self.batch_size // self.accumulate

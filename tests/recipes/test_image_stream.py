@@ -1,13 +1,17 @@
 """Images decoded by other processes as they are needed: the right ones, in order, and what is broken among them."""
 
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
-from image_data_sets import coloured, encoded, write_folder, write_parquet
 
+from image_data_sets import coloured, encoded, write_folder, write_parquet
 from steadydecay.recipes.vit import image_stream
 from steadydecay.recipes.vit.decoding import View, decoded
 from steadydecay.recipes.vit.encoded_image import Encoded
@@ -41,7 +45,8 @@ def test_a_training_batch_is_the_crops_of_the_images_in_their_order(source: File
     for row, sequence in enumerate(range(5, 14)):
         (expected,) = source.read([source.training_order(sequence, 3)])
         pixels, _ = decoded(expected.content, View(16, least_area=0.05, key=(3, sequence)))
-        assert labels[row] == expected.label and np.array_equal(images[row].numpy(), pixels)
+        assert pixels is not None and np.array_equal(images[row].numpy(), pixels)
+        assert labels[row] == expected.label
     assert images.dtype == torch.uint8 and labels.dtype == torch.int64
 
 
@@ -66,13 +71,13 @@ def test_what_is_decoded_ahead_is_what_comes_next_and_nothing_is_decoded_twice(
 
 def test_an_evaluation_has_every_image_once_in_order(source: FileSource, decoders: Decoders) -> None:
     stream = ImageStream(source, 8, decoders)
-    for _ in range(2):
-        batches = list(stream.in_order(20))
-        assert [len(labels) for _, labels in batches] == [20] * (len(source) // 20) + [len(source) % 20]
-        assert torch.cat([labels for _, labels in batches]).tolist() == [label for _, label in source.files]
+    batches, again = list(stream.in_order(20)), list(stream.in_order(20))
+    assert [len(labels) for _, labels in batches] == [20] * (len(source) // 20) + [len(source) % 20]
+    assert torch.cat([labels for _, labels in batches]).tolist() == [label for _, label in source.files]
+    assert all(torch.equal(one[0], other[0]) for one, other in zip(batches, again, strict=True))
     (expected,) = source.read([21])
     pixels, _ = decoded(expected.content, View(8, margin=256 / 224))
-    assert np.array_equal(batches[1][0][1].numpy(), pixels)
+    assert pixels is not None and np.array_equal(batches[1][0][1].numpy(), pixels)
 
 
 def test_broken_images_are_skipped_counted_and_named(source: FileSource, decoders: Decoders, tmp_path: Path) -> None:
@@ -133,3 +138,25 @@ def test_a_process_that_is_killed_is_said(source: FileSource) -> None:
         process.kill()
     with pytest.raises(OSError, match="a process that decodes images was ended from outside"):
         one.decode(source.read(range(20)), [View(8)] * 20)
+
+
+def test_the_processes_end_with_a_run_that_is_killed(source: FileSource) -> None:
+    code = f"""
+import os, signal
+from steadydecay.recipes.vit.decoding import View
+from steadydecay.recipes.vit.encoded_image import Encoded
+from steadydecay.recipes.vit.image_stream import Decoders
+if __name__ == "__main__":
+    decoders = Decoders()
+    decoders.count = 1
+    decoders.decode([Encoded("one", {source.files[0].path.read_bytes()!r}, 0)], [View(8)])
+    print(*decoders._pool._processes, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    run = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
+    (process,) = map(int, run.stdout.split())
+    for _ in range(600):
+        if not psutil.pid_exists(process) or psutil.Process(process).status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.05)
+    raise AssertionError("it still waits for images")

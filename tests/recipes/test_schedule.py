@@ -23,7 +23,7 @@ def built(name: str = "scionc_cosine", **changes: Any) -> tuple[GPTRecipe, torch
     return recipe, optimizer, RunSchedule(optimizer, recipe)
 
 
-def hidden(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+def hidden(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     return next(group for group in optimizer.param_groups if group["role"] == "hidden")
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from image_data_sets import write_folder
 from torch import Tensor
 
+from image_data_sets import write_folder
 from steadydecay.experiments.compare import compare
 from steadydecay.recipes.checkpoint import checkpoints, load_latest
 from steadydecay.recipes.train import train
@@ -41,7 +41,7 @@ def tiny(data: Path, optimizer: str = "scionc", **given: Any) -> ViTRecipe:
     return vit_recipe("digits", optimizer, TINY | {"data": str(data)} | given)
 
 
-def logged(folder: Path, kind: str, name: str) -> list[float]:
+def logged(folder: Path, kind: str, name: str) -> list[Any]:
     return [record[name] for record in read_log(folder / "run.jsonl").records if record["kind"] == kind]
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 # Of torchvision and Inception: tries of a random crop, and the range of its width over its height.
 CROPS_TRIED = 10
-ASPECTS = (3 / 4, 4 / 3)
+NARROWEST, WIDEST = 3 / 4, 4 / 3
 # Simple ViT evaluates 224 of 256 pixels.
 SHORTER_SIDE_OVER_CROP = 256 / 224
 DRAFT_OVER_SIDE = 2
@@ -79,7 +79,7 @@ def _random_box(width: int, height: int, view: View) -> Box:
     random = np.random.default_rng(view.key)
     for _ in range(CROPS_TRIED):
         area = random.uniform(view.least_area, 1) * width * height
-        aspect = math.exp(random.uniform(*map(math.log, ASPECTS)))
+        aspect = math.exp(random.uniform(math.log(NARROWEST), math.log(WIDEST)))
         crop_width, crop_height = math.sqrt(area * aspect), math.sqrt(area / aspect)
         left, upper = random.uniform() * (width - crop_width), random.uniform() * (height - crop_height)
         if crop_width <= width and crop_height <= height:

@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,7 +103,7 @@ def _arrays_of(path: Path) -> dict[str, np.ndarray]:
             if isinstance(content, np.ndarray):
                 raise ValueError(f"it is a single array of shape {content.shape}: save it with np.savez")
             return {name: content[name] for name in content.files}
-    except (ValueError, zipfile.BadZipFile, EOFError, KeyError, zipfile.zlib.error) as error:
+    except (ValueError, zipfile.BadZipFile, EOFError, KeyError, zlib.error) as error:
         is_of_objects = "allow_pickle" in str(error) and zipfile.is_zipfile(path)
         why = "it holds an array of objects, which is never loaded: make it an array of numbers" * is_of_objects
         raise ValueError(f"{path} cannot be read ({why or error}); legal is {WANTED}") from None

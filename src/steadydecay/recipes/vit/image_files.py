@@ -91,8 +91,11 @@ def _split_by_name(folder: Path) -> FolderSplits:
             f"{folder} splits by the names of its {len(files)} images into {len(train)} for training and "
             f"{len(validation)} for validation; legal is one or more of each: give more, or folders train and val"
         )
-    names = (f"the {split} split of {folder}" for split in ("training", "validation"))
-    return FolderSplits(*(FileSource(name, one) for name, one in zip(names, (train, validation), strict=True)), classes)
+    return FolderSplits(
+        FileSource(f"the training split of {folder}", train),
+        FileSource(f"the validation split of {folder}", validation),
+        classes,
+    )
 
 
 def _is_validation_file(path: Path) -> bool:

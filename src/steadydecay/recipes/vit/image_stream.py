@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from steadydecay.recipes.recipe import Batch
+from steadydecay.recipes.vit import decoder_process
 from steadydecay.recipes.vit.decoding import SHORTER_SIDE_OVER_CROP, Decoded, View, decoded
 from steadydecay.recipes.vit.encoded_image import Encoded
 from steadydecay.recipes.vit.image_data import ImagesInMemory
@@ -30,7 +31,10 @@ LARGEST_IN_MEMORY = 4 * 2**30
 class ImageSource(Protocol):
     """Encoded images with their labels."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
 
     def __len__(self) -> int:
         """How many."""
@@ -86,7 +90,7 @@ class Decoders:
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
         # Not forked: this process has threads by now.
-        return ProcessPoolExecutor(self.count, mp_context=multiprocessing.get_context("spawn"))
+        return ProcessPoolExecutor(self.count, multiprocessing.get_context("spawn"), decoder_process.begin)
 
     def decode(self, images: Sequence[Encoded], views: Sequence[View]) -> list[Decoded]:
         """In order.

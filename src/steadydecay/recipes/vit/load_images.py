@@ -1,12 +1,13 @@
 """What a path names as images: the embedded digits, an `.npz`, parquet files, a folder of images."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from steadydecay.recipes.overrides import nearest
-from steadydecay.recipes.vit.augmentation import Augmentation, RandAugmentMixup, SmallMoves, Unchanged
+from steadydecay.recipes.vit.augmentation import Augmentation, RandAugmentMixup, Unchanged
 from steadydecay.recipes.vit.image_arrays import Splits, digits, read_npz
 from steadydecay.recipes.vit.image_data import ImageData, ImagesInMemory
 from steadydecay.recipes.vit.image_files import read_image_folder
@@ -16,8 +17,8 @@ AUTO, PHOTOGRAPHS = "auto", "photographs"
 AUGMENTATIONS: dict[str, Augmentation | None] = {
     AUTO: None,
     "none": Unchanged(),
-    "moves": SmallMoves(**SMALL),
-    "moves_and_flips": SmallMoves(**SMALL, flip=True),
+    "moves": SMALL,
+    "moves_and_flips": replace(SMALL, flip=True),
     PHOTOGRAPHS: RandAugmentMixup(),
 }
 # Of images in files, where the recipe does not say.
@@ -87,7 +88,8 @@ def _of_arrays(name: str, splits: Splits, wishes: Wishes) -> ImageData:
     chosen = AUGMENTATIONS[wishes.augmentation] or suitable_moves(train.images, train.labels)
     pixels = _moments(train)
     classes = wishes.classes or 1 + max(int(split.labels.max()) for split in splits)
-    return ImageData(*splits, tuple(train.images.shape[1:]), classes, *pixels, name, chosen)
+    _, channels, height, width = train.images.shape
+    return ImageData(*splits, (channels, height, width), classes, *pixels, name, chosen)
 
 
 def _moments(images: ImagesInMemory) -> tuple[torch.Tensor, torch.Tensor]:

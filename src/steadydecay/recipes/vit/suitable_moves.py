@@ -18,7 +18,7 @@ KEPT_BY_MIRRORING = 0.9
 KEPT_BY_SMALL_MOVES = 0.5
 # Standard errors above chance from which the nearest image knows anything.
 KNOWN = 3.0
-SMALL = {"turn": 8.0, "zoom": 0.08, "shift": 1 / 16}
+SMALL = SmallMoves(turn=8.0, zoom=0.08, shift=1 / 16)
 
 
 def suitable_moves(images: Tensor, labels: Tensor) -> SmallMoves:
@@ -43,13 +43,13 @@ def suitable_moves(images: Tensor, labels: Tensor) -> SmallMoves:
 
     plain = found(SmallMoves(), 0.0)
     if plain - chance <= KNOWN * (plain * (1 - plain) / len(queries)) ** 0.5:
-        return SmallMoves(**SMALL)
+        return SMALL
     chosen = SmallMoves()
-    for name, largest in SMALL.items():
-        one = replace(SmallMoves(), **{name: largest})
-        kept = min(found(one, direction) for direction in (-1.0, 1.0))
+    for name in ("turn", "zoom", "shift"):
+        one = {name: getattr(SMALL, name)}
+        kept = min(found(SmallMoves(**one), direction) for direction in (-1.0, 1.0))
         if kept - chance >= KEPT_BY_SMALL_MOVES * (plain - chance):
-            chosen = replace(chosen, **{name: largest})
+            chosen = replace(chosen, **one)
     mirrored = found(SmallMoves(flip=True), 1.0)
     return replace(chosen, flip=mirrored - chance >= KEPT_BY_MIRRORING * (plain - chance))
 
