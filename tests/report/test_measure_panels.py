@@ -43,6 +43,13 @@ def test_a_whole_log_fills_every_panel_of_the_paper_s_figure(tmp_path: Path) -> 
     assert all(panel.measure.explanation and panel.measure.title for panel in found)
 
 
+def test_accuracy_has_a_panel_where_it_was_logged_and_is_missed_nowhere(tmp_path: Path) -> None:
+    found, missing = measure_panels(variants_of([run_of(tmp_path / "run", top1=0.5)]))
+    assert [panel.measure.key for panel in found] == [*ALL[:2], "accuracy", *ALL[2:]] and missing == []
+    (line,) = next(panel for panel in found if panel.measure.key == "accuracy").lines
+    assert set(line.series.values) == {0.5}
+
+
 def test_every_run_has_a_line_and_a_prediction_beside_its_norm(tmp_path: Path) -> None:
     for name in ("scion", "scionc"):
         for seed in (0, 1):

@@ -19,6 +19,11 @@ def test_a_whole_log_is_summed_up_as_compare_does(tmp_path: Path, steps: int) ->
     assert asdict(summary_of(load_run(path, "run"))) == pytest.approx(asdict(summarize(path.parent)))
 
 
+def test_accuracy_is_that_of_the_last_validation(tmp_path: Path) -> None:
+    assert summary_of(load_run(write_run(tmp_path / "a", top1=0.75), "a")).top1 == 0.75
+    assert summary_of(load_run(write_run(tmp_path / "b"), "b")).top1 is None
+
+
 def test_a_run_cut_short_has_no_numbers_of_its_end(tmp_path: Path) -> None:
     summary = summary_of(load_run(write_run(tmp_path / "run", steps=200, until=110), "run"))
     assert summary.val_loss == pytest.approx(1.5 + 2 * (1 - 100 / 200))
@@ -36,6 +41,7 @@ def test_what_is_not_logged_is_not_a_number(tmp_path: Path, seed: object) -> Non
     summary = asdict(summary_of(load_run(path, "run")))
     known = {"optimizer": "mine", "seed": 2 if seed == 2 else 0, "steps": 5}
     assert {name: summary.pop(name) for name in known} == known
+    assert summary.pop("top1") is None
     assert all(math.isnan(value) for value in summary.values())
 
 
