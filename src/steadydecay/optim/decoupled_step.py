@@ -7,7 +7,8 @@ Here is what they share: the average, the move, and the step that takes all grou
 # pyright: reportPrivateImportUsage=false
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeGuard
 
 import torch
@@ -19,6 +20,10 @@ from steadydecay.optim.batches.elementwise_batches import Sizes, in_elementwise_
 from steadydecay.optim.batches.parts import Advance, Number, PartsOfGroup, StepBatch, parts_of
 from steadydecay.optim.fitting_state import StateKeys
 from steadydecay.optim.stateful_optimizer import StatefulOptimizer
+from steadydecay.parallel.cuts import Cut, cut_of, zeros_for
+from steadydecay.parallel.peers import PeerGroups
+from steadydecay.parallel.presence import gradients_of_others
+from steadydecay.parallel.regions import positions_in
 from steadydecay.tensors.low_precision import (
     compensated,
     is_low_precision,
@@ -70,8 +75,8 @@ def move(
     weights, compensations = batch.weights, batch.compensations
     sizes = sizes_on(weights[0].device)
     if rounding_step is not None and is_low_precision(weights[0]):
-        for weight, update in zip(weights, updates, strict=True):
-            _move_at_random(weight, update, lr, decay, scale, rounding_step)
+        for weight, update, cut in zip(weights, updates, batch.cuts, strict=True):
+            _move_at_random(weight, update, lr, decay, scale, rounding_step, cut)
     elif compensations[0] is None and _is_small(weights[0], updates[0], sizes):
         _move_plainly(weights, updates, lr, decay, scale)
     else:
@@ -99,10 +104,17 @@ def _move_slice(
 
 
 def _move_at_random(
-    weight: Tensor, update: Tensor, lr: Number, decay: Number, scale: Number | None, rounding_step: Tensor
+    weight: Tensor,
+    update: Tensor,
+    lr: Number,
+    decay: Number,
+    scale: Number | None,
+    rounding_step: Tensor,
+    cut: Cut | None,
 ) -> None:
     """The random numbers belong to the whole weight."""
-    uniform = uniform_of_step(weight, rounding_step)
+    positions = None if cut is None else positions_in(cut.own_region(), cut.shape, weight.device)
+    uniform = uniform_of_step(weight, rounding_step, positions)
     weight.copy_(stochastic(weight, _scaled(update.float(), lr, scale), decay, uniform))
 
 
@@ -170,6 +182,8 @@ class DecoupledOptimizer(StatefulOptimizer):
     "low_precision".
     """
 
+    _peers: PeerGroups | None = None
+
     @abstractmethod
     def advance(self, batch: StepBatch, group: Group, decay: Number) -> None:
         """One step of a batch of weights of a group, of one dtype and device, whose decay is η."""
@@ -191,7 +205,9 @@ class DecoupledOptimizer(StatefulOptimizer):
     def initial_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
         if group.get("memory_light"):
             return {}
-        return {"momentum": torch.zeros_like(parameter), **new_state(parameter, group["low_precision"])}
+        cut = self.cuts.get(parameter)
+        zeros_like = torch.zeros_like if cut is None else partial(zeros_for, cut=cut)
+        return {"momentum": zeros_like(parameter), **new_state(parameter, group["low_precision"], zeros_like)}
 
     def add_param_group(self, param_group: Group) -> None:
         """Check a group, fix its references, and give its parameters their state."""
@@ -210,13 +226,26 @@ class DecoupledOptimizer(StatefulOptimizer):
             loss = None if closure is None else closure()
         self.fit_state()
         # Lists first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
-        parts = [parts_of(group, self.state, type(self).__name__) for group in self.param_groups]
+        absent = gradients_of_others(self.cuts, self.peers) if self.cuts else {}
+        name = type(self).__name__
+        parts = [parts_of(group, self.state, name, self.cuts, absent) for group in self.param_groups]
         decays = settled_decays(self, self.update_momentum, self._decay_of_step)
         self.in_batches(list(map(PartsOfGroup, self.param_groups, decays, parts)), self.advance)
         for group in self.param_groups:
             if "rounding_step" in group:
                 group["rounding_step"].add_(1)
         return loss
+
+    def cuts_now(self) -> Mapping[Tensor, Cut]:
+        parameters = (parameter for group in self.param_groups for parameter in group["params"])
+        return {parameter: cut for parameter in parameters if (cut := cut_of(parameter)) is not None}
+
+    @property
+    def peers(self) -> PeerGroups:
+        """The process groups in which this optimizer speaks."""
+        if self._peers is None:
+            self._peers = PeerGroups()
+        return self._peers
 
     def state_was_fitted(self) -> None:
         for group in self.param_groups:
