@@ -22,7 +22,7 @@ from steadydecay.run_log.reader import read_log
 
 COMPARED = ("adamw", "scion", "scionc")
 STEPS = 300
-CHECKPOINT_EVERY = 15
+CHECKPOINT_EVERY = 30
 KILLS = 4
 
 Reference = Callable[[str], tuple[GPTRecipe, Path]]
