@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 FILES = ("argparse.py", "ast.py", "dataclasses.py", "pathlib.py", "subprocess.py", "typing.py")
 CONTEXT = 32
 BATCH = 4
-STEPS = 300
+STEPS = 500
 # Both large, because the run is short: norms reach their steady state by mid-run, within 1/(lr · decay) = 50 steps.
 LR = 0.02
 WEIGHT_DECAY = 1.0
