@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from steadydecay.groups.output_layer import is_head_name
+from steadydecay.groups.output_names import is_head_name
 from steadydecay.groups.roles import found_roles, roles_of
 
 

@@ -12,8 +12,9 @@ from transformers.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 from transformers.models.vit import ViTConfig, ViTForImageClassification
 
-from steadydecay.groups.output_layer import OUTPUT_MODULE_NAMES
-from steadydecay.groups.roles import ROLES, found_roles, require_match, roles_of
+from steadydecay.groups.intrinsic_roles import ROLES
+from steadydecay.groups.output_names import OUTPUT_MODULE_NAMES
+from steadydecay.groups.roles import found_roles, require_match, roles_of
 
 SMALL: dict[str, Any] = {
     "hidden_size": 8,

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from steadydecay.groups.fused import spectral_spec
+from steadydecay.groups.intrinsic_roles import ROLES, Role
 from steadydecay.groups.places import Place, places_of
-from steadydecay.groups.roles import ROLES, FoundRole, Output, Role, found_roles, require_match
+from steadydecay.groups.roles import FoundRole, Output, found_roles, require_match
 from steadydecay.groups.settings import Group, decay_of
 from steadydecay.groups.undecayed import undecayed
 from steadydecay.groups.weight_names import weight_names

@@ -1,8 +1,9 @@
 """Where each parameter of a model stands, whatever wraps the model or the layer."""
 
 import itertools
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, final
 
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ BY_WRAPPERS = "_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
 BY_ADAPTERS = r"base_layer|original_module|modules_to_save\.[^.]+"
 INSERTED = re.compile(rf"(?:^|(?<=\.))(?:{BY_WRAPPERS}|{BY_ADAPTERS})\.")
 ORIGINAL_OF_PARAMETRIZATION = re.compile(r"(?<=\.)parametrizations\.([^.]+)\.original\d*$")
+# Low-rank and other additions of PEFT to a layer, which are not the layer. A module called "adapter" is a user's own.
+ADAPTER_PART = re.compile(r"(lora|ia3|hada|lokr|vera|oft|boft|randlora|token_adapter)(_.*)?|adapter_(down|up)(_.*)?")
 # torch.nn.utils before parametrizations, and pruning.
 OLD_SUFFIXES = ("_orig", "_v")
 
@@ -94,6 +97,18 @@ def places_of(model: nn.Module) -> list[Place]:
     ]
 
 
+def plain_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Every module by its path in the bare model, in the model's order."""
+    prefix, _ = unwrapped(model)
+    for path, module in model.named_modules():
+        yield INSERTED.sub("", f"{path}.".removeprefix(prefix)).removesuffix("."), module
+
+
+def is_adapter(place: Place) -> bool:
+    """Whether a parameter is an addition to a layer, such as LoRA's A and B."""
+    return any(ADAPTER_PART.fullmatch(part) for part in place.parts)
+
+
 def owners_of(model: nn.Module) -> dict[str, nn.Module]:
     """The module that each parameter belongs to, by each of the parameter's names."""
     return {place.name: place.owner for place in places_of(model)}
@@ -127,7 +142,8 @@ def _place(name: str, parameter: Tensor, shape: tuple[int, ...], prefix: str, mo
     home, _, tensor = name.rpartition(".")
     owner, is_magnitude = modules[home], False
     if isinstance(owner, nn.utils.parametrize.ParametrizationList) and tensor.startswith("original"):
-        is_magnitude = "_WeightNorm" in class_names(owner[0]) and tensor == "original0"
+        is_of_torch = "_WeightNorm" in class_names(owner[0]) and tensor == "original0"
+        is_magnitude = is_of_torch or _is_magnitude(shape, [_shape(one) for one in owner.parameters(recurse=False)])
         of_owner, _, tensor = f".{home}".rpartition(".parametrizations.")
         home = of_owner.removeprefix(".")
         owner = modules[home]
@@ -137,6 +153,16 @@ def _place(name: str, parameter: Tensor, shape: tuple[int, ...], prefix: str, mo
         tensor = _before_old_suffix(tensor, owner)
     path = INSERTED.sub("", f"{home}.".removeprefix(prefix)).removesuffix(".")
     return Place(name, path, tensor, owner, parameter, shape, is_magnitude)
+
+
+def _is_magnitude(shape: Sequence[int], originals: Sequence[Sequence[int]]) -> bool:
+    """Whether one of the tensors that make up a weight holds a size for each of the vectors of another.
+
+    It then has the axes of the other, of length one where it says the same for all.
+    """
+    whole = max(originals, key=math.prod)
+    spreads = len(shape) == len(whole) and all(one in (1, size) for one, size in zip(shape, whole, strict=True))
+    return spreads and math.prod(shape) < math.prod(whole)
 
 
 def _before_old_suffix(tensor: str, owner: Any) -> str:

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from steadydecay.groups.fused import spectral_spec
-from steadydecay.groups.output_layer import OUTPUT_MODULE_NAMES
+from steadydecay.groups.intrinsic_roles import Role
+from steadydecay.groups.output_names import OUTPUT_MODULE_NAMES
 from steadydecay.groups.places import owners_of
-from steadydecay.groups.roles import Role, roles_of
+from steadydecay.groups.roles import roles_of
 from steadydecay.inspection.plain_names import plain_names
 from steadydecay.inspection.stored_weight import StoredWeight
 from steadydecay.norms import NormSpec
