@@ -454,3 +454,164 @@ def bias_tables() -> nn.Module:
     tables |= {"height_rel": parameter(13, 8), "relative_position_bias_table": parameter(49, 4)}
     vectors = {"pos_bias_u": parameter(4, 8), "b_Q": parameter(4, 8), "expert_bias": parameter(4, 8)}
     return Model(attn=Model(**tables, **vectors), head=nn.Linear(16, 5))
+
+
+# --- further kinds of models ---
+
+
+@own
+def openai_clip() -> nn.Module:
+    """Two projections that are bare parameters."""
+    visual = Model(conv1=nn.Conv2d(3, 16, 4), class_embedding=parameter(16), positional_embedding=parameter(5, 16))
+    visual.transformer, visual.proj = Model(resblocks=nn.Sequential(block(), block())), parameter(16, 12)
+    text = {"token_embedding": nn.Embedding(50, 16), "positional_embedding": parameter(8, 16)}
+    transformer = Model(resblocks=nn.Sequential(block(), block()))
+    return Model(visual=visual, transformer=transformer, **text, text_projection=parameter(16, 12))
+
+
+@own
+def twin_critics() -> nn.Module:
+    critics = {name: mlp(6, 32, 32, 1) for name in ("q1", "q2")}
+    return Model(pi=Model(net=mlp(4, 32, 32), mu_layer=nn.Linear(32, 2), log_std_layer=nn.Linear(32, 2)), **critics)
+
+
+@own
+def recurrent_policy() -> nn.Module:
+    return Model(encoder=mlp(10, 32), lstm=nn.LSTM(32, 32), pi=nn.Linear(32, 4), v=nn.Linear(32, 1))
+
+
+@own
+def tacotron() -> nn.Module:
+    """Two outputs inside the decoder, then convolutions that mend the first."""
+    norm = of_class("LinearNorm", linear_layer=nn.Linear(32, 20))
+    gate = of_class("LinearNorm", linear_layer=nn.Linear(32, 1))
+    decoder = Model(lstm=nn.LSTM(16, 32), linear_projection=norm, gate_layer=gate)
+    postnet = [nn.Sequential(nn.Conv1d(*pair, 5), nn.BatchNorm1d(pair[1])) for pair in ((20, 16), (16, 20))]
+    return Model(embedding=nn.Embedding(30, 16), decoder=decoder, postnet=Model(convolutions=nn.ModuleList(postnet)))
+
+
+@own
+def wavenet() -> nn.Module:
+    parts = {name: nn.ModuleList([nn.Conv1d(16, 16, 2) for _ in range(3)]) for name in ("filter_convs", "gate_convs")}
+    ends = {"end_conv_1": nn.Conv1d(24, 16, 1), "end_conv_2": nn.Conv1d(16, 50, 1)}
+    return Model(start_conv=nn.Conv1d(50, 16, 1), **parts, skip_convs=nn.ModuleList([nn.Conv1d(16, 24, 1)]), **ends)
+
+
+@own
+def recommender() -> nn.Module:
+    """As DLRM: a bottom MLP whose output meets the tables before the top MLP."""
+    tables = nn.ModuleList([nn.EmbeddingBag(9, 16), nn.EmbeddingBag(7, 16)])
+    return Model(emb_l=tables, bot_l=mlp(13, 32, 16), top_l=mlp(19, 32, 1))
+
+
+@own
+def factorization_machine() -> nn.Module:
+    parts = {"linear": nn.Embedding(30, 1), "factors": nn.Embedding(30, 8)}
+    return Model(**parts, deep=mlp(40, 32, 16), final=nn.Linear(16, 1))
+
+
+@own
+def vector_quantizer() -> nn.Module:
+    encoder = Model(net=convolutions(3, 16, 16), pre=nn.Conv2d(16, 8, 1))
+    decoder = Model(post=nn.Conv2d(8, 16, 1), net=nn.Sequential(nn.ConvTranspose2d(16, 16, 4), nn.ReLU()))
+    decoder.to_rgb = nn.ConvTranspose2d(16, 3, 4)
+    return Model(encoder=encoder, codebook=parameter(32, 8), decoder=decoder)
+
+
+@own
+def spline_network() -> nn.Module:
+    """As efficient-kan's: a matrix and a stack of splines in one layer."""
+
+    def layer(columns: int, rows: int) -> nn.Module:
+        return of_class(
+            "KANLinear",
+            base_weight=parameter(rows, columns),
+            spline_weight=parameter(rows, columns, 8),
+            spline_scaler=parameter(rows, columns),
+        )
+
+    return Model(layers=nn.ModuleList([layer(20, 16), layer(16, 5)]))
+
+
+@own
+def single_shot_detector() -> nn.Module:
+    sides = {
+        name: nn.ModuleList([nn.Conv2d(16, out, 3), nn.Conv2d(32, out, 3)]) for name, out in (("loc", 16), ("conf", 84))
+    }
+    return Model(vgg=convolutions(3, 16, 16), extras=convolutions(16, 32), **sides)
+
+
+@own
+def several_tokens_ahead() -> nn.Module:
+    heads = nn.ModuleList([nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 50, bias=False)) for _ in range(2)])
+    return Model(wte=nn.Embedding(50, 16), layers=blocks(), lm_head=nn.Linear(16, 50), medusa_head=heads)
+
+
+@own
+def head_by_function() -> nn.Module:
+    """The head is `x @ wte.weight.T`, which no module shows."""
+    return Model(wte=nn.Embedding(50, 16), blocks=blocks(), ln_f=nn.LayerNorm(16))
+
+
+@own
+def grouped_query_block() -> nn.Module:
+    attention = {"wq": nn.Linear(32, 32), "wk": nn.Linear(32, 8), "wv": nn.Linear(32, 8), "wo": nn.Linear(32, 32)}
+    return Model(tok_embeddings=nn.Embedding(50, 32), attention=Model(**attention), output=nn.Linear(32, 50))
+
+
+@own
+def physics_network() -> nn.Module:
+    return Model(net=nn.ModuleList([nn.Linear(2, 32), nn.Linear(32, 32), nn.Linear(32, 1)]))
+
+
+@own
+def wide_resnet() -> nn.Module:
+    return Model(
+        conv1=nn.Conv2d(3, 16, 3), block1=convolutions(16, 32), bn1=nn.BatchNorm2d(32), linear=nn.Linear(32, 10)
+    )
+
+
+@own
+def mixture_of_stacks() -> nn.Module:
+    inside = Model(route=parameter(16, 4), w1=parameter(4, 16, 32), w2=parameter(4, 32, 16))
+    return Model(wte=nn.Embedding(50, 16), layers=nn.ModuleList([Model(moe=inside)]), lm_head=nn.Linear(16, 50))
+
+
+@own
+def mixture_of_experts_in_a_dict() -> nn.Module:
+    experts = nn.ModuleDict({f"e{i}": expert() for i in range(4)})
+    return Model(layers=nn.ModuleList([Model(experts=experts, chooser=nn.Linear(16, 4))]), lm_head=nn.Linear(16, 50))
+
+
+@own
+def mixture_density() -> nn.Module:
+    return Model(hidden=mlp(4, 32, 32), z_pi=nn.Linear(32, 5), z_mu=nn.Linear(32, 10), z_sigma=nn.Linear(32, 10))
+
+
+@own
+def gan() -> nn.Module:
+    generator = nn.Sequential(
+        nn.ConvTranspose2d(20, 16, 4), nn.BatchNorm2d(16), nn.ReLU(), nn.ConvTranspose2d(16, 3, 4)
+    )
+    return Model(generator=generator, discriminator=nn.Sequential(*convolutions(3, 16), nn.Conv2d(16, 1, 4)))
+
+
+@own
+def contrastive_learner() -> nn.Module:
+    trunk = Model(conv1=nn.Conv2d(3, 16, 3), bn1=nn.BatchNorm2d(16), fc=nn.Identity())
+    projector = nn.Sequential(nn.Linear(16, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 12))
+    return Model(encoder=trunk, projector=projector)
+
+
+@own
+def bilinear_scorer() -> nn.Module:
+    return Model(left=mlp(20, 16), right=mlp(24, 16), scorer=nn.Bilinear(16, 16, 1))
+
+
+@own
+def own_low_rank() -> nn.Module:
+    def adapted(columns: int, rows: int) -> nn.Module:
+        parts = {"linear": nn.Linear(columns, rows), "lora_a": parameter(2, columns), "lora_b": parameter(rows, 2)}
+        return of_class("LoRALinear", **parts)
+
+    return Model(up=adapted(16, 32), down=adapted(32, 16), head=adapted(16, 5))

@@ -7,7 +7,8 @@ from typing import NamedTuple, final
 
 from torch import nn
 
-from steadydecay.groups.layers import Layer, loose_ends
+from steadydecay.groups.layers import Layer
+from steadydecay.groups.loose_ends import loose_ends
 from steadydecay.groups.output_names import is_head_class, is_head_name
 from steadydecay.groups.places import Place, plain_modules
 
@@ -42,7 +43,12 @@ def structure_of(model: nn.Module, layers: Sequence[Layer], places: Sequence[Pla
             found.heads.add(path)
         if isinstance(module, nn.ModuleList | nn.ModuleDict):
             found.lists.add(path)
-        if _repeats_layers(module, path, found.heads) and not _are_side_by_side(module, path, layers, places):
+        is_inside = is_below(path, found.repeated)
+        if (
+            not is_inside
+            and _repeats_layers(module, path, found.heads)
+            and not _are_side_by_side(module, path, layers, places)
+        ):
             found.repeated.add(path)
         if path and callable(getattr(module, OUTPUT_ACCESSOR, None)):
             found.encoders.add(path)
@@ -53,8 +59,12 @@ def structure_of(model: nn.Module, layers: Sequence[Layer], places: Sequence[Pla
 
 def candidates(structure: Structure, layers: Iterable[Layer]) -> list[Layer]:
     """Layers that may be an output: neither in one of several like layers nor in an encoder without a head."""
-    excluded = structure.repeated | structure.headless
-    return [layer for layer in layers if not is_below(layer.path, excluded)]
+    return [
+        layer
+        for layer in layers
+        if not is_below(layer.path, structure.repeated)
+        and (not is_below(layer.path, structure.headless) or "lm_head" in layer.path.split("."))
+    ]
 
 
 def is_below(path: str, above: Collection[str]) -> bool:
@@ -68,9 +78,9 @@ def last_part(path: str) -> str:
     return path.rpartition(".")[2]
 
 
-def _repeats_layers(module: nn.Module, path: str, heads: Collection[str]) -> bool:
-    """Whether it holds layers of a network one after the other, each of several modules."""
-    if is_head_name(last_part(path)) or is_below(path, heads):
+def _repeats_layers(module: nn.Module, path: str, found: Structure) -> bool:
+    """Whether it holds layers of a network one after the other, each of several modules, and lies in no such."""
+    if is_head_name(last_part(path)) or is_below(path, found.heads) or is_below(path, found.repeated):
         return False
     is_stack = isinstance(module, nn.ModuleList) or (isinstance(module, nn.Sequential) and _is_repeated(module))
     return is_stack and any(next(child.children(), None) is not None for child in module.children())
@@ -88,10 +98,10 @@ def _are_side_by_side(module: nn.Module, path: str, layers: Sequence[Layer], pla
     if not isinstance(module, nn.ModuleList) or len(module) < 2 or "expert" in path:
         return False
     prefix = f"{path}." if path else ""
-    children = [[layer for layer in layers if layer.path.startswith(f"{prefix}{i}.")] for i in range(len(module))]
+    within = [layer for layer in layers if layer.path.startswith(prefix)]
+    children = [[layer for layer in within if layer.path.startswith(f"{prefix}{i}.")] for i in range(len(module))]
     if not all(children):
         return False
-    within = [layer for child in children for layer in child]
     ends = loose_ends([child[-1] for child in children], within, places)
     return len(ends) == len(children) and all(after[0].reads == before[0].reads for before, after in pairwise(children))
 

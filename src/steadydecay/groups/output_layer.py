@@ -2,58 +2,20 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import Any, NamedTuple, final
+from typing import Any
 
 from torch import Tensor, nn
 
 from steadydecay.groups.intrinsic_roles import Role
-from steadydecay.groups.layers import Layer, feeds, is_normalised, layers_of, loose_ends
-from steadydecay.groups.model_structure import (
-    OUTPUT_ACCESSOR,
-    Structure,
-    candidates,
-    is_below,
-    structure_of,
-)
+from steadydecay.groups.layers import Layer, feeds
+from steadydecay.groups.loose_ends import is_beside, is_modulation
+from steadydecay.groups.model_structure import OUTPUT_ACCESSOR
+from steadydecay.groups.output_by_place import output_by_place
 from steadydecay.groups.output_names import is_head_name, is_weak_name
+from steadydecay.groups.output_search import REMEDY, FoundOutput, Search, search_of
 from steadydecay.groups.places import Place, is_adapter, unwrapped
 
 ACCESSORS = (OUTPUT_ACCESSOR, "get_classifier")
-REMEDY = "say output=... if that is wrong"
-
-
-@final
-class FoundOutput(NamedTuple):
-    """The output layer.
-
-    Attributes:
-        parameters: of it; none where there is none.
-        doubts: what was guessed and why, by the id of the parameter that the guess is about.
-    """
-
-    parameters: Sequence[Tensor] = ()
-    doubts: dict[int, str] = {}  # noqa: RUF012
-
-
-@final
-class Search(NamedTuple):
-    """What an output is looked for in.
-
-    Attributes:
-        structure: of the model.
-        layers: of it, in its order.
-        outside: those that may be an output.
-        ends: those of `outside` that nothing reads, by sizes.
-        maybe_ends: those besides that a later layer may read joined with others, by sizes.
-        places: of all parameters.
-    """
-
-    structure: Structure
-    layers: Sequence[Layer]
-    outside: Sequence[Layer]
-    ends: Sequence[Layer]
-    maybe_ends: Sequence[Layer]
-    places: Sequence[Place]
 
 
 def found_output(model: nn.Module, places: Sequence[Place], roles: Mapping[str, Role]) -> FoundOutput:
@@ -64,7 +26,7 @@ def found_output(model: nn.Module, places: Sequence[Place], roles: Mapping[str, 
         places: of its parameters, under all of their names.
         roles: of each parameter by itself, by its name; matrices and kernels may be an output.
     """
-    search = _search(model, places, roles)
+    search = search_of(model, places, roles)
     answers = [accessor() for accessor in _accessors(model)]
     if said := [p for answer in answers for module in _modules_in(answer) for p in module.parameters()]:
         return _with_doubts(search, said)
@@ -73,16 +35,7 @@ def found_output(model: nn.Module, places: Sequence[Place], roles: Mapping[str, 
         return FoundOutput()
     if parameters := _tied(places) or _named(search):
         return _with_doubts(search, parameters)
-    return _by_place(search, says_none=bool(answers)) if search.layers else _none_found(places, roles)
-
-
-def _search(model: nn.Module, places: Sequence[Place], roles: Mapping[str, Role]) -> Search:
-    layers = layers_of(places, roles)
-    structure = structure_of(model, layers, places)
-    outside = candidates(structure, layers)
-    ends = loose_ends(outside, layers, places)
-    maybe = [layer for layer in loose_ends(outside, layers, places, may_be_joined=False) if layer not in ends]
-    return Search(structure, layers, outside, ends, maybe, places)
+    return output_by_place(search, says_none=bool(answers)) if search.layers else _none_found(places, roles)
 
 
 def _accessors(model: nn.Module) -> Iterator[Callable[[], Any]]:
@@ -129,8 +82,8 @@ def _with_doubts(search: Search, parameters: Sequence[Tensor]) -> FoundOutput:
     ids = {id(parameter) for parameter in parameters}
     chosen = [layer for layer in search.layers if id(layer.weight) in ids]
     heads = _last_of_heads(search, is_head_name, search.structure.heads)
-    last = [layer for layer in search.outside[-1:] if layer is search.layers[-1] and layer.is_linear]
-    last = [layer for layer in last if not layer.is_modulation]
+    last = [layer for layer in search.outside[-1:] if layer is search.layers[-1] and layer.kind == "Linear"]
+    last = [layer for layer in last if not is_modulation(layer)]
     taken = ", ".join(dict.fromkeys(layer.path for layer in chosen)) or "another weight"
     doubts = {
         id(layer.weight): f"although it has an output's name or place, because {taken} is taken for it; {REMEDY}"
@@ -138,61 +91,6 @@ def _with_doubts(search: Search, parameters: Sequence[Tensor]) -> FoundOutput:
         if id(layer.weight) not in ids and not _is_read_on(layer, chosen)
     }
     return FoundOutput(parameters, doubts)
-
-
-def _by_place(search: Search, says_none: bool) -> FoundOutput:
-    """The last layer and all that nothing reads, as a guess."""
-    last = search.layers[-1]
-    if says_none and is_below(last.path, search.structure.repeated):
-        return FoundOutput()
-    ends, reason = [] if says_none else search.ends, _why_not(search, last, says_none)
-    chosen = list(ends) or ([last] if reason is None else [])
-    chosen += [layer for layer in _beside_last(chosen, search.outside) if layer not in chosen]
-    doubts = dict(_doubts_of_others(search, chosen, says_none))
-    if reason is not None and last not in chosen:
-        doubts[id(last.weight)] = f"although it is the last {last.kind}, because {reason}; {REMEDY}"
-    doubts |= {id(layer.weight): f"because no later layer reads what it writes; {REMEDY}" for layer in chosen}
-    if last in chosen:
-        doubts[id(last.weight)] = f"because it is the last {last.kind}; {REMEDY}"
-    return FoundOutput([layer.weight for layer in chosen], doubts)
-
-
-def _beside_last(chosen: Sequence[Layer], layers: Sequence[Layer]) -> Iterator[Layer]:
-    """Layers that stand beside the last of those chosen and read the same; of a square one nothing tells that."""
-    if chosen and chosen[-1].writes != chosen[-1].reads:
-        is_beside = _is_beside(chosen[-1])
-        yield from (layer for layer in layers if is_beside(layer))
-
-
-def _doubts_of_others(search: Search, chosen: Sequence[Layer], says_none: bool) -> Iterator[tuple[int, str]]:
-    """Layers that may be a second output: sizes alone do not tell a tower from what is read on."""
-    if says_none or not chosen:
-        return
-    reason = f"although it may be an output beside {chosen[-1].path}, because sizes do not tell what reads it; {REMEDY}"
-    for layer in [*search.maybe_ends, *_ends_of_towers(search, chosen[-1])]:
-        if layer not in chosen:
-            yield id(layer.weight), reason
-
-
-def _ends_of_towers(search: Search, last: Layer) -> Iterator[Layer]:
-    """Last layers of modules that read what the module of the last layer reads, as a second tower does."""
-    towers: dict[str, list[Layer]] = {}
-    for layer in search.outside:
-        towers.setdefault(layer.path.partition(".")[0], []).append(layer)
-    of_last = towers[last.path.partition(".")[0]]
-    for tower in towers.values():
-        if min(len(tower), len(of_last)) > 1 and tower is not of_last and tower[0].reads == of_last[0].reads:
-            yield tower[-1]
-
-
-def _why_not(search: Search, last: Layer, says_none: bool) -> str | None:
-    """Why the last layer is no output, None if it may be one."""
-    if says_none or is_below(last.path, search.structure.encoders):
-        return "the model says that it has no output layer"
-    if last not in search.outside:
-        return "it stands in the last of several like layers"
-    is_normed = not last.is_linear and is_normalised(last, search.places)
-    return "a normalisation comes after it" if is_normed else None
 
 
 def _none_found(places: Sequence[Place], roles: Mapping[str, Role]) -> FoundOutput:
@@ -229,16 +127,8 @@ def _ends_of(inside: Sequence[Layer], ends: Sequence[Layer]) -> list[Layer]:
     """What nothing reads of a head; else its last layer, and those beside it that read the same."""
     loose = [layer for layer in inside if layer in ends]
     last = loose[-1] if loose else inside[-1]
-    upwards = reversed(inside[: inside.index(last) + 1])
-    return list(dict.fromkeys([*loose, *takewhile(_is_beside(last), upwards)]))
-
-
-def _is_beside(last: Layer) -> Callable[[Layer], bool]:
-    """Whether a layer stands beside `last` and reads what it reads, as scores beside boxes do."""
-    parent = last.path.rpartition(".")[0]
-    return lambda layer: (
-        layer.path.rpartition(".")[0] == parent and layer.reads == last.reads and not feeds(layer, last)
-    )
+    upwards = reversed(inside[: inside.index(last)])
+    return list(dict.fromkeys([*loose, last, *takewhile(is_beside(last, inside), upwards)]))
 
 
 def _later(layer: Layer, layers: Sequence[Layer]) -> list[Layer]:

@@ -17,6 +17,7 @@ ROUTER_NAME = re.compile(
 GATE_NAME = re.compile(
     r"(\w+_)?(gates?|gating|switch|route|routing|selector|dispatch(er)?|wg|w_noise)(_net|_network|_layer|_fn|_weights?)?"
 )
+MIXTURE_NAME = re.compile(r"(?i)(\w*_)?moe(_\w*)?|\w*mixture_?of_?experts\w*|moe\w*|\w*moe(layer|block|ffn|mlp)?")
 REMEDY = "say overrides={...: {'role': ...}} if that is wrong"
 
 
@@ -72,19 +73,30 @@ def _mixtures(model: nn.Module, places: Iterable[Place]) -> dict[str, Mixture]:
     """What holds experts, or lists of modules, by its path."""
     found: dict[str, Mixture] = {}
     for path, module in plain_modules(model):
-        if isinstance(module, nn.ModuleList) and len(module) > 1:
+        is_list = isinstance(module, nn.ModuleList | nn.ModuleDict)
+        if is_list and len(module) > 1 and not _holds_lists(module):
             _add(found, path, len(module))
     for place in places:
-        for depth, part in enumerate(place.parts):
-            if "expert" in part:
-                stacked = place.shape[0] if len(place.shape) == 3 and depth + 2 >= len(place.parts) else None
-                _add(found, ".".join(place.parts[: depth + 1]), stacked)
+        parts = place.parts
+        for depth, part in enumerate(parts):
+            is_stack = len(place.shape) == 3 and depth + 2 >= len(parts)
+            if "expert" in part or (is_stack and depth + 1 == len(parts) and _is_called_mixture(place)):
+                _add(found, ".".join(parts[: depth + 1]), place.shape[0] if is_stack else None, holds_experts=True)
     return found
 
 
-def _add(mixtures: dict[str, Mixture], path: str, size: int | None) -> None:
+def _holds_lists(module: nn.ModuleList | nn.ModuleDict) -> bool:
+    return any(isinstance(child, nn.ModuleList | nn.ModuleDict) for child in module.children())
+
+
+def _is_called_mixture(place: Place) -> bool:
+    names = (*class_names(place.owner), place.path.rpartition(".")[2])
+    return any(MIXTURE_NAME.search(name) for name in names)
+
+
+def _add(mixtures: dict[str, Mixture], path: str, size: int | None, holds_experts: bool = False) -> None:
     above, _, name = path.rpartition(".")
-    holds_experts = "expert" in name
+    holds_experts |= "expert" in name or MIXTURE_NAME.fullmatch(above.rpartition(".")[2]) is not None
     mixture = mixtures.get(above, Mixture(set(), set(), has_experts=False))
     if size is not None:
         (mixture.experts if holds_experts else mixture.others).add(size)
