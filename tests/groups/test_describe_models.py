@@ -266,6 +266,9 @@ GUESSES = {
     "bert": f"pooler.dense.weight: taken for 'hidden' {LAST_LINEAR}",
     "vit": f"pooler.dense.weight: taken for 'hidden' {LAST_LINEAR}",
     "clip": f"text_projection.weight: taken for 'hidden' {LAST_LINEAR}",
+    # Its layers do not fit together.
+    "parametrized": "transposed.weight, old_conv1d.weight, old_conv2d.weight: taken for 'conv' although it has an "
+    "output's name or place, because head is taken for it",
     "bert_pretraining": "cls.seq_relationship.weight: taken for 'hidden' although it has an output's name or place, "
     "because cls.predictions.decoder is taken for it",
 }
@@ -300,7 +303,8 @@ def guesses(model: nn.Module) -> str:
     """What describe says below its table, in the bare model's names, without the remedy."""
     groups = sd.param_groups(model, lr=0.1, weight_decay=0.1)
     notes = sd.describe(groups).splitlines()[len(groups) + 1 :]
-    bare = (re.sub(r"^(module\.|_orig_mod\.)+", "", note) for note in notes if "not decayed" not in note)
+    bare = (re.sub(r"\b(module\.|_orig_mod\.)+", "", note) for note in notes if "not decayed" not in note)
+    bare = (re.sub(r"parametrizations\.(\w+)\.original\d?|(weight)_(v|orig)\b", r"\1\2", note) for note in bare)
     return "\n".join(note.removesuffix("; say output=... if that is wrong.") for note in bare)
 
 

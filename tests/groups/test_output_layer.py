@@ -147,7 +147,8 @@ CASES: dict[str, tuple[nn.Module, set[str], set[str]]] = {
     ),
     "blocks that differ": (nn.Sequential(Model(a=linear(9, 8)), Model(a=linear(8, 3))), {"1.a"}, {"1.a"}),
     "a list of plain layers": (Model(layers=nn.ModuleList([linear(4, 8), linear(8, 3)])), {"layers.1"}, {"layers.1"}),
-    "a convolution last": (Model(time=linear(4, 4), conv_out=nn.Conv2d(4, 3, 1)), set(), {"time"}),
+    "a convolution last": (Model(time=linear(4, 4), conv_out=nn.Conv2d(4, 3, 1)), {"conv_out"}, set()),
+    "a convolution last, without a name": (Model(time=linear(4, 4), rgb=nn.Conv2d(4, 3, 1)), {"rgb"}, {"rgb"}),
     "two encoders": (Model(query=Encoder(), key=Encoder()), set(), {"key.pooler"}),
     "an encoder and a head": (Model(bert=Encoder(), out=linear(8, 3)), {"out"}, {"out"}),
     "an encoder and a usual head": (Model(bert=Encoder(), classifier=linear(8, 3)), {"classifier"}, set()),
@@ -167,7 +168,7 @@ CASES: dict[str, tuple[nn.Module, set[str], set[str]]] = {
     "layers of one's own": (Model(body=MyLinear(4, 8), top=MyLinear(8, 3)), {"top"}, {"top"}),
     "a classifier by accessor": (WithClassifiers(lambda model: model.first), {"first"}, {"last"}),
     "two classifiers by accessor": (WithClassifiers(lambda model: (model.first, model.last)), {"first", "last"}, set()),
-    "a table of classifiers": (WithClassifiers(lambda model: {"a": model.last}), {"last"}, set()),
+    "a table of classifiers": (WithClassifiers(lambda model: {"a": model.last}), {"last"}, {"first"}),
     "no classifier by accessor": (WithClassifiers(lambda model: nn.Identity()), set(), set()),
 }
 

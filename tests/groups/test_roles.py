@@ -400,7 +400,7 @@ class NormedLinear(Bare):
         (Bare, "weight", (1, 8), "vector", True),
         (Bare, "scale", (8, 1), "vector", False),
         (Bare, "pos_bias_u", (4, 8), "vector", False),
-        (Bare, "attention_biases", (4, 49), "vector", False),
+        (Bare, "attention_biases", (4, 49), "embedding", False),
         (Bare, "relative_position_bias_table", (49, 4), "embedding", False),
         (Bare, "rel_pos_h", (27, 8), "embedding", False),
         (Bare, "positional_embedding", (77, 8), "embedding", False),
@@ -413,21 +413,26 @@ class NormedLinear(Bare):
         (DeformConv, "weight", (8, 4, 3, 3), "conv", False),
         (VocabParallelEmbedding, "weight", (11, 8), "embedding", False),
         (nn.Embedding, "weight", (1, 8), "embedding", False),
-        (nn.Linear, "weight", (1, 8), "hidden", False),
+        # It may be a second output beside the head.
+        (nn.Linear, "weight", (1, 8), "hidden", True),
     ],
 )
 def test_the_role_of_a_parameter_by_its_owner_name_and_shape(
     owner: Any, name: str, shape: tuple[int, ...], role: str, is_guessed: bool
 ) -> None:
     sizes = {nn.LayerNorm: (shape,), nn.Embedding: shape, nn.Linear: shape[::-1]}.get(owner, (name, shape))
-    model = nn.ModuleDict({"one": owner(*sizes), "head": nn.Linear(4, 3)})
+    model = nn.ModuleDict({"one": owner(*sizes), "head": nn.Linear(8, 3)})
     found = found_roles(model)[f"one.{name}"]
     assert (found.role, bool(found.doubt)) == (role, is_guessed)
 
 
 def test_a_parameter_in_a_list_or_dict_is_called_as_the_list() -> None:
     lists = nn.ModuleDict(
-        {"tokens": nn.ParameterDict({"a": torch.zeros(3, 4)}), "w": nn.ParameterList([torch.ones(4, 4)])}
+        {
+            "tokens": nn.ParameterDict({"a": torch.zeros(3, 4)}),
+            "w": nn.ParameterList([torch.ones(4, 4)]),
+            "head": nn.Linear(4, 3),
+        }
     )
     found = found_roles(lists)
     assert (found["tokens.a"], found["w.0"]) == (("embedding", ""), ("hidden", ""))

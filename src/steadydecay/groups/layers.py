@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, final
 
 from torch import Tensor, nn
 
-from steadydecay.groups.intrinsic_roles import Role
+from steadydecay.groups.intrinsic_roles import MATRIX_NAME, Role, own_name
+from steadydecay.groups.output_names import is_head_name, is_weak_name
 from steadydecay.groups.places import Place, class_names, is_adapter
 
 
@@ -101,13 +102,18 @@ def _layers_in(of_owner: Sequence[tuple[Position, Place]], roles: Mapping[str, R
         return
     for position, place in of_owner:
         is_kernel = roles[place.name] == "conv"
-        if kind or is_kernel or len(place.shape) == 2:
+        if kind or is_kernel or _is_bare_matrix(place):
             path = place.path if place.path and len(of_owner) == 1 else place.plain_name
             kind_of_place = kind or ("convolution" if is_kernel else "matrix")
             sizes = _said_sizes(owner)
             writes, reads = sizes or _usual_sizes(place, kind)
             is_turned = sizes is None and kind_of_place == "matrix"
             yield Layer(path, place.parameter, position, writes, reads, kind_of_place, is_turned)
+
+
+def _is_bare_matrix(place: Place) -> bool:
+    name = own_name(place)
+    return len(place.shape) == 2 and bool(MATRIX_NAME.fullmatch(name) or is_head_name(name) or is_weak_name(name))
 
 
 def _known_kind(owner: nn.Module) -> str:

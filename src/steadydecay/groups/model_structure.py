@@ -1,7 +1,7 @@
 """Which modules of a model repeat its layers, and which hold or exclude an output."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple, final
 
@@ -26,6 +26,7 @@ class Structure(NamedTuple):
         encoders: of modules that say that they have no output embeddings, as Hugging Face's encoders do.
         headless: of encoders in which what is called a head is none.
         heads: of modules whose class is that of an output.
+        inner: of those in a Sequential that something comes after.
     """
 
     lists: set[str]
@@ -33,36 +34,36 @@ class Structure(NamedTuple):
     encoders: set[str]
     headless: set[str]
     heads: set[str]
+    inner: set[str]
 
 
 def structure_of(model: nn.Module, layers: Sequence[Layer], places: Sequence[Place]) -> Structure:
     """What the modules of a model say; `layers` are all of its layers."""
-    found = Structure(set(), set(), set(), set(), set())
+    found = Structure(*(set() for _ in Structure._fields))
+    paths = {layer.path for layer in layers}
     for path, module in plain_modules(model):
         if is_head_class(module):
             found.heads.add(path)
         if isinstance(module, nn.ModuleList | nn.ModuleDict):
             found.lists.add(path)
-        is_inside = is_below(path, found.repeated)
-        if (
-            not is_inside
-            and _repeats_layers(module, path, found.heads)
-            and not _are_side_by_side(module, path, layers, places)
-        ):
+        if _repeats_layers(module, path, found) and not _are_side_by_side(module, path, layers, places):
             found.repeated.add(path)
         if path and callable(getattr(module, OUTPUT_ACCESSOR, None)):
             found.encoders.add(path)
         if _is_headless(module):
             found.headless.add(path)
+        if isinstance(module, nn.Sequential):
+            found.inner.update(_followed(module, path, paths))
     return found
 
 
 def candidates(structure: Structure, layers: Iterable[Layer]) -> list[Layer]:
-    """Layers that may be an output: neither in one of several like layers nor in an encoder without a head."""
+    """Layers that may be an output: neither in one of several like layers, nor followed, nor in a headless encoder."""
     return [
         layer
         for layer in layers
         if not is_below(layer.path, structure.repeated)
+        and not is_below(f"{layer.path}.", structure.inner)
         and (not is_below(layer.path, structure.headless) or "lm_head" in layer.path.split("."))
     ]
 
@@ -84,6 +85,17 @@ def _repeats_layers(module: nn.Module, path: str, found: Structure) -> bool:
         return False
     is_stack = isinstance(module, nn.ModuleList) or (isinstance(module, nn.Sequential) and _is_repeated(module))
     return is_stack and any(next(child.children(), None) is not None for child in module.children())
+
+
+def _followed(module: nn.Sequential, path: str, layers: Collection[str]) -> Iterator[str]:
+    """Layers and Sequentials in a Sequential that another comes after."""
+    followed = False
+    for name, child in reversed(list(module.named_children())):
+        child_path = f"{path}.{name}" if path else name
+        if child_path in layers or isinstance(child, nn.Sequential):
+            if followed:
+                yield child_path
+            followed |= next(child.parameters(), None) is not None
 
 
 def _is_repeated(module: nn.Sequential) -> bool:

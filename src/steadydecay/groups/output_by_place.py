@@ -22,7 +22,7 @@ def output_by_place(search: Search, says_none: bool) -> FoundOutput:
         return _none_said(search, last, f"because {reason}")
     ends = [layer for layer in search.ends if not is_below(layer.path, search.structure.encoders)]
     chosen = ends or ([last] if reason is None else [])
-    chosen += [layer for layer in _beside_last(chosen, search.outside) if layer not in chosen]
+    chosen += [layer for layer in _beside_last(search, chosen) if layer not in chosen]
     last_of_kinds = {layer.kind: layer for layer in search.layers}.values()
     doubts = {
         id(layer.weight): f"because it is the last {layer.kind}; {REMEDY}"
@@ -40,11 +40,12 @@ def _none_said(search: Search, last: Layer, reason: str) -> FoundOutput:
     return FoundOutput(doubts={key: f"{look}, {reason}; {REMEDY}" for key, look in looks.items()})
 
 
-def _beside_last(chosen: Sequence[Layer], layers: Sequence[Layer]) -> Iterator[Layer]:
+def _beside_last(search: Search, chosen: Sequence[Layer]) -> Iterator[Layer]:
     """Layers that stand beside the last of those chosen and read the same; of a square one nothing tells that."""
-    if chosen and chosen[-1] in layers and chosen[-1].writes != chosen[-1].reads:
-        upwards = reversed(layers[: layers.index(chosen[-1])])
-        yield from takewhile(is_beside(chosen[-1], layers), upwards)
+    if chosen and chosen[-1].writes != chosen[-1].reads:
+        upwards = reversed(search.layers[: search.layers.index(chosen[-1])])
+        beside = takewhile(is_beside(chosen[-1], search.layers), upwards)
+        yield from (layer for layer in beside if layer in search.outside)
 
 
 def _doubts_of_others(search: Search, chosen: Sequence[Layer], reason: str | None) -> Iterator[tuple[int, str]]:
@@ -61,11 +62,12 @@ def _doubts_of_others(search: Search, chosen: Sequence[Layer], reason: str | Non
 def _ends_of_towers(search: Search, last: Layer) -> Iterator[Layer]:
     """Last layers of modules that read what the module of the last layer reads, as a second tower does."""
     towers: dict[str, list[Layer]] = {}
-    for layer in search.outside:
+    for layer in search.layers:
         towers.setdefault(layer.path.partition(".")[0], []).append(layer)
     of_last = towers[last.path.partition(".")[0]]
     for tower in towers.values():
-        if min(len(tower), len(of_last)) > 1 and tower is not of_last and tower[0].reads == of_last[0].reads:
+        are_alike = min(len(tower), len(of_last)) > 1 and tower[0].reads == of_last[0].reads
+        if are_alike and tower is not of_last and tower[-1] in search.outside:
             yield tower[-1]
 
 

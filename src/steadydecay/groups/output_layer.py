@@ -120,15 +120,15 @@ def _last_of(head: str, search: Search) -> list[Layer]:
     for layer in search.outside:
         if f"{layer.path}.".startswith(f"{head}."):
             by_child.setdefault(".".join(layer.path.split(".")[:children]), []).append(layer)
-    return [layer for inside in by_child.values() for layer in _ends_of(inside, search.ends)]
+    return [layer for inside in by_child.values() for layer in _ends_of(inside, search)]
 
 
-def _ends_of(inside: Sequence[Layer], ends: Sequence[Layer]) -> list[Layer]:
-    """What nothing reads of a head; else its last layer, and those beside it that read the same."""
-    loose = [layer for layer in inside if layer in ends]
+def _ends_of(inside: Sequence[Layer], search: Search) -> list[Layer]:
+    """What nothing reads of a head, or else its last layer; and those beside the last that read the same."""
+    loose = [layer for layer in inside if layer in search.ends]
     last = loose[-1] if loose else inside[-1]
     upwards = reversed(inside[: inside.index(last)])
-    return list(dict.fromkeys([*loose, last, *takewhile(is_beside(last, inside), upwards)]))
+    return list(dict.fromkeys([*loose, last, *takewhile(is_beside(last, search.layers), upwards)]))
 
 
 def _later(layer: Layer, layers: Sequence[Layer]) -> list[Layer]:
