@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from steadydecay.groups.output_names import is_head_name
 from steadydecay.groups.roles import found_roles, roles_of
 
 
@@ -229,15 +228,3 @@ def test_an_output_module_of_another_model_is_an_error() -> None:
 def test_an_output_pattern_may_leave_a_wrapper_out(output: str) -> None:
     model = nn.DataParallel(Model(classifier=linear(8, 3), last=linear(3, 3)))
     assert [name for name, role in roles_of(model, output).items() if role == "output"] == ["module.classifier.weight"]
-
-
-@pytest.mark.parametrize("name", ["lm_head", "to_logits", "start_logits", "head_dist", "qa_outputs", "box_predictor"])
-def test_names_of_outputs(name: str) -> None:
-    assert is_head_name(name)
-
-
-@pytest.mark.parametrize(
-    "name", ["fc", "output", "attention_heads", "pooling_head", "pre_classifier", "header", "proj"]
-)
-def test_names_that_do_not_tell(name: str) -> None:
-    assert not is_head_name(name)

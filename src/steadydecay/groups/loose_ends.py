@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple, final
 
 from torch import nn
@@ -56,7 +57,7 @@ def possible_ends(candidates: Iterable[Layer], layers: Sequence[Layer], places: 
 
     They write a part of what it reads, so few features that many layers read as many, or are turned.
     """
-    readers = _readers(layers, places)
+    readers = _readers([replace(layer, is_turned=False) for layer in layers], places)
     return [
         layer
         for layer in candidates

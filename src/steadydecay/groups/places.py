@@ -11,6 +11,8 @@ from torch import Tensor, nn
 # What torch.compile, FSDP and activation checkpointing insert into names; and what PEFT does.
 BY_WRAPPERS = "_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
 BY_ADAPTERS = r"base_layer|original_module|modules_to_save\.[^.]+"
+# What DataParallel, DDP and torch.compile call what they wrap, which may also be a single layer.
+OF_WRAPPERS = {"module", "_orig_mod"}
 INSERTED = re.compile(rf"(?:^|(?<=\.))(?:{BY_WRAPPERS}|{BY_ADAPTERS})\.")
 ORIGINAL_OF_PARAMETRIZATION = re.compile(r"(?<=\.)parametrizations\.([^.]+)\.original\d*$")
 # Low-rank and other additions of PEFT to a layer, which are not the layer. A module called "adapter" is a user's own.
@@ -70,7 +72,7 @@ def unwrapped(model: nn.Module) -> tuple[str, list[nn.Module]]:
     """The prefix that wrappers give all names ("module."), and the model with all that it wraps, outermost first.
 
     A wrapper (DataParallel, DDP, torch.compile, PEFT, a LightningModule) has no parameter of its own and a single child
-    with parameters, which has children in turn.
+    with parameters, which has children in turn unless its name tells.
     """
     prefix, chain = "", [model]
     while not any(True for _ in chain[-1].parameters(recurse=False)):
@@ -80,7 +82,7 @@ def unwrapped(model: nn.Module) -> tuple[str, list[nn.Module]]:
             break
         name, inner = with_parameters[0]
         is_leaf = not any(_has_parameters(child) for child in inner.children())
-        if is_leaf or isinstance(inner, nn.ModuleList | nn.ModuleDict):
+        if name not in OF_WRAPPERS and (is_leaf or isinstance(inner, nn.ModuleList | nn.ModuleDict)):
             break
         prefix, chain = f"{prefix}{name}.", [*chain, inner]
     return prefix, chain

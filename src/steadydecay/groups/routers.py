@@ -56,12 +56,15 @@ def _doubt_of_router(place: Place, mixtures: Mapping[str, Mixture]) -> str | Non
 def _doubt_beside(place: Place, depth: int, part: str, mixture: Mixture) -> str | None:
     # Of a Linear the rows are what it writes, of a bare matrix they may be the columns.
     written = {place.shape[0]} if isinstance(place.owner, nn.Linear) else set(place.shape)
-    if GATE_NAME.fullmatch(part):
-        return "" if mixture.has_experts or written & mixture.others else None
+    is_gate = GATE_NAME.fullmatch(part) is not None
+    if is_gate and mixture.has_experts:
+        return ""
     is_beside = len(place.parts) - depth <= 2 and "expert" not in part
-    if not is_beside or not written & mixture.experts:
+    routed_to = written & (mixture.others if is_gate else mixture.experts)
+    if not is_beside or not routed_to:
         return None
-    return f"as it has a row for each of the {max(written & mixture.experts)} experts beside it; {REMEDY}"
+    what = "modules" if is_gate else "experts"
+    return f"as it has a row for each of the {max(routed_to)} {what} beside it; {REMEDY}"
 
 
 @cache
