@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from steadydecay.groups.intrinsic_roles import is_norm
 from steadydecay.groups.roles import found_roles, roles_of
 
 

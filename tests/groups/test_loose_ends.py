@@ -49,7 +49,7 @@ CASES: dict[str, tuple[nn.Module, list[str], list[str]]] = {
         ["b"],
         ["a"],
     ),
-    "bare parameters above layers": (Model(out_proj=parameter(16, 5), body=linear(8, 16)), [], ["out_proj"]),
+    "bare parameters above layers": (Model(out_proj=parameter(16, 5), body=linear(8, 16)), ["out_proj"], []),
 }
 
 

@@ -315,7 +315,9 @@ def told_roles(model: nn.Module) -> dict[str, str]:
     for place in places_of(model):
         one = found.get(place.name)
         if one is not None and (one != ("vector", "") or len(place.shape) > 1):
-            told[place.plain_name + "/magnitude" * place.is_magnitude] = one.role + "?" * bool(one.doubt)
+            told[place.plain_name.removeprefix("net.") + "/magnitude" * place.is_magnitude] = one.role + "?" * bool(
+                one.doubt
+            )
     return told
 
 

@@ -1,6 +1,5 @@
 """Where parameters stand, whatever wraps the model or the layer."""
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
