@@ -561,7 +561,8 @@ def grouped_query_block() -> nn.Module:
 
 @own
 def physics_network() -> nn.Module:
-    return Model(net=nn.ModuleList([nn.Linear(2, 32), nn.Linear(32, 32), nn.Linear(32, 1)]))
+    layers = nn.ModuleList([nn.Linear(2, 32), nn.Linear(32, 32), nn.Linear(32, 1)])
+    return Model(layers=layers, scale=parameter(1))
 
 
 @own

@@ -265,7 +265,7 @@ OWN_ROLES = {
         output: output.weight
         """,
     "physics_network": """
-        output?: net.2.weight
+        output?: layers.2.weight
         """,
     "wide_resnet": """
         conv: conv1.weight block1.0.weight
@@ -305,7 +305,7 @@ WRAPPERS: dict[str, Callable[[nn.Module], Any]] = {
     "bare": lambda model: model,
     "DataParallel": nn.DataParallel,
     "compile": torch.compile,
-    "a module around it": lambda model: Model(net=model, loss=nn.CrossEntropyLoss()),
+    "a module around it": lambda model: Model(module=model, loss=nn.CrossEntropyLoss()),
 }
 
 
@@ -315,9 +315,7 @@ def told_roles(model: nn.Module) -> dict[str, str]:
     for place in places_of(model):
         one = found.get(place.name)
         if one is not None and (one != ("vector", "") or len(place.shape) > 1):
-            told[place.plain_name.removeprefix("net.") + "/magnitude" * place.is_magnitude] = one.role + "?" * bool(
-                one.doubt
-            )
+            told[place.plain_name + "/magnitude" * place.is_magnitude] = one.role + "?" * bool(one.doubt)
     return told
 
 

@@ -247,20 +247,17 @@ class Scaled(nn.Module):
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         sizes = [size if axis in self.axes else 1 for axis, size in enumerate(weight.shape)]
-        pair = weight, torch.ones(sizes)
-        return pair if self.is_first else pair[::-1]
+        gains = torch.ones(sizes)
+        return (weight, gains) if self.is_first else (gains, weight)
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-@pytest.mark.parametrize(
-    ("layer", "axes"), [(nn.Linear(4, 6), (0,)), (nn.Linear(4, 6), (1,)), (nn.Conv2d(3, 4, 3), (0, 1))]
-)
-def test_a_magnitude_of_ones_own_is_a_vector(layer: nn.Module, axes: tuple[int, ...], is_first: bool) -> None:
-    model = nn.Sequential(
-        parametrize.register_parametrization(copy.deepcopy(layer), "weight", Scaled(*axes, is_first=is_first))
-    )
+@pytest.mark.parametrize(("is_linear", "axes"), [(True, (0,)), (True, (1,)), (False, (0, 1))])
+def test_a_magnitude_of_ones_own_is_a_vector(is_linear: bool, axes: tuple[int, ...], is_first: bool) -> None:
+    layer = nn.Linear(4, 6) if is_linear else nn.Conv1d(4, 6, 3)
+    model = nn.Sequential(parametrize.register_parametrization(layer, "weight", Scaled(*axes, is_first=is_first)))
     roles = [roles_of(model, output=False)[f"0.parametrizations.weight.original{i}"] for i in (0, 1)]
-    of_layer = "hidden" if isinstance(layer, nn.Linear) else "conv"
+    of_layer = "hidden" if is_linear else "conv"
     assert roles == ([of_layer, "vector"] if is_first else ["vector", of_layer])
 
 

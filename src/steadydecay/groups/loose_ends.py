@@ -10,7 +10,7 @@ from torch import nn
 
 from steadydecay.groups.intrinsic_roles import is_norm
 from steadydecay.groups.layers import Layer, Position, feeds
-from steadydecay.groups.places import Place
+from steadydecay.groups.places import Place, is_adapter
 
 # Writing several vectors at once, as a gated layer, query, key and value, and the modulation of a block do.
 PIECES = (2, 3, 4, 6, 9)
@@ -110,12 +110,12 @@ def _reading_layers(layers: Iterable[Layer]) -> Iterator[Reader]:
 
 
 def _other_readers(layers: Iterable[Layer], places: Sequence[Place]) -> Iterator[Reader]:
-    """Parameters of no layer: gains of norms, matrices of a recurrence or of attention, but no table."""
+    """Parameters of no layer: gains of norms, matrices of a recurrence or of attention, but no table or adapter."""
     of_layers = {id(layer.weight) for layer in layers}
     for position, place in enumerate(places):
         is_table = isinstance(place.owner, nn.Embedding | nn.EmbeddingBag)
         reads = (len(place.shape) > 1 and not is_table) or is_norm(place.owner)
-        if reads and id(place.parameter) not in of_layers:
+        if reads and id(place.parameter) not in of_layers and not is_adapter(place):
             yield from (Reader(Position(position, position), size, is_linear=False) for size in place.shape)
 
 

@@ -23,6 +23,9 @@ def output_by_place(search: Search, says_none: bool) -> FoundOutput:
     ends = [layer for layer in search.ends if not is_below(layer.path, search.structure.encoders)]
     chosen = ends or ([last] if reason is None else [])
     chosen += [layer for layer in _beside_last(search, chosen) if layer not in chosen]
+    # PEFT keeps a copy of what it saves, at the same path.
+    paths = {layer.path for layer in chosen}
+    chosen += [layer for layer in search.outside if layer.path in paths and layer not in chosen]
     last_of_kinds = {layer.kind: layer for layer in search.layers}.values()
     doubts = {
         id(layer.weight): f"because it is the last {layer.kind}; {REMEDY}"

@@ -29,11 +29,12 @@ def found_output(model: nn.Module, places: Sequence[Place], roles: Mapping[str, 
     search = search_of(model, places, roles)
     answers = [accessor() for accessor in _accessors(model)]
     if said := [p for answer in answers for module in _modules_in(answer) for p in module.parameters()]:
-        return _with_doubts(search, said)
+        found = _with_doubts(search, said)
+        return found._replace(doubts=found.doubts | _doubts_of_answer(search, model, said))
     # timm's way to say that there is no classifier is an Identity.
     if any(isinstance(answer, nn.Module) for answer in answers):
         return FoundOutput()
-    if parameters := _tied(places) or _named(search):
+    if parameters := _tied(places, roles) or _named(search):
         return _with_doubts(search, parameters)
     return output_by_place(search, says_none=bool(answers)) if search.layers else _none_found(places, roles)
 
@@ -50,9 +51,24 @@ def _modules_in(answer: Any) -> list[nn.Module]:
     return [one for one in answers if isinstance(one, nn.Module)]
 
 
-def _tied(places: Sequence[Place]) -> list[Tensor]:
-    in_embeddings = {id(place.parameter) for place in places if isinstance(place.owner, nn.Embedding)}
-    return [p.parameter for p in places if id(p.parameter) in in_embeddings and not isinstance(p.owner, nn.Embedding)]
+def _doubts_of_answer(search: Search, model: nn.Module, said: Sequence[Tensor]) -> dict[int, str]:
+    """A doubt of what cannot write a word of the vocabulary, as DeBERTa's, whose head multiplies by the embedding."""
+    _, chain = unwrapped(model)
+    accessors = (getattr(module, "get_input_embeddings", None) for module in chain)
+    words = {getattr(accessor(), "num_embeddings", None) for accessor in accessors if callable(accessor)} - {None}
+    ids = {id(parameter) for parameter in said}
+    return {
+        id(layer.weight): f"because the model says so, although it writes {layer.writes} features "
+        f"and the vocabulary has {', '.join(map(str, sorted(words)))}; {REMEDY}"
+        for layer in search.layers
+        if id(layer.weight) in ids and words and layer.writes == layer.reads and layer.writes not in words
+    }
+
+
+def _tied(places: Sequence[Place], roles: Mapping[str, Role]) -> list[Tensor]:
+    """Weights that a table and a layer share."""
+    in_tables = {id(place.parameter) for place in places if roles[place.name] == "embedding"}
+    return [p.parameter for p in places if id(p.parameter) in in_tables and roles[p.name] == "hidden"]
 
 
 def _named(search: Search) -> list[Tensor]:
@@ -69,7 +85,9 @@ def _weakly_named(search: Search) -> list[Layer]:
     if not nearest:
         return []
     last = nearest[-1]
-    return [] if _is_read_on(last, _later(last, search.outside)) else [last]
+    # PEFT keeps a copy of what it saves, at the same path.
+    copies = [layer for layer in search.outside if layer.path == last.path]
+    return [] if _is_read_on(last, _later(last, search.outside)) else copies
 
 
 def _nearest(heads: dict[str, list[Layer]]) -> list[Layer]:
