@@ -41,7 +41,7 @@ def found_roles(model: nn.Module, output: Output = None) -> dict[str, FoundRole]
     """As `roles_of`, with what was guessed."""
     places = places_of(model)
     routers = routers_of(model, places)
-    intrinsic = {place.name: intrinsic_role(place, place.name in routers) for place in places}
+    intrinsic: dict[str, Role] = {place.name: intrinsic_role(place, place.name in routers) for place in places}
     of_output = _output(model, places, intrinsic, output)
     chosen = {id(parameter) for parameter in of_output.parameters}
     found = {}
@@ -49,7 +49,7 @@ def found_roles(model: nn.Module, output: Output = None) -> dict[str, FoundRole]
     for place in places:
         if place.name in first_names:
             is_output = id(place.parameter) in chosen and intrinsic[place.name] != "vector" and not is_adapter(place)
-            role = "output" if is_output else intrinsic[place.name]
+            role: Role = "output" if is_output else intrinsic[place.name]
             doubts = of_output.doubts.get(id(place.parameter)), routers.get(place.name), doubt_of(place, role)
             found[place.name] = FoundRole(role, next(filter(None, doubts), ""))
     return found
