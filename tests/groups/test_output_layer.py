@@ -228,3 +228,33 @@ def test_an_output_module_of_another_model_is_an_error() -> None:
 def test_an_output_pattern_may_leave_a_wrapper_out(output: str) -> None:
     model = nn.DataParallel(Model(classifier=linear(8, 3), last=linear(3, 3)))
     assert [name for name, role in roles_of(model, output).items() if role == "output"] == ["module.classifier.weight"]
+
+
+class Answering(nn.Module):
+    """A language model that answers a layer of some size, and may refuse to name its words."""
+
+    def __init__(self, rows: int, has_words: bool) -> None:
+        super().__init__()
+        self.words, self.dense = nn.Embedding(9, 8), nn.Linear(8, rows)
+        self._has_words = has_words
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.dense
+
+    def get_input_embeddings(self) -> nn.Module:
+        if not self._has_words:
+            raise NotImplementedError
+        return self.words
+
+
+@pytest.mark.parametrize(("rows", "has_words", "is_doubted"), [(9, True, False), (8, True, True), (8, False, False)])
+def test_an_answer_that_cannot_write_a_word_is_doubted(rows: int, has_words: bool, is_doubted: bool) -> None:
+    found = found_roles(Answering(rows, has_words))["dense.weight"]
+    assert (found.role, bool(found.doubt)) == ("output", is_doubted)
+
+
+def test_a_tie_to_a_table_of_ones_own_is_the_output() -> None:
+    table = type("VocabEmbedding", (MyLinear,), {})(8, 9)
+    model = Model(table=table, body=linear(8, 8), last=MyLinear(8, 9))
+    model.get_submodule("last").weight = table.weight
+    assert {name for name, role in roles_of(model).items() if role == "output"} == {"table.weight"}

@@ -1,5 +1,6 @@
 """Which layer of a model is its output: by what the model says, by tied weights, by names, or as the last one."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
@@ -53,9 +54,7 @@ def _modules_in(answer: Any) -> list[nn.Module]:
 
 def _doubts_of_answer(search: Search, model: nn.Module, said: Sequence[Tensor]) -> dict[int, str]:
     """A doubt of what cannot write a word of the vocabulary, as DeBERTa's, whose head multiplies by the embedding."""
-    _, chain = unwrapped(model)
-    accessors = (getattr(module, "get_input_embeddings", None) for module in chain)
-    words = {getattr(accessor(), "num_embeddings", None) for accessor in accessors if callable(accessor)} - {None}
+    words = _sizes_of_vocabularies(model)
     ids = {id(parameter) for parameter in said}
     return {
         id(layer.weight): f"because the model says so, although it writes {layer.writes} features "
@@ -63,6 +62,16 @@ def _doubts_of_answer(search: Search, model: nn.Module, said: Sequence[Tensor]) 
         for layer in search.layers
         if id(layer.weight) in ids and words and layer.writes == layer.reads and layer.writes not in words
     }
+
+
+def _sizes_of_vocabularies(model: nn.Module) -> set[int]:
+    tables = []
+    for module in unwrapped(model)[1]:
+        accessor: Any = getattr(module, "get_input_embeddings", None)
+        # Models of transformers without words raise it.
+        with contextlib.suppress(NotImplementedError, AttributeError):
+            tables.append(accessor() if callable(accessor) else None)
+    return {table.num_embeddings for table in tables if isinstance(table, nn.Embedding)}
 
 
 def _tied(places: Sequence[Place], roles: Mapping[str, Role]) -> list[Tensor]:

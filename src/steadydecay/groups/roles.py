@@ -50,7 +50,8 @@ def found_roles(model: nn.Module, output: Output = None) -> dict[str, FoundRole]
         if place.name in first_names:
             is_output = id(place.parameter) in chosen and intrinsic[place.name] != "vector" and not is_adapter(place)
             role: Role = "output" if is_output else intrinsic[place.name]
-            doubts = of_output.doubts.get(id(place.parameter)), routers.get(place.name), doubt_of(place, role)
+            of_router = routers[place.name] if role == "router" else ""
+            doubts = of_output.doubts.get(id(place.parameter)), of_router, doubt_of(place, role)
             found[place.name] = FoundRole(role, next(filter(None, doubts), ""))
     return found
 
