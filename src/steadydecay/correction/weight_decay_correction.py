@@ -311,7 +311,7 @@ class WeightDecayCorrection:
     def _require_norms(self, group: Group, index: int) -> None:
         """Once for each list of norms, which may be long."""
         norms = group.get("hyperball_norms")
-        if norms is not self._norms_seen.get(index):
+        if norms is None or norms is not self._norms_seen.get(index):
             norms_to_hold({**group, "hyperball_norms": () if norms is None else norms}, f"group {index}")
             self._norms_seen[index] = norms
 

@@ -36,6 +36,7 @@ class StatefulOptimizer(torch.optim.Optimizer):
     steppable: ClassVar[tuple[torch.dtype, ...]] = REAL_AND_COMPLEX
     # What was there at the last look. Neither is pickled, so that a copy looks for itself.
     _seen: list[Any] | None = None
+    _types: list[list[type]] | None = None
     _illegal_weights: Sequence[tuple[Tensor, str]] = ()
 
     @abstractmethod
@@ -75,8 +76,7 @@ class StatefulOptimizer(torch.optim.Optimizer):
             if refit(self.param_groups, self.state, self.state_keys, self.initial_state):
                 self.state_was_fitted()
             return
-        for index, group in enumerate(self.param_groups):
-            require_types(group, f" of group {index}", NO_WEIGHT_CHANGED)
+        self._require_types()
         seen = fingerprint(self.param_groups, self.state)
         if seen != self._seen:
             for group in self.param_groups:
@@ -87,6 +87,17 @@ class StatefulOptimizer(torch.optim.Optimizer):
             self._illegal_weights = illegal_weights(self.param_groups, self.steppable, type(self).__name__)
             self._seen = fingerprint(self.param_groups, self.state)
         require_no_gradient(self._illegal_weights)
+
+    def _require_types(self) -> None:
+        """A look at all keys of 10³ groups would take a tenth of their step; the types of their values tell enough.
+
+        Numbers of another form or range are refused where the decay of the step is asked for.
+        """
+        types = [list(map(type, group.values())) for group in self.param_groups]
+        if types != self._types:
+            for index, group in enumerate(self.param_groups):
+                require_types(group, f" of group {index}", NO_WEIGHT_CHANGED)
+            self._types = types
 
     def state_was_fitted(self) -> None:
         """State has come or gone."""
