@@ -12,7 +12,7 @@ from steadydecay.groups.settings import Group
 
 @final
 class WrittenDecays:
-    """What the verb last wrote into groups whose weight_decay is a float, by index; no value of a tensor is looked at."""
+    """What the verb last wrote into groups whose weight_decay is a float, by index; tensors are not read."""
 
     def __init__(self) -> None:
         self._written: dict[int, float] = {}

@@ -56,6 +56,9 @@ class Watch:
         # Also of groups and layers that are not there yet: a checkpoint may be loaded before a group is added.
         self._saved: State = NO_STATE
         self._watched = WatchedOptimizer(optimizer, self._saved, self._scratch)
+        if optimizer.state:
+            # Some of its steps have been taken: the peak may be past.
+            self._watched.find_peaks(optimizer)
         self._warn_of_what_is_unknown()
         self._is_next_measured = False
         # Of the step that is being taken: whether it is measured, None between steps; and whether its gradients are
