@@ -1,5 +1,6 @@
 """VERB: weight decay that follows the schedule, for any torch optimizer whose decay is decoupled."""
 
+import copy
 import warnings
 from collections.abc import Sequence
 from typing import Any, Self, final
@@ -104,6 +105,8 @@ class WeightDecayCorrection:
         wrappers: Sequence[Optimizer] = (),
     ) -> None:
         self._optimizer, self._rule, self._where = optimizer, chosen_rule(rule), where
+        self._given = rule, where, reference_lr
+        self._wrappers = wrappers
         self._reference_lr = None if reference_lr is None else float(reference_lr)
         # The optimizer's own step computes the rule; the verb only names it.
         self._is_in_step = is_own(optimizer) and not self._rule.replacement
@@ -159,6 +162,22 @@ class WeightDecayCorrection:
 
     def __exit__(self, *exception: object) -> None:
         self.remove()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A handle of the copy of its optimizer, which goes on from what the copied groups hold.
+
+        torch copies an optimizer without its hooks: a copy of the optimizer alone keeps the last weight_decay.
+        """
+        optimizer, wrappers = copy.deepcopy(self._optimizer, memo), copy.deepcopy(self._wrappers, memo)
+        copied = object.__new__(type(self))
+        memo[id(self)] = copied
+        if getattr(self._optimizer, ATTRIBUTE, None) is self:
+            rule, where, reference_lr = self._given
+            copied.__init__(optimizer, rule, where, reference_lr, wrappers)
+            copied._values_before = copy.deepcopy(self._values_before, memo)
+        else:
+            copied._optimizer, copied._hooks = optimizer, []
+        return copied
 
     def _marks(self, selected: Sequence[int]) -> dict[int, Group]:
         """The keys that each selected group gets; all are checked before one is written."""
