@@ -3,6 +3,7 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from steadydecay.groups.weight_names import as_list
 from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.optim.fitting_state import StateKeys, fingerprint, refit, require_fitting
 from steadydecay.optim.legal_weights import REAL_AND_COMPLEX, illegal_weights, require_dtypes, require_no_gradient
+from steadydecay.parallel.cuts import Cut
 from steadydecay.tensors.low_precision import is_low_precision, require_mode
 
 
@@ -34,7 +36,9 @@ class StatefulOptimizer(torch.optim.Optimizer):
 
     update_momentum: ClassVar[UpdateMomentum]
     steppable: ClassVar[tuple[torch.dtype, ...]] = REAL_AND_COMPLEX
-    # What was there at the last look. Neither is pickled, so that a copy looks for itself.
+    # Which weights are cut over ranks. None of these is pickled, so that a copy looks for itself.
+    cuts: Mapping[Tensor, Cut] = MappingProxyType({})
+    # What was there at the last look.
     _seen: list[Any] | None = None
     _types: list[list[type]] | None = None
     _illegal_weights: Sequence[tuple[Tensor, str]] = ()
@@ -73,7 +77,7 @@ class StatefulOptimizer(torch.optim.Optimizer):
         """
         # The compiler follows the look itself, and traces anew where a dtype has changed.
         if torch.compiler.is_compiling():
-            if refit(self.param_groups, self.state, self.state_keys, self.initial_state):
+            if refit(self.param_groups, self.state, self.state_keys, self.initial_state, self.cuts):
                 self.state_was_fitted()
             return
         self._require_types()
@@ -82,7 +86,8 @@ class StatefulOptimizer(torch.optim.Optimizer):
             for group in self.param_groups:
                 require_mode(group["low_precision"])
             require_fitting(self.param_groups, self.state, self.state_keys)
-            refit(self.param_groups, self.state, self.state_keys, self.initial_state)
+            self.cuts = self.cuts_now()
+            refit(self.param_groups, self.state, self.state_keys, self.initial_state, self.cuts)
             self.state_was_fitted()
             self._illegal_weights = illegal_weights(self.param_groups, self.steppable, type(self).__name__)
             self._seen = fingerprint(self.param_groups, self.state)
@@ -98,6 +103,10 @@ class StatefulOptimizer(torch.optim.Optimizer):
             for index, group in enumerate(self.param_groups):
                 require_types(group, f" of group {index}", NO_WEIGHT_CHANGED)
             self._types = types
+
+    def cuts_now(self) -> Mapping[Tensor, Cut]:
+        """How each weight that is cut over ranks is cut."""
+        return {}
 
     def state_was_fitted(self) -> None:
         """State has come or gone."""
