@@ -110,7 +110,7 @@ OWN: list[tuple[str, str, Any, str]] = [
     ("renormalized", "weight_decay", "0.1", r"weight_decay of group 1 is '0\.1'; legal is \[0, inf\)"),
     ("adamc", "betas", (0.9,), r"betas of group 1 is \(0\.9,\); legal are two numbers"),
     ("renormalized", "betas", None, "betas of group 1 is None; legal are two numbers"),
-    ("lion", "betas", (0.9,), r"betas of group 1 is \(0\.9,\); legal are two numbers"),
+    ("lion", "betas", (0.9,), r"reference_momentum of group 1 is .* where the momentum is \(0\.9,\)"),
     ("sgdw", "reference_momentum", (0.9, 0.99), r"reference_momentum of group 1 is \(0\.9, 0\.99\)"),
     ("scionc", "reference_lr", math.nan, r"reference_lr of group 1 is nan; legal is \[0, inf\)"),
 ]
