@@ -23,6 +23,7 @@ from steadydecay.inspection.layer_table import layer_table, printable
 from steadydecay.inspection.notes import notes_on
 from steadydecay.inspection.stored_settings import At
 from steadydecay.run_log.atomic_write import replace_file
+from steadydecay.run_log.readable_text import utf8
 from steadydecay.theory.validation import require_in
 
 Format = Literal["table", "json", "csv", "html"]
@@ -116,7 +117,7 @@ class Inspect:
         if self.out.resolve() in {path.resolve() for path in (inspection.main, *inspection.files)}:
             raise ValueError(f"--out is {self.out}, which is what is inspected; give another file")
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self.out, [text.encode()])
+        replace_file(self.out, [utf8(text)])
 
     def _table_text(self, inspection: Inspection, layers: list[Layer]) -> str:
         text = io.StringIO()
