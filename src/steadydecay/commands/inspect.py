@@ -11,7 +11,6 @@ from typing import Literal
 
 import tyro
 from rich.console import Console
-from rich.measure import Measurement
 from rich.progress import Progress
 
 from steadydecay.commands.given_path import GivenPath
@@ -129,10 +128,8 @@ class Inspect:
             console.print(printable(line), markup=False, highlight=False)
         console.print()
         is_fixed = console.is_terminal or "COLUMNS" in os.environ
-        table = layer_table(layers, self.tolerance, console.width if is_fixed else WIDEST)
         # Numbers stay whole on any terminal; in a file or a pipe each weight has one line.
-        needed = Measurement.get(console, console.options.update(width=WIDEST), table).maximum
-        Console(file=console.file, width=max(console.width, needed)).print(table)
+        console.print(layer_table(layers, self.tolerance, console.width if is_fixed else WIDEST), soft_wrap=True)
         console.print()
         if len(layers) < len(inspection.layers):
             console.print(f"{len(layers)} of {len(inspection.layers)} weights are shown.", highlight=False)

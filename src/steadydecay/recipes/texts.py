@@ -127,8 +127,10 @@ def _text_or_why_not(path: Path) -> tuple[bytes | None, str]:
         if special_kind(path):
             return None, SPECIAL
         return _text(path)
+    except FileNotFoundError:
+        return None, DANGLING
     except OSError:
-        return None, DANGLING if path.is_symlink() and not path.exists() else UNREADABLE
+        return None, UNREADABLE
 
 
 def _text(path: Path) -> tuple[bytes | None, str]:

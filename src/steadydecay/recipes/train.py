@@ -243,7 +243,7 @@ def _open_log(run: RunParts, steps_done: int) -> RunLog:
         "world_size": run.workers.world_size,
         "weight_dtype": ", ".join(sorted(dtypes)),
     }
-    configuration = asdict(run.recipe) | machine
+    configuration = asdict(run.recipe) | run.recipe.decided_by(run.data) | machine
     return RunLog.open(run.folder / LOG_NAME, configuration=configuration, resume_step=steps_done or None)
 
 
