@@ -13,7 +13,8 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 MOST_OF = {"theta": 2**64, "seed": 2**64, "layer": 2000, "depth": 2000, "label": 10**6, "": 10**8}
 # What transformers calls the sizes that no model is without, whatever a configuration calls them.
 FROM_ONE = ("num_hidden_layers", "num_layers", "hidden_size", "hidden_sizes", "num_attention_heads", "vocab_size")
-FROM_ONE += ("depths", "embed_dim", "encoder_layers", "decoder_layers", "intermediate_size", "num_heads")
+FROM_ONE += ("depths", "embed_dim", "encoder_layers", "decoder_layers", "num_decoder_layers", "intermediate_size")
+FROM_ONE += ("num_heads",)
 # Switch Transformer's 2048 experts in each of 15 layers are 61440.
 MOST_TENSORS = 10**5
 
@@ -56,10 +57,11 @@ def require_entries(model: nn.Module) -> nn.Module:
     """The model itself.
 
     Raises:
-        ValueError: a weight without entries, which a size of 0 makes.
+        ValueError: a matrix or vector without entries, which a size of 0 makes.
     """
     for name, parameter in model.named_parameters():
-        if not parameter.numel():
+        # Of register tokens, (1, n, d), some models have none.
+        if not parameter.numel() and parameter.ndim < 3:
             raise ValueError(f"its weight {name} has the shape {tuple(parameter.shape)}; legal are sizes from 1 on")
     return model
 
