@@ -59,6 +59,7 @@ def test_a_byte_order_mark_is_understood(encoding: str, tmp_path: Path) -> None:
 
 def test_a_type_without_a_language_model_is_what_else_it_has_an_automatic_class_for() -> None:
     assert type(model_on_meta("depth_anything")).__name__ == "DepthAnythingForDepthEstimation"
+    assert type(model_on_meta("levit")).__name__.startswith("LevitForImageClassification"), "one of two"
 
 
 def test_the_configuration_says_the_class(tmp_path: Path) -> None:

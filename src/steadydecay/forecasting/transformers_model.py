@@ -123,4 +123,6 @@ def _built(config: Any, transformers: Any) -> nn.Module:
             "transformers has no automatic class for it; name one of its classes in the configuration, as "
             '"architectures": ["..."]'
         )
+    # Where a type has several classes, transformers goes through these, and None is not for that.
+    config.architectures = []
     return found.from_config(config)
