@@ -258,7 +258,7 @@ def test_an_empty_folder_name_is_not_the_current_folder(
         ({"schedule": {"last_epoch": None}}, "its schedule is of step None, which is no whole number"),
         (
             {"schedule": {"last_epoch": 10, "base_lrs": [1.0, 1.0]}},
-            r"its schedule has base_lrs of \[1\.0, 1\.0\], where",
+            r"its schedule has base_lrs of \[1\.0, 1\.0\], ",
         ),
         ({"schedule": [1]}, r"its content is not of this run \("),
         ({"monitor": "text"}, r"its content is not of this run \("),

@@ -14,6 +14,7 @@ from threading import Timer
 
 import pytest
 
+from steadydecay.run_log import held_file
 from steadydecay.run_log.atomic_write import replace_file
 from steadydecay.run_log.held_file import HeldFile, hold
 
