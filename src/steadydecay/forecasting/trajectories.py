@@ -14,12 +14,10 @@ from steadydecay.forecasting.layer_kinds import LayerKind
 from steadydecay.groups.prediction import applied_decay, predicted_norm_sq, update_blocks, update_norm_sq
 from steadydecay.groups.settings import Group, decay_of, with_references
 from steadydecay.theory import MomentumFilter
-from steadydecay.theory.bias_correction import bias_corrected_norm_sq
+from steadydecay.theory.bias_correction import bias_corrected_size
 
 # Time constants after which e⁻³, 5 % of what the squared norm was at the start, is left.
 SETTLED_AFTER = 3.0
-# What is left of β^t when Adam's average of gradients counts as full.
-FULL_AVERAGE = 1e-12
 
 
 @final
@@ -59,7 +57,7 @@ def forecast_norms(kind: LayerKind, rule: str, shares: Sequence[float]) -> Traje
     """
     settings = settings_under(rule, kind)
     lr = np.asarray(shares, dtype=np.float64) * float(settings["lr"])
-    return _trajectory(kind, settings, lr, None)
+    return _trajectory(kind, settings, lr, _expected_scale(kind, settings, len(lr)))
 
 
 def norms_from_updates(kind: LayerKind, rule: str, shares: Sequence[float], update_norms: np.ndarray) -> Trajectory:
@@ -80,8 +78,7 @@ def settings_under(rule: str, kind: LayerKind) -> Group:
     return with_references(own, {"decay": rule}, kind.optimizer)
 
 
-def _trajectory(kind: LayerKind, settings: Group, lr: np.ndarray, update_scale: np.ndarray | None) -> Trajectory:
-    """With the size of each update as a share of the expected one; None for that one."""
+def _trajectory(kind: LayerKind, settings: Group, lr: np.ndarray, update_scale: np.ndarray) -> Trajectory:
     # Decay rules take floats and tensors; one tensor of all steps is a hundred times faster than as many floats.
     by_tensor = decay_of({**settings, "lr": torch.from_numpy(lr)}, kind.optimizer)
     decays = np.asarray(by_tensor, dtype=np.float64)
@@ -89,13 +86,9 @@ def _trajectory(kind: LayerKind, settings: Group, lr: np.ndarray, update_scale: 
     forgotten = np.concatenate(([0.0], np.cumsum(2 * np.log1p(-decays))))
     norms_sq = kind.initial_norm_sq * np.exp(forgotten)
     average = kind.optimizer.correlating_filter(settings)
-    scaled_lr = lr if update_scale is None else lr * update_scale
     for lmo, norm_sq in update_blocks(settings, kind.shape, kind.optimizer):
-        from_updates = _from_zero(tuple(scaled_lr), tuple(decays), average, lmo)
+        from_updates = _from_zero(tuple(lr * update_scale), tuple(decays), average, lmo)
         norms_sq[1:] += norm_sq * np.asarray(from_updates)
-    # Measured updates are already as large as the correction of bias makes them.
-    if update_scale is None and _corrects_bias(kind, settings):
-        norms_sq[1:] += kind.entries * _excess_of_first_steps(lr, decays, forgotten[1:], settings)
     settled = np.flatnonzero(-forgotten >= SETTLED_AFTER)
     return Trajectory(
         rule=settings["decay"],
@@ -108,22 +101,12 @@ def _trajectory(kind: LayerKind, settings: Group, lr: np.ndarray, update_scale: 
     )
 
 
-def _corrects_bias(kind: LayerKind, settings: Group) -> bool:
-    """Whether updates are Adam's, by an average of the gradients that is not yet full in the first steps."""
-    return kind.optimizer.sized_by == "second moment" and "betas" in settings and settings["betas"][0] > 0
-
-
-def _excess_of_first_steps(lr: np.ndarray, decays: np.ndarray, forgotten: np.ndarray, settings: Group) -> np.ndarray:
-    """E θ_t² of one entry under a correction of bias beyond that of updates which are all of one size."""
+def _expected_scale(kind: LayerKind, settings: Group, steps: int) -> np.ndarray:
+    """‖u‖ of each step as a share of what it is once Adam's average of gradients is full; 1 for others."""
+    if kind.optimizer.sized_by != "second moment" or "betas" not in settings:
+        return np.ones(steps)
     beta = float(settings["betas"][0])
-    # After these the average is full, and both forget what the first steps left alike.
-    first = min(len(lr), math.ceil(math.log(FULL_AVERAGE) / math.log(beta)))
-    steps = lr[:first].tolist(), decays[:first].tolist()
-    average = theory.exponential_average(beta)
-    uniform = average.variance * np.asarray(theory.forecast(*steps, average))
-    excess = np.asarray(bias_corrected_norm_sq(*steps, beta)) - uniform
-    later = excess[-1] * np.exp(forgotten[first:] - forgotten[first - 1])
-    return np.concatenate((excess, later))
+    return np.array([bias_corrected_size(step, beta) for step in range(1, steps + 1)])
 
 
 @lru_cache(maxsize=64)
