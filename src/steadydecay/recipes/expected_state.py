@@ -44,7 +44,9 @@ def expected_state(optimizer: torch.optim.Optimizer, schedule: LRScheduler) -> E
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     saved = optimizer.state_dict()
     made = {place: _shapes(kept) for place, kept in saved["state"].items()}
-    return ExpectedState(saved["param_groups"], [tuple(one.shape) for one in weights], made, list(schedule.base_lrs))
+    return ExpectedState(
+        saved["param_groups"], [tuple(one.shape) for one in weights], made, [float(one) for one in schedule.base_lrs]
+    )
 
 
 def require_recipe(state: Mapping[str, Any]) -> Mapping[str, Any]:
