@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from steadydecay.correction.cautious import be_cautious, remembered_weights
+from steadydecay.correction.hyperball import hold_norms
 from steadydecay.correction.legal_load import require_legal_load
 from steadydecay.correction.marks import (
     is_marked,
@@ -20,7 +22,6 @@ from steadydecay.correction.marks import (
 )
 from steadydecay.correction.overwritten import WrittenDecays
 from steadydecay.correction.references import LOADED, TAKEN, References, guesses_reference, warn_of_guesses
-from steadydecay.correction.rivals import be_cautious, hold_norms, remembered_weights
 from steadydecay.correction.rules import HYPERBALL, Rule, chosen_rule
 from steadydecay.groups.selection import Where, selected_groups, warn_without_roles
 from steadydecay.groups.settings import (
@@ -304,11 +305,11 @@ class WeightDecayCorrection:
         # Taken out first: a subclass that calls super().step() runs the hooks twice.
         remembered, self._remembered = self._remembered, {}
         found_inf = getattr(optimizer, "found_inf", None)
-        for index, weight_decay in self._replaced.items():
-            group = self._optimizer.param_groups[index]
-            if group["decay_replacement"] == HYPERBALL:
-                hold_norms(group, found_inf)
-            else:
+        groups = self._optimizer.param_groups
+        replaced = [(groups[index], weight_decay) for index, weight_decay in self._replaced.items()]
+        hold_norms([group for group, _ in replaced if group["decay_replacement"] == HYPERBALL], found_inf)
+        for group, weight_decay in replaced:
+            if group["decay_replacement"] != HYPERBALL:
                 be_cautious(group, remembered, weight_decay, found_inf)
         self._replaced = {}
 
