@@ -249,7 +249,7 @@ class LayerBatch:
         return sums.where(torch.tensor(is_there).to(self._device, non_blocking=True), 0)
 
     def _largest(self, weights: Matrices) -> Tensor | None:
-        """max |w| of each part of each layer (parts, stacked), zeros for those of other ranks; where it is asked for."""
+        """max |w| of each part of each layer (parts, stacked), zeros for other ranks' parts; where it is asked for."""
         if not self._has_sign_norm:
             return None
         here = largest_entries(weights, self._scratch)

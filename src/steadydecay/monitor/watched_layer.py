@@ -190,7 +190,7 @@ class MeasuredLayer:
 
 
 def layers_of(groups: Sequence[WatchedGroup]) -> list[WatchedLayer]:
-    """Every parameter of the groups that has entries, if only on other ranks; not one whose mesh this rank is not in."""
+    """Every parameter of the groups that has entries, if only on other ranks; none whose mesh this rank is not in."""
     count = Counter(name for group in groups for name in names_in_records(group.settings, group.index))
     layers: list[WatchedLayer] = []
     for group in groups:
