@@ -16,11 +16,14 @@ from steadydecay.tensors.real_weights import require_real
 class Sign:
     """‖w‖ = d_in · max|w|, lmo = sign(g) / d_in, for weights of shape (..., d_out, d_in)."""
 
-    is_row_wise: ClassVar[bool] = True
+    vector_dims: ClassVar[tuple[int, ...]] = ()
     fewest_dimensions: ClassVar[int] = 1
 
     def lmo(self, gradient: Tensor) -> Tensor:
         return gradient.sign().div_(gradient.shape[-1])
+
+    def vector_length(self, shape: tuple[int, ...]) -> float:
+        return 1 / shape[-1]
 
     def norm(self, weight: Tensor) -> Tensor:
         return weight.abs().amax(dim=(-2, -1)) * weight.shape[-1]

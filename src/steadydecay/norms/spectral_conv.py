@@ -39,6 +39,10 @@ class SpectralConv:
         if self.spatial_dims < 1:
             raise ValueError(f"spatial_dims is {self.spatial_dims!r}; legal is 1 or more (Conv1d has 1)")
 
+    @property
+    def fewest_dimensions(self) -> int:
+        return 2 + self.spatial_dims
+
     def lmo(self, gradient: Tensor) -> Tensor:
         return self.lmo_of_each([gradient])[0]
 
@@ -51,6 +55,9 @@ class SpectralConv:
     def lmo_cost(self, gradient: Tensor) -> LmoCost:
         multiplied, workspace_bytes = self._matrix_norm.lmo_cost(self._as_matrix(gradient))
         return LmoCost(multiplied, workspace_bytes + gradient.nbytes)
+
+    def lmo_dtype(self, gradient: Tensor) -> torch.dtype:
+        return gradient.dtype
 
     def norm(self, weight: Tensor) -> Tensor:
         return self._matrix_norm.norm(self._as_matrix(weight)) / self._factor(weight.shape)

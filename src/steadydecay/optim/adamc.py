@@ -157,7 +157,7 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
         self._adamw(group, lists, weight_decay, has_complex)
         for index, moved in apart.items():
             weight, compensation = weights[index].detach(), self.state[weights[index]].get("compensation")
-            move(StepBatch([weight], [], [], [compensation]), [moved.detach()], lr, decay, scale=-1.0)
+            move(StepBatch([weight], [], [], [compensation], [None]), [moved.detach()], lr, decay, scale=-1.0)
 
     def _adamw(self, group: Group, lists: list[list[Tensor]], weight_decay: Number, has_complex: bool) -> None:
         beta1, beta2 = group["betas"]

@@ -3,6 +3,7 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +15,7 @@ from steadydecay.groups.weight_names import as_list
 from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.optim.fitting_state import StateKeys, fingerprint, refit, require_fitting
 from steadydecay.optim.legal_weights import REAL_AND_COMPLEX, illegal_weights, require_dtypes, require_no_gradient
+from steadydecay.parallel.cuts import Cut
 from steadydecay.tensors.low_precision import is_low_precision
 
 
@@ -33,7 +35,9 @@ class StatefulOptimizer(torch.optim.Optimizer):
 
     update_momentum: ClassVar[UpdateMomentum]
     steppable: ClassVar[tuple[torch.dtype, ...]] = REAL_AND_COMPLEX
-    # What was there at the last look. Neither is pickled, so that a copy looks for itself.
+    # Which weights are cut over ranks. None of the three is pickled, so that a copy looks for itself.
+    cuts: Mapping[Tensor, Cut] = MappingProxyType({})
+    # What was there at the last look.
     _seen: list[Any] | None = None
     _illegal_weights: Sequence[tuple[Tensor, str]] = ()
 
@@ -67,17 +71,22 @@ class StatefulOptimizer(torch.optim.Optimizer):
         """
         # The compiler follows the look itself, and traces anew where a dtype has changed.
         if torch.compiler.is_compiling():
-            if refit(self.param_groups, self.state, self.state_keys, self.initial_state):
+            if refit(self.param_groups, self.state, self.state_keys, self.initial_state, self.cuts):
                 self.state_was_fitted()
             return
         seen = fingerprint(self.param_groups, self.state)
         if seen != self._seen:
             require_fitting(self.param_groups, self.state, self.state_keys)
-            refit(self.param_groups, self.state, self.state_keys, self.initial_state)
+            self.cuts = self.cuts_now()
+            refit(self.param_groups, self.state, self.state_keys, self.initial_state, self.cuts)
             self.state_was_fitted()
             self._illegal_weights = illegal_weights(self.param_groups, self.steppable, type(self).__name__)
             self._seen = fingerprint(self.param_groups, self.state)
         require_no_gradient(self._illegal_weights)
+
+    def cuts_now(self) -> Mapping[Tensor, Cut]:
+        """How each weight that is cut over ranks is cut."""
+        return {}
 
     def state_was_fitted(self) -> None:
         """State has come or gone."""
