@@ -11,7 +11,7 @@ from torch import Tensor
 
 from steadydecay.correction.counted_steps import moved_anywhere, parameters_to_change, where_the_step_counts
 from steadydecay.correction.rules import CAUTIOUS
-from steadydecay.tensors.shards import local_part
+from steadydecay.parallel.shards import local_part
 
 
 def cautious_decay(before: Tensor, after: Tensor, decay: float | Tensor) -> Tensor:

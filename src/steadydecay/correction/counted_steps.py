@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.groups.settings import may_move
-from steadydecay.tensors.shards import PartialSum, sharding_of, sum_over_ranks
+from steadydecay.parallel.shards import PartialSum, sharding_of, sum_over_ranks
 
 
 def has_moved(parameter: Tensor) -> bool:

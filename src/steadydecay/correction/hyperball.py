@@ -12,7 +12,7 @@ from torch import Tensor
 from steadydecay.correction.counted_steps import flag_of, parameters_to_change, where_the_step_counts
 from steadydecay.groups.block_parts import BlockPart, block_parts
 from steadydecay.groups.matrix_blocks import Block, blocks_of, matrix_shape
-from steadydecay.tensors.shards import PartialSum, local_part, sharding_of, sum_over_ranks
+from steadydecay.parallel.shards import PartialSum, local_part, sharding_of, sum_over_ranks
 from steadydecay.theory.validation import require_in
 
 # Of one parameter: the norm that all of it is held at, one for each of its matrices, or none.

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from steadydecay.groups.index_runs import Runs, below, flattened, taken
 from steadydecay.groups.matrix_blocks import Block, matrix_shape
-from steadydecay.tensors.index_runs import Runs, below, flattened, taken
-from steadydecay.tensors.shards import Sharding
+from steadydecay.parallel.shards import Sharding
 
 
 class BlockPart(NamedTuple):
@@ -42,7 +42,8 @@ def block_parts(
     group: Mapping[str, Any], shape: tuple[int, ...], blocks: Sequence[Block], sharding: Sharding | None
 ) -> list[BlockPart]:
     """What is here of these matrices of a parameter of this shape, with two dimensions or more."""
-    runs = [[range(size)] for size in shape] if sharding is None else sharding.runs(shape)
+    region = [(0, size) for size in shape] if sharding is None else sharding.region(shape)
+    runs = [[range(*limits)] for limits in region]
     sides = _row_dimensions(group, shape)
     rows, columns = _as_one(runs[:sides], shape[:sides]), _as_one(runs[sides:], shape[sides:])
     return [_part(block, rows, columns) for block in blocks]

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from steadydecay.groups.block_parts import BlockPart, block_parts, cut_sides
+from steadydecay.groups.index_runs import Runs, taken
 from steadydecay.groups.matrix_blocks import Block
 from steadydecay.monitor.chunks import Matrices, Scratch, stacked_rows
+from steadydecay.parallel.shards import PartialSum, Sharding
 from steadydecay.tensors import spectral_norm
-from steadydecay.tensors.index_runs import Runs, taken
-from steadydecay.tensors.shards import PartialSum, Sharding, along
 
 
 @final
@@ -84,9 +84,9 @@ class BlockImages:
             for part, basis, half in zip(self._parts, bases, halves, strict=True):
                 here, within = _in_chunk(part, rows, chunk)
                 if self.is_transposed:
-                    half += here.mT @ along(basis, 1, _places(part.row_places, within))
+                    half += here.mT @ _at(basis, _places(part.row_places, within))
                 else:
-                    half[:, within] += here @ along(basis, 1, part.column_places)
+                    half[:, within] += here @ _at(basis, part.column_places)
         return halves
 
 
@@ -105,6 +105,12 @@ def _in_chunk(part: BlockPart, rows: slice, chunk: Tensor) -> tuple[Tensor, slic
 
 def _places(runs: Runs, within: slice) -> Runs:
     return taken(runs, within.start, within.stop)
+
+
+def _at(vectors: Tensor, runs: Runs) -> Tensor:
+    """Rows of (stacked, rows, r) of these numbers."""
+    parts = [vectors[:, run.start : run.stop] for run in runs]
+    return parts[0] if len(parts) == 1 else torch.cat([vectors[:, :0], *parts], dim=1)
 
 
 def _add_along(total: Tensor, runs: Runs, values: Tensor) -> None:

@@ -14,9 +14,9 @@ from steadydecay.monitor.host import Number, on_device
 from steadydecay.monitor.step_sums import gradient_sums, largest_entries, unit_gradient_squares, weight_sums
 from steadydecay.monitor.trend import Trend
 from steadydecay.monitor.watched_layer import LayerTensors, MeasuredLayer, WatchedLayer
+from steadydecay.parallel.shards import PartialSum, Sharding, sharding_of
 from steadydecay.tensors import spectral_norm
 from steadydecay.tensors.low_precision import is_low_precision
-from steadydecay.tensors.shards import PartialSum, Sharding, sharding_of
 
 
 class BatchResult(NamedTuple):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from steadydecay.tensors.shards import local_part
+from steadydecay.parallel.shards import local_part
 
 
 def real_part(tensor: Tensor, like: Tensor | None = None) -> Tensor:

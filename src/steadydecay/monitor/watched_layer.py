@@ -13,8 +13,8 @@ from steadydecay.groups.weight_names import names_in_records
 from steadydecay.monitor.host import Number
 from steadydecay.monitor.real_parts import real_part
 from steadydecay.monitor.watched_group import WatchedGroup
+from steadydecay.parallel.shards import is_here, sharding_of
 from steadydecay.tensors.low_precision import exact, is_low_precision
-from steadydecay.tensors.shards import is_here, sharding_of
 
 SIGN_NORM_ROLES = ("output", "embedding")
 

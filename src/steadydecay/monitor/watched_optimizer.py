@@ -11,7 +11,7 @@ from steadydecay.monitor.chunks import Scratch
 from steadydecay.monitor.layer_batch import BatchResult, LayerBatch, layer_batches
 from steadydecay.monitor.watched_group import MeasuredGroup, WatchedGroup, group_name
 from steadydecay.monitor.watched_layer import layers_of
-from steadydecay.tensors.shards import sum_over_ranks
+from steadydecay.parallel.shards import sum_over_ranks
 
 # By kind, then by index or name; `WatchedOptimizer.state`.
 State = dict[str, dict[Any, Any]]

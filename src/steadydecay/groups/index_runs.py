@@ -1,17 +1,8 @@
-"""Which entries along one dimension are here, as runs of consecutive ones, in order; no torch."""
+"""Which rows or columns are here, as runs of consecutive ones, in order; no torch."""
 
 from collections.abc import Iterator, Sequence
 
 Runs = Sequence[range]
-
-
-def count(runs: Runs) -> int:
-    """How many entries there are.
-
-    >>> count([range(0, 2), range(4, 7)])
-    5
-    """
-    return sum(map(len, runs))
 
 
 def taken(runs: Runs, start: int, stop: int) -> list[range]:
@@ -25,25 +16,6 @@ def taken(runs: Runs, start: int, stop: int) -> list[range]:
         pieces.append(run[max(0, start - passed) : max(0, stop - passed)])
         passed += len(run)
     return [piece for piece in pieces if piece]
-
-
-def chunk(runs: Runs, chunks: int, at: int) -> list[range]:
-    """The at-th of so many chunks, by torch.chunk's rule; late ones may be empty.
-
-    >>> [chunk([range(0, 5)], 4, at) for at in range(4)]
-    [[range(0, 2)], [range(2, 4)], [range(4, 5)], []]
-    """
-    length = -(-count(runs) // chunks)
-    return taken(runs, at * length, (at + 1) * length)
-
-
-def strided_chunk(runs: Runs, pieces: int, chunks: int, at: int) -> list[range]:
-    """The at-th chunk of each of so many pieces: what FSDP2 leaves of rows that tensor parallelism has cut before it.
-
-    >>> strided_chunk([range(0, 8)], 2, 2, 0)
-    [range(0, 2), range(4, 6)]
-    """
-    return [run for piece in range(pieces) for run in chunk(chunk(runs, pieces, piece), chunks, at)]
 
 
 def below(runs: Runs, limit: int) -> int:

@@ -8,9 +8,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Placement, Replicate
-from torch.distributed.tensor.placement_types import Shard, _StridedShard
 
-from steadydecay.tensors.index_runs import Runs, chunk, count, strided_chunk
+from steadydecay.parallel.regions import Region, cuts_in_order, region_of, slices_of
 
 # Process groups, and tensors that add up over the ranks of each of them.
 PartialSum = tuple[Sequence[Any], Sequence[Tensor]]
@@ -40,19 +39,12 @@ class Sharding(NamedTuple):
         """Dimensions of the tensor along which it is cut."""
         return {dimension for _, dimension in self._cuts()}
 
-    def runs(self, shape: Sequence[int]) -> list[Runs]:
-        """Which entries along each dimension of a tensor of this shape are here."""
-        found: list[Runs] = [[range(size)] for size in shape]
+    def region(self, shape: Sequence[int]) -> Region:
+        """Which entries of a tensor of this shape are here; none on a rank that is not in the mesh."""
         coordinate = self.mesh.get_coordinate()
-        for at, dimension in self._cuts():
-            chunks, runs, placement = self.mesh.size(at), found[dimension], self.placements[at]
-            if coordinate is None:
-                found[dimension] = []
-            elif isinstance(placement, _StridedShard):
-                found[dimension] = strided_chunk(runs, int(placement.split_factor), chunks, coordinate[at])
-            else:
-                found[dimension] = chunk(runs, chunks, coordinate[at])
-        return found
+        if coordinate is None:
+            return tuple((0, 0) for _ in shape)
+        return region_of(tuple(shape), tuple(self.mesh.shape), tuple(coordinate), cuts_in_order(self.placements))
 
     def place(self) -> tuple[int, int]:
         """The number of this rank's part, and how many parts there are."""
@@ -64,11 +56,7 @@ class Sharding(NamedTuple):
 
     def _cuts(self) -> list[tuple[int, int]]:
         """Dimensions of the mesh that cut the tensor, each with the tensor's own."""
-        return [
-            (at, placement.dim)
-            for at, placement in enumerate(self.placements)
-            if isinstance(placement, Shard | _StridedShard) and self.mesh.size(at) > 1
-        ]
+        return [(at, dimension) for at, dimension in sorted(cuts_in_order(self.placements)) if self.mesh.size(at) > 1]
 
 
 def sharding_of(tensor: Tensor) -> Sharding | None:
@@ -105,20 +93,8 @@ def local_part(tensor: Tensor, like: Tensor | None = None) -> Tensor:
 
 
 def part_of_whole(whole: Tensor, sharding: Sharding | None) -> Tensor:
-    """The part of a plain tensor that a sharding gives this rank; a view where it is one block of it."""
-    runs = [] if sharding is None else sharding.runs(whole.shape)
-    for dimension, of_dimension in enumerate(runs):
-        if count(of_dimension) < whole.shape[dimension]:
-            whole = along(whole, dimension, of_dimension)
-    return whole
-
-
-def along(tensor: Tensor, dimension: int, runs: Runs) -> Tensor:
-    """The entries of these runs along a dimension; a view where they are one run, or none."""
-    if len(runs) < 2:
-        run = runs[0] if runs else range(0)
-        return tensor.narrow(dimension, run.start, len(run))
-    return torch.cat([tensor.narrow(dimension, run.start, len(run)) for run in runs], dim=dimension)
+    """A view of the part of a plain tensor that a sharding gives this rank."""
+    return whole if sharding is None else whole[slices_of(sharding.region(whole.shape))]
 
 
 def sum_over_ranks(partial: Iterable[PartialSum]) -> None:
