@@ -44,9 +44,8 @@ def remembered_weights(groups: Iterable[Mapping[str, Any]]) -> dict[Tensor, Tens
 
 @torch.no_grad()
 def be_cautious(
-    group: Mapping[str, Any],
+    groups: Iterable[tuple[Mapping[str, Any], float | Tensor]],
     remembered: Mapping[Tensor, Tensor],
-    weight_decay: float | Tensor,
     found_inf: Tensor | None,
 ) -> None:
     """After a step without decay: take η from the weights where that does not fight the step.
@@ -54,14 +53,18 @@ def be_cautious(
     lr = 0, a step that a GradScaler has cancelled (`found_inf`), and no gradient leave them as they are, bitwise.
 
     Args:
-        group: its weights are written to.
+        groups: each with λ of this step; their weights are written to.
         remembered: what was here of the weights before the step.
-        weight_decay: λ of this step.
         found_inf: of the GradScaler; not 0 where it has cancelled the step.
     """
-    lr = group["lr"]
-    parameters = [parameter for parameter in parameters_to_change(group) if parameter in remembered]
-    for parameter, is_moved in zip(parameters, moved_anywhere(parameters), strict=True):
+    changing = [
+        (parameter, group["lr"], group["lr"] * weight_decay)
+        for group, weight_decay in groups
+        for parameter in parameters_to_change(group)
+        if parameter in remembered
+    ]
+    are_moved = moved_anywhere([parameter for parameter, _, _ in changing])
+    for (parameter, lr, decay), is_moved in zip(changing, are_moved, strict=True):
         here = local_part(parameter)
-        decayed = here - cautious_decay(remembered[parameter], here, lr * weight_decay)
+        decayed = here - cautious_decay(remembered[parameter], here, decay)
         here.copy_(where_the_step_counts(decayed, here, lr, found_inf, is_moved))

@@ -308,9 +308,7 @@ class WeightDecayCorrection:
         groups = self._optimizer.param_groups
         replaced = [(groups[index], weight_decay) for index, weight_decay in self._replaced.items()]
         hold_norms([group for group, _ in replaced if group["decay_replacement"] == HYPERBALL], found_inf)
-        for group, weight_decay in replaced:
-            if group["decay_replacement"] != HYPERBALL:
-                be_cautious(group, remembered, weight_decay, found_inf)
+        be_cautious([pair for pair in replaced if pair[0]["decay_replacement"] != HYPERBALL], remembered, found_inf)
         self._replaced = {}
 
 

@@ -100,23 +100,32 @@ def part_of_whole(whole: Tensor, sharding: Sharding | None) -> Tensor:
 def sum_over_ranks(partial: Iterable[PartialSum]) -> None:
     """Replace tensors by their sums over the ranks of the groups beside them, in place: one collective for each group.
 
-    Every rank of a group calls it with tensors of the same shapes in the same order; no rank waits for its device.
-    Ranks may have different groups: all take those that they have in one order, so that none waits for another in vain.
+    Every rank of a group calls it with tensors of the same shapes in the same order; no rank waits for its device. The
+    groups of one tensor are those along several dimensions of a mesh, in its order: all ranks sum along the first, and
+    then these sums along the next. Ranks may have different groups: all go through those that they have in one order,
+    so that none waits for another in vain.
     """
-    waiting: dict[tuple[str, str], tuple[Any, list[Tensor]]] = {}
-    for groups, tensors in partial:
-        for group in groups if tensors else ():
-            waiting.setdefault((group.group_name, tensors[0].device.type), (group, []))[1].extend(tensors)
-    for group, tensors in sorted(waiting.values(), key=_order):
+    sums = [(list(groups), list(tensors)) for groups, tensors in partial if groups and tensors]
+    latest: dict[str, int] = {}
+    for groups, _ in sums:
+        for stage, group in enumerate(groups):
+            latest[group.group_name] = max(stage, latest.get(group.group_name, 0))
+    waiting: dict[tuple[int, str, str], tuple[Any, list[Tensor]]] = {}
+    for groups, tensors in sums:
+        for stage, group in enumerate(groups):
+            # What is summed along one dimension alone can wait for what comes later to that group.
+            at = latest[group.group_name] if len(groups) == 1 else stage
+            waiting.setdefault((at, group.group_name, tensors[0].device.type), (group, []))[1].extend(tensors)
+    for _, (group, tensors) in sorted(waiting.items(), key=_order):
         flat = torch.cat([tensor.flatten() for tensor in tensors])
         dist.all_reduce(flat, group=group)
         for tensor, summed in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(summed.view_as(tensor))
 
 
-def _order(waiting: tuple[Any, list[Tensor]]) -> tuple[list[int], str]:
-    group, tensors = waiting
-    return dist.get_process_group_ranks(group), tensors[0].device.type
+def _order(item: tuple[tuple[int, str, str], tuple[Any, list[Tensor]]]) -> tuple[int, list[int], str]:
+    (stage, _, device_type), (group, _) = item
+    return stage, dist.get_process_group_ranks(group), device_type
 
 
 def _laid_out(tensor: DTensor, placements: Sequence[Placement]) -> DTensor:

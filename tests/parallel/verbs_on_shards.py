@@ -1,0 +1,36 @@
+"""Run by torchrun on four ranks: what the verbs do to weights that are cut over them, beside one process alone."""
+
+import gc
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import rules_on_shards
+import torch.distributed as dist
+import watch_on_shards
+from layouts import LAYOUTS, made_meshes, of_all_ranks
+
+
+def main() -> None:
+    dist.init_process_group("gloo")
+    meshes = made_meshes()
+    found: dict[str, Any] = {
+        "rules": {
+            rule: {layout: rules_on_shards.of_layout(layout, rule, meshes) for layout in LAYOUTS}
+            for rule in ("hyperball", "cautious")
+        },
+        "watch": {layout: watch_on_shards.of_layout(layout, meshes) for layout in LAYOUTS}
+        | {"replicas": watch_on_shards.of_replicas()},
+    }
+    everywhere = of_all_ranks(found)
+    if dist.get_rank() == 0:
+        Path(sys.argv[1]).write_text(json.dumps(everywhere))
+    # FSDP's reference cycles may outlive the process group, which then aborts.
+    gc.collect()
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
