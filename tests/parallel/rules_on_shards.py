@@ -11,9 +11,10 @@ STEPS = 3
 
 
 def trained(model: Layers, rule: str, without_on_this_rank: str = "") -> tuple[Any, list[int]]:
-    """The handle after a few steps, and the collectives of each."""
+    """The optimizer after a few steps, and the collectives of each."""
     optimizer = torch.optim.AdamW(named_groups(model), lr=0.1, weight_decay=0.5, foreach=False)
-    handle, counts = sd.correct_weight_decay(optimizer, rule, where=lambda group: True), []
+    sd.correct_weight_decay(optimizer, rule, where=lambda group: True)
+    counts = []
     for step in range(STEPS):
         give_gradients(model, step, without="other.weight" if step == 1 else without_on_this_rank)
         with CountedReductions() as counted:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import adams_on_shards
 import rules_on_shards
 import torch.distributed as dist
 import watch_on_shards
@@ -20,6 +21,11 @@ def main() -> None:
             rule: {layout: rules_on_shards.of_layout(layout, rule, meshes) for layout in LAYOUTS}
             for rule in ("hyperball", "cautious")
         },
+        "adams": {
+            name: {layout: adams_on_shards.of_layout(layout, name, meshes) for layout in LAYOUTS}
+            for name in adams_on_shards.BUILDS
+        },
+        "low precision": adams_on_shards.of_low_precision(meshes),
         "watch": {layout: watch_on_shards.of_layout(layout, meshes) for layout in LAYOUTS}
         | {"replicas": watch_on_shards.of_replicas()},
     }
