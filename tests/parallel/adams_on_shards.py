@@ -61,7 +61,7 @@ def of_layout(layout: str, name: str, meshes: Any) -> dict[str, Any]:
 
 
 def of_low_precision(meshes: Any) -> dict[str, Any]:
-    """Whether a bfloat16 weight cut by rows has the bits of a whole one, and what a step takes by what is here of it."""
+    """Whether a bfloat16 weight cut by rows has the bits of a whole one, and what a step takes by its size here."""
     ends: list[nn.Parameter] = []
     peaks: list[float] = []
     for is_cut in (False, True):

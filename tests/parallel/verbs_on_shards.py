@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import adams_on_shards
+import faults_on_shards
+import groups_on_shards
 import rules_on_shards
 import torch.distributed as dist
 import watch_on_shards
@@ -28,6 +30,20 @@ def main() -> None:
         "low precision": adams_on_shards.of_low_precision(meshes),
         "watch": {layout: watch_on_shards.of_layout(layout, meshes) for layout in LAYOUTS}
         | {"replicas": watch_on_shards.of_replicas()},
+        "groups": groups_on_shards.of_wrappings(meshes),
+        "filled": {layout: groups_on_shards.filled(layout, meshes) for layout in LAYOUTS},
+        "generators": groups_on_shards.generators_after(meshes),
+        "meta": groups_on_shards.refused_on_meta(meshes),
+        "skipping": {
+            skip: {layout: faults_on_shards.skipping(layout, skip, meshes) for layout in LAYOUTS}
+            for skip in ("tensor", "step")
+        },
+        "fault": {layout: faults_on_shards.first_fault(layout, meshes) for layout in LAYOUTS},
+        "ddp": faults_on_shards.under_ddp(),
+        "lacking": {
+            rule: {layout: faults_on_shards.lacking(layout, rule, meshes) for layout in ("rows", "hsdp", "grid")}
+            for rule in ("hyperball", "cautious")
+        },
     }
     everywhere = of_all_ranks(found)
     if dist.get_rank() == 0:

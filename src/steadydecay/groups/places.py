@@ -12,6 +12,7 @@ BY_WRAPPERS = "_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
 BY_ADAPTERS = r"base_layer|original_module|modules_to_save\.[^.]+"
 INSERTED = re.compile(rf"(?:^|(?<=\.))(?:{BY_WRAPPERS}|{BY_ADAPTERS})\.")
 ORIGINAL_OF_PARAMETRIZATION = re.compile(r"(?<=\.)parametrizations\.([^.]+)\.original\d*$")
+WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 # torch.nn.utils before parametrizations, and pruning.
 OLD_SUFFIXES = ("_orig", "_v")
 
@@ -77,7 +78,9 @@ def unwrapped(model: nn.Module) -> tuple[str, list[nn.Module]]:
             break
         name, inner = with_parameters[0]
         is_leaf = not any(_has_parameters(child) for child in inner.children())
-        if is_leaf or isinstance(inner, nn.ModuleList | nn.ModuleDict):
+        # Of what is in these classes nothing has to be guessed.
+        is_certain = isinstance(chain[-1], WRAPPERS)
+        if not is_certain and (is_leaf or isinstance(inner, nn.ModuleList | nn.ModuleDict)):
             break
         prefix, chain = f"{prefix}{name}.", [*chain, inner]
     return prefix, chain
