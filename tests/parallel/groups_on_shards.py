@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import steadydecay as sd
 from steadydecay.groups.places import plain_name
+from steadydecay.norms import Sign
 from steadydecay.parallel.shards import local_part, part_of_whole, sharding_of
 
 NORMS = ("spectral", "sign", "row_norm", "col_norm")
@@ -149,11 +150,20 @@ def generators_after(meshes: Any) -> list[Any]:
     return of_all_ranks(torch.equal(generator.get_state(), alone.get_state()))
 
 
-def refused_on_meta(meshes: Any) -> str:
+def refused(meshes: Any) -> dict[str, str]:
+    """What is said of weights that have no memory yet, and of a norm that is asked to fill a part."""
     with torch.device("meta"):
         model = sharded(Decoder(), meshes)
+    part = placed_as(torch.zeros(5, 4), meshes[4,], [Shard(0)])
+    return {
+        "meta": error_of(lambda: sd.init_(sd.param_groups(model, "scion", lr=0.1))),
+        "a norm alone": error_of(lambda: Sign().init_(part)),
+    }
+
+
+def error_of(work: Callable[[], Any]) -> str:
     try:
-        sd.init_(sd.param_groups(model, "scion", lr=0.1))
+        work()
     except ValueError as error:
         return str(error)
     return ""

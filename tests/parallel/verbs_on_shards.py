@@ -33,7 +33,7 @@ def main() -> None:
         "groups": groups_on_shards.of_wrappings(meshes),
         "filled": {layout: groups_on_shards.filled(layout, meshes) for layout in LAYOUTS},
         "generators": groups_on_shards.generators_after(meshes),
-        "meta": groups_on_shards.refused_on_meta(meshes),
+        "refused": groups_on_shards.refused(meshes),
         "skipping": {
             skip: {layout: faults_on_shards.skipping(layout, skip, meshes) for layout in LAYOUTS}
             for skip in ("tensor", "step")
