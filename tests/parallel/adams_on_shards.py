@@ -1,6 +1,7 @@
 """Cases of verbs_on_shards.py: AdamC and RenormalizedAdamW on weights that are cut over ranks."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -41,10 +42,16 @@ def trained(model: Layers, name: str, are_sums: bool) -> tuple[torch.optim.Optim
     return optimizer, counts
 
 
+@cache
+def expected_of(name: str) -> tuple[Layers, torch.optim.Optimizer]:
+    """One process alone with whole weights."""
+    model = whole_model()
+    return model, trained(model, name, are_sums=False)[0]
+
+
 def of_layout(layout: str, name: str, meshes: Any) -> dict[str, Any]:
     """Once with gradients in the layout of their weights, once with gradients that are sums still to be taken."""
-    alone = whole_model()
-    expected, _ = trained(alone, name, are_sums=False)
+    alone, expected = expected_of(name)
     differences, counts = [], []
     for are_sums in (False, True):
         cut = laid_out(layout, meshes)

@@ -50,7 +50,7 @@ class Listed(nn.ModuleList):
         return self[0]
 
 
-def sharded(model: nn.Module, meshes: Any) -> nn.Module:
+def sharded(model: nn.Module, meshes: Any) -> Any:
     for block in model.blocks:  # pyright: ignore[reportGeneralTypeIssues]
         fully_shard(block, mesh=meshes[4,])
     return fully_shard(model, mesh=meshes[4,])
@@ -61,18 +61,18 @@ def parallel(model: nn.Module, meshes: Any) -> nn.Module:
     return parallelize_module(model, meshes[2, 2]["tensor"], plan)
 
 
-def both(model: nn.Module, meshes: Any) -> nn.Module:
+def both(model: nn.Module, meshes: Any) -> Any:
     return fully_shard(parallel(model, meshes), mesh=meshes[2, 2]["data"])
 
 
-def checkpointed(model: nn.Module, meshes: Any) -> nn.Module:
+def checkpointed(model: nn.Module, meshes: Any) -> Any:
     blocks: Any = model.blocks
     for at, block in enumerate(blocks):
         blocks[at] = torch.compile(checkpoint_wrapper(block))
     return sharded(model, meshes)
 
 
-WRAPPINGS: dict[str, Callable[[nn.Module, Any], nn.Module]] = {
+WRAPPINGS: dict[str, Callable[[nn.Module, Any], Any]] = {
     "ddp": lambda model, meshes: DistributedDataParallel(model),
     "compiled ddp": lambda model, meshes: torch.compile(DistributedDataParallel(model)),
     "ddp of compiled": lambda model, meshes: DistributedDataParallel(torch.compile(model)),

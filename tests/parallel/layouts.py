@@ -87,6 +87,8 @@ WAYS: dict[str, tuple[tuple[int, ...], Way]] = {
     "each another way": ((2, 2), each_another_way),
 }
 LAYOUTS = (*WAYS, "tp and fsdp2")
+# Where the layout is not the point of a test.
+FEW_LAYOUTS = ("rows", "tp and fsdp2")
 
 
 def laid_out(layout: str, meshes: dict[tuple[int, ...], DeviceMesh]) -> Layers:

@@ -1,5 +1,6 @@
 """Cases of verbs_on_shards.py: the rivals of corrected weight decay on weights that are cut over ranks."""
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -23,9 +24,15 @@ def trained(model: Layers, rule: str, without_on_this_rank: str = "") -> tuple[A
     return optimizer, counts
 
 
+@cache
+def expected_of(rule: str) -> tuple[Layers, torch.optim.Optimizer]:
+    """One process alone with whole weights."""
+    model = whole_model()
+    return model, trained(model, rule)[0]
+
+
 def of_layout(layout: str, rule: str, meshes: Any) -> dict[str, Any]:
-    alone, cut = whole_model(), laid_out(layout, meshes)
-    expected, _ = trained(alone, rule)
+    (alone, expected), cut = expected_of(rule), laid_out(layout, meshes)
     optimizer, counts = trained(cut, rule)
     groups = zip(optimizer.param_groups, expected.param_groups, strict=True)
     pairs = [(one.get("hyperball_norms"), other.get("hyperball_norms")) for one, other in groups]

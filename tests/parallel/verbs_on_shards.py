@@ -12,7 +12,7 @@ import groups_on_shards
 import rules_on_shards
 import torch.distributed as dist
 import watch_on_shards
-from layouts import LAYOUTS, made_meshes, of_all_ranks
+from layouts import FEW_LAYOUTS, LAYOUTS, made_meshes, of_all_ranks
 
 
 def main() -> None:
@@ -38,10 +38,10 @@ def main() -> None:
             skip: {layout: faults_on_shards.skipping(layout, skip, meshes) for layout in LAYOUTS}
             for skip in ("tensor", "step")
         },
-        "fault": {layout: faults_on_shards.first_fault(layout, meshes) for layout in LAYOUTS},
+        "fault": {layout: faults_on_shards.first_fault(layout, meshes) for layout in FEW_LAYOUTS},
         "ddp": faults_on_shards.under_ddp(),
         "lacking": {
-            rule: {layout: faults_on_shards.lacking(layout, rule, meshes) for layout in ("rows", "hsdp", "grid")}
+            rule: {layout: faults_on_shards.lacking(layout, rule, meshes) for layout in FEW_LAYOUTS}
             for rule in ("hyperball", "cautious")
         },
     }

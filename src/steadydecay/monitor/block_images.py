@@ -33,9 +33,12 @@ class BlockImages:
         cut = cut_sides(settings, shape, sharding)
         self._parts = block_parts(settings, shape, blocks, sharding) if blocks else []
         self.is_transposed = bool(cut.columns) and not cut.rows
-        self.sizes = [part.shape[::-1] if self.is_transposed else part.shape for part in self._parts]
+        self.sizes = [self._turned(part.shape) for part in self._parts]
         self._is_cut_twice = bool(cut.columns) and bool(cut.rows)
         self._column_groups = sharding.groups(cut.columns) if sharding is not None and self._is_cut_twice else []
+
+    def _turned(self, shape: tuple[int, int]) -> tuple[int, int]:
+        return (shape[1], shape[0]) if self.is_transposed else shape
 
     def halves(self, weights: Matrices, bases: Sequence[Tensor], scratch: Scratch) -> list[Tensor]:
         """MV of the rows that are here, where it must be summed over ranks before the images; else nothing."""
