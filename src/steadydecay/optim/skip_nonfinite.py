@@ -191,6 +191,9 @@ def _here(gradient: Tensor | None, weight: Tensor) -> Tensor:
     """What is here of a gradient, as real numbers; of a sparse one those that it holds."""
     if gradient is None:
         return torch.zeros(0, device=weight.device)
+    # As it is: there may be thousands.
+    if type(gradient) is Tensor and gradient.layout == torch.strided and not gradient.is_complex():
+        return gradient
     if not isinstance(gradient, DTensor):
         gradient = gradient.coalesce().values() if gradient.is_sparse else gradient
     here = local_part(gradient)
@@ -201,7 +204,7 @@ def _nonfinite_norms(here: Sequence[Tensor], weights: Sequence[Tensor]) -> list[
     """For each a (1,): not 0 where the norm of it, or of small ones that are looked at together, is not finite."""
     alike: dict[Any, list[int]] = defaultdict(list)
     for at, (values, weight) in enumerate(zip(here, weights, strict=True)):
-        is_small = not isinstance(weight, DTensor) and values.numel() <= LARGEST_TOGETHER
+        is_small = values.numel() <= LARGEST_TOGETHER and not isinstance(weight, DTensor)
         alike[values.device, values.dtype, is_small].append(at)
     flags: dict[int, Tensor] = {}
     for (_, _, is_small), places in alike.items():
@@ -217,17 +220,16 @@ def _nonfinite_norms(here: Sequence[Tensor], weights: Sequence[Tensor]) -> list[
 
 def _agreed(flags: Sequence[Tensor], weights: Sequence[Tensor]) -> list[bool]:
     """Whether each flag (1,) is 0, on all ranks of the mesh of its weight: one collective for each process group."""
-    # Weights of a mesh may share a flag.
-    own = [flag.clone() if isinstance(weight, DTensor) else flag for flag, weight in zip(flags, weights, strict=True)]
-    sum_over_ranks((_groups(weight), [flag]) for flag, weight in zip(own, weights, strict=True))
+    pairs = zip(weights, flags, strict=True)
+    sum_over_ranks((_groups(weight), [flag]) for weight, flag in pairs if isinstance(weight, DTensor))
     # Many small weights share one.
     of_device: dict[torch.device, dict[int, Tensor]] = defaultdict(dict)
-    for flag in own:
+    for flag in flags:
         of_device[flag.device][id(flag)] = flag
     is_zero: dict[int, bool] = {}
     for flags_there in of_device.values():
         is_zero |= zip(flags_there, (torch.cat(list(flags_there.values())) == 0).tolist(), strict=True)
-    return [is_zero[id(flag)] for flag in own]
+    return [is_zero[id(flag)] for flag in flags]
 
 
 def _is_anywhere(is_here: bool, weights: Sequence[Tensor]) -> bool:
