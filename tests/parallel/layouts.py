@@ -43,10 +43,10 @@ def whole_model() -> Layers:
 
 
 def named_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Two groups of matrices, by turns, and one of vectors; each with names."""
+    """Two groups of matrices, the two of one shape in one of them, and one of vectors; each with names."""
     named = list(model.named_parameters())
     matrices, vectors = [p for p in named if p[1].ndim > 1], [p for p in named if p[1].ndim < 2]
-    parts = ((matrices[::2], "hidden"), (matrices[1::2], "embedding"), (vectors, "vector"))
+    parts = ((matrices[:6], "hidden"), (matrices[6:], "embedding"), (vectors, "vector"))
     return [{"params": [p for _, p in part], "param_names": [n for n, _ in part], "role": role} for part, role in parts]
 
 
@@ -71,9 +71,9 @@ def columns_twice(mesh: DeviceMesh, parameter: Tensor, at: int) -> list[Placemen
 
 
 def each_another_way(mesh: DeviceMesh, parameter: Tensor, at: int) -> list[Placement]:
-    """Neighbours of one shape are cut along different dimensions, of the mesh and of themselves."""
+    """`square.weight` and `other.weight`, the 7th and the 9th, are cut alike along different dimensions of the mesh."""
     last = Shard(parameter.ndim - 1)
-    ways: list[list[Placement]] = [[Shard(0), WHOLE], [WHOLE, Shard(0)], [last, WHOLE], [WHOLE, last], [WHOLE, WHOLE]]
+    ways: list[list[Placement]] = [[last, WHOLE], [Shard(0), WHOLE], [WHOLE, last], [WHOLE, Shard(0)], [WHOLE, WHOLE]]
     return ways[at % len(ways)]
 
 
@@ -86,15 +86,19 @@ WAYS: dict[str, tuple[tuple[int, ...], Way]] = {
     "columns twice": ((2, 2), columns_twice),
     "each another way": ((2, 2), each_another_way),
 }
-LAYOUTS = (*WAYS, "tp and fsdp2")
+LAYOUTS = (*WAYS, "tp", "tp and fsdp2")
 # Where the layout is not the point of a test.
 FEW_LAYOUTS = ("rows", "tp and fsdp2")
 
 
-def laid_out(layout: str, meshes: dict[tuple[int, ...], DeviceMesh]) -> Layers:
+def laid_out(layout: str, meshes: dict[tuple[int, ...], DeviceMesh]) -> Any:
     model = whole_model()
-    if layout == "tp and fsdp2":
-        return _as_torchtitan_does(model, meshes[2, 2])
+    if layout.startswith("tp"):
+        plan = {name: ColwiseParallel() for name in ("up", "square")} | {
+            n: RowwiseParallel() for n in ("down", "other")
+        }
+        parallelize_module(model, meshes[2, 2]["tensor"], plan)
+        return fully_shard(model, mesh=meshes[2, 2]["data"]) if layout == "tp and fsdp2" else model
     shape, way = WAYS[layout]
     for at, (name, parameter) in enumerate(list(model.named_parameters())):
         if name not in BESIDE:
@@ -145,13 +149,6 @@ def _gradient_of(parameter: DTensor, gradient: Tensor, are_sums: bool) -> DTenso
         if placement.is_replicate():
             placements[at], share = Partial(), share * mesh.size(at)
     return placed_as(gradient / share, mesh, placements)
-
-
-def _as_torchtitan_does(model: Layers, mesh: DeviceMesh) -> Layers:
-    plan = {"up": ColwiseParallel(), "down": RowwiseParallel(), "square": ColwiseParallel(), "other": RowwiseParallel()}
-    parallelize_module(model, mesh["tensor"], plan)
-    fully_shard(model, mesh=mesh["data"])
-    return model
 
 
 def largest_difference(model: nn.Module, expected: nn.Module) -> float:

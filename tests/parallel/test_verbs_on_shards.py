@@ -10,7 +10,7 @@ from torchrun import on_ranks
 
 PROGRAM = Path(__file__).with_name("verbs_on_shards.py")
 # Process groups over which parts of weights add up: one for each dimension of the mesh that cuts some.
-GROUPS = {"rows": 1, "columns": 1, "hsdp": 1}
+GROUPS = {"rows": 1, "columns": 1, "hsdp": 1, "tp": 1}
 SPOILT = "square.weight"
 
 Found = list[dict[str, Any]]
@@ -54,7 +54,7 @@ def test_products_of_cut_matrices_take_one_collective_or_two_where_both_sides_ar
 ) -> None:
     cold, *warm = found[0]["watch"][layout]["collectives"]
     # Under "grid" the halves are summed along one dimension of the mesh, and the images along both.
-    of_product = {"rows": 1, "columns": 1, "hsdp": 1, "grid": 3, "columns twice": 2, "tp and fsdp2": 3}
+    of_product = {"rows": 1, "columns": 1, "hsdp": 1, "grid": 3, "columns twice": 2, "tp": 1, "tp and fsdp2": 3}
     if layout in of_product:
         assert warm == [3 * of_product[layout]] * 2
     assert 48 <= cold <= 48 * of_product.get(layout, 2)
