@@ -11,6 +11,7 @@ from torch import Tensor
 
 from steadydecay.correction.counted_steps import flag_of, parameters_to_change, where_the_step_counts
 from steadydecay.groups.block_parts import BlockPart, block_parts
+from steadydecay.groups.key_types import require_number
 from steadydecay.groups.matrix_blocks import Block, blocks_of, matrix_shape
 from steadydecay.parallel.shards import PartialSum, local_part, sharding_of, sum_over_ranks
 from steadydecay.theory.validation import require_in
@@ -83,10 +84,12 @@ def norms_to_hold(group: Mapping[str, Any], name: str) -> list[HeldNorm]:
     cut over ranks it is the norm of the whole, for which they speak to each other once.
 
     Raises:
-        ValueError: the group gives as many norms as it has not parameters or matrices, or one is not positive: a zero
-            weight held at its norm would never move.
+        ValueError: norms that are no list or no numbers, as many as there are not parameters or matrices, or one that
+            is not positive: a zero weight held at its norm would never move.
     """
     count, given = len(group["params"]), group.get("hyperball_norms")
+    if given is not None and not isinstance(given, list | tuple):
+        raise ValueError(f"hyperball_norms of {name} is {given!r}; legal is a list with one entry a tensor, or None")
     if given is not None and len(given) != count:
         raise ValueError(f"hyperball_norms of {name} has {len(given)} entries; legal is {count}, one a tensor")
     norms = _own_norms(group) if given is None else [_given_norm(group, at, given[at], name) for at in range(count)]
@@ -186,8 +189,12 @@ def _own_norms(group: Mapping[str, Any]) -> list[HeldNorm]:
 
 
 def _given_norm(group: Mapping[str, Any], position: int, given: Any, name: str) -> HeldNorm:
-    if given is None or not isinstance(given, Sequence):
-        return None if given is None else float(given)
+    if given is None:
+        return None
+    for norm in given if isinstance(given, list | tuple) else (given,):
+        require_number(f"a norm of hyperball_norms of {name}", norm)
+    if not isinstance(given, list | tuple):
+        return float(given)
     count = len(held_matrices(group, position))
     if len(given) != count:
         raise ValueError(f"hyperball_norms of {name} has a list of {len(given)}; legal is {count}, one for each matrix")

@@ -1,4 +1,4 @@
-"""Layers of one shape and sharding, of whichever groups, measured together."""
+"""Layers of one shape and sharding, or small ones of near shapes, of whichever groups, measured together."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,10 +6,11 @@ from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
-from steadydecay.groups.matrix_blocks import matrix_shape
+from steadydecay.groups.matrix_blocks import Block, matrix_shape
 from steadydecay.monitor.block_images import BlockImages
-from steadydecay.monitor.chunks import CHUNK, Matrices, Scratch
+from steadydecay.monitor.chunks import CHUNK, Matrices, Scratch, padded_shape, places_in_stack, stacked_rows
 from steadydecay.monitor.host import Number, on_device
 from steadydecay.monitor.step_sums import gradient_sums, largest_entries, unit_gradient_squares, weight_sums
 from steadydecay.monitor.trend import Trend
@@ -17,6 +18,9 @@ from steadydecay.monitor.watched_layer import LayerTensors, MeasuredLayer, Watch
 from steadydecay.parallel.shards import PartialSum, Sharding, sharding_of
 from steadydecay.tensors import spectral_norm
 from steadydecay.tensors.low_precision import is_low_precision
+
+# Entries of a weight up to which the calls of a batch of its own take longer than four times its entries.
+SMALL = 2**14
 
 
 class BatchResult(NamedTuple):
@@ -55,13 +59,14 @@ class BatchResult(NamedTuple):
 
 
 def layer_batches(layers: Sequence[WatchedLayer], scratch: Scratch) -> list["LayerBatch"]:
-    """All layers in batches; the same order on every rank."""
+    """All layers in batches, small ones of near shapes together; the same order on every rank."""
     alike: dict[Any, list[WatchedLayer]] = defaultdict(list)
     for layer in layers:
         weight = layer.parameter
-        as_matrix = (layer.matrix_shape, layer.blocks, layer.has_sign_norm)
-        key = (*as_matrix, layer.sharding, weight.shape, weight.dtype, weight.device, weight.is_contiguous())
-        alike[key].append(layer)
+        own_shape = layer.matrix_shape, layer.blocks, weight.shape
+        in_common = padded_shape(*layer.matrix_shape), len(layer.blocks)
+        where = layer.has_sign_norm, layer.sharding, weight.dtype, weight.device, weight.is_contiguous()
+        alike[(in_common if _may_be_padded(layer) else own_shape, where)].append(layer)
     return [LayerBatch(part, scratch) for of_one_kind in alike.values() for part in _parts(of_one_kind)]
 
 
@@ -71,9 +76,17 @@ class LayerBatch:
 
     def __init__(self, layers: Sequence[WatchedLayer], scratch: Scratch) -> None:
         one, here = layers[0], layers[0].here()
-        self._layers, self._scratch = list(layers), scratch
+        self._layers, self._scratch, self._memory = list(layers), scratch, Scratch()
         self._has_sign_norm, self._sharding = one.has_sign_norm, one.sharding
         self._matrix_settings = {} if one.parameter.is_complex() else one.group.settings
+        self._shape, self._places = one.matrix_shape, None
+        self._block_images = BlockImages(one.group.settings, tuple(one.parameter.shape), one.blocks, one.sharding)
+        if len({layer.matrix_shape for layer in layers}) > 1:
+            self._shape = padded_shape(*one.matrix_shape)
+            shapes = [layer.matrix_shape for layer in layers]
+            self._places = places_in_stack(shapes, self._shape, here.device)
+            blocks = [Block((0, self._shape[0]), (0, self._shape[1])) for _ in one.blocks]
+            self._block_images = BlockImages({}, self._shape, blocks, None)
         self._device, self._dtype = here.device, torch.promote_types(here.dtype, torch.float32)
         self._groups = list(dict.fromkeys(layer.group for layer in layers))
         places = {group: place for place, group in enumerate(self._groups)}
@@ -84,15 +97,18 @@ class LayerBatch:
         self._now: Matrices | None = None
         self._trend = Trend.new(len(layers), here.device)
         # For each block, vectors (stacked, columns, r) near the top right singular vectors; left ones of a turned one.
-        shape = tuple(one.parameter.shape)
-        self._block_images = BlockImages(one.group.settings, shape, one.blocks, one.sharding)
         sizes = self._block_images.sizes
         bases = [spectral_norm.starting_basis(len(layers), *size, here.device) for size in sizes]
         self._bases = [basis.to(self._dtype) for basis in bases]
 
     def remember(self) -> None:
         """Keep a copy of the weights, in memory that the next copy uses again."""
-        parts = self._exact(self._stored()).parts
+        weights = self._exact(self._stored())
+        if weights.places is not None:
+            # In memory of its own, for other batches are remembered before this one is measured.
+            self._before = stacked_rows(weights, slice(0, self._shape[0]), self._memory, "before")
+            return
+        parts = weights.parts
         if self._before is None or self._before.dtype != parts[0].dtype:
             self._before = parts[0].new_empty((len(parts), *self._matrices(parts[:1]).shape))
         torch.stack(parts, out=self._before.view(len(parts), *parts[0].shape))
@@ -194,6 +210,8 @@ class LayerBatch:
 
     def _matrices(self, parts: Iterable[Tensor]) -> Matrices:
         parts = list(parts)
+        if self._places is not None:
+            return Matrices(parts, self._shape, self._places)
         return Matrices(parts, matrix_shape(self._matrix_settings, tuple(parts[0].shape)))
 
     def _stored(self) -> Matrices:
@@ -220,7 +238,9 @@ class LayerBatch:
         Of what is cut over ranks there are always sums, and zero stands for what is not there: a gradient that some
         ranks lack must not change what they send.
         """
-        layout = _layout_of_state(tensors)
+        # A stack of several shapes has no state that is cut.
+        is_padded = self._places is not None
+        layout = [one.layer.parameter for one in tensors] if is_padded else _layout_of_state(tensors)
         sharding = sharding_of(layout[0])
         is_whole = sharding is None
         if is_whole and all(one.gradient is None and one.momentum is None for one in tensors):
@@ -257,9 +277,19 @@ class LayerBatch:
         return torch.stack([here if part == place else torch.zeros_like(here) for part in range(parts)])
 
 
+def _may_be_padded(layer: WatchedLayer) -> bool:
+    """Whether it may share a batch with others of other shapes: a small matrix or vector that is whole."""
+    is_whole = all(block == Block((0, layer.matrix_shape[0]), (0, layer.matrix_shape[1])) for block in layer.blocks)
+    is_plain = layer.sharding is None and not layer.parameter.is_complex() and layer.parameter.is_contiguous()
+    # Momenta that are cut over replicas are measured as they are.
+    is_plain = is_plain and not isinstance(layer.group.gradient_and_momentum(layer.parameter)[1], DTensor)
+    return is_whole and len(layer.blocks) < 2 and is_plain and layer.parameter.numel() <= SMALL
+
+
 def _parts(layers: list[WatchedLayer]) -> Iterator[list[WatchedLayer]]:
     """Lists of so many layers as make up one chunk together, by their whole size: shards differ from rank to rank."""
-    count = max(1, CHUNK // layers[0].parameter.numel())
+    rows, columns = padded_shape(*layers[0].matrix_shape) if _may_be_padded(layers[0]) else (1, 0)
+    count = max(1, CHUNK // max(layers[0].parameter.numel(), rows * columns))
     for start in range(0, len(layers), count):
         yield layers[start : start + count]
 
