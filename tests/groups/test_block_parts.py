@@ -10,7 +10,7 @@ from torch import Tensor
 from steadydecay.groups.block_parts import block_parts, cut_sides
 from steadydecay.groups.index_runs import Runs
 from steadydecay.groups.matrix_blocks import blocks_of, matrix_shape
-from steadydecay.parallel.regions import region_of, slices_of
+from steadydecay.parallel.regions import index_of, region_of
 
 
 class OnRank:
@@ -53,7 +53,7 @@ def test_parts_make_up_each_matrix(name: str) -> None:
         found = [torch.zeros(b.rows[1] - b.rows[0], b.columns[1] - b.columns[0]) for b in blocks]
         for coordinate in itertools.product(range(2), range(3)):
             sharding: Any = OnRank(coordinate, cuts)
-            here = whole[slices_of(sharding.region(shape))]
+            here = whole[index_of(sharding.region(shape))]
             matrix = here.reshape(matrix_shape(group, tuple(here.shape)))
             for part, total in zip(block_parts(group, shape, blocks, sharding), found, strict=True):
                 assert part.shape == tuple(total.shape)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Placement, Replicate
 
-from steadydecay.parallel.regions import Region, cuts_in_order, region_of, slices_of
+from steadydecay.parallel.regions import Region, cuts_in_order, index_of, region_of
 
 # Process groups, and tensors that add up over the ranks of each of them.
 PartialSum = tuple[Sequence[Any], Sequence[Tensor]]
@@ -94,7 +94,7 @@ def local_part(tensor: Tensor, like: Tensor | None = None) -> Tensor:
 
 def part_of_whole(whole: Tensor, sharding: Sharding | None) -> Tensor:
     """A view of the part of a plain tensor that a sharding gives this rank."""
-    return whole if sharding is None else whole[slices_of(sharding.region(whole.shape))]
+    return whole if sharding is None else whole[index_of(sharding.region(whole.shape))]
 
 
 def sum_over_ranks(partial: Iterable[PartialSum]) -> None:
