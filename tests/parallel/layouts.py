@@ -87,6 +87,8 @@ WAYS: dict[str, tuple[tuple[int, ...], Way]] = {
     "each another way": ((2, 2), each_another_way),
 }
 LAYOUTS = (*WAYS, "tp", "tp and fsdp2")
+# Without "tp", in which two pairs of ranks know nothing of each other.
+OF_ALL_RANKS = tuple(layout for layout in LAYOUTS if layout != "tp")
 # Where the layout is not the point of a test.
 FEW_LAYOUTS = ("rows", "tp and fsdp2")
 

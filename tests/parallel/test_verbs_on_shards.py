@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layouts import FEW_LAYOUTS, LAYOUTS, RANKS
+from layouts import FEW_LAYOUTS, LAYOUTS, OF_ALL_RANKS, RANKS
 
 from torchrun import on_ranks
 
@@ -54,7 +54,7 @@ def test_products_of_cut_matrices_take_one_collective_or_two_where_both_sides_ar
 ) -> None:
     cold, *warm = found[0]["watch"][layout]["collectives"]
     # Under "grid" the halves are summed along one dimension of the mesh, and the images along both.
-    of_product = {"rows": 1, "columns": 1, "hsdp": 1, "grid": 3, "columns twice": 2, "tp": 1, "tp and fsdp2": 3}
+    of_product = {"rows": 1, "columns": 1, "hsdp": 1, "grid": 3, "columns twice": 2, "tp and fsdp2": 3}
     if layout in of_product:
         assert warm == [3 * of_product[layout]] * 2
     assert 48 <= cold <= 48 * of_product.get(layout, 2)
@@ -82,7 +82,7 @@ def test_adamc_in_low_precision_takes_memory_for_what_is_here(found: Found) -> N
         assert cut == pytest.approx(whole, rel=0.01)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", OF_ALL_RANKS)
 def test_init_gives_each_part_the_bits_of_one_process(layout: str, found: Found) -> None:
     """Though the generators of the ranks differ, the global one and a given one."""
     assert [of_rank["filled"][layout]["same"] for of_rank in found] == [[True, True]] * RANKS
@@ -104,7 +104,7 @@ def test_wrapped_and_sharded_models_have_the_groups_of_bare_ones(found: Found) -
         assert len(of_rank["groups"]) == 12
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", OF_ALL_RANKS)
 @pytest.mark.parametrize("skip", ["tensor", "step"])
 def test_a_nan_on_one_rank_is_skipped_by_all_which_say_so(skip: str, layout: str, found: Found) -> None:
     for of_rank in found:
