@@ -86,9 +86,9 @@ def local_part(tensor: Tensor, like: Tensor | None = None) -> Tensor:
     if not isinstance(tensor, DTensor):
         return part_of_whole(tensor, sharding_of(like)) if isinstance(like, DTensor) else tensor
     if like is None:
-        return _laid_out(tensor, [Replicate() if one.is_partial() else one for one in tensor.placements]).to_local()
+        return _arrived(tensor, [Replicate() if one.is_partial() else one for one in tensor.placements])
     if isinstance(like, DTensor) and like.device_mesh == tensor.device_mesh:
-        return _laid_out(tensor, like.placements).to_local()
+        return _arrived(tensor, like.placements)
     return part_of_whole(tensor.full_tensor(), sharding_of(like))
 
 
@@ -128,7 +128,10 @@ def _order(item: tuple[tuple[int, str, str], tuple[Any, list[Tensor]]]) -> tuple
     return stage, dist.get_process_group_ranks(group), device_type
 
 
-def _laid_out(tensor: DTensor, placements: Sequence[Placement]) -> DTensor:
-    if tuple(tensor.placements) == tuple(placements):
-        return tensor
-    return tensor.redistribute(tensor.device_mesh, placements)
+def _arrived(tensor: DTensor, placements: Sequence[Placement]) -> Tensor:
+    """What is here of the tensor in these placements, when it is here."""
+    if tuple(tensor.placements) != tuple(placements):
+        tensor = tensor.redistribute(tensor.device_mesh, placements)
+    local = tensor.to_local()
+    wait: Any = getattr(local, "wait", None)
+    return local if wait is None else wait()
