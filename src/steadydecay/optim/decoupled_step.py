@@ -12,7 +12,9 @@ from functools import partial
 from typing import Any, TypeGuard
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from steadydecay.correction.references import settled_decays
 from steadydecay.groups.settings import Group, may_move, weight_decay_of_step
@@ -183,6 +185,8 @@ class DecoupledOptimizer(StatefulOptimizer):
     """
 
     _peers: PeerGroups | None = None
+    # States with what was gathered for each key of them.
+    _whole: Sequence[tuple[dict[str, Any], str, Tensor]] = ()
 
     @abstractmethod
     def advance(self, batch: StepBatch, group: Group, decay: Number) -> None:
@@ -225,6 +229,7 @@ class DecoupledOptimizer(StatefulOptimizer):
         with torch.enable_grad():
             loss = None if closure is None else closure()
         self.fit_state()
+        self._whole = ()
         # Lists first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
         absent = gradients_of_others(self.cuts, self.peers) if self.cuts else {}
         name = type(self).__name__
@@ -246,6 +251,38 @@ class DecoupledOptimizer(StatefulOptimizer):
         if self._peers is None:
             self._peers = PeerGroups()
         return self._peers
+
+    @torch.no_grad()
+    def consolidate_state_dict(self, to: int = 0) -> None:
+        """Gather state that is cut over ranks, for the `state_dict` of one of them; every rank calls it.
+
+        The next `state_dict` of that rank, before the next step, holds it whole, on the CPU. It is called and does as
+        `torch.distributed.optim.ZeroRedundancyOptimizer`'s, which Lightning calls before it saves.
+
+        Args:
+            to: that rank; the other ranks keep nothing.
+        """
+        cut = [
+            (state, key, tensor)
+            for state in self.state.values()
+            for key, tensor in state.items()
+            if isinstance(tensor, DTensor)
+        ]
+        gathered = ((state, key, tensor.full_tensor()) for state, key, tensor in cut)
+        self._whole = [(state, key, whole.cpu()) for state, key, whole in gathered if dist.get_rank() == to]
+
+    def state_dict(self) -> dict[str, Any]:
+        """State and groups, as torch's; what `consolidate_state_dict` has gathered is whole."""
+        held = [(state, key, state[key]) for state, key, _ in self._whole]
+        try:
+            for state, key, whole in self._whole:
+                state[key] = whole
+            # A copy of each state, for those of this optimizer are put back.
+            saved = super().state_dict()
+            return saved | {"state": {index: dict(state) for index, state in saved["state"].items()}}
+        finally:
+            for state, key, part in held:
+                state[key] = part
 
     def state_was_fitted(self) -> None:
         for group in self.param_groups:

@@ -38,6 +38,12 @@ class Cut:
         """What this rank holds."""
         return self.region(coordinate_in(self.mesh))
 
+    def region_without(self, mesh_dims: Iterable[int]) -> Region:
+        """What the ranks along these dimensions of the mesh, through this rank, hold together."""
+        together = set(mesh_dims)
+        cuts = tuple(cut for cut in cuts_in_order(self.placements) if cut[0] not in together)
+        return region_of(self.shape, tuple(self.mesh.shape), coordinate_in(self.mesh), cuts)
+
     def cutting(self, dims: Iterable[int]) -> tuple[int, ...]:
         """The dimensions of the mesh along which these dimensions of the tensor are cut, in the order of the mesh."""
         wanted = set(dims)
