@@ -51,9 +51,11 @@ def local_part(tensor: Tensor, like: Tensor | None = None) -> Tensor:
         return tensor
     tensor = tensor.detach()
     if isinstance(tensor, DTensor):
+        # Under DDP the state of a whole weight may be cut.
+        is_alike = like is None or isinstance(like, DTensor)
         if isinstance(like, DTensor) and like.placements != tensor.placements:
             tensor = tensor.redistribute(like.device_mesh, like.placements)
-        tensor = tensor.to_local() if sharding_of(tensor) else tensor.full_tensor()
+        tensor = tensor.to_local() if is_alike and sharding_of(tensor) else tensor.full_tensor()
     tensor = tensor.to_dense() if tensor.is_sparse else tensor
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
