@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import Any, TypeVar, final
 
 import torch
@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 Value = TypeVar("Value")
+_times_joined = count()
 
 
 @final
@@ -98,7 +99,11 @@ def _error_of(act: Callable[[], object]) -> Exception | None:
 
 def is_restarted() -> bool:
     """Whether torchrun has started this process anew, because one of the run had ended (`--max-restarts`)."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    return _restarts() > 0
+
+
+def _restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
 
 
 def is_first_process() -> bool:
@@ -116,7 +121,7 @@ def joined_workers() -> Iterator[Workers]:
         return
     if has_cuda:
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if has_cuda else "gloo")
+    _join("nccl" if has_cuda else "gloo")
     try:
         yield Workers(dist.get_rank(), dist.get_world_size(), device)
         # Rank 0 may still be saving, and torchrun ends all ranks when one leaves in disorder.
@@ -127,6 +132,14 @@ def joined_workers() -> Iterator[Workers]:
             _leave_group()
         raise
     _leave_group()
+
+
+def _join(backend: str) -> None:
+    store, rank, world_size = next(dist.rendezvous("env://"))
+    # torchrun keeps one store for all. Ranks that join once more, as for the next run of a comparison, or that it has
+    # started anew, would find there the addresses of those that have left.
+    store = dist.PrefixStore(f"steadydecay {_restarts()}.{next(_times_joined)}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
 
 
 def _leave_group() -> None:
