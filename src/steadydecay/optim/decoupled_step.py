@@ -23,7 +23,7 @@ from steadydecay.optim.batches.parts import Advance, Number, PartsOfGroup, StepB
 from steadydecay.optim.fitting_state import StateKeys
 from steadydecay.optim.stateful_optimizer import StatefulOptimizer
 from steadydecay.parallel.cuts import Cut, cut_of, zeros_for
-from steadydecay.parallel.peers import PeerGroups
+from steadydecay.parallel.peers import PeerGroups, is_alone
 from steadydecay.parallel.presence import gradients_of_others
 from steadydecay.parallel.regions import positions_in
 from steadydecay.tensors.low_precision import (
@@ -228,6 +228,18 @@ class DecoupledOptimizer(StatefulOptimizer):
         # torch.compile takes this frame as one only if it names torch.
         with torch.enable_grad():
             loss = None if closure is None else closure()
+        if is_alone():
+            self._step()
+        else:
+            self._uncompiled_step()
+        return loss
+
+    @torch.compiler.disable
+    def _uncompiled_step(self) -> None:
+        """With other ranks there, which a compiler does not see."""
+        self._step()
+
+    def _step(self) -> None:
         self.fit_state()
         self._whole = ()
         # Lists first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
@@ -239,7 +251,6 @@ class DecoupledOptimizer(StatefulOptimizer):
         for group in self.param_groups:
             if "rounding_step" in group:
                 group["rounding_step"].add_(1)
-        return loss
 
     def cuts_now(self) -> Mapping[Tensor, Cut]:
         parameters = (parameter for group in self.param_groups for parameter in group["params"])

@@ -10,6 +10,11 @@ from torch.distributed.device_mesh import DeviceMesh
 from steadydecay.parallel.cuts import coordinate_in
 
 
+def is_alone() -> bool:
+    """Whether this process has no other ranks beside it."""
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1
+
+
 class Peers(NamedTuple):
     """Ranks along some dimensions of a mesh, through this rank.
 
