@@ -1,0 +1,32 @@
+"""The examples for many GPUs run as a reader would run them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = Path(__file__).parents[1] / "examples/many_gpus/sharded_checkpoint.py"
+
+
+def losses(ranks: int, strategy: str, folder: Path, save: str = "sync") -> dict[int, float]:
+    """By step; of one rank without torchrun."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
+    command = [sys.executable, *launcher, str(PROGRAM), strategy, str(folder)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "SAVE": save}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return {int(step): float(loss) for step, loss in re.findall(r"^step (\d+): loss ([\d.]+)$", done.stdout, re.M)}
+
+
+def test_a_folder_of_parts_moves_between_numbers_of_ranks_and_strategies(tmp_path: Path) -> None:
+    """Four whole models save their state in a thread, two parts of one go on and save, then one process."""
+    moved = losses(4, "ddp", tmp_path / "moved", save="async")
+    moved |= losses(2, "fsdp", tmp_path / "moved")
+    moved |= losses(1, "one", tmp_path / "moved")
+    # A folder for a step, so that one process can take all the steps in one command less.
+    expected = losses(1, "one", tmp_path / "one") | losses(1, "one", tmp_path / "one") | losses(1, "one", tmp_path / "one")
+    assert list(moved) == list(expected) == list(range(1, 7))
+    assert len(set(expected.values())) == 6
+    for step, loss in expected.items():
+        assert abs(moved[step] - loss) < 1e-5, step
