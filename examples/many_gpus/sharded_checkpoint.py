@@ -4,7 +4,8 @@
     torchrun --nproc-per-node 2 examples/many_gpus/sharded_checkpoint.py fsdp runs/sharded
     python examples/many_gpus/sharded_checkpoint.py one runs/sharded
 
-Each command goes on where the one before has stopped, and takes two steps more; the losses are those of one process.
+Each command goes on where the one before has stopped, and takes two steps more, or as many as a number at its end says; the
+losses are those of one process. SAVE=async has the folders written while training goes on.
 """
 
 import os
@@ -25,7 +26,7 @@ from torch.optim.lr_scheduler import LambdaLR
 import steadydecay as sd
 from steadydecay.schedules.shapes import cosine
 
-STEPS, STEPS_OF_A_COMMAND, BATCH, LR = 10, 2, 8, 0.02
+STEPS, BATCH, LR = 10, 8, 0.02
 
 
 class Model(nn.Module):
@@ -85,7 +86,7 @@ def batch_of(step: int, rank: int, ranks: int) -> Tensor:
     return whole.chunk(ranks)[rank]
 
 
-def main(strategy: str, folder: Path) -> None:
+def main(strategy: str, folder: Path, steps: int = 2) -> None:
     is_alone = strategy == "one"
     if not is_alone:
         dist.init_process_group()
@@ -95,7 +96,7 @@ def main(strategy: str, folder: Path) -> None:
     if earlier:
         load(earlier[-1], *parts)
     first = schedule.last_epoch
-    for step in range(first, min(STEPS, first + STEPS_OF_A_COMMAND)):
+    for step in range(first, min(STEPS, first + steps)):
         loss = model(batch_of(step, rank, ranks))
         loss.backward()
         optimizer.step()
@@ -116,4 +117,4 @@ def main(strategy: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:]))
