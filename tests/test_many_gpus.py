@@ -6,6 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+
+import steadydecay as sd
+
 PROGRAM = Path(__file__).parents[1] / "examples/many_gpus/sharded_checkpoint.py"
 
 
@@ -29,3 +39,21 @@ def test_a_folder_of_parts_moves_between_numbers_of_ranks_and_strategies(tmp_pat
     assert len(set(expected.values())) == 6
     for step, loss in expected.items():
         assert abs(moved[step] - loss) < 1e-5, step
+
+
+def test_a_flat_state_dict_as_torchtitan_takes_it_holds_all_that_groups_say() -> None:
+    flat = StateDictOptions(flatten_optimizer_state_dict=True)
+
+    def made(lr: float) -> tuple[nn.Module, torch.optim.Optimizer]:
+        model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 3))
+        return model, sd.ScionC(sd.param_groups(model, "scion", lr=lr, weight_decay=0.1), lr)
+
+    model, optimizer = made(0.02)
+    model(torch.randn(5, 4)).square().sum().backward()
+    optimizer.step()
+    other, loaded = made(0.5)
+    set_optimizer_state_dict(other, loaded, get_optimizer_state_dict(model, optimizer, options=flat), options=flat)
+    found, expected = loaded.state_dict(), optimizer.state_dict()
+    assert found["param_groups"] == expected["param_groups"]
+    for index, state in expected["state"].items():
+        assert torch.equal(found["state"][index]["momentum"], state["momentum"])

@@ -4,8 +4,8 @@
     torchrun --nproc-per-node 2 examples/many_gpus/sharded_checkpoint.py fsdp runs/sharded
     python examples/many_gpus/sharded_checkpoint.py one runs/sharded
 
-Each command goes on where the one before has stopped, and takes two steps more, or as many as a number at its end says; the
-losses are those of one process. SAVE=async has the folders written while training goes on.
+Each command goes on where the one before has stopped, and takes two steps more, or as many as a number at its end
+says; the losses are those of one process. SAVE=async has the folders written while training goes on.
 """
 
 import os
