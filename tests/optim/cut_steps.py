@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import steadydecay as sd
 from steadydecay.parallel.cuts import cut_of
-from steadydecay.parallel.regions import slices_of
+from steadydecay.parallel.regions import index_of
 
 Groups = list[dict[str, Any]]
 Layout = Callable[[Tensor], Tensor]
@@ -254,7 +254,7 @@ def _region_error(weight: Tensor) -> float:
     if cut is None:
         return 0.0
     assert isinstance(weight, DTensor)
-    expected, local = weight.full_tensor()[slices_of(cut.own_region())], weight.to_local()
+    expected, local = weight.full_tensor()[index_of(cut.own_region())], weight.to_local()
     assert local.shape == expected.shape
     return float((local - expected).abs().sum())
 

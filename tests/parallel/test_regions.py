@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributed.tensor import Replicate, Shard
 
-from steadydecay.parallel.regions import count_of, cuts_in_order, positions_in, region_of, size_of, slices_of
+from steadydecay.parallel.regions import count_of, cuts_in_order, index_of, positions_in, region_of, size_of
 
 
 class Strided(Shard):
@@ -36,9 +36,9 @@ def test_every_entry_is_held_as_often_as_there_are_replicas(
     held = torch.zeros(shape, dtype=torch.int64)
     for coordinate in product(*map(range, mesh_shape)):
         region = region_of(shape, mesh_shape, coordinate, cuts_in_order(placements))
-        held[slices_of(region)] += 1
-        assert tuple(held[slices_of(region)].shape) == size_of(region)
-        assert held[slices_of(region)].numel() == count_of(region)
+        held[index_of(region)] += 1
+        assert tuple(held[index_of(region)].shape) == size_of(region)
+        assert held[index_of(region)].numel() == count_of(region)
     assert held.eq(copies).all()
 
 
@@ -56,4 +56,4 @@ def test_positions_are_those_of_the_whole_tensor() -> None:
     shape = (4, 5, 6)
     whole = torch.arange(120).view(shape)
     region = ((1, 3), (0, 5), (2, 3))
-    assert torch.equal(positions_in(region, shape), whole[slices_of(region)])
+    assert torch.equal(positions_in(region, shape), whole[index_of(region)])

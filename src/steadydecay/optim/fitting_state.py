@@ -47,7 +47,7 @@ def fingerprint(groups: Sequence[Group], states: Mapping[Tensor, Any]) -> list[A
     return [
         len(states),
         sum(map(len, states.values())),
-        [group.get("low_precision") for group in groups],
+        [(group.get("low_precision"), group.get("amsgrad"), group.get("memory_light")) for group in groups],
         [(id(parameter), parameter.device) for of_group in ends for parameter in of_group],
         [list(map(_dtype_of, group["params"])) for group in groups],
     ]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.nn.parallel import DistributedDataParallel
 
-from steadydecay.parallel.peers import is_alone
+from steadydecay.parallel.rank_groups import is_alone
 
 # Wrappers of optimizers that save the state of one rank only.
 SAVED_BY_ONE_RANK = ("AcceleratedOptimizer",)
