@@ -6,7 +6,7 @@ import tyro
 from rich.console import Console
 
 from steadydecay.commands.given_path import GivenPath
-from steadydecay.recipes.export import export_weights
+from steadydecay.recipes.safetensors_export import export_weights
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """The state of a run whole, as its checkpoints hold it, from what each rank has of it, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -9,33 +9,37 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 def gathered(state: Any, *, is_kept: bool) -> Any:
-    """The state with whole tensors for those that are cut over ranks, on the CPU; containers are copied.
+    """The state with whole tensors, on the CPU, for those that are cut over ranks; what holds none is left as it is.
 
     One tensor is gathered at a time, so that a device holds no more than one whole besides its own. Every rank calls
     it with a state of the same structure.
 
     Args:
         state: dicts, lists and tuples of anything.
-        is_kept: whether this rank needs them; on others, in their place is None.
+        is_kept: whether this rank needs the whole tensors; on others, in their place is None.
     """
     if isinstance(state, DTensor):
         whole = state.detach().full_tensor()
         return whole.cpu() if is_kept else None
     if isinstance(state, Mapping):
-        return {key: gathered(value, is_kept=is_kept) for key, value in state.items()}
-    if isinstance(state, list | tuple) and not hasattr(state, "_fields"):
-        return type(state)(gathered(value, is_kept=is_kept) for value in state)
+        found = [gathered(value, is_kept=is_kept) for value in state.values()]
+        return state if _are_same(found, state.values()) else dict(zip(state, found, strict=True))
+    if isinstance(state, list | tuple):
+        found = [gathered(value, is_kept=is_kept) for value in state]
+        return state if _are_same(found, state) else type(state)(found)
     return state
 
 
-def load_whole_model(model: nn.Module, saved: Mapping[str, Any]) -> None:
+def load_whole_model(model: nn.Module, saved: Any) -> None:
     """Load whole weights into a model that may be cut over ranks; each takes its own part, and none waits for others.
 
     Raises:
-        RuntimeError: of `load_state_dict`, where names or shapes differ.
+        RuntimeError, TypeError: of `load_state_dict`, where names or shapes differ, or it is no dict.
     """
     own = model.state_dict()
-    model.load_state_dict({name: _as_cut(value, own.get(name)) for name, value in saved.items()})
+    if isinstance(saved, Mapping) and any(isinstance(weight, DTensor) for weight in own.values()):
+        saved = {name: _as_cut(value, own.get(name)) for name, value in saved.items()}
+    model.load_state_dict(saved)
 
 
 def load_whole_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
@@ -53,6 +57,10 @@ def load_whole_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, A
         for place, kept in saved["state"].items()
     }
     optimizer.load_state_dict({**saved, "state": state})
+
+
+def _are_same(first: Iterable[Any], second: Iterable[Any]) -> bool:
+    return all(one is other for one, other in zip(first, second, strict=True))
 
 
 def _as_cut(whole: Any, like: Any) -> Any:
