@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 
 from steadydecay.cli import main
 from steadydecay.recipes.checkpoint import CheckpointError, save
-from steadydecay.recipes.safetensors_export import export_weights
 from steadydecay.recipes.gpt.model import GPT
+from steadydecay.recipes.safetensors_export import export_weights
 
 
 @pytest.fixture
