@@ -36,7 +36,7 @@ def at_step(step: int, rank: int, act: Callable[[], None]) -> None:
             act()
         return read(self, data, step_done, *place)
 
-    GPTRecipe.train_batch = train_batch
+    GPTRecipe.train_batch = train_batch  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def die() -> None:
@@ -88,7 +88,7 @@ def stops(out: Path, text: str) -> None:
         step[0] += 1
         return forward(self, *batch) * (torch.nan if (RANK, step[0]) == (1, 3) else 1)
 
-    GPT.forward = nan_at_third
+    GPT.forward = nan_at_third  # pyright: ignore[reportAttributeAccessIssue]
     shown = io.StringIO()
     with contextlib.redirect_stderr(shown), contextlib.suppress(SystemExit):
         overrides = [f"{name}={value}" for name, value in TINY.items()]

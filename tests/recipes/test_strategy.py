@@ -65,7 +65,8 @@ def test_the_blocks_compute_as_the_recipe_asks_and_the_weights_stay_in_float32(
         torch.manual_seed(0)
         for weight in model.parameters():
             nn.init.normal_(weight, std=0.2)
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    store = dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         # Says that there are two, so that it is cut; the mesh has one.
         monkeypatch.setattr("steadydecay.recipes.strategy.init_device_mesh", lambda device, _: one_rank(device))

@@ -16,7 +16,8 @@ from steadydecay.recipes.whole_state import gathered, load_whole_model, load_who
 @pytest.fixture
 def mesh() -> Iterator[DeviceMesh]:
     """Of one rank."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    store = dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     yield DeviceMesh("cpu", [0])
     dist.destroy_process_group()
 

@@ -19,8 +19,10 @@ def gathered(state: Any, *, is_kept: bool) -> Any:
         is_kept: whether this rank needs the whole tensors; on others, in their place is None.
     """
     if isinstance(state, DTensor):
-        whole = state.detach().full_tensor()
-        return whole.cpu() if is_kept else None
+        # Its detach() is a plain Tensor to the type checker.
+        with torch.no_grad():
+            whole = state.full_tensor()
+        return whole.detach().cpu() if is_kept else None
     if isinstance(state, Mapping):
         found = [gathered(value, is_kept=is_kept) for value in state.values()]
         return state if _are_same(found, state.values()) else dict(zip(state, found, strict=True))

@@ -135,10 +135,11 @@ def joined_workers() -> Iterator[Workers]:
 
 
 def _join(backend: str) -> None:
-    store, rank, world_size = next(dist.rendezvous("env://"))
+    store, rank, world_size = next(dist.rendezvous("env://"))  # pyright: ignore[reportPrivateImportUsage]
     # torchrun keeps one store for all. Ranks that join once more, as for the next run of a comparison, or that it has
     # started anew, would find there the addresses of those that have left.
-    store = dist.PrefixStore(f"steadydecay {_restarts()}.{next(_times_joined)}", store)
+    prefix = f"steadydecay {_restarts()}.{next(_times_joined)}"
+    store = dist.PrefixStore(prefix, store)  # pyright: ignore[reportPrivateImportUsage]
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
 
 
