@@ -36,10 +36,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 def placements(case: str, name: str, shape: tuple[int, ...]) -> strategies.Placements:
     """Of the mesh (2, 2), or (4,) where a case speaks of one dimension."""
     cut = TENSOR_CUTS.get(name)
-    rows = max(0, len(shape) - 2)
+    of_replicas = strategies.rows_of_replicas(len(shape)) if len(shape) > 1 else strategies.plain()
     return {
-        "ddp": (Shard(rows),) if len(shape) > 1 else strategies.plain(),
-        "ddp of 2": (None, Shard(rows)) if len(shape) > 1 else strategies.plain(2),
+        "ddp": of_replicas,
+        "ddp of 2": (None, *of_replicas),
         "fsdp": strategies.fsdp(),
         "fsdp of 2": (None, *strategies.fsdp()),
         "hsdp": strategies.hsdp(),

@@ -133,7 +133,7 @@ class _Matrices(NamedTuple):
     """The matrices of one weight that a group of ranks shares, with what one of them costs."""
 
     weight: LaidOutWeight
-    count: int
+    number: int
     cost: LmoCost
 
     @property
@@ -202,13 +202,13 @@ def _plan(weights: Sequence[LaidOutWeight], group: _Group, limits: Limits, like:
     found = [_matrices(weight, group, like) for weight in weights]
     order = sorted(range(len(found)), key=lambda index: (-_effort(found[index]), weights[index].shape, index))
     ordered = [found[index] for index in order]
-    costs = [_effort(one) for one in ordered for _ in range(one.count)]
+    costs = [_effort(one) for one in ordered for _ in range(one.number)]
     owners = owners_of(costs, len(group.ranks))
-    ends = accumulate((one.count for one in ordered), initial=0)
+    ends = accumulate((one.number for one in ordered), initial=0)
     with_owners = [(one, owners[start:stop]) for one, (start, stop) in zip(ordered, pairwise(ends), strict=True)]
-    sizes = [one.count * one.entries * one.weight.dtype.itemsize for one in ordered]
+    sizes = [one.number * one.entries * one.weight.dtype.itemsize for one in ordered]
     ranks = len(group.ranks)
-    runs = buckets_of([one.count for one in ordered], sizes, ranks, ranks * limits.bucket_bytes)
+    runs = buckets_of([one.number for one in ordered], sizes, ranks, ranks * limits.bucket_bytes)
     return [_of_one_layout(with_owners[run]) for run in runs]
 
 

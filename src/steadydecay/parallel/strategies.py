@@ -18,6 +18,11 @@ def plain(mesh_dims: int = 1) -> Placements:
     return (None,) * mesh_dims
 
 
+def rows_of_replicas(dimensions: int) -> Placements:
+    """How ranks that all hold a weight (`DistributedDataParallel`) share it: by the rows of each of its matrices."""
+    return (Shard(max(0, dimensions - 2)),)
+
+
 def fsdp() -> Placements:
     """`fully_shard` over a mesh of one dimension: rows of the first dimension."""
     return (Shard(0),)
