@@ -143,7 +143,7 @@ def fits(model: CostedModel, strategy: str) -> bool:
     """Whether the strategy is for such a model: experts for those that have them, tensor parallelism for large ones."""
     if strategy.startswith("EP"):
         return model.share_of_experts < 1
-    return not strategy.startswith("TP") or model.shapes.block[0].shape[1] >= 2048 and model.share_of_experts == 1
+    return not strategy.startswith("TP") or (model.shapes.block[0].shape[1] >= 2048 and model.share_of_experts == 1)
 
 
 def table_of(name: str, ranks: Sequence[int], cluster: Cluster) -> str:
