@@ -12,6 +12,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple, final
 
 import torch
@@ -23,7 +24,8 @@ from steadydecay.norms import norm_for
 from steadydecay.optim.batches.alike_parts import LARGEST_CPU_CHUNK
 from steadydecay.optim.batches.owner_plan import BYTES_OF_A_RANK
 from steadydecay.parallel import strategies
-from steadydecay.parallel.cost import LaidOutWeight, Limits, StepCost, on_one_rank, step_cost
+from steadydecay.parallel.cost import Limits, StepCost, on_one_rank, step_cost
+from steadydecay.parallel.laid_out import LaidOutWeight
 from steadydecay.parallel.owners import owners_of
 
 # "meta" stands for a GPU: the cost of a step is the same, and none is needed.
@@ -35,6 +37,7 @@ BACKWARD_FLOPS = 4
 ROWS = ("q", "k", "v", "gate", "up", "tokens", "output")
 COLUMNS = ("o", "down")
 GROUP_OF_EIGHT = 8
+SMALLEST_TENSOR_PARALLEL_WIDTH = 2048
 
 
 @final
@@ -118,7 +121,8 @@ class Row(NamedTuple):
     even_multiplications: float
 
     @property
-    def received(self) -> int:
+    def moved(self) -> int:
+        """Bytes that the busiest GPU sends or receives, the larger of both."""
         return max(max(self.cost.received_bytes), max(self.cost.sent_bytes))
 
     @property
@@ -130,6 +134,7 @@ class Row(NamedTuple):
         return max(self.cost.multiplications) / self.even_multiplications
 
 
+@cache
 def row(model: CostedModel, strategy: str, ranks: int) -> Row:
     weights = [STRATEGIES[strategy](entry, ranks) for entry in model.shapes.entries()]
     cost = step_cost(weights, LIMITS, GPU)
@@ -158,7 +163,7 @@ def table_of(name: str, ranks: Sequence[int], cluster: Cluster) -> str:
             f"{parameters / 1e9:.3g} billion parameters, {model.active_parameters() / 1e9:.3g} billion of them for a "
             f"token; the backward pass of {cluster.tokens:,} tokens takes {1e3 * backward:.3g} ms.",
             "",
-            "| strategy | GPUs | held, GB | state, GB | temporaries, GB | received, GB | buckets | LMO, TFLOP | "
+            "| strategy | GPUs | held, GB | state, GB | temporaries, GB | moved, GB | buckets | LMO, TFLOP | "
             "÷ even | LMO, ms | exchange, ms | hidden from, tokens |",
             "|---|---|---|---|---|---|---|---|---|---|---|---|",
             *(_line(one, model, cluster) for one in found),
@@ -168,7 +173,7 @@ def table_of(name: str, ranks: Sequence[int], cluster: Cluster) -> str:
 
 
 def _line(one: Row, model: CostedModel, cluster: Cluster) -> str:
-    exchange = cluster.seconds_of(one.received, one.ranks)
+    exchange = cluster.seconds_of(one.moved, one.ranks)
     tokens = exchange * cluster.flops / (BACKWARD_FLOPS * model.active_parameters())
     cells = [
         one.strategy,
@@ -176,7 +181,7 @@ def _line(one: Row, model: CostedModel, cluster: Cluster) -> str:
         _digits(one.held_bytes / 1e9) + (" (too much)" if one.held_bytes > cluster.memory else ""),
         _digits(max(one.cost.state_bytes) / 1e9),
         _digits(max(one.cost.temporary_bytes) / 1e9),
-        _digits(one.received / 1e9),
+        _digits(one.moved / 1e9),
         str(max(one.cost.buckets)),
         _digits(one.flops / 1e12),
         f"{one.imbalance:.2f}",
