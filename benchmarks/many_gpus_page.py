@@ -2,6 +2,7 @@
 
 from textwrap import fill
 
+import sharded_counts
 import sharded_step
 from parallel_cost import COSTED_MODELS, GPUS, SCHEME_GPUS, SCHEME_MODELS, Cluster, Row, row, schemes_table, tables
 
@@ -76,9 +77,12 @@ COUNTED = """\
 output, {was} stepped; where what was counted for ScionC is not what the formulas say, byte for byte and product for
 product, it is listed below the table. The table is for all 12 layers: by the formulas for ScionC, and in proportion for
 torch.optim.Muon, which steps its matrices one by one (AdamW has the rest). An all-reduce counts as the 2(N-1)/N of its
-bytes that a ring brings to each rank, a reduce-scatter as (N-1)/N.
+bytes that a ring brings to each rank, a reduce-scatter as (N-1)/N. Under FSDP2 torch.optim.Muon leaves its products to
+DTensor, which shares them and exchanges operands; where it wants an all-to-all, it takes an all-gather on a CPU, so
+that fewer bytes would come on GPUs.
 
 - **÷ even**: the busiest rank's ÷ an N-th of the whole. Muon's momentum is that of the hidden matrices.
+- **counted**: on {layers} of the layers.
 - **temporaries, MB**: ScionC's by the formula, Muon's as measured on {layers} of the layers, AdamW's among it.
 
 {counts}
@@ -150,7 +154,7 @@ def hidden(cluster: Cluster) -> str:
 
 def counted_section(counted: sharded_step.Result) -> str:
     layers = counted.counts[0].layers
-    faults = sharded_step.faults(counted.counts)
+    faults = sharded_counts.faults(counted.counts)
     return COUNTED.format(
         command=counted.command,
         date=counted.date,
@@ -158,7 +162,7 @@ def counted_section(counted: sharded_step.Result) -> str:
         place=counted.place,
         layers=layers,
         was="was" if layers == 1 else "were",
-        counts=sharded_step.counts_table(counted.counts),
+        counts=sharded_counts.counts_table(counted.counts),
         faults="\n".join(faults) or "Nothing differed.",
         repetitions=len(next(iter(counted.timings[0].times.values()))),
         times=sharded_step.times_table(counted.timings),

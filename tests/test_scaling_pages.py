@@ -23,6 +23,8 @@ MODULES = (
     "end_to_end",
     "image_transformer",
     "parallel_cost",
+    "sharded_weights",
+    "sharded_counts",
     "sharded_step",
     "many_gpus_page",
     "scaling_page",
@@ -66,13 +68,11 @@ def test_the_costs_of_few_gpus_and_the_counts_are_those_of_the_formulas_of_today
 
 
 def test_what_was_counted_in_real_processes_keeps_to_the_bounds(scripts: dict[str, Any]) -> None:
-    sharded = scripts["sharded_step"]
-    counts = sharded.read_result().counts
+    sharded, counts = scripts["sharded_counts"], scripts["sharded_step"].read_result().counts
     assert sharded.faults(counts) == []
     assert {one.ranks for one in counts} == {2, 4, 8}
-    layers = sharded.SHAPE_SETS[sharded.COUNTED_SET].layers
     for one in (one for one in counts if one.optimizer == "ScionC"):
-        cost, whole = sharded.paper(one, layers), sharded.whole_on_paper(one)
+        cost, whole = sharded.paper(one), sharded.whole_on_paper(one)
         assert max(cost.multiplications) <= 1.15 * whole.multiplications[0] / one.ranks
         assert max(cost.state_bytes) <= 1.2 * whole.state_bytes[0] / one.ranks
         assert one.all_to_alls <= 2 * max(sharded.paper(one, one.layers).buckets)
@@ -88,7 +88,7 @@ def test_one_process_counts_all_products_and_no_bytes_and_takes_both_turns(
     monkeypatch.setitem(sharded.SHAPE_SETS, "tiny", tiny)
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:
-        counts = [sharded.count(name, "FSDP2", tiny.entries(), 1) for name in sharded.OPTIMIZERS]
+        counts = [scripts["sharded_counts"].count(name, "FSDP2", tiny.entries(), 1) for name in sharded.OPTIMIZERS]
         timing = sharded.timing("tiny", 1, "ScionC", 2)
     finally:
         torch.distributed.destroy_process_group()
