@@ -18,8 +18,8 @@ ANSWERS = """\
 {answers}
 
 All of it is computed, not measured: for GPUs that reach {tflops:.0f} TFLOP/s in half-precision products, and that
-receive {between:.0f} GB/s from other nodes and {within:.0f} GB/s inside their node of {node} (about what an H100 does);
-with {tokens:,} tokens of each GPU in a step, and without latency. For other clusters, see
+receive {between:.0f} GB/s from other nodes and {within:.0f} GB/s inside their node of {node}, about what an H100 does.
+Each GPU has {tokens:,} tokens in a step, and latency is left out. For other clusters, see
 `python benchmarks/parallel_cost.py --help`.
 
 The formulas (`steadydecay.parallel.cost`) ask the functions of the step which rank owns which matrix and what it holds
@@ -28,12 +28,13 @@ and temporaries against a profile.
 
 ### Where the exchange hides
 
-The step runs after the backward pass. While an owner multiplies one bucket, the next is on its way, so that an exchange
-costs little time as long as **exchange, ms** is less than **LMO, ms** and there are several buckets.
+The step runs after the backward pass. While an owner multiplies one bucket, the next is on its way. Of b buckets the
+first has to come before there is anything to multiply, and the last has to go back: about a b-th of the exchange never
+hides. The rest hides while **exchange, ms** is less than **LMO, ms**.
 {hidden}
-Where the exchange takes longer, each step takes the difference longer. The last column says from how many tokens of a
-GPU on the backward pass would be long enough to hide the exchange, if it ran beside it; today it does not. Below that
-number of tokens, or with more GPUs at the same batch, no scheme that exchanges in the step can hide it there.
+Where there is one bucket, the whole exchange is added to the step; where the exchange takes longer than the products,
+the difference is. The last column says from how many tokens of a GPU on the backward pass takes as long as the exchange
+and could hide it, if both ran side by side. Today they do not, and with fewer tokens not even that would hide it.
 
 ### By model, strategy and GPUs
 
@@ -147,9 +148,9 @@ def hidden(cluster: Cluster) -> str:
     said = []
     for name, model in COSTED_MODELS.items():
         rows = [row(model, "FSDP2", n) for n in GPUS]
-        covered = [str(one.ranks) for one in rows if _exchange_seconds(one, cluster) < one.flops / cluster.flops]
-        said.append(f"{name} on {' and '.join(covered) or 'no number of'} GPUs")
-    return fill(f"Under FSDP2 that is so for {', '.join(said)}.", 119)
+        covered = [str(one.ranks) for one in rows if _is_hidden(one, cluster)]
+        said.append(f"{' or '.join(covered)} GPUs ({name})" if covered else f"none of these numbers ({name})")
+    return fill(f"Under FSDP2 it hides, but for that part, on {'; '.join(said)}.", 119)
 
 
 def counted_section(counted: sharded_step.Result) -> str:
@@ -175,6 +176,10 @@ def _gb(size: float) -> str:
 
 def _exchange_seconds(one: Row, cluster: Cluster) -> float:
     return cluster.seconds_of(one.moved, one.ranks)
+
+
+def _is_hidden(one: Row, cluster: Cluster) -> bool:
+    return max(one.cost.buckets) > 1 and _exchange_seconds(one, cluster) < one.flops / cluster.flops
 
 
 def _exchange(one: Row, cluster: Cluster) -> str:
