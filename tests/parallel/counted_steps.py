@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
-from torch.distributed.tensor.debug import CommDebugMode
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import steadydecay as sd
 from steadydecay.bench.memory import allocations
@@ -43,7 +43,7 @@ NORMS = {
     "experts": "spectral",
     "gain": "bias",
 }
-COUNTS = ("received_bytes", "sent_bytes", "reduced_bytes", "multiplications", "state_bytes", "temporary_bytes")
+COUNTS = ("received_bytes", "sent_bytes", "reduced_bytes", "multiplications", "state_bytes")
 
 
 class Model(nn.Module):
@@ -104,40 +104,46 @@ def cases(mesh: DeviceMesh) -> dict[str, Callable[[], Any]]:
     }
 
 
+class Counted(TorchDispatchMode):
+    """Adds up what torch.distributed is asked for, whatever its function is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts = dict.fromkeys(COUNTS, 0)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(issubclass(one, DTensor) for one in types):
+            return NotImplemented
+        space, _, name = str(func._schema.name).partition("::")
+        if space in ("c10d", "_c10d_functional"):
+            received, sent, reduced = getattr(self, name)(*args)
+            self.counts["received_bytes"] += received
+            self.counts["sent_bytes"] += sent
+            self.counts["reduced_bytes"] += reduced
+        return func(*args, **(kwargs or {}))
+
+    def alltoall_base_(self, received: Tensor, sent: Tensor, group: Any, come: Any, go: Any, *_: Any) -> Any:
+        own = dist.ProcessGroup.unbox(group).rank()
+        return (sum(come) - come[own]) * received.itemsize, (sum(go) - go[own]) * sent.itemsize, 0
+
+    def _allgather_base_(self, gathered: Tensor, own: Tensor, *_: Any) -> Any:
+        others = gathered.nbytes - own.nbytes
+        return others, others, 0
+
+    def allreduce_(self, tensors: list[Tensor], *_: Any) -> Any:
+        return 0, 0, tensors[0].nbytes
+
+
 @contextmanager
-def counted(here: dict[str, int]) -> Iterator[None]:
-    """Add up what torch.distributed is asked for, and the products of the LMOs."""
-
-    def all_to_all(received: Tensor, sent: Tensor, come: list[int], go: list[int], **more: Any) -> Any:
-        rank = dist.get_rank(more["group"])
-        here["received_bytes"] += (sum(come) - come[rank]) * received.itemsize
-        here["sent_bytes"] += (sum(go) - go[rank]) * sent.itemsize
-        here["calls"] += 1
-        return real_all_to_all(received, sent, come, go, **more)
-
-    def all_gather(gathered: Tensor, own: Tensor, **more: Any) -> Any:
-        here["received_bytes"] += gathered.nbytes - own.nbytes
-        here["sent_bytes"] += (dist.get_world_size(more["group"]) - 1) * own.nbytes
-        here["calls"] += 1
-        return real_all_gather(gathered, own, **more)
-
-    def all_reduce(tensor: Tensor, *arguments: Any, **more: Any) -> Any:
-        here["reduced_bytes"] += tensor.nbytes
-        here["calls"] += 1
-        return real_all_reduce(tensor, *arguments, **more)
+def products_counted(counts: dict[str, int]) -> Iterator[None]:
+    """Of the LMOs, by the plain form."""
+    real = Spectral.lmo_of_each
 
     def lmo_of_each(norm: Spectral, gradients: Any) -> Any:
-        here["multiplications"] += sum(norm.lmo_cost(gradient).multiplications for gradient in gradients)
-        return real_lmo(norm, gradients)
+        counts["multiplications"] += sum(norm.lmo_cost(gradient).multiplications for gradient in gradients)
+        return real(norm, gradients)
 
-    real_all_to_all, real_all_gather = dist.all_to_all_single, dist.all_gather_into_tensor
-    real_all_reduce, real_lmo = dist.all_reduce, Spectral.lmo_of_each
-    with (
-        patch.object(dist, "all_to_all_single", all_to_all),
-        patch.object(dist, "all_gather_into_tensor", all_gather),
-        patch.object(dist, "all_reduce", all_reduce),
-        patch.object(Spectral, "lmo_of_each", lmo_of_each),
-    ):
+    with patch.object(Spectral, "lmo_of_each", lmo_of_each):
         yield
 
 
@@ -158,11 +164,10 @@ def case(build: Callable[[], Any]) -> dict[str, Any]:
     optimizer = sd.ScionC(groups, 0.05, weight_decay=0.5)
     # The ranks agree on what lasts.
     optimizer.step()
-    here = dict.fromkeys((*COUNTS, "calls"), 0) | {"state_bytes": state_here(optimizer)}
-    with CommDebugMode() as seen, counted(here):
+    with Counted() as seen, products_counted(seen.counts):
         optimizer.step()
-    assert seen.get_total_counts() == here["calls"], "a collective is not counted"
-    return {"counts": here, "layout": {name: laid_out(weight) for name, weight in weights.items()}}
+    seen.counts["state_bytes"] = state_here(optimizer)
+    return {"counts": seen.counts, "layout": {name: laid_out(weight) for name, weight in weights.items()}}
 
 
 def state_here(optimizer: torch.optim.Optimizer) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from counted_steps import BUCKET_BYTES, LARGE_BUCKET_BYTES, LARGE_SHAPES, NORMS
+from counted_steps import BUCKET_BYTES, COUNTS, LARGE_BUCKET_BYTES, LARGE_SHAPES, NORMS
 from torch.distributed.tensor import Shard
 
 from steadydecay.norms import norm_for
@@ -20,7 +20,6 @@ from torchrun import on_ranks
 PROGRAM = Path(__file__).with_name("counted_steps.py")
 CPU = torch.device("cpu")
 RANKS = 4
-COUNTED = ("received_bytes", "sent_bytes", "reduced_bytes", "multiplications", "state_bytes")
 TENSOR_CUTS: dict[str, strategies.TensorCut] = {"up": "rows", "gate": "rows", "down": "columns"}
 
 # By case: the mesh over all four ranks, and how a weight of each name is laid out.
@@ -66,7 +65,7 @@ def weights_of(case: str, layout: dict[str, Any]) -> list[LaidOutWeight]:
 @pytest.mark.parametrize("case", CASES)
 def test_what_every_rank_does_is_what_the_paper_says(case: str, found: list[dict[str, Any]]) -> None:
     cost = step_cost(weights_of(case, found[0][case]["layout"]), Limits(BUCKET_BYTES, LARGEST_CPU_CHUNK), CPU)
-    for name in COUNTED:
+    for name in COUNTS:
         assert getattr(cost, name) == [of_rank[case]["counts"][name] for of_rank in found], name
 
 
