@@ -119,7 +119,7 @@ def decay_factors(optimizer: Optimizer) -> list[float]:
 
 # --- the contract: a steady norm where the plain optimizer's falls ---
 
-STEPS = 2000
+STEPS = 1200
 LAST = 0.25
 
 
@@ -129,7 +129,7 @@ def cosine(step: int) -> float:
 
 def last_over_middle_norm(build: Build, rule: str | None) -> float:
     """‖θ‖ at the end of a cosine over that at its middle, with independent gradients."""
-    parameter = nn.Parameter(torch.zeros(128, 64))
+    parameter = nn.Parameter(torch.zeros(64, 64))
     optimizer = build([parameter])
     scheduler = LambdaLR(optimizer, cosine)
     if rule is not None:

@@ -1,7 +1,9 @@
 """Real processes under torchrun give the run of one process, and resume each other's checkpoints."""
 
+import multiprocessing
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from steadydecay.cli import main
 from steadydecay.recipes.checkpoint import checkpoints, load_latest
 from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
 from steadydecay.recipes.overrides import parsed_overrides
@@ -28,17 +31,51 @@ def recipe_of(text: Path, optimizer: str, *overrides: str) -> GPTRecipe:
     return gpt_recipe("mini", optimizer, parsed_overrides(GPTRecipe, [*OVERRIDES, *overrides, f"data={text}"]))
 
 
-def train_with_two_processes(text: Path, out: Path, optimizer: str, *overrides: str, code: int = 0) -> str:
-    """What they wrote to standard error."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = ["-m", "steadydecay.cli", "train", "gpt", *OVERRIDES, *overrides]
+def arguments_of(text: Path, out: Path, optimizer: str, *overrides: str) -> list[str]:
     options = ["--data", str(text), "--optimizer", optimizer, "--out", str(out)]
+    return ["train", "gpt", *OVERRIDES, *overrides, *options]
+
+
+def train_under_torchrun(arguments: list[str]) -> str:
+    """What two processes wrote to standard error."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [*launcher, *command, *options], env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == code, done.stderr
+    command = [*launcher, "-m", "steadydecay.cli", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
     return done.stderr
+
+
+def run_rank(arguments: list[str], environment: dict[str, str], errors: Path) -> None:
+    os.environ |= environment | {"CUDA_VISIBLE_DEVICES": ""}
+    torch.set_num_threads(1)
+    with errors.open("w") as sys.stderr:
+        main(arguments)
+
+
+def train_in_two_processes(folder: Path, arguments: list[str], code: int = 0) -> str:
+    """The same of two that have torchrun's variables, forked from one that has imported torch once for all tests."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": "2"}
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["steadydecay.recipes.train", "torch._dynamo", "pytest"])
+    errors = [folder / f"errors-{rank}" for rank in range(2)]
+    processes = [
+        context.Process(
+            target=run_rank, args=(arguments, shared | {"RANK": rank, "LOCAL_RANK": rank}, errors[int(rank)])
+        )
+        for rank in ("0", "1")
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        process.kill()
+    shown = "".join(path.read_text() for path in errors)
+    assert [process.exitcode for process in processes] == [code] * 2, shown
+    return shown
 
 
 def records_of(folder: Path, kind: str = "step") -> list[dict[str, Any]]:
@@ -72,7 +109,7 @@ def test_two_processes_are_one_run_and_one_process_goes_on_with_it(tmp_path: Pat
     """With accumulation: gradients are exchanged in the last backward pass of a step alone."""
     recipe = recipe_of(text, "scionc", "accumulate=2")
     train(recipe, tmp_path / "one")
-    shown = train_with_two_processes(text, tmp_path / "two", "scionc", "accumulate=2")
+    shown = train_under_torchrun(arguments_of(text, tmp_path / "two", "scionc", "accumulate=2"))
     assert shown.count("scionc seed 3  step 12/12") == 1, "one of the ranks reports"
     kinds = [line.split('"')[3] for line in (tmp_path / "two" / "run.jsonl").read_text().splitlines()]
     assert (kinds[0], kinds.count("configuration")) == ("configuration", 1)
@@ -87,7 +124,7 @@ def test_two_processes_go_on_with_the_run_of_one(tmp_path: Path, text: Path) -> 
     train(recipe_of(text, "adamw"), tmp_path / "one")
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     forget_the_last_checkpoint(tmp_path / "two")
-    shown = train_with_two_processes(text, tmp_path / "two", "adamw")
+    shown = train_in_two_processes(tmp_path, arguments_of(text, tmp_path / "two", "adamw"))
     assert "step 7/12" in shown and "step 6/12" not in shown
     one, two = (records_of(tmp_path / name) for name in ("one", "two"))
     assert two[:6] == one[:6]
@@ -96,9 +133,10 @@ def test_two_processes_go_on_with_the_run_of_one(tmp_path: Path, text: Path) -> 
 
 
 def test_two_processes_say_why_they_are_refused_and_none_waits_for_the_other(tmp_path: Path, text: Path) -> None:
-    with locked(tmp_path):
-        shown = train_with_two_processes(text, tmp_path, "adamw", code=1)
-    ours = shown.partition("torch/distributed/elastic")[0]
-    assert ours.count(f"steadydecay: {tmp_path} is in use by process {os.getpid()} on ") == 2, "each rank says it"
-    assert "Traceback" not in ours, "but torchrun's own"
-    assert list(tmp_path.iterdir()) == []
+    run = tmp_path / "run"
+    run.mkdir()
+    with locked(run):
+        shown = train_in_two_processes(tmp_path, arguments_of(text, run, "adamw"), code=2)
+    assert shown.count(f"steadydecay: {run} is in use by process {os.getpid()} on ") == 2, "each rank says it"
+    assert "Traceback" not in shown
+    assert list(run.iterdir()) == []

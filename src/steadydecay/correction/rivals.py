@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from steadydecay.correction.rules import CAUTIOUS
+from steadydecay.groups.key_types import require_number
 from steadydecay.groups.matrix_blocks import Block, blocks_of, matrix_shape
 from steadydecay.groups.settings import may_move
 from steadydecay.theory.validation import require_in
@@ -97,10 +98,12 @@ def norms_to_hold(group: Mapping[str, Any], name: str) -> list[HeldNorm]:
     A list where it holds several matrices, one for each; None for vectors, which are left free.
 
     Raises:
-        ValueError: the group gives as many norms as it has not parameters or matrices, or one is not positive: a zero
-            weight held at its norm would never move.
+        ValueError: norms that are no list or no numbers, as many as there are not parameters or matrices, or one that
+            is not positive: a zero weight held at its norm would never move.
     """
     count, given = len(group["params"]), group.get("hyperball_norms")
+    if given is not None and not isinstance(given, list | tuple):
+        raise ValueError(f"hyperball_norms of {name} is {given!r}; legal is a list with one entry a tensor, or None")
     if given is not None and len(given) != count:
         raise ValueError(f"hyperball_norms of {name} has {len(given)} entries; legal is {count}, one a tensor")
     norms = [_own_norm(group, at) if given is None else _given_norm(group, at, given[at], name) for at in range(count)]
@@ -170,8 +173,12 @@ def _own_norm(group: Mapping[str, Any], position: int) -> HeldNorm:
 
 
 def _given_norm(group: Mapping[str, Any], position: int, given: Any, name: str) -> HeldNorm:
-    if given is None or not isinstance(given, Sequence):
-        return None if given is None else float(given)
+    if given is None:
+        return None
+    for norm in given if isinstance(given, list | tuple) else (given,):
+        require_number(f"a norm of hyperball_norms of {name}", norm)
+    if not isinstance(given, list | tuple):
+        return float(given)
     count = len(held_matrices(group, position))
     if len(given) != count:
         raise ValueError(f"hyperball_norms of {name} has a list of {len(given)}; legal is {count}, one for each matrix")

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from steadydecay.groups.fused import spectral_spec
+from steadydecay.groups.intrinsic_roles import ROLES, Role
 from steadydecay.groups.places import Place, places_of
-from steadydecay.groups.roles import ROLES, FoundRole, Output, Role, found_roles, require_match
+from steadydecay.groups.roles import FoundRole, Output, found_roles, require_match
 from steadydecay.groups.settings import Group, decay_of
 from steadydecay.groups.undecayed import undecayed
 from steadydecay.groups.weight_names import weight_names
@@ -49,7 +50,7 @@ def param_groups(
 
     Roles (docs/roles.md says how each is found): "output" is the last layer, found through the model's own
     `get_output_embeddings` or `get_classifier`, a weight tied to an embedding, a usual name (lm_head, classifier,
-    to_logits, ...), or as the last Linear; "embedding", "conv" and "hidden" (matrices) follow from the module; "router"
+    to_logits, ...), or by its place; "embedding", "conv" and "hidden" (matrices) follow from the module; "router"
     chooses experts; "vector" is the rest: biases, gains, class tokens, a state-space model's dynamics. Wrappers,
     parametrizations and adapters change no role. What was guessed is in the key "role_notes", for `describe`. The
     output group has decay "constant" (arXiv 2512.08217, Appendix D). Vectors have no decay under Adam; nor has what

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from steadydecay.groups.fused import spectral_spec
-from steadydecay.groups.output_layer import OUTPUT_MODULE_NAMES
+from steadydecay.groups.intrinsic_roles import Role
+from steadydecay.groups.output_names import OUTPUT_MODULE_NAMES
 from steadydecay.groups.places import owners_of
-from steadydecay.groups.roles import Role, roles_of
+from steadydecay.groups.roles import roles_of
 from steadydecay.inspection.plain_names import plain_names
 from steadydecay.inspection.stored_weight import StoredWeight
 from steadydecay.norms import NormSpec
@@ -64,9 +65,12 @@ def _guess(names: list[str], shape: tuple[int, ...], roles: dict[str, Role], own
     # A name with empty parts is that of no module.
     if not found:
         return Guess("hidden", "spectral") if len(shape) > 1 else Guess("vector", None)
-    if found[0] in ("vector", "conv"):
-        return Guess(found[0], "spectral_conv" if found[0] == "conv" else None)
-    return Guess(found[0], spectral_spec(names[0], _placeholder(shape), owners[names[0]]))
+    role, owner = found[0], owners[names[0]]
+    if role == "vector":
+        return Guess(role, None)
+    # The last convolution of a net without Linear is its output.
+    is_kernel = isinstance(owner, tuple(CONVOLUTIONS.values()))
+    return Guess(role, "spectral_conv" if is_kernel else spectral_spec(names[0], _placeholder(shape), owner))
 
 
 def _skeleton(weights: list[StoredWeight], names: dict[str, str], in_model_order: bool) -> nn.Module:

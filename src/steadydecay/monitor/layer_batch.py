@@ -1,4 +1,4 @@
-"""Layers of one shape and sharding, of whichever groups, measured together."""
+"""Layers of one shape and sharding, or small ones of near shapes, of whichever groups, measured together."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.groups.matrix_blocks import Block, matrix_shape
-from steadydecay.monitor.chunks import CHUNK, Matrices, Scratch, stacked_rows
+from steadydecay.monitor.chunks import CHUNK, Matrices, Scratch, padded_shape, places_in_stack, stacked_rows
 from steadydecay.monitor.host import Number, on_device
 from steadydecay.monitor.step_sums import gradient_sums, largest_entries, unit_gradient_squares, weight_sums
 from steadydecay.monitor.trend import Trend
@@ -16,6 +16,9 @@ from steadydecay.monitor.watched_layer import LayerTensors, MeasuredLayer, Watch
 from steadydecay.monitor.weight_shards import Sharding, local_part
 from steadydecay.tensors import spectral_norm
 from steadydecay.tensors.low_precision import is_low_precision
+
+# Entries of a weight up to which the calls of a batch of its own take longer than four times its entries.
+SMALL = 2**14
 
 
 class BatchResult(NamedTuple):
@@ -50,13 +53,14 @@ class BatchResult(NamedTuple):
 
 
 def layer_batches(layers: Sequence[WatchedLayer], scratch: Scratch) -> list["LayerBatch"]:
-    """All layers in batches; the same order on every rank."""
+    """All layers in batches, small ones of near shapes together; the same order on every rank."""
     alike: dict[Any, list[WatchedLayer]] = defaultdict(list)
     for layer in layers:
         weight = layer.parameter
-        as_matrix = (layer.matrix_shape, layer.blocks, layer.has_sign_norm)
-        key = (*as_matrix, layer.sharding, weight.shape, weight.dtype, weight.device, weight.is_contiguous())
-        alike[key].append(layer)
+        own_shape = layer.matrix_shape, layer.blocks, weight.shape
+        in_common = padded_shape(*layer.matrix_shape), len(layer.blocks)
+        where = layer.has_sign_norm, layer.sharding, weight.dtype, weight.device, weight.is_contiguous()
+        alike[(in_common if _may_be_padded(layer) else own_shape, where)].append(layer)
     return [LayerBatch(part, scratch) for of_one_kind in alike.values() for part in _parts(of_one_kind)]
 
 
@@ -70,11 +74,17 @@ class LayerBatch:
 
     def __init__(self, layers: Sequence[WatchedLayer], scratch: Scratch) -> None:
         one, here = layers[0], local_part(layers[0].parameter)
-        self._layers, self._scratch = list(layers), scratch
+        self._layers, self._scratch, self._memory = list(layers), scratch, Scratch()
         self.sharding = one.sharding
         # Of the part that is here: (rows, columns), and where in the whole matrix it begins.
         self._shape, self._first_row = _place(one, here)
         self._blocks, self._has_sign_norm = one.blocks, one.has_sign_norm
+        self._places: Tensor | None = None
+        if len({layer.matrix_shape for layer in layers}) > 1:
+            self._shape = padded_shape(*one.matrix_shape)
+            shapes = [layer.matrix_shape for layer in layers]
+            self._places = places_in_stack(shapes, self._shape, here.device)
+            self._blocks = tuple(Block((0, self._shape[0]), (0, self._shape[1])) for _ in one.blocks)
         self._device, self._dtype = here.device, torch.promote_types(here.dtype, torch.float32)
         self._groups = list(dict.fromkeys(layer.group for layer in layers))
         places = {group: place for place, group in enumerate(self._groups)}
@@ -85,13 +95,18 @@ class LayerBatch:
         self._now: Matrices | None = None
         self._trend = Trend.new(len(layers), here.device)
         # For each block, vectors (stacked, columns, r) near the top right singular vectors.
-        sizes = [(block.rows[1] - block.rows[0], block.columns[1] - block.columns[0]) for block in one.blocks]
+        sizes = [(block.rows[1] - block.rows[0], block.columns[1] - block.columns[0]) for block in self._blocks]
         bases = [spectral_norm.starting_basis(len(layers), *size, here.device) for size in sizes]
         self._bases = [basis.to(self._dtype) for basis in bases]
 
     def remember(self) -> None:
         """Keep a copy of the weights, in memory that the next copy uses again."""
-        parts = self._exact(self._stored()).parts
+        weights = self._exact(self._stored())
+        if weights.places is not None:
+            # In memory of its own, for other batches are remembered before this one is measured.
+            self._before = stacked_rows(weights, slice(0, self._shape[0]), self._memory, "before")
+            return
+        parts = weights.parts
         if self._before is None or self._before.dtype != parts[0].dtype:
             self._before = parts[0].new_empty((len(parts), *self._shape))
         torch.stack(parts, out=self._before.view(len(parts), *parts[0].shape))
@@ -183,7 +198,7 @@ class LayerBatch:
                 basis[at] = of_layer
 
     def _matrices(self, parts: Iterable[Tensor]) -> Matrices:
-        return Matrices(list(parts), self._shape)
+        return Matrices(list(parts), self._shape, self._places)
 
     def _stored(self) -> Matrices:
         return self._matrices(layer.here() for layer in self._layers)
@@ -225,9 +240,17 @@ class LayerBatch:
         return torch.stack([here if rank == sharding.rank else here * 0 for rank in range(sharding.size)])
 
 
+def _may_be_padded(layer: WatchedLayer) -> bool:
+    """Whether it may share a batch with others of other shapes: a small matrix or vector that is whole."""
+    is_whole = all(block == Block((0, layer.matrix_shape[0]), (0, layer.matrix_shape[1])) for block in layer.blocks)
+    is_plain = layer.sharding is None and not layer.parameter.is_complex() and layer.parameter.is_contiguous()
+    return is_whole and len(layer.blocks) < 2 and is_plain and layer.parameter.numel() <= SMALL
+
+
 def _parts(layers: list[WatchedLayer]) -> Iterator[list[WatchedLayer]]:
     """Lists of so many layers as make up one chunk together, by their whole size: shards differ from rank to rank."""
-    count = max(1, CHUNK // layers[0].parameter.numel())
+    rows, columns = padded_shape(*layers[0].matrix_shape) if _may_be_padded(layers[0]) else (1, 0)
+    count = max(1, CHUNK // max(layers[0].parameter.numel(), rows * columns))
     for start in range(0, len(layers), count):
         yield layers[start : start + count]
 

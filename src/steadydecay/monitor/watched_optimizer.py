@@ -12,6 +12,7 @@ from steadydecay.monitor.layer_batch import BatchResult, LayerBatch, layer_batch
 from steadydecay.monitor.watched_group import MeasuredGroup, WatchedGroup, group_name
 from steadydecay.monitor.watched_layer import layers_of
 from steadydecay.monitor.weight_shards import sum_over_ranks
+from steadydecay.schedules.peaks import peak_lrs
 
 # By kind, then by index or name; `WatchedOptimizer.state`.
 State = dict[str, dict[Any, Any]]
@@ -57,6 +58,13 @@ class WatchedOptimizer:
     def with_unknown_decay(self) -> list[int]:
         """Indices of groups whose weight_decay does not act as 1-η."""
         return [group.index for group in self._groups if not group.is_decay_known]
+
+    def find_peaks(self, optimizer: Optimizer) -> None:
+        """Of a schedule that has begun: what its schedulers tell, else the lr that they have left as its peak."""
+        # Every scheduler of torch leaves this key. Looking for one takes a pass over all objects.
+        asked = peak_lrs(optimizer) if any("initial_lr" in group.settings for group in self._groups) else None
+        for group in self._groups:
+            group.begin_at_peak(asked[group.index] if asked else None)
 
     def layer_names(self) -> list[str]:
         """Of every layer, in order."""

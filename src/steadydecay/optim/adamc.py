@@ -15,6 +15,7 @@ from torch.optim.adamw import adamw
 from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 
 from steadydecay.correction.references import settled_decays
+from steadydecay.groups.key_types import NO_WEIGHT_CHANGED, as_pair, require_types
 from steadydecay.groups.settings import Group, may_move, require_adam_numbers, weight_decay_of_step
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
 from steadydecay.optim.batches.parts import Number, StepBatch, parameters_with_gradient
@@ -221,11 +222,22 @@ def _weight_decay_of_step(group: Group, index: int) -> Number:
     """`weight_decay_of_step`, where torch's function can take the other numbers too."""
     found = weight_decay_of_step(group, NO_MOMENTUM, index)
     require_adam_numbers(group, index)
+    if group["capturable"] and not torch.compiler.is_compiling():
+        _require_capturable(group, index)
     tensors = [name for name in ("lr", "betas") if _has_tensor(group[name])]
     if tensors and group["foreach"] and not group["capturable"]:
-        remedy = "torch's foreach step takes numbers unless it is capturable. This step has changed no weight"
-        raise ValueError(f"{tensors[0]} of group {index} is {group[tensors[0]]!r}; legal is a number: {remedy}")
+        remedy = "torch's foreach step takes numbers unless it is capturable"
+        raise ValueError(
+            f"{tensors[0]} of group {index} is {group[tensors[0]]!r}; legal is a number: {remedy}. {NO_WEIGHT_CHANGED}"
+        )
     return found
+
+
+def _require_capturable(group: Group, index: int) -> None:
+    on_host = next((parameter for parameter in group["params"] if parameter.device.type == "cpu"), None)
+    if on_host is not None:
+        legal = "legal is False for weights on the CPU, where there is no graph to capture"
+        raise ValueError(f"capturable of group {index} is {group['capturable']!r}; {legal}. {NO_WEIGHT_CHANGED}")
 
 
 def _has_tensor(hyperparameter: Any) -> bool:
@@ -234,6 +246,7 @@ def _has_tensor(hyperparameter: Any) -> bool:
 
 
 def _require_legal(lr: Number, betas: tuple[Number, Number], eps: float, weight_decay: Number) -> None:
+    require_types({"lr": lr, "betas": as_pair(betas), "eps": eps, "weight_decay": weight_decay})
     require_in("lr", float(lr), 0, include_low=True)
     for index, beta in enumerate(betas):
         require_in(f"betas[{index}]", float(beta), 0, 1, include_low=True, remedy="the usual values are 0.9 and 0.999")

@@ -23,8 +23,8 @@ from steadydecay.optim.batches.parts import Advance, Number, PartsOfGroup, StepB
 from steadydecay.optim.fitting_state import StateKeys
 from steadydecay.optim.stateful_optimizer import StatefulOptimizer
 from steadydecay.parallel.cuts import Cut, cut_of, zeros_for
-from steadydecay.parallel.peers import PeerGroups
 from steadydecay.parallel.presence import gradients_of_others
+from steadydecay.parallel.rank_groups import RankGroups, is_alone
 from steadydecay.parallel.regions import positions_in
 from steadydecay.tensors.low_precision import (
     compensated,
@@ -184,7 +184,7 @@ class DecoupledOptimizer(StatefulOptimizer):
     "low_precision".
     """
 
-    _peers: PeerGroups | None = None
+    _peers: RankGroups | None = None
     # States with what was gathered for each key of them.
     _whole: Sequence[tuple[dict[str, Any], str, Tensor]] = ()
 
@@ -228,6 +228,14 @@ class DecoupledOptimizer(StatefulOptimizer):
         # torch.compile takes this frame as one only if it names torch.
         with torch.enable_grad():
             loss = None if closure is None else closure()
+        if is_alone():
+            self._step()
+        else:
+            # A compiler does not see what other ranks do.
+            torch.compiler.disable(self._step)()  # pyright: ignore[reportCallIssue]  (as torch writes it)
+        return loss
+
+    def _step(self) -> None:
         self.fit_state()
         self._whole = ()
         # Lists first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
@@ -239,17 +247,16 @@ class DecoupledOptimizer(StatefulOptimizer):
         for group in self.param_groups:
             if "rounding_step" in group:
                 group["rounding_step"].add_(1)
-        return loss
 
     def cuts_now(self) -> Mapping[Tensor, Cut]:
         parameters = (parameter for group in self.param_groups for parameter in group["params"])
         return {parameter: cut for parameter in parameters if (cut := cut_of(parameter)) is not None}
 
     @property
-    def peers(self) -> PeerGroups:
+    def peers(self) -> RankGroups:
         """The process groups in which this optimizer speaks."""
         if self._peers is None:
-            self._peers = PeerGroups()
+            self._peers = RankGroups()
         return self._peers
 
     @torch.no_grad()

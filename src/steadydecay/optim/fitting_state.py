@@ -16,7 +16,7 @@ State = MutableMapping[str, Any]
 # Makes the state of a parameter of a group as it is before the first step.
 Begin = Callable[[Tensor, Group], dict[str, Any]]
 
-_dtype_of, _layout_of = attrgetter("dtype"), attrgetter("dtype", "device")
+_dtype_of = attrgetter("dtype")
 
 
 class StateKeys(NamedTuple):
@@ -47,7 +47,7 @@ def fingerprint(groups: Sequence[Group], states: Mapping[Tensor, Any]) -> list[A
     return [
         len(states),
         sum(map(len, states.values())),
-        [group.get("low_precision") for group in groups],
+        [(group.get("low_precision"), group.get("amsgrad"), group.get("memory_light")) for group in groups],
         [(id(parameter), parameter.device) for of_group in ends for parameter in of_group],
         [list(map(_dtype_of, group["params"])) for group in groups],
     ]
@@ -118,8 +118,12 @@ def _fits(held: Mapping[str, Any], parameter: Tensor, keys: StateKeys, group: Gr
     if not has_all or is_compensated != keeps_compensation(parameter, group["low_precision"]):
         return False
     alike = (*keys.like_weight, "compensation") if is_compensated else keys.like_weight
-    is_like = all(_layout_of(held[key]) == _layout_of(parameter) for key in alike)
-    return is_like and all(is_laid_out(held[key], parameter, cut) for key in alike)
+    return all(_is_alike(held[key], parameter, cut) for key in alike)
+
+
+def _is_alike(held: Tensor, parameter: Tensor, cut: Cut | None) -> bool:
+    is_cast = held.dtype == parameter.dtype and held.device == parameter.device
+    return is_cast and is_laid_out(held, parameter, cut)
 
 
 def _refitted(held: State, begun: State, parameter: Tensor, keys: StateKeys, cut: Cut | None) -> State:

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from steadydecay.parallel.cuts import Cut
-from steadydecay.parallel.peers import PeerGroups, Peers
+from steadydecay.parallel.rank_groups import RankGroups, Ranks
 
 
 class CutVectors(NamedTuple):
@@ -28,7 +28,7 @@ class CutVectors(NamedTuple):
     cut: Cut
 
 
-def unit_vectors_over_ranks_(of: Sequence[CutVectors], peers: PeerGroups) -> None:
+def unit_vectors_over_ranks_(of: Sequence[CutVectors], peers: RankGroups) -> None:
     """Every vector x ← length · x / ‖x‖₂ in place, a zero vector stays: two collectives for each group of ranks.
 
     As `steadydecay.tensors.unit_vectors`, with the largest entry and the sum of squares over all ranks.
@@ -50,9 +50,9 @@ def _over(reduce: Callable[..., Tensor], x: Tensor, dims: tuple[int, ...]) -> Te
     return reduce(x, dim=dims, keepdim=True)
 
 
-def _reduce(partial: Sequence[Tensor], of: Sequence[CutVectors], operation: Any, peers: PeerGroups) -> None:
+def _reduce(partial: Sequence[Tensor], of: Sequence[CutVectors], operation: Any, peers: RankGroups) -> None:
     """Replace each by its result over the ranks along which its vectors are cut."""
-    together: dict[Any, tuple[Peers, list[Tensor]]] = {}
+    together: dict[Any, tuple[Ranks, list[Tensor]]] = {}
     lists: dict[Any, list[Tensor]] = defaultdict(list)
     for tensor, vectors in zip(partial, of, strict=True):
         mesh_dims = vectors.cut.cutting(vectors.dims)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
-from steadydecay.parallel.regions import Region, cuts_in_order, region_of, size_of, slices_of
+from steadydecay.parallel.regions import Region, cuts_in_order, index_of, region_of, size_of
 
 
 @final
@@ -108,7 +108,7 @@ def brought_to(held: Tensor, weight: Tensor, cut: Cut | None) -> Tensor:
     if wanted is None:
         return held
     whole_cut = cut or Cut(tuple(weight.shape), *wanted)
-    return _distributed(held[slices_of(whole_cut.own_region())].clone(), whole_cut)
+    return _distributed(held[index_of(whole_cut.own_region())].clone(), whole_cut)
 
 
 def is_laid_out(held: Tensor, weight: Tensor, cut: Cut | None) -> bool:

@@ -8,8 +8,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from steadydecay.parallel.cuts import Cut
-from steadydecay.parallel.peers import Peers
-from steadydecay.parallel.regions import Region, count_of, size_of, slices_of
+from steadydecay.parallel.rank_groups import Ranks
+from steadydecay.parallel.regions import Region, count_of, index_of, size_of
 
 
 class Unit(NamedTuple):
@@ -65,7 +65,7 @@ class Exchange:
         update_dtype: in which updates travel.
     """
 
-    def __init__(self, units: Sequence[Unit], peers: Peers, update_dtype: torch.dtype) -> None:
+    def __init__(self, units: Sequence[Unit], peers: Ranks, update_dtype: torch.dtype) -> None:
         self.units, self._peers, self._update_dtype = units, peers, update_dtype
         self.owned = [unit for unit in units if unit.owner == peers.rank]
         self._here = peers.coordinates[peers.rank]
@@ -85,7 +85,7 @@ class Exchange:
         parts = iter(self._split(self._arriving(at) for at in self._peers.coordinates))
         for at in self._peers.coordinates:
             for unit, region in self._arriving(at):
-                whole[id(unit)][slices_of(region)] = next(parts)
+                whole[id(unit)][index_of(region)] = next(parts)
         del self._buffer
         return [whole[id(unit)] for unit in self.owned]
 
@@ -93,7 +93,7 @@ class Exchange:
         """Start to send the update of each unit that this rank owns to all ranks that hold a piece of the unit."""
         of_unit = {id(unit): update.to(self._update_dtype) for unit, update in zip(self.owned, updates, strict=True)}
         outgoing = [
-            [of_unit[id(unit)][slices_of(unit.region(at))] for unit in self.owned] for at in self._peers.coordinates
+            [of_unit[id(unit)][index_of(unit.region(at))] for unit in self.owned] for at in self._peers.coordinates
         ]
         arriving = [sum(count_of(unit.region(self._here)) for unit in units) for units in self._of_owner]
         self._work, self._buffer = self._all_to_all(outgoing, arriving, like.new_empty(0, dtype=self._update_dtype))

@@ -7,8 +7,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from steadydecay.parallel.cuts import Cut
-from steadydecay.parallel.peers import Peers
-from steadydecay.parallel.regions import Region, count_of, size_of, slices_of
+from steadydecay.parallel.rank_groups import Ranks
+from steadydecay.parallel.regions import Region, count_of, index_of, size_of
 
 # Of what comes from all ranks at one time, unless there are very many.
 BUFFER_BYTES = 2**25
@@ -31,7 +31,7 @@ class _Piece(NamedTuple):
         return max(count_of(region) for region in self.regions)
 
 
-def gather(cuts: Sequence[Cut], peers: Peers) -> None:
+def gather(cuts: Sequence[Cut], peers: Ranks) -> None:
     """Bring the regions that each rank has moved to all others, in a few collectives of bounded size.
 
     Args:
@@ -48,31 +48,31 @@ def gather(cuts: Sequence[Cut], peers: Peers) -> None:
         _finish(work, buffer, pieces, peers)
 
 
-def _started(pieces: list[_Piece], peers: Peers) -> tuple[Any, Tensor, list[_Piece]]:
+def _started(pieces: list[_Piece], peers: Ranks) -> tuple[Any, Tensor, list[_Piece]]:
     first = pieces[0].weight
     most = sum(piece.most for piece in pieces)
     mine = first.new_zeros(most)
     at = 0
     for piece in pieces:
         region = piece.regions[peers.rank]
-        mine[at : at + count_of(region)] = piece.weight[slices_of(region)].reshape(-1)
+        mine[at : at + count_of(region)] = piece.weight[index_of(region)].reshape(-1)
         at += piece.most
     buffer = first.new_empty(peers.size * most)
     return dist.all_gather_into_tensor(buffer, mine, group=peers.group, async_op=True), buffer, pieces
 
 
-def _finish(work: Any, buffer: Tensor, pieces: list[_Piece], peers: Peers) -> None:
+def _finish(work: Any, buffer: Tensor, pieces: list[_Piece], peers: Ranks) -> None:
     work.wait()
     for rank, of_rank in enumerate(buffer.view(peers.size, -1)):
         at = 0
         for piece in pieces:
             region = piece.regions[rank]
             if rank != peers.rank:
-                piece.weight[slices_of(region)] = of_rank[at : at + count_of(region)].view(size_of(region))
+                piece.weight[index_of(region)] = of_rank[at : at + count_of(region)].view(size_of(region))
             at += piece.most
 
 
-def _buckets(cuts: Sequence[Cut], peers: Peers) -> Iterator[list[_Piece]]:
+def _buckets(cuts: Sequence[Cut], peers: Ranks) -> Iterator[list[_Piece]]:
     bucket: list[_Piece] = []
     size, most = 0, max(BUFFER_BYTES // peers.size, LEAST_BYTES_OF_A_RANK)
     for cut in cuts:
@@ -86,7 +86,7 @@ def _buckets(cuts: Sequence[Cut], peers: Peers) -> Iterator[list[_Piece]]:
         yield bucket
 
 
-def _pieces(cut: Cut, peers: Peers, most: int) -> Iterator[_Piece]:
+def _pieces(cut: Cut, peers: Ranks, most: int) -> Iterator[_Piece]:
     """A weight in parts of which each rank has about `most` bytes, cut further along the dimension that is cut."""
     weight = cut.replica
     assert weight is not None

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
 from steadydecay.parallel.cuts import Cut
-from steadydecay.parallel.peers import PeerGroups
+from steadydecay.parallel.rank_groups import RankGroups
 
 
-def gradients_of_others(cuts: Mapping[Tensor, Cut], peers: PeerGroups) -> dict[Tensor, Tensor]:
+def gradients_of_others(cuts: Mapping[Tensor, Cut], peers: RankGroups) -> dict[Tensor, Tensor]:
     """Zeros for each weight that has a gradient on another rank of its mesh and none on this one.
 
     A weight without a gradient on any rank stays as it is. One collective for each mesh, of a byte for each weight.

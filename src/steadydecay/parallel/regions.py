@@ -61,7 +61,7 @@ def size_of(region: Region) -> tuple[int, ...]:
     return tuple(stop - start for start, stop in region)
 
 
-def slices_of(region: Region) -> tuple[slice, ...]:
+def index_of(region: Region) -> tuple[slice, ...]:
     """What indexes a whole tensor by a region."""
     return tuple(slice(start, stop) for start, stop in region)
 

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.nn.parallel import DistributedDataParallel
 
+from steadydecay.parallel.rank_groups import is_alone
+
 # Wrappers of optimizers that save the state of one rank only.
 SAVED_BY_ONE_RANK = ("AcceleratedOptimizer",)
 
@@ -47,7 +49,7 @@ def replica_groups(optimizer: Any, weights: Sequence[Tensor], group: Any) -> dic
             wrapped by one of `SAVED_BY_ONE_RANK`. To find it takes a pass over all objects of the process, tens of
             milliseconds.
     """
-    if group is None or not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if group is None or is_alone():
         return {}
     if group != "auto":
         return dict.fromkeys(weights, group) if dist.get_world_size(group) > 1 else {}

@@ -81,7 +81,7 @@ def packed(parts: Iterable[Part], sizes: Sizes) -> Iterator[list[Part]]:
         size = part.weight.numel()
         if size > sizes.together // 2:
             tensors = [tensor for tensor in part[:4] if tensor is not None]
-            yield from ([Part(*views, *part[len(views) :])] for views in slices_of(tensors, sizes.alone))
+            yield from ([part.seen_as(views)] for views in slices_of(tensors, sizes.alone))
             continue
         if entries + size > sizes.together:
             yield batch

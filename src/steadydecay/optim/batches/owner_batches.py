@@ -22,7 +22,7 @@ from steadydecay.parallel.cut_vectors import CutVectors, unit_vectors_over_ranks
 from steadydecay.parallel.cuts import Cut
 from steadydecay.parallel.exchange import Exchange, Unit
 from steadydecay.parallel.gathering import gather
-from steadydecay.parallel.peers import PeerGroups
+from steadydecay.parallel.rank_groups import RankGroups
 
 
 class Algorithm(Protocol):
@@ -39,7 +39,7 @@ class Algorithm(Protocol):
 class OwnerBatches:
     """The steps of one optimizer's cut weights; remembers the plan of its last step."""
 
-    def __init__(self, peers: PeerGroups) -> None:
+    def __init__(self, peers: RankGroups) -> None:
         self._peers = peers
         self._plans: dict[Any, list[Bucket]] = {}
 
@@ -64,7 +64,7 @@ class OwnerBatches:
         return self._plans[key]
 
 
-def _step_vectors(vectors: Sequence[CutPart], algorithm: Algorithm, peers: PeerGroups) -> None:
+def _step_vectors(vectors: Sequence[CutPart], algorithm: Algorithm, peers: RankGroups) -> None:
     batches = [(batch_of([one.part for one in same]), same) for same in of_one_group(vectors)]
     cut_vectors = [list(map(_vectors, algorithm.directions(batch, same[0].of.group), same)) for batch, same in batches]
     unit_vectors_over_ranks_([vectors for of_batch in cut_vectors for vectors in of_batch if vectors.dims], peers)
@@ -162,7 +162,7 @@ def _put_together(one: CutPart, units: list[Unit], pieces: Iterator[Tensor], her
     return update
 
 
-def _gather_replicas(cuts: Sequence[Cut], peers: PeerGroups) -> None:
+def _gather_replicas(cuts: Sequence[Cut], peers: RankGroups) -> None:
     alike: Mapping[Any, list[Cut]] = defaultdict(list)
     for cut in cuts:
         if cut.replica is not None:

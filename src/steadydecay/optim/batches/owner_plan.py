@@ -12,7 +12,7 @@ from steadydecay.optim.batches.cut_parts import CutPart
 from steadydecay.optim.batches.shape_batches import lmo_cost
 from steadydecay.parallel.exchange import Unit
 from steadydecay.parallel.owners import buckets_of, owners_of
-from steadydecay.parallel.peers import PeerGroups, Peers
+from steadydecay.parallel.rank_groups import RankGroups, Ranks
 
 # Of a bucket, for each rank that shares it: several buckets of a small model, and few collectives.
 BYTES_OF_A_RANK = 2**23
@@ -30,11 +30,11 @@ class Bucket(NamedTuple):
 
     indices: list[int]
     units: list[list[Unit]]
-    peers: Peers
+    peers: Ranks
     update_dtype: torch.dtype
 
 
-def planned(matrices: Sequence[CutPart], peers: PeerGroups) -> list[Bucket]:
+def planned(matrices: Sequence[CutPart], peers: RankGroups) -> list[Bucket]:
     """Buckets in the order in which every rank exchanges them; one small collective for each group of ranks."""
     shared: dict[Any, list[int]] = defaultdict(list)
     for index, one in enumerate(matrices):
@@ -50,7 +50,7 @@ def planned(matrices: Sequence[CutPart], peers: PeerGroups) -> list[Bucket]:
     return buckets
 
 
-def _buckets(matrices: Sequence[CutPart], indices: list[int], peers: Peers, dtype: torch.dtype) -> Iterator[Bucket]:
+def _buckets(matrices: Sequence[CutPart], indices: list[int], peers: Ranks, dtype: torch.dtype) -> Iterator[Bucket]:
     costs = {index: _cost_of_one(matrices[index]) for index in indices}
     # The longest first, and those of one shape together.
     ordered = sorted(indices, key=lambda index: (-costs[index], matrices[index].cut.shape, index))
@@ -74,7 +74,7 @@ def _cost_of_one(one: CutPart) -> int:
     return lmo_cost(one.norm, like).multiplications or math.prod(like.shape)
 
 
-def _agreed_dtypes(parts: Sequence[CutPart], peers: Peers) -> list[torch.dtype]:
+def _agreed_dtypes(parts: Sequence[CutPart], peers: Ranks) -> list[torch.dtype]:
     """Of the updates: the products' where every rank multiplies in it, for their processors need not be alike."""
     chosen = [_lmo_dtype(one) for one in parts]
     widest = torch.tensor([dtype.itemsize for dtype in chosen], device=parts[0].part.average.device)

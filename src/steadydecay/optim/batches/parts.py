@@ -1,6 +1,6 @@
 """What takes part in a step: weights that have a gradient, each with what its step reads and writes."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +9,7 @@ from torch.distributed.tensor import DTensor
 
 from steadydecay.groups.settings import Group
 from steadydecay.parallel.cuts import Cut, local_part
-from steadydecay.parallel.regions import slices_of
+from steadydecay.parallel.regions import index_of
 
 Number = float | Tensor
 
@@ -30,6 +30,11 @@ class Part(NamedTuple):
     average: Tensor
     compensation: Tensor | None
     cut: Cut | None = None
+
+    def seen_as(self, views: Sequence[Tensor]) -> "Part":
+        """A part of views of its tensors, in their order."""
+        weight, gradient, average, *remainder = views
+        return Part(weight, gradient, average, remainder[0] if remainder else None, self.cut)
 
     def split_rows(self, rows: int) -> Iterator["Part"]:
         """Views of this many rows each."""
@@ -77,8 +82,8 @@ def batch_of(parts: list[Part]) -> StepBatch:
 
 def real_view(part: Part) -> Part:
     """A complex weight and what goes with it, each entry as two numbers: (..., 2); none is copied but conjugates."""
-    views = [None if tensor is None else torch.view_as_real(tensor.resolve_conj()) for tensor in part[:4]]
-    return Part(*views, part.cut)  # pyright: ignore[reportArgumentType]  (only a compensation is None)
+    views = [torch.view_as_real(tensor.resolve_conj()) for tensor in part[:4] if tensor is not None]
+    return part.seen_as(views)
 
 
 def parts_of(
@@ -122,7 +127,7 @@ def _held_here(part: Part) -> Part:
     weight, gradient, average, compensation, cut = part
     remainder = None if compensation is None else local_part(compensation)
     if cut is not None and cut.replica is not None:
-        region = slices_of(cut.own_region())
+        region = index_of(cut.own_region())
         return Part(weight.detach()[region], gradient[region], local_part(average), remainder, cut)
     if not isinstance(weight, DTensor):
         return part

@@ -10,7 +10,12 @@ from torch.distributed.device_mesh import DeviceMesh
 from steadydecay.parallel.cuts import coordinate_in
 
 
-class Peers(NamedTuple):
+def is_alone() -> bool:
+    """Whether this process has no other ranks beside it."""
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1
+
+
+class Ranks(NamedTuple):
     """Ranks along some dimensions of a mesh, through this rank.
 
     Attributes:
@@ -29,13 +34,13 @@ class Peers(NamedTuple):
 
 
 @final
-class PeerGroups:
+class RankGroups:
     """The process groups that an optimizer speaks in; each is made once, when it is first asked for."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[DeviceMesh, tuple[int, ...]], Peers] = {}
+        self._made: dict[tuple[DeviceMesh, tuple[int, ...]], Ranks] = {}
 
-    def along(self, mesh: DeviceMesh, mesh_dims: Sequence[int]) -> Peers:
+    def along(self, mesh: DeviceMesh, mesh_dims: Sequence[int]) -> Ranks:
         """The ranks that differ from this one along these dimensions of the mesh only; all of them call it."""
         key = (mesh, tuple(mesh_dims))
         if key not in self._made:
@@ -43,13 +48,13 @@ class PeerGroups:
         return self._made[key]
 
 
-def _peers(mesh: DeviceMesh, mesh_dims: tuple[int, ...]) -> Peers:
+def _peers(mesh: DeviceMesh, mesh_dims: tuple[int, ...]) -> Ranks:
     here = coordinate_in(mesh)
     ranges = [range(size) if dim in mesh_dims else (here[dim],) for dim, size in enumerate(mesh.shape)]
     coordinate_of = {int(mesh.mesh[at]): at for at in product(*ranges)}
     group = mesh.get_group(mesh_dims[0]) if len(mesh_dims) == 1 else _group_of(sorted(coordinate_of))
     ranks = dist.get_process_group_ranks(group)
-    return Peers(group, dist.get_rank(group), tuple(coordinate_of[rank] for rank in ranks))
+    return Ranks(group, dist.get_rank(group), tuple(coordinate_of[rank] for rank in ranks))
 
 
 def _group_of(ranks: list[int]) -> Any:
