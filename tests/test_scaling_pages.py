@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from steadydecay.bench.machine import described
 from steadydecay.bench.shape_sets import Entry, ShapeSet, matrices, vectors
@@ -86,7 +87,7 @@ def test_one_process_counts_all_products_and_no_bytes_and_takes_both_turns(
     sharded = scripts["sharded_step"]
     tiny = ShapeSet(1, matrices(up=(64, 32)) + vectors(gain=32), (Entry("tokens", (16, 32), "output"),))
     monkeypatch.setitem(sharded.SHAPE_SETS, "tiny", tiny)
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=1)
     try:
         counts = [scripts["sharded_counts"].count(name, "FSDP2", tiny.entries(), 1) for name in sharded.OPTIMIZERS]
         timing = sharded.timing("tiny", 1, "ScionC", 2)
