@@ -131,7 +131,7 @@ def test_every_owner_has_work_in_every_bucket_but_the_last_of_a_kind(ranks: int,
         optimizer.step()
         buckets = next(iter(optimizer._owner_batches._plans.values()))
     for bucket in buckets[:-1]:
-        assert {unit.owner for units in bucket.units for unit in units} == set(range(ranks))
+        assert {unit.owner for units in bucket.units for unit in units} == {(rank,) for rank in range(ranks)}
 
 
 @pytest.mark.parametrize("ranks", RANKS)

@@ -78,7 +78,7 @@ class Spectral:
     def lmo_dtype(self, gradient: Tensor) -> torch.dtype:
         """In which the products are computed; of blocks in two dtypes the wider one."""
         dtypes = (chosen_dtype(block, self.steps) for block in self._blocks(gradient))
-        return reduce(torch.promote_types, dtypes) if gradient.is_cpu else gradient.dtype
+        return reduce(torch.promote_types, dtypes)
 
     def norm(self, weight: Tensor) -> Tensor:
         norms = [_singular_values(block).amax(dim=-1) / self._factor(block.shape) for block in self._blocks(weight)]

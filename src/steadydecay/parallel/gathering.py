@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import torch.distributed as dist
 from torch import Tensor
 
 from steadydecay.parallel.cuts import Cut
+from steadydecay.parallel.exchange import all_gather
 from steadydecay.parallel.rank_groups import Ranks
 from steadydecay.parallel.regions import Region, count_of, index_of, size_of
 
 # Of what comes from all ranks at one time, unless there are very many.
 BUFFER_BYTES = 2**25
-LEAST_BYTES_OF_A_RANK = 2**16
+LEAST_BYTES_OF_A_RANK = 2**13
 
 
 class _Piece(NamedTuple):
@@ -58,7 +58,7 @@ def _started(pieces: list[_Piece], peers: Ranks) -> tuple[Any, Tensor, list[_Pie
         mine[at : at + count_of(region)] = piece.weight[index_of(region)].reshape(-1)
         at += piece.most
     buffer = first.new_empty(peers.size * most)
-    return dist.all_gather_into_tensor(buffer, mine, group=peers.group, async_op=True), buffer, pieces
+    return all_gather(buffer, mine, group=peers.group, async_op=True), buffer, pieces
 
 
 def _finish(work: Any, buffer: Tensor, pieces: list[_Piece], peers: Ranks) -> None:

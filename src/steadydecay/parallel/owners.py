@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 
 
-def owners_of(costs: Sequence[int], ranks: int) -> list[int]:
+def owners_of(costs: Sequence[int], ranks: int, loads: list[int] | None = None) -> list[int]:
     """The rank that computes each unit of work; the same on every rank that asks.
 
     No rank does more than 4/3 of the best possible (Graham, 1969), and with many units far less.
@@ -12,15 +12,20 @@ def owners_of(costs: Sequence[int], ranks: int) -> list[int]:
     Args:
         costs: of each unit, the largest first.
         ranks: how many share the work.
+        loads: what each of them has to do already, none where it is empty; what is dealt here is added to it.
 
     >>> owners_of([3, 3, 2, 2, 2], 2)
     [0, 1, 0, 1, 0]
     """
-    loads = [(0, rank) for rank in range(ranks)]
+    loads = [] if loads is None else loads
+    loads += [0] * (ranks - len(loads))
+    waiting = [(load, rank) for rank, load in enumerate(loads)]
+    heapq.heapify(waiting)
     owners = []
     for cost in costs:
-        load, rank = loads[0]
-        heapq.heapreplace(loads, (load + cost, rank))
+        load, rank = waiting[0]
+        heapq.heapreplace(waiting, (load + cost, rank))
+        loads[rank] += cost
         owners.append(rank)
     return owners
 

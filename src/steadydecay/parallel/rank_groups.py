@@ -19,7 +19,7 @@ class Ranks(NamedTuple):
     """Ranks along some dimensions of a mesh, through this rank.
 
     Attributes:
-        group: their process group.
+        group: their process group; None where there is this rank alone.
         rank: of this process in the group.
         coordinates: in the mesh, of each rank of the group.
     """
@@ -52,6 +52,8 @@ def _peers(mesh: DeviceMesh, mesh_dims: tuple[int, ...]) -> Ranks:
     here = coordinate_in(mesh)
     ranges = [range(size) if dim in mesh_dims else (here[dim],) for dim, size in enumerate(mesh.shape)]
     coordinate_of = {int(mesh.mesh[at]): at for at in product(*ranges)}
+    if not mesh_dims:
+        return Ranks(None, 0, (here,))
     group = mesh.get_group(mesh_dims[0]) if len(mesh_dims) == 1 else _group_of(sorted(coordinate_of))
     ranks = dist.get_process_group_ranks(group)
     return Ranks(group, dist.get_rank(group), tuple(coordinate_of[rank] for rank in ranks))

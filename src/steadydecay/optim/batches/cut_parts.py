@@ -45,6 +45,12 @@ class CutPart(NamedTuple):
         return tuple(dim for dim in range(mesh.ndim) if dim not in self.apart and mesh.size(dim) > 1)
 
     @property
+    def pieces(self) -> tuple[int, ...]:
+        """Those of `shared` whose ranks hold different pieces of each matrix; along the others they hold replicas."""
+        cutting = self.cut.cutting(range(len(self.cut.shape)))
+        return tuple(dim for dim in self.shared if dim in cutting)
+
+    @property
     def vector_dims(self) -> tuple[int, ...] | None:
         """Dimensions of the weight along which the norm sees vectors, not negative; None for a norm of matrices."""
         dims = getattr(self.norm, "vector_dims", None)

@@ -101,7 +101,8 @@ class _StartedBucket:
 
     def __init__(self, bucket: Bucket, matrices: Sequence[CutPart], algorithm: Algorithm) -> None:
         self._algorithm = algorithm
-        self._here = bucket.peers.coordinates[bucket.peers.rank]
+        pieces = bucket.sharers.pieces
+        self._here = pieces.coordinates[pieces.rank]
         self._parts = [matrices[index] for index in bucket.indices]
         self._units = {id(one): units for one, units in zip(self._parts, bucket.units, strict=True)}
         self._batches = [(batch_of([one.part for one in same]), same) for same in of_one_group(self._parts)]
@@ -112,14 +113,14 @@ class _StartedBucket:
         }
         in_order = [(one, unit) for one in self._parts for unit in self._units[id(one)]]
         self._norms = {id(unit): one.norm for one, unit in in_order}
-        self._exchange = Exchange([unit for _, unit in in_order], bucket.peers, bucket.update_dtype)
+        self._exchange = Exchange([unit for _, unit in in_order], bucket.sharers, bucket.update_dtype)
         self._exchange.collect([unit.piece(directions[id(one)], self._here) for one, unit in in_order])
 
     def compute(self) -> None:
         """The updates of what this rank owns, which then go back."""
         whole = self._exchange.collected()
         updates = updates_of(whole, [self._norms[id(unit)] for unit in self._exchange.owned])
-        self._exchange.deliver(updates, like=self._parts[0].part.average)
+        self._exchange.deliver(updates)
 
     def move(self) -> None:
         """θ of every part by its update."""

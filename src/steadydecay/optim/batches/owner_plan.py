@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from steadydecay.optim.batches.cut_parts import CutPart
 from steadydecay.optim.batches.shape_batches import lmo_cost
-from steadydecay.parallel.exchange import Unit
+from steadydecay.parallel.exchange import Sharers, Unit
 from steadydecay.parallel.owners import buckets_of, owners_of
 from steadydecay.parallel.rank_groups import RankGroups, Ranks
 
@@ -24,13 +24,13 @@ class Bucket(NamedTuple):
     Attributes:
         indices: of the parts in the list that the plan was made of.
         units: of each part, in the same order.
-        peers: the ranks that share them.
+        sharers: the ranks that share them.
         update_dtype: in which updates travel.
     """
 
     indices: list[int]
     units: list[list[Unit]]
-    peers: Ranks
+    sharers: Sharers
     update_dtype: torch.dtype
 
 
@@ -41,22 +41,33 @@ def planned(matrices: Sequence[CutPart], peers: RankGroups) -> list[Bucket]:
         shared[one.cut.mesh, one.shared].append(index)
     buckets: list[Bucket] = []
     for (mesh, mesh_dims), indices in shared.items():
-        ranks = peers.along(mesh, mesh_dims)
+        ranks, loads = peers.along(mesh, mesh_dims), list[int]()
         alike: dict[Any, list[int]] = defaultdict(list)
         for index, dtype in zip(indices, _agreed_dtypes([matrices[at] for at in indices], ranks), strict=True):
-            alike[matrices[index].part.average.dtype, matrices[index].part.average.device, dtype].append(index)
-        for (_, _, dtype), same in alike.items():
-            buckets += _buckets(matrices, same, ranks, dtype)
+            average = matrices[index].part.average
+            alike[average.dtype, average.device, dtype, matrices[index].pieces].append(index)
+        for (_, _, dtype, piece_dims), same in alike.items():
+            replica_dims = tuple(dim for dim in mesh_dims if dim not in piece_dims)
+            sharers = Sharers(peers.along(mesh, piece_dims), peers.along(mesh, replica_dims))
+            buckets += _buckets(matrices, same, sharers, ranks, dtype, loads)
     return buckets
 
 
-def _buckets(matrices: Sequence[CutPart], indices: list[int], peers: Ranks, dtype: torch.dtype) -> Iterator[Bucket]:
+def _buckets(
+    matrices: Sequence[CutPart],
+    indices: list[int],
+    sharers: Sharers,
+    ranks: Ranks,
+    dtype: torch.dtype,
+    loads: list[int],
+) -> Iterator[Bucket]:
+    """Those of one dtype; `loads` is what each of the ranks has to do already, and is written to."""
     costs = {index: _cost_of_one(matrices[index]) for index in indices}
     # The longest first, and those of one shape together.
     ordered = sorted(indices, key=lambda index: (-costs[index], matrices[index].cut.shape, index))
     entries = [matrices[index].entries() for index in ordered]
     each = [costs[index] for index, of_one in zip(ordered, entries, strict=True) for _ in of_one]
-    owners = iter(owners_of(each, peers.size))
+    owners = (ranks.coordinates[owner] for owner in owners_of(each, ranks.size, loads))
     units = [
         [Unit(matrices[index].cut, entry, next(owners)) for entry in of_one]
         for index, of_one in zip(ordered, entries, strict=True)
@@ -65,8 +76,8 @@ def _buckets(matrices: Sequence[CutPart], indices: list[int], peers: Ranks, dtyp
         len(of_one) * matrices[index].one_unread().numel() * matrices[index].part.average.itemsize
         for index, of_one in zip(ordered, entries, strict=True)
     ]
-    for run in buckets_of(list(map(len, units)), sizes, peers.size, peers.size * BYTES_OF_A_RANK):
-        yield Bucket(ordered[run], units[run], peers, dtype)
+    for run in buckets_of(list(map(len, units)), sizes, ranks.size, ranks.size * BYTES_OF_A_RANK):
+        yield Bucket(ordered[run], units[run], sharers, dtype)
 
 
 def _cost_of_one(one: CutPart) -> int:
