@@ -28,8 +28,7 @@ from steadydecay.parallel.cost import Limits, StepCost, on_one_rank, step_cost
 from steadydecay.parallel.laid_out import LaidOutWeight
 from steadydecay.parallel.owners import owners_of
 
-# "meta" stands for a GPU: the cost of a step is the same, and none is needed.
-GPU = torch.device("meta")
+GPU = torch.device("cuda")
 LIMITS = Limits(BYTES_OF_A_RANK, LARGEST_CPU_CHUNK)
 FLOPS_PER_MULTIPLICATION = 2
 # Of the backward pass, for each parameter and token: two products, each a multiplication and an addition.
@@ -227,7 +226,7 @@ def matrices_of(model: CostedModel) -> Matrices:
         if role == "hidden":
             numbers[shape[-2], shape[-1]] += math.prod(shape[:-2])
     costs = {
-        shape: norm_for("spectral", 2).lmo_cost(torch.empty(shape, device=GPU)).multiplications  # pyright: ignore
+        shape: norm_for("spectral", 2).lmo_cost(torch.empty(shape, device="meta")).multiplications  # pyright: ignore
         for shape in numbers
     }
     return Matrices(dict(numbers), costs)

@@ -102,10 +102,22 @@ def test_weights_over_different_numbers_of_ranks_are_refused() -> None:
 
 
 @pytest.mark.parametrize("ranks", [2, 8, 64])
-def test_low_precision_halves_the_bytes_and_a_compensation_doubles_the_state(ranks: int) -> None:
+def test_narrow_weights_halve_the_way_to_the_owner_and_a_compensation_doubles_the_state(ranks: int) -> None:
     wide = [LaidOutWeight((64, 64), Spectral(), (ranks,), (Shard(0),))] * ranks
     narrow = [one._replace(dtype=torch.bfloat16, has_compensation=True) for one in wide]
-    costs = [step_cost(weights, Limits(1, 1), torch.device("meta")) for weights in (wide, narrow)]
-    assert costs[0].received_bytes == [2 * 64 * 64 * 4 * (ranks - 1) // ranks] * ranks
-    assert [2 * one for one in costs[1].received_bytes] == costs[0].received_bytes
+    costs = [step_cost(weights, Limits(1, 1), torch.device("cuda")) for weights in (wide, narrow)]
+    # On a GPU updates come back in the float16 of the products.
+    for cost, bytes_of_entry in zip(costs, (4 + 2, 2 + 2), strict=True):
+        assert cost.received_bytes == [bytes_of_entry * 64 * 64 * (ranks - 1) // ranks] * ranks
     assert costs[0].state_bytes == costs[1].state_bytes == [64 * 64 * 4] * ranks
+
+
+def test_replicas_hand_on_their_pieces_once_however_many_they_are() -> None:
+    received = []
+    for replicas in (2, 8, 64):
+        weights = [LaidOutWeight((64, 64), Spectral(), (replicas, 4), strategies.hsdp())] * (4 * replicas)
+        cost = step_cost(weights, Limits(2**20, 1), CPU)
+        received.append(max(cost.received_bytes) / len(weights))
+        assert cost.received_bytes == cost.sent_bytes
+    # A rank holds a quarter of each matrix, and owns one of them.
+    assert received[0] < received[1] < received[2] < 64 * 64 * 4 * (1 / 4 + 2 / 256)

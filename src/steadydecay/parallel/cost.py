@@ -6,11 +6,13 @@ The step's own functions say which rank owns which matrix, what it holds of it, 
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from steadydecay.parallel.gathering import BUFFER_BYTES, LEAST_BYTES_OF_A_RANK
 from steadydecay.parallel.laid_out import LaidOutWeight, RankGroup, coordinates_of, groups_along
@@ -61,7 +63,7 @@ def step_cost(weights: Sequence[LaidOutWeight], limits: Limits, device: torch.de
     Args:
         weights: of one optimizer, in its order; all over the same number of ranks. Their norms are hashable.
         limits: of the step.
-        device: whose products are planned for; "meta" stands for any GPU.
+        device: whose products are planned for; it need not be there.
 
     Raises:
         ValueError: no weights, or weights over different numbers of ranks.
@@ -71,7 +73,8 @@ def step_cost(weights: Sequence[LaidOutWeight], limits: Limits, device: torch.de
         raise ValueError(f"weights are over {sorted(sizes)} ranks; legal is one number of ranks for all weights")
     (ranks,) = sizes
     cost = StepCost(*([0] * ranks for _ in StepCost._fields))
-    like = torch.empty((), device=device)
+    with FakeTensorMode():
+        like = torch.empty((), device=device)
     for weight, alike in Counter(weights).items():
         _add_alone(cost, weight, alike, like)
     _add_matrices(cost, weights, limits, like)
@@ -89,6 +92,7 @@ def _add_alone(cost: StepCost, weight: LaidOutWeight, alike: int, like: Tensor) 
     """State, presence, vectors, and matrices of which each rank has its own."""
     is_known, is_vector_cut = bool(weight.known), weight.is_cut_along(weight.vector_dims)
     is_own = weight.is_of_matrices and not weight.shared
+    multiplications = cache(lambda shape: lmo_cost(weight.norm, like.to(weight.dtype).expand(shape)).multiplications)
     for rank, region in enumerate(weight.regions(coordinates_of(weight.mesh))):
         shape = size_of(region)
         cost.state_bytes[rank] += alike * weight.state_bytes(shape)
@@ -97,8 +101,7 @@ def _add_alone(cost: StepCost, weight: LaidOutWeight, alike: int, like: Tensor) 
         if is_vector_cut:
             cost.reduced_bytes[rank] += alike * _bytes_of_lengths(weight, shape)
         if is_own:
-            local = like.to(weight.dtype).expand(shape)
-            cost.multiplications[rank] += alike * lmo_cost(weight.norm, local).multiplications
+            cost.multiplications[rank] += alike * multiplications(shape)
 
 
 def _bytes_of_lengths(weight: LaidOutWeight, shape: tuple[int, ...]) -> int:
@@ -111,45 +114,59 @@ def _add_matrices(cost: StepCost, weights: Sequence[LaidOutWeight], limits: Limi
     sharing: dict[Any, list[LaidOutWeight]] = defaultdict(list)
     for weight in weights:
         if weight.is_of_matrices and weight.shared:
-            key = (weight.mesh, weight.known, weight.shared, weight.dtype, update_dtype(weight, like))
-            sharing[key].append(weight)
-    for (mesh, _, shared, dtype, of_update), alike in sharing.items():
+            sharing[weight.mesh, weight.known, weight.shared].append(weight)
+    for (mesh, _, shared), of_mesh in sharing.items():
+        alike: dict[Any, list[LaidOutWeight]] = defaultdict(list)
+        for weight in of_mesh:
+            alike[weight.dtype, update_dtype(weight, like), weight.cut].append(weight)
         for group in groups_along(mesh, shared):
-            plan = plan_of(alike, group, limits.bucket_bytes, like)
-            for matrices, owners in together(pair for bucket in plan for pair in bucket.items()).items():
-                _add_exchange(cost, matrices, owners, group, of_update)
-            _add_buckets(cost, plan, group, limits, like, dtype.itemsize, of_update.itemsize)
+            _add_group(cost, alike, group, limits, like)
+
+
+def _add_group(
+    cost: StepCost, alike: Mapping[Any, Sequence[LaidOutWeight]], group: RankGroup, limits: Limits, like: Tensor
+) -> None:
+    """Owners are dealt over all of a group's plans."""
+    loads: list[int] = []
+    for (dtype, of_update, _), weights in alike.items():
+        plan = plan_of(weights, group, limits.bucket_bytes, like, loads)
+        for matrices, owners in together(pair for bucket in plan for pair in bucket.items()).items():
+            _add_exchange(cost, matrices, owners, group, of_update)
+        _add_buckets(cost, plan, group, limits, like, dtype.itemsize, of_update.itemsize)
 
 
 def _add_exchange(
     cost: StepCost, matrices: Matrices, owners: Sequence[int], group: RankGroup, update_dtype: torch.dtype
 ) -> None:
-    """Pieces go from one holder of each to the owner; the update goes from the owner to all holders."""
+    """Pieces go to the owner from the ranks of its replica, and its update goes back to them."""
     weight, entries = matrices.weight, matrices.entries
     pieces, classes = weight.pieces(group), weight.replica_classes(group)
     owned, from_class = Counter(owners), Counter(classes[owner] for owner in owners)
-    all_held, itemsize, of_update = sum(pieces), weight.dtype.itemsize, update_dtype.itemsize
+    itemsize, of_update = weight.dtype.itemsize, update_dtype.itemsize
     for place, (rank, piece) in enumerate(zip(group.ranks, pieces, strict=True)):
-        own = owned[place]
+        own, of_replica = owned[place], from_class[classes[place]]
         cost.multiplications[rank] += own * matrices.cost.multiplications
-        cost.received_bytes[rank] += own * (entries - piece) * itemsize + (len(owners) - own) * piece * of_update
-        collected = (from_class[classes[place]] - own) * piece * itemsize
-        cost.sent_bytes[rank] += collected + own * (all_held - piece) * of_update
+        cost.received_bytes[rank] += own * (entries - piece) * itemsize + (of_replica - own) * piece * of_update
+        cost.sent_bytes[rank] += (of_replica - own) * piece * itemsize + own * (entries - piece) * of_update
 
 
 class _Load(NamedTuple):
     """Of one rank in one bucket.
 
     Attributes:
-        held, sent: entries of its pieces, and of those that go to owners, itself among them.
-        owned, delivered: entries of its matrices, and of the updates that it sends, to itself too.
+        held: entries of its pieces.
+        sent: entries of those that go to owners, itself among them, and come back.
+        owned: entries of its matrices, and of the updates that it sends, to itself too.
+        handed_on: entries that go to each rank that holds the same pieces in another replica.
+        replicas: how many there are.
         workspace: bytes.
     """
 
     held: int
     sent: int
     owned: int
-    delivered: int
+    handed_on: int
+    replicas: int
     workspace: int
 
 
@@ -164,26 +181,48 @@ def _add_buckets(
 ) -> None:
     loads = [_loads(bucket, group, limits, like) for bucket in plan]
     for place, rank in enumerate(group.ranks):
+        of_rank = [of_bucket[place] for of_bucket in loads]
+        handed_on = sum((load.replicas - 1) * load.handed_on for load in of_rank) * update_itemsize
+        cost.received_bytes[rank] += handed_on
+        cost.sent_bytes[rank] += handed_on
         cost.buckets[rank] += len(plan)
-        peak = _peak([of_bucket[place] for of_bucket in loads], itemsize, update_itemsize)
         # Those of one plan are gone when the next begins.
-        cost.temporary_bytes[rank] = max(cost.temporary_bytes[rank], peak)
+        cost.temporary_bytes[rank] = max(cost.temporary_bytes[rank], _peak(of_rank, itemsize, update_itemsize))
 
 
 def _loads(bucket: Bucket, group: RankGroup, limits: Limits, like: Tensor) -> list[_Load]:
-    held, sent, owned, delivered, workspace = ([0] * len(group.ranks) for _ in range(5))
+    held, sent, owned, workspace = ([0] * len(group.ranks) for _ in range(4))
     for matrices, owners in bucket.items():
         pieces, classes = matrices.weight.pieces(group), matrices.weight.replica_classes(group)
         count_of_owner, from_class = Counter(owners), Counter(classes[owner] for owner in owners)
-        all_held, entries = sum(pieces), matrices.entries
         for place, piece in enumerate(pieces):
             held[place] += len(owners) * piece
             sent[place] += from_class[classes[place]] * piece
-            owned[place] += count_of_owner[place] * entries
-            delivered[place] += count_of_owner[place] * all_held
+            owned[place] += count_of_owner[place] * matrices.entries
             needed = _chunk_bytes(count_of_owner[place], matrices.cost.workspace_bytes, limits, like)
             workspace[place] = max(workspace[place], needed)
-    return [_Load(*of_rank) for of_rank in zip(held, sent, owned, delivered, workspace, strict=True)]
+    handed_on, replicas = _handed_on(bucket, group)
+    return [
+        _Load(*of_rank[:4], replicas, of_rank[4])
+        for of_rank in zip(held, sent, owned, handed_on, workspace, strict=True)
+    ]
+
+
+def _handed_on(bucket: Bucket, group: RankGroup) -> tuple[list[int], int]:
+    """Entries of the replica that owns the most, of which each rank hands on as many; and the number of replicas."""
+    by_weight = [
+        (matrices.weight.pieces(group), Counter(matrices.weight.replica_classes(group)[owner] for owner in owners))
+        for matrices, owners in bucket.items()
+    ]
+    classes = set(next(iter(bucket)).weight.replica_classes(group))
+    if len(classes) == 1:
+        return [0] * len(group.ranks), 1
+    most: dict[tuple[int, ...], int] = {}
+    for held in set(zip(*(pieces for pieces, _ in by_weight), strict=True)):
+        most[held] = max(
+            sum(piece * owned[one] for piece, (_, owned) in zip(held, by_weight, strict=True)) for one in classes
+        )
+    return [most[held] for held in zip(*(pieces for pieces, _ in by_weight), strict=True)], len(classes)
 
 
 def _chunk_bytes(count: int, bytes_of_one: int, limits: Limits, like: Tensor) -> int:
@@ -195,17 +234,18 @@ def _peak(loads: Sequence[_Load], itemsize: int, update_itemsize: int) -> int:
     """Bytes while one bucket is computed, the next arrives, and the one before goes back.
 
     Of the bucket itself: what has come beside the matrices put together of it; the matrices beside their updates and
-    what makes those; or the matrices beside their updates on their way.
+    what makes those; the matrices beside their updates on their way; or these beside what is handed on of the last.
     """
-    nothing = _Load(0, 0, 0, 0, 0)
+    nothing = _Load(0, 0, 0, 0, 1, 0)
     around = zip([nothing, *loads[:-1]], loads, [*loads[1:], nothing], strict=True)
     return max(
-        (before.delivered + before.held) * update_itemsize
+        (before.owned + before.sent) * update_itemsize
         + (after.sent + after.owned) * itemsize
         + max(
             (now.sent + 2 * now.owned) * itemsize,
             (now.sent + now.owned) * itemsize + now.owned * update_itemsize + now.workspace,
-            now.owned * itemsize + (now.owned + now.delivered + now.held) * update_itemsize,
+            now.owned * itemsize + (2 * now.owned + now.sent) * update_itemsize,
+            (now.owned + now.sent + (before.replicas + 1) * before.handed_on) * update_itemsize,
         )
         for before, now, after in around
     )

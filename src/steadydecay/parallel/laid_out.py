@@ -76,6 +76,12 @@ class LaidOutWeight(NamedTuple):
         apart = {mesh_dim for mesh_dim, dim in cuts_in_order(self.placements) if dim < self.stacked}
         return tuple(mesh_dim for mesh_dim in self.known if self.is_replica or mesh_dim not in apart)
 
+    @property
+    def cut(self) -> tuple[int, ...]:
+        """Those of `shared` whose ranks hold different pieces of each matrix; along the others they hold replicas."""
+        cutting = {mesh_dim for mesh_dim, _ in cuts_in_order(self.placements)}
+        return tuple(dim for dim in self.shared if dim in cutting)
+
     def is_cut_along(self, dims: Iterable[int]) -> bool:
         """Whether any of these dimensions of the weight is cut."""
         wanted = set(dims)
@@ -91,7 +97,7 @@ class LaidOutWeight(NamedTuple):
         return [count_of(region[self.stacked :]) for region in self.regions(group.coordinates)]
 
     def replica_classes(self, group: RankGroup) -> list[Coordinate]:
-        """Ranks of one class hold different pieces, which together are the whole matrix (`exchange.Unit.sends`)."""
+        """Ranks of one class hold different pieces, which together are the whole matrix: a replica."""
         replicated = [dim for dim, placement in enumerate(self.placements) if not hasattr(placement, "dim")]
         return [tuple(coordinate[dim] for dim in replicated) for coordinate in group.coordinates]
 

@@ -42,7 +42,9 @@ class Matrices(NamedTuple):
 Bucket = dict[Matrices, list[int]]
 
 
-def plan_of(weights: Sequence[LaidOutWeight], group: RankGroup, bucket_bytes: int, like: Tensor) -> list[Bucket]:
+def plan_of(
+    weights: Sequence[LaidOutWeight], group: RankGroup, bucket_bytes: int, like: Tensor, loads: list[int]
+) -> list[Bucket]:
     """The buckets that a group of ranks exchanges, in order.
 
     Args:
@@ -50,12 +52,14 @@ def plan_of(weights: Sequence[LaidOutWeight], group: RankGroup, bucket_bytes: in
         group: the ranks.
         bucket_bytes: of a bucket, for each rank, at least.
         like: whose device multiplies.
+        loads: of `owners_of`, which writes to it.
     """
-    found = [_matrices(weight, group, like) for weight in weights]
+    found_of = {weight: _matrices(weight, group, like) for weight in dict.fromkeys(weights)}
+    found = [found_of[weight] for weight in weights]
     order = sorted(range(len(found)), key=lambda index: (-_effort(found[index]), weights[index].shape, index))
     ordered = [found[index] for index in order]
     ranks, numbers = len(group.ranks), [one.number for one in ordered]
-    owners = owners_of([_effort(one) for one in ordered for _ in range(one.number)], ranks)
+    owners = owners_of([_effort(one) for one in ordered for _ in range(one.number)], ranks, loads)
     of_each = [owners[start:stop] for start, stop in pairwise(accumulate(numbers, initial=0))]
     sizes = [one.number * one.entries * one.weight.dtype.itemsize for one in ordered]
     runs = buckets_of(numbers, sizes, ranks, ranks * bucket_bytes)
