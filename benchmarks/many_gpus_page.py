@@ -56,8 +56,9 @@ By the same formulas, for the hidden matrices under FSDP2 (Canzona and Megatron:
 beyond what the strategy moves in any case: reduced gradients and gathered weights. Five steps of the iteration for all.
 
 - **torchtitan DistributedMuon** ([pull request 4060](https://github.com/pytorch/torchtitan/pull/4060)): owners, the
-  longest first, and one packed all-to-all each way in the dtype of the stored weights. On a GPU ScionC moves the same
-  bytes; heads, which torchtitan orthogonalises one by one, are not counted apart.
+  longest first, and one packed all-to-all each way in the dtype of the stored weights. ScionC does the same, but its
+  updates come back in the half precision of the products. Heads, which torchtitan orthogonalises one by one, are not
+  counted apart.
 - **Muon of the dion package** ([microsoft/dion](https://github.com/microsoft/dion), `dion/muon.py`): as many matrices
   of one shape at a time as there are ranks, filled up where there are fewer, in bfloat16 both ways.
 - **Canzona** ([arXiv 2602.06079](https://arxiv.org/abs/2602.06079)), its data parallelism: gradients are reduced to
@@ -122,7 +123,7 @@ def answers(cluster: Cluster) -> list[str]:
     """In sentences, of rows of the tables below."""
     llama, mixture = COSTED_MODELS["llama-8b"], COSTED_MODELS["qwen3-30b-a3b"]
     few, many, most = (row(llama, "FSDP2", n) for n in (64, 512, 4096))
-    replicas, whole = row(llama, "HSDP, 8 shards", 512), row(llama, "DDP", 64)
+    replicas, whole = [row(llama, "HSDP, 8 shards", n) for n in (64, 512)], row(llama, "DDP", 64)
     stack, apart = (row(mixture, strategy, 512) for strategy in ("FSDP2", "EP 8 + FSDP2"))
     said = [
         "**FSDP2, also with tensor parallelism**: an N-th of the products and of the momentum, while there are as many "
@@ -132,9 +133,9 @@ def answers(cluster: Cluster) -> list[str]:
         f"{_lmo(many, cluster)} on 512 GPUs and {_lmo(most, cluster)} on 4096.",
         f"**DDP**: moved weights are gathered in float32, {_gb(whole.moved)} for llama-8b on 64 GPUs, and more GPUs do "
         "not make it less.",
-        "**HSDP**: an owner sends its updates to every replica, so that the bytes grow with the replicas. llama-8b in "
-        f"replicas of 8 shards on 512 GPUs: {_gb(replicas.moved)}, and {_gb(max(replicas.cost.temporary_bytes))} of "
-        f"temporaries, where FSDP2 over all of them moves {_gb(many.moved)}.",
+        "**HSDP**: owners speak with their own replica, and the replicas hand updates on, each as much as the one that "
+        f"owns the most. llama-8b in replicas of 8 shards moves {_gb(replicas[0].moved)} on 64 GPUs and "
+        f"{_gb(replicas[1].moved)} on 512, where FSDP2 over all of them moves {_gb(few.moved)} and {_gb(many.moved)}.",
         "**Experts**: cut the stack over an expert mesh. qwen3-30b-a3b on 512 GPUs then keeps "
         f"{_gb(max(apart.cost.state_bytes))} of state and has {_lmo(apart, cluster)} of products, in place of "
         f"{_gb(max(stack.cost.state_bytes))} and {_lmo(stack, cluster)} under FSDP2 alone, whose smallest shards are "

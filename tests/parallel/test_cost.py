@@ -119,5 +119,6 @@ def test_replicas_hand_on_their_pieces_once_however_many_they_are() -> None:
         cost = step_cost(weights, Limits(2**20, 1), CPU)
         received.append(max(cost.received_bytes) / len(weights))
         assert cost.received_bytes == cost.sent_bytes
-    # A rank holds a quarter of each matrix, and owns one of them.
-    assert received[0] < received[1] < received[2] < 64 * 64 * 4 * (1 / 4 + 2 / 256)
+    # A rank holds a quarter of each matrix, which it has to get; what comes to it as an owner is less and less of all.
+    assert received[0] > received[1] > received[2] > 64 * 64 * 4 / 4
+    assert received[2] < 1.02 * 64 * 64 * 4 / 4

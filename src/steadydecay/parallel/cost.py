@@ -117,8 +117,9 @@ def _add_matrices(cost: StepCost, weights: Sequence[LaidOutWeight], limits: Limi
             sharing[weight.mesh, weight.known, weight.shared].append(weight)
     for (mesh, _, shared), of_mesh in sharing.items():
         alike: dict[Any, list[LaidOutWeight]] = defaultdict(list)
+        update_dtypes = {weight: update_dtype(weight, like) for weight in dict.fromkeys(of_mesh)}
         for weight in of_mesh:
-            alike[weight.dtype, update_dtype(weight, like), weight.cut].append(weight)
+            alike[weight.dtype, update_dtypes[weight], weight.cut].append(weight)
         for group in groups_along(mesh, shared):
             _add_group(cost, alike, group, limits, like)
 
