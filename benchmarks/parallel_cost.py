@@ -1,10 +1,10 @@
-"""Print what a step of ScionC costs each GPU, from 8 to 4096 of them, by the formulas of steadydecay.parallel.cost.
+"""Print what a step of ScionC costs each GPU, from 8 to 4096 of them, computed, not measured.
 
     python benchmarks/parallel_cost.py                                  # the tables of docs/scaling.md
     python benchmarks/parallel_cost.py --tokens 4096 --between 25       # another cluster
     python benchmarks/parallel_cost.py --models llama-8b --gpus 16 32
 
-Nothing is measured here. Tests hold the formulas against counted collectives.
+The formulas are those of steadydecay.parallel.step_cost, which tests hold against counted collectives.
 """
 
 import argparse
@@ -24,9 +24,9 @@ from steadydecay.norms import norm_for
 from steadydecay.optim.batches.alike_parts import LARGEST_CPU_CHUNK
 from steadydecay.optim.batches.owner_plan import BYTES_OF_A_RANK
 from steadydecay.parallel import strategies
-from steadydecay.parallel.cost import Limits, StepCost, on_one_rank, step_cost
 from steadydecay.parallel.laid_out import LaidOutWeight
 from steadydecay.parallel.owners import owners_of
+from steadydecay.parallel.step_cost import Limits, StepCost, on_one_rank, step_cost
 
 GPU = torch.device("cuda")
 LIMITS = Limits(BYTES_OF_A_RANK, LARGEST_CPU_CHUNK)

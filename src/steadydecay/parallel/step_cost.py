@@ -1,7 +1,7 @@
 """What one step costs each rank, on paper: bytes that it sends and receives, products, state and temporaries.
 
 The step's own functions say which rank owns which matrix, what it holds of it, and which matrices travel together.
-`tests/parallel/test_cost.py` holds the result against counted collectives.
+`tests/parallel/test_step_cost.py` holds the result against counted collectives.
 """
 
 import math
