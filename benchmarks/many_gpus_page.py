@@ -1,10 +1,13 @@
 """The part of docs/scaling.md about many GPUs; benchmarks/scaling_page.py writes it."""
 
 from textwrap import fill
+from unittest.mock import patch
 
 import sharded_counts
 import sharded_step
 from parallel_cost import COSTED_MODELS, GPUS, SCHEME_GPUS, SCHEME_MODELS, Cluster, Row, row, schemes_table, tables
+
+from steadydecay.polar import choice
 
 TITLE = """\
 # What a step of ScionC costs
@@ -156,7 +159,9 @@ def hidden(cluster: Cluster) -> str:
 
 def counted_section(counted: sharded_step.Result) -> str:
     layers = counted.counts[0].layers
-    faults = sharded_counts.faults(counted.counts)
+    # Updates travel in the dtype of the products of the machine that counted.
+    with patch.object(choice, "HAS_FAST_BFLOAT16", counted.device["has_fast_bfloat16"]):
+        faults, counts = sharded_counts.faults(counted.counts), sharded_counts.counts_table(counted.counts)
     return COUNTED.format(
         command=counted.command,
         date=counted.date,
@@ -164,7 +169,7 @@ def counted_section(counted: sharded_step.Result) -> str:
         place=counted.place,
         layers=layers,
         was="was" if layers == 1 else "were",
-        counts=sharded_counts.counts_table(counted.counts),
+        counts=counts,
         faults="\n".join(faults) or "Nothing differed.",
         repetitions=len(next(iter(counted.timings[0].times.values()))),
         times=sharded_step.times_table(counted.timings),

@@ -15,6 +15,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from steadydecay.bench.machine import described
 from steadydecay.bench.shape_sets import Entry, ShapeSet, matrices, vectors
 from steadydecay.bench.work import least_work
+from steadydecay.polar import choice
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 CPU = torch.device("cpu")
@@ -68,8 +69,12 @@ def test_the_costs_of_few_gpus_and_the_counts_are_those_of_the_formulas_of_today
     assert [line for part in parts for line in part.splitlines() if line not in committed] == []
 
 
-def test_what_was_counted_in_real_processes_keeps_to_the_bounds(scripts: dict[str, Any]) -> None:
-    sharded, counts = scripts["sharded_counts"], scripts["sharded_step"].read_result().counts
+def test_what_was_counted_in_real_processes_keeps_to_the_bounds(
+    scripts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sharded, result = scripts["sharded_counts"], scripts["sharded_step"].read_result()
+    counts = result.counts
+    monkeypatch.setattr(choice, "HAS_FAST_BFLOAT16", result.device["has_fast_bfloat16"])
     assert sharded.faults(counts) == []
     assert {one.ranks for one in counts} == {2, 4, 8}
     for one in (one for one in counts if one.optimizer == "ScionC"):
@@ -78,7 +83,7 @@ def test_what_was_counted_in_real_processes_keeps_to_the_bounds(scripts: dict[st
         assert max(cost.state_bytes) <= 1.2 * whole.state_bytes[0] / one.ranks
         assert one.all_to_alls <= 2 * max(sharded.paper(one, one.layers).buckets)
         assert one.full_tensors == 0
-        assert one.strategy != "FSDP2" or max(cost.received_bytes) <= 80e6
+        assert (one.strategy, one.ranks) != ("FSDP2", 8) or max(cost.received_bytes) <= 80e6
 
 
 def test_one_process_counts_all_products_and_no_bytes_and_takes_both_turns(
