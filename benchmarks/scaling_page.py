@@ -1,12 +1,15 @@
 """Write docs/scaling.md and docs/scaling.png from the committed results.
 
     python benchmarks/scaling_page.py
+    python benchmarks/scaling_page.py --keep-many-gpus  # what is computed for many GPUs stays as it is
 
 The results are written by benchmarks/scaling.py, benchmarks/end_to_end.py and benchmarks/sharded_step.py; the tables of
 many GPUs are computed, which takes a while.
 """
 
+import argparse
 import math
+import re
 import statistics
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -24,6 +27,7 @@ from steadydecay.bench.results import spread
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, PICTURE = DOCS / "scaling.md", DOCS / "scaling.png"
+FLAGS = re.MULTILINE | re.DOTALL
 NONE = "–"
 LAST = 3
 
@@ -203,10 +207,24 @@ def draw(results: Sequence[scaling.Result], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def kept_many_gpus(page: str) -> str:
+    """What a page says about many GPUs."""
+    part = re.search(r"^## What does it cost me on N GPUs\?$.*?(?=^## What does it cost me on one)", page, FLAGS)
+    if part is None:
+        raise SystemExit(f"{PAGE} has no part about many GPUs to keep; leave --keep-many-gpus out, which computes it")
+    return part[0].removesuffix("\n")
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep-many-gpus", action="store_true", help="do not compute anew what takes long")
+    is_kept = parser.parse_args().keep_many_gpus
     curves = scaling.read_results()
     draw([result for result in curves if result.device["type"] != "cuda"], PICTURE)
-    many_gpus = many_gpus_page.many_gpus(sharded_step.read_result(), Cluster())
+    if is_kept:
+        many_gpus = kept_many_gpus(PAGE.read_text(encoding="utf-8"))
+    else:
+        many_gpus = many_gpus_page.many_gpus(sharded_step.read_result(), Cluster())
     PAGE.write_text(page_of(curves, end_to_end.read_results(), many_gpus), encoding="utf-8")
     print(PAGE)
 

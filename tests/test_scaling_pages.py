@@ -19,7 +19,6 @@ from steadydecay.polar import choice
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 CPU = torch.device("cpu")
-FLAGS = re.MULTILINE | re.DOTALL
 MODULES = (
     "scaling",
     "end_to_end",
@@ -48,13 +47,14 @@ def test_the_page_is_made_from_the_committed_results(scripts: dict[str, Any]) ->
     page = scripts["scaling_page"]
     committed = page.PAGE.read_text(encoding="utf-8")
     # What is computed for thousands of GPUs takes too long here; the next test looks at the rest of it.
-    computed = re.search(
-        r"^## What does it cost me on N GPUs\?$.*?(?=^## What does it cost me on one)", committed, FLAGS
-    )
-    assert computed is not None
-    many_gpus = computed[0].removesuffix("\n")
+    many_gpus = page.kept_many_gpus(committed)
     text = page.page_of(scripts["scaling"].read_results(), scripts["end_to_end"].read_results(), many_gpus)
     assert text == committed
+
+
+def test_a_page_without_the_computed_part_cannot_keep_it(scripts: dict[str, Any]) -> None:
+    with pytest.raises(SystemExit, match="no part about many GPUs to keep; leave --keep-many-gpus out"):
+        scripts["scaling_page"].kept_many_gpus("# Another page")
 
 
 def test_the_costs_of_few_gpus_and_the_counts_are_those_of_the_formulas_of_today(scripts: dict[str, Any]) -> None:
