@@ -1065,7 +1065,7 @@ def test_l2_of_zero_has_nothing_to_correct_and_passes() -> None:
         ({"lr": 0.0}, r"reference_lr is 0\.0; legal is \(0, inf\): give the group the lr"),
         ({"weight_decay": -1.0}, r"weight_decay is -1\.0; legal is \[0, inf\)"),
         ({"weight_decay": 20.0}, r"reference_lr · weight_decay is 2\.0; legal is \[0, 1\)"),
-        ({"reference_lr": -1.0}, r"reference_lr is -1\.0; legal is \(0, inf\)"),
+        ({"reference_lr": -1.0}, r"reference_lr is -1\.0; legal is \[0, inf\)"),
         ({"decay": "linear"}, r"decay rule is 'linear'; legal are 'constant'"),
     ],
 )

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steadydecay.correction.rivals import norms_to_hold
+from steadydecay.correction.hyperball import norms_to_hold
 from steadydecay.correction.rules import CAUTIOUS, HYPERBALL, ChosenRule
 from steadydecay.groups.key_types import KEYS_OF_ANY, is_number, require_number, require_types
 from steadydecay.groups.settings import (

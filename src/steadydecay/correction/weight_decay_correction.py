@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from steadydecay.correction.cautious import be_cautious, remembered_weights
+from steadydecay.correction.hyperball import hold_norms, norms_to_hold
 from steadydecay.correction.legal_load import require_legal_load
 from steadydecay.correction.marks import (
     is_marked,
@@ -21,7 +23,6 @@ from steadydecay.correction.marks import (
 )
 from steadydecay.correction.overwritten import WrittenDecays
 from steadydecay.correction.references import LOADED, TAKEN, References, guesses_reference, warn_of_guesses
-from steadydecay.correction.rivals import be_cautious, hold_norms, norms_to_hold, remembered_weights
 from steadydecay.correction.rules import HYPERBALL, Rule, chosen_rule
 from steadydecay.groups.key_types import require_number
 from steadydecay.groups.selection import Where, selected_groups, warn_without_roles
@@ -338,12 +339,10 @@ class WeightDecayCorrection:
         # Taken out first: a subclass that calls super().step() runs the hooks twice.
         remembered, self._remembered = self._remembered, {}
         found_inf = getattr(optimizer, "found_inf", None)
-        for index, weight_decay in self._replaced.items():
-            group = self._optimizer.param_groups[index]
-            if group["decay_replacement"] == HYPERBALL:
-                hold_norms(group, found_inf)
-            else:
-                be_cautious(group, remembered, weight_decay, found_inf)
+        groups = self._optimizer.param_groups
+        replaced = [(groups[index], weight_decay) for index, weight_decay in self._replaced.items()]
+        hold_norms([group for group, _ in replaced if group["decay_replacement"] == HYPERBALL], found_inf)
+        be_cautious([pair for pair in replaced if pair[0]["decay_replacement"] != HYPERBALL], remembered, found_inf)
         self._replaced = {}
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.norms.protocol import LmoBlock
-from steadydecay.tensors.real_weights import require_real
+from steadydecay.tensors.fillable_weights import require_fillable
 from steadydecay.tensors.unit_vectors import unit_vectors
 
 
@@ -32,7 +32,7 @@ class Bias:
         return torch.linalg.vector_norm(gradient, dim=-1) * math.sqrt(_length(gradient.shape))
 
     def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        require_real(weight)
+        require_fillable(weight)
         with torch.no_grad():
             return weight.copy_(self.lmo(torch.randn(weight.shape, generator=generator, device=weight.device)))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.norms.protocol import LmoBlock
-from steadydecay.tensors.real_weights import require_real
+from steadydecay.tensors.fillable_weights import require_fillable
 
 
 @final
@@ -32,7 +32,7 @@ class Sign:
         return gradient.abs().sum(dim=(-2, -1)) / gradient.shape[-1]
 
     def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        require_real(weight)
+        require_fillable(weight)
         with torch.no_grad():
             fair_coin = torch.randint(0, 2, weight.shape, generator=generator, device=weight.device)
             return weight.copy_((2 * fair_coin - 1) / weight.shape[-1])

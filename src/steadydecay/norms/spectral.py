@@ -14,7 +14,7 @@ from steadydecay.norms.protocol import LmoBlock, LmoCost
 from steadydecay.polar import polar_express_of_each
 from steadydecay.polar.choice import ProductsName, chosen_dtype, require_products_name
 from steadydecay.polar.cost import multiplications, workspace_bytes
-from steadydecay.tensors.real_weights import require_real
+from steadydecay.tensors.fillable_weights import require_fillable
 
 Scale = Literal["rms", "max", "none"]
 
@@ -89,7 +89,7 @@ class Spectral:
         return torch.stack(duals).sum(dim=0)
 
     def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        require_real(weight)
+        require_fillable(weight)
         with torch.no_grad():
             for block in self._blocks(weight):
                 block.copy_(random_orthogonal(block, generator) * self._factor(block.shape))

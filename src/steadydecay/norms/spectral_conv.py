@@ -11,7 +11,7 @@ from torch import Tensor
 from steadydecay.norms.protocol import LmoBlock, LmoCost
 from steadydecay.norms.spectral import Spectral
 from steadydecay.polar.choice import ProductsName, require_products_name
-from steadydecay.tensors.real_weights import require_real
+from steadydecay.tensors.fillable_weights import require_fillable
 
 
 @final
@@ -66,7 +66,7 @@ class SpectralConv:
         return self._matrix_norm.dual_norm(self._as_matrix(gradient)) * self._factor(gradient.shape)
 
     def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        require_real(weight)
+        require_fillable(weight)
         with torch.no_grad():
             matrix = self._matrix_norm.init_(torch.empty_like(self._as_matrix(weight)), generator)
             return weight.copy_((matrix * self._factor(weight.shape)).view(weight.shape))

@@ -209,7 +209,7 @@ class DecoupledOptimizer(StatefulOptimizer):
     def initial_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
         if group.get("memory_light"):
             return {}
-        cut = self.cuts.get(parameter)
+        cut = self.cuts.get(parameter) if self.cuts else None
         zeros_like = torch.zeros_like if cut is None else partial(zeros_for, cut=cut)
         return {"momentum": zeros_like(parameter), **new_state(parameter, group["low_precision"], zeros_like)}
 

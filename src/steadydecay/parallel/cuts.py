@@ -57,20 +57,6 @@ def cut_of(tensor: Tensor) -> Cut | None:
     return Cut(tuple(tensor.shape), tensor.device_mesh, tuple(tensor.placements))
 
 
-def local_part(tensor: Tensor, like: DTensor | None = None) -> Tensor:
-    """What this rank holds of a tensor, as a view; a gradient is first brought to the layout of its weight.
-
-    Called under no_grad.
-    """
-    if not isinstance(tensor, DTensor):
-        return tensor
-    if like is not None and tensor.placements != like.placements:
-        tensor = tensor.redistribute(like.device_mesh, like.placements)
-    local = tensor.to_local()
-    wait: Any = getattr(local, "wait", None)
-    return local if wait is None else wait()
-
-
 def coordinate_in(mesh: DeviceMesh) -> tuple[int, ...]:
     """Where this rank is in a mesh.
 

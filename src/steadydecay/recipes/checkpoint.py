@@ -17,6 +17,7 @@ import torch
 
 from steadydecay.run_log.atomic_write import sync_folder
 from steadydecay.run_log.plain_file import open_plain
+from steadydecay.run_log.unicode_path import unicode_path
 from steadydecay.theory.validation import require_in
 
 # Below the folder of a run.
@@ -214,7 +215,8 @@ def _write_synced(path: Path, state: dict[str, Any]) -> None:
 def _require_loadable(path: Path, step: int) -> None:
     """Refuse at the first save what would only fail when a run resumes; mapped, so no tensor is read."""
     try:
-        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with unicode_path(path) as named:
+            torch.load(named, map_location="cpu", weights_only=True, mmap=True)
     except UnpicklingError as error:
         raise CheckpointError(
             f"state of step {step} holds an object that torch.load(weights_only=True) refuses; legal are tensors, "

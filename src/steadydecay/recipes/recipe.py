@@ -84,6 +84,18 @@ class Recipe(ABC):
     def validation_batches(self, data: Any) -> Iterator[Batch]:
         """The same batches on every call."""
 
+    def decided_by(self, data: Any) -> dict[str, Any]:
+        """What the data decided, for the first record of the log: numbers, text, lists and mappings."""
+        return {}
+
+    def data_like(self, decided: Mapping[str, Any]) -> Any:
+        """Data without examples, for `build_model` where the run's own are gone; None if what is told is not enough.
+
+        Args:
+            decided: what `decided_by` said of the run's data, among other things, as a log may hold it.
+        """
+        return None
+
 
 def require_legal(recipe: Recipe) -> None:
     """ValueError unless every number of the recipe is in its range."""

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from steadydecay.recipes import checkpoint
 from steadydecay.recipes.checkpoint import CHECKPOINT_FOLDER, CheckpointError
 from steadydecay.recipes.divergence import NonFiniteError, require_finite
 from steadydecay.recipes.earlier_log import require_log_fits, require_replaceable
+from steadydecay.recipes.expected_state import ExpectedState, expected_state, require_expected, require_recipe
 from steadydecay.recipes.measurements import hyperparameters_by_role, norms_by_role
 from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable
 from steadydecay.recipes.overrides import differences
@@ -187,23 +188,23 @@ def _evaluate(run: RunParts) -> float:
 def _resume(run: RunParts) -> int:
     """Steps already done, with model, optimizer and schedule as they were after them."""
 
+    expected = expected_state(run.optimizer, run.schedule)
+
     def accept(step: int, state: dict[str, Any]) -> None:
-        _require_same_recipe(run, state)
-        _restore(run, step, state)
+        _require_same_recipe(run, require_recipe(state))
+        _restore(run, step, state, expected)
 
     found = checkpoint.load_latest(run.folder / CHECKPOINT_FOLDER, accept=accept)
     return 0 if found is None else found[0]
 
 
-def _require_same_recipe(run: RunParts, state: dict[str, Any]) -> None:
-    if not isinstance(state.get("recipe"), dict):
-        raise CheckpointError("it holds no recipe, so it is no checkpoint of a run")
-    if changed := differences(state["recipe"], asdict(run.recipe)):
+def _require_same_recipe(run: RunParts, recipe: Mapping[str, Any]) -> None:
+    if changed := differences(recipe, asdict(run.recipe)):
         remedy = "restart it (--restart) or choose another folder (--out)"
         raise RecipeChangedError(f"{run.folder} holds a run of another recipe ({'; '.join(changed)}); {remedy}")
 
 
-def _restore(run: RunParts, step: int, state: dict[str, Any]) -> None:
+def _restore(run: RunParts, step: int, state: dict[str, Any], expected: ExpectedState) -> None:
     """The parts as the state has them; what a state that is refused has changed of them, the next one replaces."""
     try:
         run.model.load_state_dict(state["model"])
@@ -212,10 +213,15 @@ def _restore(run: RunParts, step: int, state: dict[str, Any]) -> None:
         # Checkpoints made before there was a monitor have no state of one.
         if "monitor" in state:
             run.monitor.load_state_dict(state["monitor"])
+        require_expected(expected, state)
+    except CheckpointError:
+        raise
     except Exception as error:  # Each part raises what it likes on a state that is not its own.
         raise CheckpointError(f"its content is not of this run ({checkpoint.short(error)})") from error
     if run.schedule.last_epoch != step:
         raise CheckpointError(f"its content is of step {run.schedule.last_epoch}")
+    if step > run.recipe.steps:
+        raise CheckpointError(f"it is of step {step:,}, and the run ends at step {run.recipe.steps:,}")
 
 
 def _state(run: RunParts) -> dict[str, Any]:
@@ -237,7 +243,7 @@ def _open_log(run: RunParts, steps_done: int) -> RunLog:
         "world_size": run.workers.world_size,
         "weight_dtype": ", ".join(sorted(dtypes)),
     }
-    configuration = asdict(run.recipe) | machine
+    configuration = asdict(run.recipe) | run.recipe.decided_by(run.data) | machine
     return RunLog.open(run.folder / LOG_NAME, configuration=configuration, resume_step=steps_done or None)
 
 

@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from steadydecay.groups.settings import Group
-from steadydecay.parallel.cuts import Cut, local_part
+from steadydecay.parallel.cuts import Cut
 from steadydecay.parallel.regions import index_of
+from steadydecay.parallel.shards import local_part
 
 Number = float | Tensor
 
