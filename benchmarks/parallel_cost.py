@@ -4,7 +4,7 @@
     python benchmarks/parallel_cost.py --tokens 4096 --between 25       # another cluster
     python benchmarks/parallel_cost.py --models llama-8b --gpus 16 32
 
-The formulas are those of steadydecay.parallel.step_cost, which tests hold against counted collectives.
+The formulas are those of steadydecay.optim.batches.step_cost, which tests hold against counted collectives.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from steadydecay.bench.shape_sets import Entry
 from steadydecay.groups.param_groups import NORM_OF_ROLE
 from steadydecay.norms import norm_for
 from steadydecay.optim.batches.alike_parts import LARGEST_CPU_CHUNK
+from steadydecay.optim.batches.laid_out import LaidOutWeight
 from steadydecay.optim.batches.owner_plan import BYTES_OF_A_RANK
+from steadydecay.optim.batches.step_cost import Limits, StepCost, on_one_rank, step_cost
 from steadydecay.parallel import strategies
-from steadydecay.parallel.laid_out import LaidOutWeight
 from steadydecay.parallel.owners import owners_of
-from steadydecay.parallel.step_cost import Limits, StepCost, on_one_rank, step_cost
 
 GPU = torch.device("cuda")
 LIMITS = Limits(BYTES_OF_A_RANK, LARGEST_CPU_CHUNK)

@@ -20,8 +20,8 @@ from steadydecay.bench.memory import allocations
 from steadydecay.bench.shape_sets import SHAPE_SETS, Entry
 from steadydecay.bench.work import plain_work
 from steadydecay.norms.spectral import Spectral
-from steadydecay.parallel.laid_out import LaidOutWeight
-from steadydecay.parallel.step_cost import StepCost, on_one_rank, step_cost
+from steadydecay.optim.batches.laid_out import LaidOutWeight
+from steadydecay.optim.batches.step_cost import StepCost, on_one_rank, step_cost
 
 CPU = torch.device("cpu")
 COUNTED_SET = "gpt2-small"

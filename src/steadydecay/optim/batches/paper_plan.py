@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.norms.protocol import LmoCost, Norm
-from steadydecay.parallel.laid_out import LaidOutWeight, RankGroup
+from steadydecay.optim.batches.laid_out import LaidOutWeight, RankGroup
 from steadydecay.parallel.owners import buckets_of, owners_of
 from steadydecay.parallel.regions import cuts_in_order, size_of
 

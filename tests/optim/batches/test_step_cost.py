@@ -12,9 +12,9 @@ from steadydecay.norms import norm_for
 from steadydecay.norms.bias import Bias
 from steadydecay.norms.spectral import Spectral
 from steadydecay.optim.batches.alike_parts import LARGEST_CPU_CHUNK
+from steadydecay.optim.batches.laid_out import LaidOutWeight
+from steadydecay.optim.batches.step_cost import Limits, on_one_rank, step_cost
 from steadydecay.parallel import strategies
-from steadydecay.parallel.laid_out import LaidOutWeight
-from steadydecay.parallel.step_cost import Limits, on_one_rank, step_cost
 from torchrun import on_ranks
 
 PROGRAM = Path(__file__).with_name("counted_steps.py")

@@ -1,7 +1,7 @@
 """What one step costs each rank, on paper: bytes that it sends and receives, products, state and temporaries.
 
 The step's own functions say which rank owns which matrix, what it holds of it, and which matrices travel together.
-`tests/parallel/test_step_cost.py` holds the result against counted collectives.
+`tests/optim/batches/test_step_cost.py` holds the result against counted collectives.
 """
 
 import math
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from steadydecay.optim.batches.laid_out import LaidOutWeight, RankGroup, coordinates_of, groups_along
+from steadydecay.optim.batches.paper_plan import Bucket, Matrices, lmo_cost, plan_of, together, update_dtype
 from steadydecay.parallel.gathering import BUFFER_BYTES, LEAST_BYTES_OF_A_RANK
-from steadydecay.parallel.laid_out import LaidOutWeight, RankGroup, coordinates_of, groups_along
-from steadydecay.parallel.paper_plan import Bucket, Matrices, lmo_cost, plan_of, together, update_dtype
 from steadydecay.parallel.regions import count_of, size_of
 
 # One for each weight, in the agreement on which of them have a gradient.
