@@ -25,9 +25,9 @@ receive {between:.0f} GB/s from other nodes and {within:.0f} GB/s inside their n
 Each GPU has {tokens:,} tokens in a step, and latency is left out. For other clusters, see
 `python benchmarks/parallel_cost.py --help`.
 
-The formulas (`steadydecay.optim.batches.step_cost`) ask the functions of the step which rank owns which matrix and what it
-holds of it. `tests/optim/batches/test_step_cost.py` holds bytes, products and state against counted collectives of four real
-processes, and temporaries against a profile.
+The formulas (`steadydecay.optim.batches.step_cost`) ask the functions of the step which rank owns which matrix and what
+it holds of it. `tests/optim/batches/test_step_cost.py` holds bytes, products and state against counted collectives of
+four real processes, and temporaries against a profile.
 
 ### Where the exchange hides
 
