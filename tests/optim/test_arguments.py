@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -80,7 +81,8 @@ ILLEGAL: list[tuple[type[Optimizer], str, Any]] = [
 
 
 def shown(case: Any) -> str:
-    return case.__name__ if isinstance(case, type) else repr(case)[:24]
+    # The address of an object is not the same in two processes.
+    return case.__name__ if isinstance(case, type) else re.sub(r"0x[0-9a-f]+", "", repr(case))[:24]
 
 
 def weights() -> list[nn.Parameter]:

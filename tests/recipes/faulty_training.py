@@ -24,7 +24,7 @@ from steadydecay.recipes.train import train
 
 TINY: dict[str, Any] = {"layers": 1, "width": 16, "heads": 1, "length": 8, "batch_size": 4, "evaluation_batches": 1}
 TINY |= {"steps": 10, "checkpoint_every": 2, "evaluate_every": 5, "layers_every": 5, "precision": "float32"}
-RANK, RESTARTS = int(os.environ["RANK"]), int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+RANK, RESTARTS = (int(os.environ.get(name, "0")) for name in ("RANK", "TORCHELASTIC_RESTART_COUNT"))
 
 
 def at_step(step: int, rank: int, act: Callable[[], None]) -> None:
