@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard
-from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+from torch.distributed.tensor.parallel import ColwiseParallel, ParallelStyle, RowwiseParallel, parallelize_module
 
 from steadydecay.parallel.shards import local_part, part_of_whole, sharding_of
 
@@ -96,9 +96,8 @@ FEW_LAYOUTS = ("rows", "tp and fsdp2")
 def laid_out(layout: str, meshes: dict[tuple[int, ...], DeviceMesh]) -> Any:
     model = whole_model()
     if layout.startswith("tp"):
-        plan = {name: ColwiseParallel() for name in ("up", "square")} | {
-            n: RowwiseParallel() for n in ("down", "other")
-        }
+        plan: dict[str, ParallelStyle] = {name: ColwiseParallel() for name in ("up", "square")}
+        plan |= {name: RowwiseParallel() for name in ("down", "other")}
         parallelize_module(model, meshes[2, 2]["tensor"], plan)
         return fully_shard(model, mesh=meshes[2, 2]["data"]) if layout == "tp and fsdp2" else model
     shape, way = WAYS[layout]

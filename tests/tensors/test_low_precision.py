@@ -167,7 +167,7 @@ def test_without_state_it_is_plain_arithmetic() -> None:
         weight, update = random_weight(50, dtype), random_weight(50, dtype, seed=1)
         expected = weight.double() * (1 - 0.01) - update.double()
         bound = 2 * torch.finfo(dtype).eps * weight.double().abs().maximum(expected.abs())
-        move(StepBatch([weight], [], [], [None]), [update], torch.tensor(1.0), 0.01)
+        move(StepBatch([weight], [], [], [None], [None]), [update], torch.tensor(1.0), 0.01)
         assert ((weight.double() - expected).abs() <= bound).all()
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
+from torch._utils import _flatten_dense_tensors
 
 # Entries of a batch: 8 MB in float32. Temporaries of this size, kept, cost less than a fresh one of a whole weight.
 CHUNK = 2**21
@@ -86,7 +87,7 @@ def places_in_stack(shapes: Sequence[tuple[int, int]], padded: tuple[int, int], 
 
 
 def _padded(matrices: Matrices, places: Tensor, scratch: Scratch, name: str) -> Tensor:
-    flat = torch._C._nn.flatten_dense_tensors(matrices.parts)
+    flat = _flatten_dense_tensors(matrices.parts)
     dtype = torch.promote_types(flat.dtype, torch.float32)
     batch = scratch.take(name, (len(matrices.parts), *matrices.shape), flat, dtype).zero_()
     batch.view(-1).index_copy_(0, places, flat.to(dtype))
