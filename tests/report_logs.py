@@ -34,10 +34,12 @@ def write_run(
     layers: Sequence[str] = LAYERS,
     loss: float = 1.5,
     settings: dict[str, Any] | None = None,
+    top1: float | None = None,
 ) -> Path:
     """A run whose decay is corrected if the optimizer's name ends in "c"; returns its log.
 
     `until` cuts it short, `watch_every` = 0 is a log of a time without a monitor, `loss` is the last validation's.
+    `top1` is the accuracy of a model that names classes, at every validation.
     """
     configuration = {"optimizer": optimizer, "seed": seed, "steps": steps, "lr": PEAK_LR} | (settings or {})
     path = folder / "run.jsonl"
@@ -51,7 +53,8 @@ def write_run(
             if watch_every and (step % watch_every == 0 or step == steps):
                 log.write("watch", step=step, **_watch(measures, layers))
             if step % max(1, steps // 10) == 0:
-                log.write("validation", step=step, loss=loss + 2 * (1 - step / steps) + 0.01 * seed)
+                accuracy = {} if top1 is None else {"top1": top1}
+                log.write("validation", step=step, loss=loss + 2 * (1 - step / steps) + 0.01 * seed, **accuracy)
     return path
 
 

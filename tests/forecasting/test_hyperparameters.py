@@ -123,5 +123,5 @@ def test_what_is_outside_its_range_is_named(changes: dict[str, Any], message: st
 
 def test_every_trained_optimizer_is_forecast_or_refused_with_a_reason() -> None:
     for name in sorted(set(TRAINED) - {"renormalized_adamw"} - set(PREDICTABLE)):
-        with pytest.raises(ValueError, match=f"optimizer is '{name}', (the size of whose|whose L2)"):
+        with pytest.raises(ValueError, match=f"optimizer is '{name}', (the size of whose|whose L2|whose S)"):
             groups_of(model(), named(optimizer=name))

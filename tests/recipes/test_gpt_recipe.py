@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from steadydecay.groups.prediction import applied_decay, stepped_by
 from steadydecay.recipes.checkpoint import load_latest
 from steadydecay.recipes.corpus import SHARD_VOCABULARY
 from steadydecay.recipes.gpt.model import GPT
@@ -34,10 +35,10 @@ def test_every_size_builds_for_every_optimizer(size: str, optimizer: str) -> Non
     json_line(asdict(recipe))
     with torch.device("meta"):
         model = GPT(256, recipe.layers, recipe.heads, recipe.width)
-        groups = OPTIMIZERS[optimizer](model, recipe).param_groups
-    assert len(groups) == 2
-    for group in groups:
-        assert group["lr"] * group["weight_decay"] == pytest.approx(recipe.decay_per_step)
+        built = OPTIMIZERS[optimizer](model, recipe)
+    assert len(built.param_groups) == 2
+    for group in built.param_groups:
+        assert applied_decay(group, stepped_by(built, group)) == pytest.approx(recipe.decay_per_step)
 
 
 def test_124m_has_the_paper_s_values() -> None:

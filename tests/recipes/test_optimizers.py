@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from steadydecay.groups.prediction import applied_decay, stepped_by
 from steadydecay.groups.settings import decay_of
 from steadydecay.optim.scion import Scion
 from steadydecay.recipes.gpt.model import GPT
@@ -29,7 +30,7 @@ def test_every_parameter_is_in_one_group_and_every_layer_loses_the_same_share(na
     assert len(parameters) == len({id(parameter) for parameter in parameters}) == 1 + 2 * 4
     assert {group["role"]: len(group["params"]) for group in optimizer.param_groups} == {"output": 1, "hidden": 8}
     for group in optimizer.param_groups:
-        assert group["lr"] * group["weight_decay"] == 0.125
+        assert applied_decay(group, stepped_by(optimizer, group)) == pytest.approx(0.125, rel=1e-12)
 
 
 def test_adamw_is_torch_s() -> None:
@@ -61,7 +62,7 @@ def test_at_half_the_lr_only_the_hidden_layers_of_scionc_decay_by_a_quarter(name
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("scionn", r"'scionn'; did you mean 'scion'\?"), ("xyz", r"'xyz'; legal are adamw, .*, scionc")],
+    [("scionn", r"'scionn'; did you mean 'scion'\?"), ("xyz", r"'xyz'; legal are adamw, .*, scionc_cosine")],
 )
 def test_an_unknown_optimizer_is_refused(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=rf"^optimizer is {message}$"):
@@ -73,7 +74,7 @@ def test_an_unknown_optimizer_is_refused(name: str, message: str) -> None:
 @pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in ("adamw", "adam_l2")])
 def test_a_corrected_optimizer_corrects_its_hidden_layers_alone(name: str) -> None:
     groups = by_role(optimizer_of(name))
-    is_corrected = name in ("adamc", "lionc", "sgdc", "muonc", "scionc")
+    is_corrected = name in ("adamc", "lionc", "sgdc", "muonc", "scionc", "scionc_cosine")
     assert groups["hidden"]["decay"] == ("corrected" if is_corrected else "constant")
     assert groups["output"]["decay"] == "constant"
 

@@ -8,9 +8,13 @@ from dataclasses import replace
 from rich.console import Console
 
 from steadydecay.report.summary import RunSummary
-from steadydecay.report.summary_table import HEADER, summary_row, summary_rows, summary_table
+from steadydecay.report.summary_table import columns_of, summary_row, summary_rows, summary_table
 
 RUN = RunSummary("scionc", 0, 100, 1.25, 64.0, 48.0, 0.5, 0.75, 0.0625)
+
+
+COLUMNS = columns_of([RUN])
+HEADER = ("optimizer", "seeds", *COLUMNS)
 
 
 def cells(row: tuple[str, ...]) -> dict[str, str]:
@@ -65,7 +69,15 @@ def test_three_optimizers_fit_a_terminal_uncut() -> None:
 
 
 def test_what_no_log_says_is_a_dash() -> None:
-    row = cells(summary_row("mine", [replace(RUN, grad_norm_final=math.nan), RUN]))
+    row = cells(summary_row("mine", [replace(RUN, grad_norm_final=math.nan), RUN], COLUMNS))
     assert (row["optimizer"], row["seeds"]) == ("mine", "2")
     assert {name for name, text in row.items() if text == "–"} == {"‖g‖ end", "‖g‖ end ÷ mid"}
-    assert cells(summary_row("mine", [replace(RUN, hidden_norm_max=0.0)]))["‖θ‖ end ÷ max"] == "–"
+    assert cells(summary_row("mine", [replace(RUN, hidden_norm_max=0.0)], COLUMNS))["‖θ‖ end ÷ max"] == "–"
+
+
+def test_accuracy_has_a_column_where_some_run_has_it() -> None:
+    assert "accuracy" not in COLUMNS
+    runs = [replace(RUN, top1=0.975), replace(RUN, optimizer="adamw", top1=0.25), replace(RUN, optimizer="scion")]
+    header = ("optimizer", "seeds", *columns_of(runs))
+    rows = [dict(zip(header, row, strict=True)) for row in summary_rows(runs)]
+    assert [row["accuracy"] for row in rows] == ["97.50%", "25.00%", "–"]

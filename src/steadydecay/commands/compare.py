@@ -17,15 +17,16 @@ from steadydecay.report.summary_table import summary_table
 class Compare(What):
     """Train the same model under several optimizers; print the table, write summary.json, report.html, picture.png."""
 
-    optimizers: str = "adamw,scion,scionc"
-    """Names, separated by commas."""
+    optimizers: str | None = None
+    """Names, separated by commas; by default adamw,scion,scionc, and for vit adamw,adamc,scion,scionc,scionc_cosine."""
     seed: list[int] = field(default_factory=lambda: [0])
     """One or more seeds: --seed 0 1 2."""
     out: GivenPath = Path("runs/compare")
     """Folder for everything that is written."""
 
     def run(self) -> None:
-        recipes = [self.recipe_of(name, seed) for name in self.optimizers.split(",") for seed in self.seed]
+        names = self.kind.COMPARED if self.optimizers is None else self.optimizers.split(",")
+        recipes = [self.recipe_of(name, seed) for name in names for seed in self.seed]
         summaries = compare(recipes, self.out, restart=self.restart)
         write_picture(self.out, self.out / "picture.png")
         report = write_report(self.out, self.out / "report.html")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from steadydecay.recipes.recipe import Recipe
 from steadydecay.recipes.train import train
@@ -30,7 +31,7 @@ def compare(recipes: Sequence[Recipe], out: Path, *, restart: bool = False) -> l
         for recipe in recipes:
             train(recipe, run_folder(out, recipe), restart=restart)
         summaries = [summarize(run_folder(out, recipe)) for recipe in recipes]
-        content = json.dumps({"runs": [asdict(summary) for summary in summaries]}, indent=2)
+        content = json.dumps({"runs": [_as_json(summary) for summary in summaries]}, indent=2)
         replace_file(out / SUMMARY_NAME, [content.encode(), b"\n"])
     return summaries
 
@@ -52,3 +53,8 @@ def summarize(folder: Path) -> RunSummary:
     if not steps or not validations:
         raise ValueError(f"{path} holds {steps} steps and {validations} validations; train on")
     return summary_of(run, last_step_fills_in=True)
+
+
+def _as_json(summary: RunSummary) -> dict[str, Any]:
+    """Its fields, without what runs of this kind do not measure."""
+    return {name: value for name, value in asdict(summary).items() if value is not None}

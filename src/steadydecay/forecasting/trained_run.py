@@ -14,7 +14,7 @@ from steadydecay.forecasting.model_bounds import bounded_tensors, require_bounde
 from steadydecay.groups.prediction import stepped_by
 from steadydecay.recipes.named_recipes import RECIPES
 from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable
-from steadydecay.recipes.recipe import Recipe, require_legal
+from steadydecay.recipes.recipe import Recipe, is_required, require_legal
 from steadydecay.run_log.reader import read_log
 from steadydecay.run_log.record import LOG_NAME
 
@@ -126,11 +126,13 @@ def _log_below(folder: Path) -> Path:
 def _recipe(configuration: Mapping[str, Any], folder: Path) -> Recipe:
     # By what it needs: the recipe whose fields the configuration has.
     for recipe_type in RECIPES.values():
-        names = [field.name for field in dataclasses.fields(recipe_type)]
-        if configuration.keys() >= set(names):
-            recipe = recipe_type(**{name: configuration[name] for name in names})
+        names = {field.name for field in dataclasses.fields(recipe_type)}
+        if configuration.keys() >= {field.name for field in dataclasses.fields(recipe_type) if is_required(field)}:
+            recipe = recipe_type(**{name: configuration[name] for name in names & configuration.keys()})
             return _checked(recipe, folder)
-    missing = ", ".join(field.name for field in dataclasses.fields(Recipe) if field.name not in configuration)
+    missing = ", ".join(
+        field.name for field in dataclasses.fields(Recipe) if is_required(field) and field.name not in configuration
+    )
     raise ValueError(f"folder is {str(folder)!r}, whose log has no recipe of steadydecay: it lacks {missing}")
 
 

@@ -39,6 +39,9 @@ class NamedOptimizer:
 NAMED_OPTIMIZERS: dict[str, NamedOptimizer] = {
     "scion": NamedOptimizer("Scion", SCION, "scion", "constant", {"momentum": 0.9, "nesterov": False}),
     "scionc": NamedOptimizer("ScionC", SCION, "scion", "corrected", {"momentum": 0.9, "nesterov": False}),
+    "scionc_cosine": NamedOptimizer(
+        "ScionC (cosine)", SCION, "scion", "corrected", {"momentum": 0.9, "nesterov": False}
+    ),
     "adam": NamedOptimizer("Adam", TORCH_ADAM, "adam_l2", "constant", {"betas": (0.9, 0.999)}),
     "adamw": NamedOptimizer("AdamW", ADAMW, "adam", "constant", {"betas": (0.9, 0.999)}),
     "adamc": NamedOptimizer("AdamC", ADAMW, "adam", "corrected", {"betas": (0.9, 0.999)}),

@@ -1,13 +1,13 @@
 """From a size and an optimizer to a whole recipe: which field follows from which."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS
 from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable, usual_momentum
 from steadydecay.recipes.overrides import nearest
-from steadydecay.recipes.recipe import Fields, Recipe, require_divisor, require_legal
+from steadydecay.recipes.recipe import Fields, Recipe, is_required, require_divisor, require_legal
 
 RecipeKind = TypeVar("RecipeKind", bound=Recipe)
 
@@ -16,6 +16,7 @@ DERIVED: dict[str, Callable[[Fields], Any]] = {
     "output_lr": lambda values: values["lr"],
     "momentum": lambda values: usual_momentum(values["optimizer"]),
     "warmup_steps": lambda values: OPTIMIZERS[values["optimizer"]].warmup_percent * values["steps"] // 100,
+    "steady_norm_end": lambda values: OPTIMIZERS[values["optimizer"]].steady_norm_end,
     "clip": lambda values: OPTIMIZERS[values["optimizer"]].clip,
     "evaluate_every": lambda values: max(1, values["steps"] // 10),
     "checkpoint_every": lambda values: max(1, min(1_000, values["steps"] // 5)),
@@ -41,7 +42,7 @@ def recipe_for(kind: type[RecipeKind], size: str, optimizer: str, given: Mapping
     tuned = kind.TUNED.get(size, {}).get(NAMED_OPTIMIZERS[optimizer].family, {})
     values: dict[str, Any] = {"size": size, "optimizer": optimizer, **kind.SIZES[size], **tuned, **given}
     _require_complete(kind, values)
-    recipe = kind(**{name: of(values) for name, of in DERIVED.items()} | values)
+    recipe = kind(**{name: of(values) for name, of in {**DERIVED, **kind.DERIVED}.items()} | values)
     require_divisor(recipe)
     require_legal(recipe)
     return recipe
@@ -58,7 +59,6 @@ def _require_known(kind: type[Recipe], size: str, optimizer: str, given: Mapping
 
 def _require_complete(kind: type[Recipe], values: Fields) -> None:
     for field in fields(kind):
-        has_default = field.default is not MISSING or field.default_factory is not MISSING
-        if not has_default and field.name not in {*values, *DERIVED}:
+        if is_required(field) and field.name not in {*values, *DERIVED, *kind.DERIVED}:
             place = f"{values['optimizer']!r} at size {values['size']!r}"
             raise ValueError(f"{field.name} is missing: {kind.__name__} has no tuned one for {place}, so give it")

@@ -4,19 +4,18 @@ What each part refuses by itself as it is loaded is left to it.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LRScheduler
 
 from steadydecay.recipes.checkpoint import CheckpointError
 
 Shape = tuple[int, ...]
 # What schedules and corrections move; the other numbers of a group are those of the recipe from first to last.
-MOVED = ("lr", "weight_decay")
+MOVED = ("lr", "weight_decay", "steady_norm_sq")
 # A schedule's own arithmetic may round otherwise in another version.
 TOLERANCE = 1e-6
 
@@ -39,14 +38,12 @@ class ExpectedState:
     base_lrs: list[float]
 
 
-def expected_state(optimizer: torch.optim.Optimizer, schedule: LRScheduler) -> ExpectedState:
+def expected_state(optimizer: torch.optim.Optimizer, base_lrs: Sequence[float]) -> ExpectedState:
     """What is expected, before anything is loaded."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     saved = optimizer.state_dict()
     made = {place: _shapes(kept) for place, kept in saved["state"].items()}
-    return ExpectedState(
-        saved["param_groups"], [tuple(one.shape) for one in weights], made, [float(one) for one in schedule.base_lrs]
-    )
+    return ExpectedState(saved["param_groups"], [tuple(one.shape) for one in weights], made, list(map(float, base_lrs)))
 
 
 def require_recipe(state: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from steadydecay.optim.sgdw import SGDW
 from steadydecay.recipes.optimizer_chain import OptimizerChain
 from steadydecay.recipes.overrides import nearest
 from steadydecay.recipes.recipe import Recipe
+from steadydecay.theory.steady_state import effective_lr
 
 ADAM_BETA2 = 0.95
 LION_BETA2 = 0.99
@@ -34,11 +35,13 @@ class TrainedOptimizer:
         build: the optimizer of a model, with the numbers and the decay rule (`decay_rule_of`) of a recipe.
         clip: usual largest gradient norm; None where the size of a step does not depend on that of gradients.
         warmup_percent: usual share of the steps in which the learning rate rises.
+        steady_norm_end: usual share of its start at which S ends; None where no schedule moves S.
     """
 
     build: Callable[[nn.Module, Recipe], torch.optim.Optimizer]
     clip: float | None = None
     warmup_percent: int = 5
+    steady_norm_end: float | None = None
 
     def __call__(self, model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         return self.build(model, recipe)
@@ -100,7 +103,17 @@ def scion(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     lr = {role: recipe.output_lr if role in ("output", "embedding") else recipe.lr for role in ROLES}
     weight_decay = {role: recipe.decay_per_step / role_lr for role, role_lr in lr.items()}
     groups = param_groups(model, "scion", lr=lr, weight_decay=weight_decay)
+    if recipe.steady_norm_end is not None:
+        groups = [_with_steady_norm(group, recipe) for group in groups]
     return Scion(groups, recipe.lr, recipe.momentum, decay=decay_rule_of(recipe))
+
+
+def _with_steady_norm(group: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """S instead of a decay, where the decay is corrected: η = γ_eff²/(2S) is that of the recipe at the start."""
+    if "decay" in group or not recipe.decay_per_step:
+        return group
+    steady_norm_sq = effective_lr(group["lr"], recipe.momentum) ** 2 / (2 * recipe.decay_per_step)
+    return group | {"weight_decay": 0.0, "steady_norm_sq": steady_norm_sq}
 
 
 def muon(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -133,4 +146,6 @@ OPTIMIZERS: dict[str, TrainedOptimizer] = {
     "muonc": TrainedOptimizer(muon),
     "scion": TrainedOptimizer(scion, warmup_percent=0),
     "scionc": TrainedOptimizer(scion, warmup_percent=0),
+    # Of 1/2, 1/4 and 1/8 of the start, which the paper tries, the one in the middle.
+    "scionc_cosine": TrainedOptimizer(scion, warmup_percent=0, steady_norm_end=0.25),
 }

@@ -1,8 +1,8 @@
 """What a recipe is: plain fields that say what is trained, and four methods that know the model and its data."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ class Recipe(ABC):
         SIZES: the one dial: fields by size, `steps` and `batch_size` among them.
         TUNED: by size, then by family of optimizers: `lr`, `decay_per_step` and what else was tuned.
         COUNTS: names of a subclass's own fields that are whole numbers from 1 on.
+        DERIVED: a subclass's own fields that follow from others, as in `recipes/derivation.py`.
+        COMPARED: the optimizers that `steadydecay compare` takes where nobody names some.
         size: where the other values came from.
         optimizer: a key of `steadydecay.recipes.optimizers.OPTIMIZERS`.
         data: where the data are; None is what comes with the recipe.
@@ -37,6 +39,7 @@ class Recipe(ABC):
         lr, output_lr: γ at the peak, of the output layer and embeddings apart.
         momentum: β, or Adam's β₁.
         decay_per_step: η = γλ at the peak, for every layer.
+        steady_norm_end: the share of its start at which S ends on a cosine; None for no schedule.
         clip: largest gradient norm, None for no clipping.
         precision: "float32", "bfloat16" (autocast) or "auto".
         compile: run the model through torch.compile.
@@ -47,6 +50,8 @@ class Recipe(ABC):
     SIZES: ClassVar[Mapping[str, Fields]]
     TUNED: ClassVar[Mapping[str, Mapping[str, Fields]]]
     COUNTS: ClassVar[tuple[str, ...]] = ()
+    DERIVED: ClassVar[Mapping[str, Callable[[Fields], Any]]] = {}
+    COMPARED: ClassVar[tuple[str, ...]] = ("adamw", "scion", "scionc")
 
     size: str
     optimizer: str
@@ -60,6 +65,7 @@ class Recipe(ABC):
     output_lr: float
     momentum: float
     decay_per_step: float
+    steady_norm_end: float | None = None
     clip: float | None
     precision: str = "auto"
     compile: bool = False
@@ -74,7 +80,10 @@ class Recipe(ABC):
 
     @abstractmethod
     def build_model(self, data: Any) -> nn.Module:
-        """A module whose call with a batch gives its mean loss; draws its weights from torch's global generator."""
+        """A module whose call with a batch gives its mean loss; draws its weights from torch's global generator.
+
+        In evaluation mode it may give a mapping of means over the examples instead, with "loss" among them.
+        """
 
     @abstractmethod
     def train_batch(self, data: Any, step: int, micro_step: int, rank: int, world_size: int) -> Batch:
@@ -83,6 +92,10 @@ class Recipe(ABC):
     @abstractmethod
     def validation_batches(self, data: Any) -> Iterator[Batch]:
         """The same batches on every call."""
+
+    def augmented(self, data: Any, batch: Batch, step: int, micro_step: int, rank: int, world_size: int) -> Batch:
+        """A training batch, on the device that trains, as the model is called with it; a pure function."""
+        return batch
 
     def decided_by(self, data: Any) -> dict[str, Any]:
         """What the data decided, for the first record of the log: numbers, text, lists and mappings."""
@@ -97,10 +110,16 @@ class Recipe(ABC):
         return None
 
 
+def is_required(field: Field[Any]) -> bool:
+    """Whether a recipe cannot be without a value for this field."""
+    return field.default is MISSING and field.default_factory is MISSING
+
+
 def require_legal(recipe: Recipe) -> None:
     """ValueError unless every number of the recipe is in its range."""
     for name in (*COUNTS_OF_ALL, *recipe.COUNTS):
-        _require_count(name, getattr(recipe, name))
+        if (value := getattr(recipe, name)) is not None:
+            _require_count(name, value)
     require_divisor(recipe)
     require_in("warmup_steps", recipe.warmup_steps, 0, recipe.steps, include_low=True, remedy="it is part of steps")
     require_in("seed", recipe.seed, -(2**63), 2**64, include_low=True)
@@ -108,6 +127,8 @@ def require_legal(recipe: Recipe) -> None:
     require_in("output_lr", recipe.output_lr, 0)
     require_in("momentum", recipe.momentum, 0, 1, include_low=True, remedy="PyTorch's convention is 0.9")
     require_in("decay_per_step", recipe.decay_per_step, 0, 1, include_low=True, remedy="it is the share lost in a step")
+    if recipe.steady_norm_end is not None:
+        require_in("steady_norm_end", recipe.steady_norm_end, 0, remedy="it is a share of S; 1 holds it")
     if recipe.clip is not None:
         require_in("clip", recipe.clip, 0, remedy="clip=none turns clipping off")
 

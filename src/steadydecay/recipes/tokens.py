@@ -1,11 +1,8 @@
 """Token streams for language models: a batch is a pure function of (seed, step), so a run resumes without replaying."""
 
-import hashlib
-import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple, final
 
@@ -13,12 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from steadydecay.recipes.epoch_order import rows_of_rank, shuffled
 from steadydecay.recipes.token_shards import Shard
 from steadydecay.theory.validation import require_in
-
-# Of 16 random multipliers, the one that best keeps 16 neighbouring rows apart is close to the golden ratio's spread.
-MULTIPLIERS_TRIED = 16
-ROWS_KEPT_APART = 16
 
 
 class TokenPiece(NamedTuple):
@@ -91,7 +85,7 @@ def batch(
     """
     require_in("step", step, 0, include_low=True)
     windows = window_count(stream, length)
-    rows = _share(batch_size, rank, world_size)
+    rows = rows_of_rank(batch_size, rank, world_size)
     return _read_windows(stream, length, [shuffled(step * batch_size + row, windows, seed) for row in rows])
 
 
@@ -131,54 +125,6 @@ def window_count(stream: TokenStream, length: int) -> int:
         f"length is {length}, but {stream.name} holds {stream.token_count} tokens, at most {longest} in a row, and a "
         f"window takes length + 1 = {length + 1}: give more data" + (f" or length ≤ {longest - 1}" * (longest > 1))
     )
-
-
-def shuffled(sequence: int, windows: int, seed: int) -> int:
-    """The window that is `sequence`-th in training: a new affine permutation of all windows in each epoch.
-
-    >>> sorted(shuffled(sequence, 5, seed=0) for sequence in range(5, 10))
-    [0, 1, 2, 3, 4]
-    """
-    epoch, position = divmod(sequence, windows)
-    multiplier, offset = affine_permutation(windows, seed, epoch)
-    return (multiplier * position + offset) % windows
-
-
-@lru_cache(maxsize=64)
-def affine_permutation(windows: int, seed: int, epoch: int) -> tuple[int, int]:
-    """(a, b) of the permutation x → (ax + b) mod n with gcd(a, n) = 1, which takes neighbours far apart."""
-    drawn = [_hashed_below(windows, seed, epoch, draw) for draw in range(MULTIPLIERS_TRIED + 1)]
-    multipliers = (_next_coprime(value, windows) for value in drawn[1:])
-    return max(multipliers, key=lambda multiplier: _spread(multiplier, windows)), drawn[0]
-
-
-def _hashed_below(bound: int, *key: int) -> int:
-    # str, not repr: a NumPy integer is the same seed as Python's.
-    digest = hashlib.sha256(" ".join(map(str, key)).encode()).digest()
-    return int.from_bytes(digest, "big") % bound
-
-
-def _next_coprime(value: int, modulus: int) -> int:
-    while math.gcd(value, modulus) != 1:
-        value = (value + 1) % modulus
-    return value
-
-
-def _spread(multiplier: int, modulus: int) -> int:
-    """Least distance of two of 16 neighbouring rows, times how many rows they are apart."""
-    steps = ((apart, apart * multiplier % modulus) for apart in range(1, min(ROWS_KEPT_APART, modulus)))
-    return min((apart * min(step, modulus - step) for apart, step in steps), default=0)
-
-
-def _share(batch_size: int, rank: int, world_size: int) -> range:
-    require_in("batch_size", batch_size, 1, include_low=True)
-    require_in("world_size", world_size, 1, include_low=True)
-    require_in("rank", rank, 0, world_size, include_low=True)
-    # Uneven shares would make the mean over ranks differ from the mean over the batch.
-    if batch_size % world_size:
-        raise ValueError(f"batch_size is {batch_size}; legal are multiples of world_size={world_size}")
-    rows = batch_size // world_size
-    return range(rank * rows, (rank + 1) * rows)
 
 
 def _windows_of(piece: TokenPiece, length: int) -> int:

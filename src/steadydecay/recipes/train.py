@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
@@ -14,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
-from torch.optim.lr_scheduler import LambdaLR
 
 from steadydecay.groups.roles import main_role
 from steadydecay.monitor.watch import Watch, watch
@@ -30,13 +30,13 @@ from steadydecay.recipes.overrides import differences
 from steadydecay.recipes.precision import autocast
 from steadydecay.recipes.progress import RunProgress
 from steadydecay.recipes.recipe import Recipe, require_legal
+from steadydecay.recipes.schedule import RunSchedule
 from steadydecay.recipes.strategy import SharedModel, Strategy, require_strategy, shared_model
 from steadydecay.recipes.whole_state import gathered, load_whole_model, load_whole_optimizer
 from steadydecay.recipes.workers import Workers, is_restarted, joined_workers
 from steadydecay.run_log.folder_lock import locked
 from steadydecay.run_log.record import LOG_NAME
 from steadydecay.run_log.writer import RunLog
-from steadydecay.schedules.shapes import cosine
 
 
 @final
@@ -55,7 +55,7 @@ class RunParts:
     data: Any
     shared: SharedModel
     optimizer: torch.optim.Optimizer
-    schedule: LambdaLR
+    schedule: RunSchedule
     monitor: Watch
 
     @property
@@ -106,7 +106,7 @@ def _train_with(workers: Workers, recipe: Recipe, folder: Path, restart: bool, s
     data = recipe.load_data()
     shared = shared_model(recipe.build_model(data), recipe, workers, strategy)
     optimizer = OPTIMIZERS[recipe.optimizer](shared.model, recipe)
-    schedule = LambdaLR(optimizer, lambda step: cosine(step, recipe.steps, recipe.warmup_steps))
+    schedule = RunSchedule(optimizer, recipe)
     monitor = watch(optimizer, every=recipe.layers_every)
     run = RunParts(recipe, folder, workers, strategy, data, shared, optimizer, schedule, monitor)
     with ExitStack() as held:
@@ -151,7 +151,7 @@ def _train_on(run: RunParts, steps_done: int) -> None:
                 log.write("watch", step=step, **run.monitor.record())
             progress.update(step, loss, measures["weight_norm"][shown], measures["gradient_norm"][shown])
             if step % recipe.evaluate_every == 0 or step == recipe.steps:
-                log.write("validation", step=step, loss=_evaluate(run))
+                log.write("validation", step=step, **_evaluate(run))
             if step % recipe.checkpoint_every == 0 or step == recipe.steps:
                 state = gathered(_state(run), is_kept=run.is_writer)
                 run.workers.first(partial(_save, run, step, state, log))
@@ -168,40 +168,45 @@ def _backward(run: RunParts, step: int) -> Tensor:
     recipe, workers, shared = run.recipe, run.workers, run.shared
     total = torch.zeros((), device=workers.device)
     for micro_step in range(recipe.accumulate):
-        batch = recipe.train_batch(run.data, step - 1, micro_step, workers.rank, workers.world_size)
+        place = (step - 1, micro_step, workers.rank, workers.world_size)
+        batch = recipe.train_batch(run.data, *place)
+        batch = recipe.augmented(run.data, _to(workers.device, batch), *place)
         # Gradients are exchanged once, in the last backward pass of a step.
         is_last = micro_step == recipe.accumulate - 1
         with nullcontext() if is_last else shared.without_exchange():
             with autocast(recipe.precision, workers.device):
-                loss = shared.loss_of(*_to(workers.device, batch)) / recipe.accumulate
+                loss = shared.loss_of(*batch) / recipe.accumulate
             loss.backward()
         total += loss.detach()
     return total
 
 
 @torch.no_grad()
-def _evaluate(run: RunParts) -> float:
-    """Mean validation loss over examples; the ranks take turns over the batches."""
-    workers = run.workers
-    loss_and_rows = torch.zeros(2, dtype=torch.float64, device=workers.device)
+def _evaluate(run: RunParts) -> dict[str, float]:
+    """Mean over validation examples of the loss, and of what else the model measures; ranks take turns over batches."""
+    workers, sums, rows = run.workers, Counter[str](), 0
     run.model.eval()
     for batch, is_own in workers.turns(run.recipe.validation_batches(run.data)):
         with autocast(run.recipe.precision, workers.device):
-            loss = run.model(*_to(workers.device, batch))
+            given = run.model(*_to(workers.device, batch))
         if is_own:
-            rows = len(batch[0])
-            loss_and_rows += torch.tensor([loss.item() * rows, rows], device=workers.device)
+            rows += len(batch[0])
+            for name, mean in (given if isinstance(given, dict) else {"loss": given}).items():
+                sums[name] += mean.item() * len(batch[0])
     run.model.train()
-    loss_sum, row_sum = workers.sum(loss_and_rows).tolist()
+    of_ranks = workers.all_of((sums, rows))
+    row_sum = sum(rows for _, rows in of_ranks)
     if not row_sum:
         raise ValueError(f"{type(run.recipe).__name__}.validation_batches gives no example; legal is one or more")
-    return loss_sum / row_sum
+    # A rank without a batch has no names.
+    names = dict.fromkeys(name for sums, _ in of_ranks for name in sums)
+    return {name: sum(sums[name] for sums, _ in of_ranks) / row_sum for name in names}
 
 
 def _resume(run: RunParts) -> int:
     """Steps already done, with model, optimizer and schedule as they were after them."""
 
-    expected = expected_state(run.optimizer, run.schedule)
+    expected = expected_state(run.optimizer, run.schedule.base_lrs)
 
     def accept(found: Checkpoint, state: dict[str, Any]) -> None:
         _require_same_recipe(run, require_recipe(state))

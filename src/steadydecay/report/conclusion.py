@@ -68,6 +68,7 @@ def conclusion(variants: Sequence[Variant]) -> Conclusion:
     ranking += [_distance(best, rival) for rival in rivals]
     if any(math.isnan(one.error) for one in (best, *rivals)):
         ranking.append("A difference from a single seed may be chance: repeat with --seed 0 1 2.")
+    ranking += _accuracies([one.variant for one in ranked], step)
     reasons = _reasons([best.variant, *(rival.variant for rival in rivals)])
     return Conclusion(" ".join([*ranking, *left_out]), " ".join(reasons))
 
@@ -91,6 +92,17 @@ def losses_at(variant: Variant, step: float) -> Losses | None:
     at_step = [run.validation_loss.finite().within(step - 0.5, step).values.tolist() for run in variant.runs]
     values = tuple(value for values in at_step for value in values)
     return Losses(variant, values) if values else None
+
+
+def _accuracies(variants: Sequence[Variant], step: float) -> list[str]:
+    """A sentence with the share of images whose class each variant finds, best first; none where no model names any."""
+    found = {
+        one.label: statistics.fmean(values)
+        for one in variants
+        if (values := [v for run in one.runs for v in run.accuracy.finite().within(step - 0.5, step).values.tolist()])
+    }
+    shares = [f"{label} {share:.2%}" for label, share in sorted(found.items(), key=lambda pair: -pair[1])]
+    return [f"Accuracy at that step (higher is better): {', '.join(shares)}."] if shares else []
 
 
 def _distance(best: Losses, rival: Losses) -> str:

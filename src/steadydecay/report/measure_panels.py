@@ -52,7 +52,8 @@ def measure_panels(variants: Sequence[Variant]) -> tuple[list[MeasurePanel], lis
     """The panels for which at least one run has numbers, and the titles of the others."""
     found = {measure.key: _panel(measure, variants) for measure in MEASURES}
     panels = [panel for panel in found.values() if panel is not None and found.get(panel.measure.instead_of) is None]
-    return panels, [one.title for one in MEASURES if found[one.key] is None and not one.instead_of]
+    lacking = [one for one in MEASURES if found[one.key] is None and not one.instead_of and not one.is_of_some]
+    return panels, [one.title for one in lacking]
 
 
 def _panel(measure: Measure, variants: Sequence[Variant]) -> MeasurePanel | None:

@@ -27,6 +27,7 @@ class Measure:
         from_zero: the y-axis begins there.
         zero_line: the sign matters.
         instead_of: shown only where the measure with this key is missing.
+        is_of_some: only some kinds of models have it, and the others do not lack it.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Measure:
     from_zero: bool = False
     zero_line: bool = False
     instead_of: str = ""
+    is_of_some: bool = False
 
 
 def steady_norm(run: Run) -> Series:
@@ -78,6 +80,14 @@ VALIDATION_LOSS = Measure(
     "validation loss (nats)",
     """The same on data kept out of training: the number that says which run is better. Lower is better.""",
     lambda run: run.validation_loss,
+)
+ACCURACY = Measure(
+    "accuracy",
+    "Accuracy on validation data (share)",
+    "accuracy",
+    """The share of the images kept out of training whose class the model finds. Higher is better.""",
+    lambda run: run.accuracy,
+    is_of_some=True,
 )
 WEIGHT_NORM = Measure(
     "weight-norm",
@@ -173,5 +183,5 @@ OUTPUT_ALIGNMENT = Measure(
     predict=lambda run: expected_cosine(run, "output"),
     zero_line=True,
 )
-MEASURES = (LOSS, VALIDATION_LOSS, WEIGHT_NORM, GRADIENT_NORM, SPECTRAL_NORM, SIGN_NORM, EFFECTIVE_LR, LR, DECAY)
-MEASURES += (ROTATION, ALIGNMENT, OUTPUT_ALIGNMENT)
+MEASURES = (LOSS, VALIDATION_LOSS, ACCURACY, WEIGHT_NORM, GRADIENT_NORM, SPECTRAL_NORM, SIGN_NORM, EFFECTIVE_LR)
+MEASURES += (LR, DECAY, ROTATION, ALIGNMENT, OUTPUT_ALIGNMENT)

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +22,7 @@ from steadydecay.report.heatmap import HeatMap, heat_map_of
 from steadydecay.report.measure_panels import measure_panels
 from steadydecay.report.runs import Run, load_runs
 from steadydecay.report.summary import summary_of
-from steadydecay.report.summary_table import HEADER, summary_row
+from steadydecay.report.summary_table import Column, columns_of, summary_row
 from steadydecay.report.variants import Variant, differing_settings, setting_text, variants_of
 from steadydecay.run_log.atomic_write import replace_file
 from steadydecay.run_log.readable_text import utf8
@@ -94,11 +94,12 @@ def content_of(runs: Sequence[Run], missing: Sequence[str]) -> str:
     variants = variants_of(runs)
     panels, undrawn = measure_panels(variants)
     maps = _heat_maps(variants)
+    columns = columns_of(map(summary_of, runs))
     return _template("content.html").render(
         variants=variants,
         conclusion=conclusion(variants),
-        header=("run", "seeds", "steps", *HEADER[2:]),
-        rows=[_row(variant) for variant in variants],
+        header=("run", "seeds", "steps", *columns),
+        rows=[_row(variant, columns) for variant in variants],
         advice=advice_for(variants),
         gaps=[*missing, *gaps_of(runs, undrawn)],
         panels=[(panel, Drawing.of(panel.measure.key, panel_figure(panel))) for panel in panels],
@@ -119,11 +120,11 @@ def _heat_maps(variants: Sequence[Variant]) -> list[tuple[Run, HeatMap]]:
     return [(run, cells) for run, cells in maps if cells is not None]
 
 
-def _row(variant: Variant) -> tuple[str, ...]:
+def _row(variant: Variant, columns: Mapping[str, Column]) -> tuple[str, ...]:
     """Of the seeds that are furthest: a mean over different steps would say nothing."""
     furthest = max(run.steps_done for run in variant.runs)
     counted = [run for run in variant.runs if run.steps_done == furthest]
-    label, seeds, *cells = summary_row(variant.label, [summary_of(run) for run in counted])
+    label, seeds, *cells = summary_row(variant.label, [summary_of(run) for run in counted], columns)
     if len(counted) < len(variant.runs):
         seeds = f"{seeds} of {len(variant.runs)}"
     return (label, seeds, _progress(counted[0]), *cells)

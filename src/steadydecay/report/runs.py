@@ -63,6 +63,11 @@ class Run:
         return self.series.get(("validation", "loss", ""), EMPTY)
 
     @property
+    def accuracy(self) -> Series:
+        """Share of validation images whose class is found; empty where the model names no classes."""
+        return self.series.get(("validation", "top1", ""), EMPTY)
+
+    @property
     def logged_steps(self) -> np.ndarray:
         """Steps of the records of single steps, shape (n,), rising."""
         of_steps = (series.steps for (kind, _, _), series in self.series.items() if kind == "step")

@@ -26,6 +26,7 @@ class RunSummary:
         grad_norm_mid: mean gradient norm over 10 % of the steps, around the middle.
         grad_norm_final: mean gradient norm over the last 5 % of the steps.
         seconds_per_step: median, without evaluations and checkpoints.
+        top1: share of validation images whose class is found, at the last step; None where no model names classes.
     """
 
     optimizer: str
@@ -37,6 +38,7 @@ class RunSummary:
     grad_norm_mid: float
     grad_norm_final: float
     seconds_per_step: float
+    top1: float | None = None
 
 
 def summary_of(run: Run, *, last_step_fills_in: bool = False) -> RunSummary:
@@ -62,6 +64,7 @@ def summary_of(run: Run, *, last_step_fills_in: bool = False) -> RunSummary:
         grad_norm_mid=mean(_share(gradients, middle_of(steps), last_step_fills_in)),
         grad_norm_final=mean(_share(gradients, end_of(steps), last_step_fills_in)),
         seconds_per_step=statistics.median(seconds) if seconds else math.nan,
+        top1=run.accuracy.last if len(run.accuracy) else None,
     )
 
 

@@ -3,15 +3,18 @@
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rich.table import Table
 
 from steadydecay.report.style import title_of
 from steadydecay.report.summary import RunSummary
 
-COLUMNS: dict[str, tuple[Callable[[RunSummary], float], str]] = {
+Column = tuple[Callable[[RunSummary], float], str]
+ACCURACY = "accuracy"
+COLUMNS: dict[str, Column] = {
     "validation loss": (lambda run: run.val_loss, ".4f"),
+    ACCURACY: (lambda run: math.nan if run.top1 is None else run.top1, ".2%"),
     "‖θ‖ max, 2nd half": (lambda run: run.hidden_norm_max, ".2f"),
     "‖θ‖ end": (lambda run: run.hidden_norm_final, ".2f"),
     "‖θ‖ end ÷ max": (lambda run: _ratio(run.hidden_norm_final, run.hidden_norm_max), ".3f"),
@@ -22,20 +25,26 @@ COLUMNS: dict[str, tuple[Callable[[RunSummary], float], str]] = {
 }
 # Optimizers whose columns fit a terminal of 80 characters.
 MOST_COLUMNS = 3
-HEADER = ("optimizer", "seeds", *COLUMNS)
+
+
+def columns_of(summaries: Iterable[RunSummary]) -> dict[str, Column]:
+    """The columns for which runs of their kind have numbers: accuracy only where a model names classes."""
+    has_accuracy = any(summary.top1 is not None for summary in summaries)
+    return {name: column for name, column in COLUMNS.items() if has_accuracy or name != ACCURACY}
 
 
 def summary_rows(summaries: Sequence[RunSummary]) -> list[tuple[str, ...]]:
     """One row of text per optimizer: mean over its seeds, ± sample standard deviation where there are several."""
+    columns = columns_of(summaries)
     by_optimizer: dict[str, list[RunSummary]] = defaultdict(list)
     for summary in summaries:
         by_optimizer[summary.optimizer].append(summary)
-    return [summary_row(title_of(optimizer), runs) for optimizer, runs in by_optimizer.items()]
+    return [summary_row(title_of(optimizer), runs, columns) for optimizer, runs in by_optimizer.items()]
 
 
 def summary_table(summaries: Sequence[RunSummary]) -> Table:
     """For a terminal: a column per optimizer, or a row where there are many. ‖θ‖ and ‖g‖ are over all hidden layers."""
-    lines = [HEADER, *summary_rows(summaries)]
+    lines = [("optimizer", "seeds", *columns_of(summaries)), *summary_rows(summaries)]
     is_upright = len(lines) - 1 <= MOST_COLUMNS
     if is_upright:
         lines = list(zip(*lines, strict=True))
@@ -48,9 +57,9 @@ def summary_table(summaries: Sequence[RunSummary]) -> Table:
     return table
 
 
-def summary_row(label: str, runs: Sequence[RunSummary]) -> tuple[str, ...]:
-    """A row in the order of `HEADER`; "–" where some run's log does not say (NaN)."""
-    cells = (_mean_and_spread([value(run) for run in runs], form) for value, form in COLUMNS.values())
+def summary_row(label: str, runs: Sequence[RunSummary], columns: Mapping[str, Column]) -> tuple[str, ...]:
+    """Label, number of seeds and a cell for each of `columns_of`; "–" where some run's log does not say (NaN)."""
+    cells = (_mean_and_spread([value(run) for run in runs], form) for value, form in columns.values())
     return (label, str(len(runs)), *cells)
 
 

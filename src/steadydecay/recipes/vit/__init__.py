@@ -1,0 +1,1 @@
+"""The ViT recipe."""

@@ -1,0 +1,196 @@
+"""Images that are decoded as they are needed, in processes of their own, ahead of the training step."""
+
+import multiprocessing
+import os
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import cached_property
+from typing import Protocol, final
+
+import numpy as np
+import torch
+
+from steadydecay.recipes.recipe import Batch
+from steadydecay.recipes.vit import decoder_process
+from steadydecay.recipes.vit.decoding import SHORTER_SIDE_OVER_CROP, Decoded, View, decoded
+from steadydecay.recipes.vit.encoded_image import Encoded
+from steadydecay.recipes.vit.image_data import ImagesInMemory
+
+# Of the area of an image; the paper's.
+LEAST_CROP = 0.05
+MOST_FAULTY_SHARE = 0.01
+# Images that a process is handed at once.
+CHUNK = 8
+READERS = 2
+LARGEST_IN_MEMORY = 4 * 2**30
+
+
+class ImageSource(Protocol):
+    """Encoded images with their labels."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
+
+    def __len__(self) -> int:
+        """How many."""
+        ...
+
+    def training_order(self, sequence: int, seed: int) -> int:
+        """The index of the image that is `sequence`-th in training; each comes once in an epoch."""
+        ...
+
+    def read(self, indices: Sequence[int]) -> list[Encoded]:
+        """The images at these indices; called from several threads."""
+        ...
+
+
+@final
+class Faults:
+    """The images of a split that cannot be decoded: named once each; more than 1 % of the split are an error."""
+
+    def __init__(self, name: str, images: int) -> None:
+        self._name, self._images = name, images
+        self._faulty: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._faulty)
+
+    def add(self, name: str, fault: str) -> None:
+        """Count an image.
+
+        Raises:
+            ValueError: there are too many now.
+        """
+        if name in self._faulty:
+            return
+        self._faulty[name] = fault
+        count = len(self)
+        if count > MOST_FAULTY_SHARE * self._images:
+            shown = "; ".join(f"{one} ({why})" for one, why in list(self._faulty.items())[:5])
+            raise ValueError(
+                f"{count} of the {self._images:,} images of {self._name} cannot be decoded; legal is at most "
+                f"{MOST_FAULTY_SHARE:.0%}: {shown}. Fetch these again or take them away"
+            )
+        warnings.warn(f"skipped {name}: {fault} ({count} skipped of {self._images:,})", stacklevel=2)
+
+
+@final
+class Decoders:
+    """Processes that decode; they start when the first image is asked for."""
+
+    def __init__(self) -> None:
+        local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        self.count = max(1, (os.cpu_count() or 1) // local_ranks)
+
+    @cached_property
+    def _pool(self) -> ProcessPoolExecutor:
+        # Not forked: this process has threads by now.
+        return ProcessPoolExecutor(self.count, multiprocessing.get_context("spawn"), decoder_process.begin)
+
+    def decode(self, images: Sequence[Encoded], views: Sequence[View]) -> list[Decoded]:
+        """In order.
+
+        Raises:
+            OSError: a process was killed.
+        """
+        try:
+            contents = [image.content for image in images]
+            return list(self._pool.map(decoded, contents, views, chunksize=CHUNK))
+        except BrokenProcessPool:
+            raise OSError(
+                "a process that decodes images was ended from outside, as happens where memory is short: give the same "
+                "command again, and the run goes on from its last checkpoint"
+            ) from None
+
+
+@final
+class ImageStream:
+    """A split whose images are decoded when they are needed, and a little ahead.
+
+    Args:
+        source: where they are.
+        side: of the square that the model sees, in pixels.
+        decoders: the processes; both splits may share them.
+    """
+
+    def __init__(self, source: ImageSource, side: int, decoders: Decoders) -> None:
+        self.source, self.side, self.decoders = source, side, decoders
+        self.faults = Faults(source.name, len(source))
+        self._ahead: dict[tuple[range, int], Future[Batch]] = {}
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @cached_property
+    def _readers(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(READERS)
+
+    def training_batch(self, wanted: Sequence[range], seed: int) -> Batch:
+        keys = [(rows, seed) for rows in wanted]
+        self._ahead = {key: self._ahead.get(key) or self._readers.submit(self._cropped, *key) for key in keys}
+        return self._ahead.pop(keys[0]).result()
+
+    def in_order(self, rows: int) -> Iterator[Batch]:
+        view = View(self.side, margin=SHORTER_SIDE_OVER_CROP)
+        ahead: deque[Future[Batch]] = deque()
+        for start in range(0, len(self), rows):
+            share = range(start, min(start + rows, len(self)))
+            ahead.append(self._readers.submit(self.batch_of, share, [view] * len(share)))
+            if len(ahead) > READERS:
+                yield from _unless_empty(ahead.popleft().result())
+        for last in ahead:
+            yield from _unless_empty(last.result())
+
+    def _cropped(self, sequences: range, seed: int) -> Batch:
+        indices = [self.source.training_order(sequence, seed) for sequence in sequences]
+        views = [View(self.side, least_area=LEAST_CROP, key=(seed % 2**64, sequence)) for sequence in sequences]
+        images, labels = self.batch_of(indices, views)
+        if not len(labels):
+            raise ValueError(f"no image of a batch of {self.source.name} can be decoded; legal is one or more")
+        # A step has as many images as it says: the first whole ones stand for those that are skipped.
+        rows = torch.arange(len(sequences)) % len(labels)
+        return images[rows], labels[rows]
+
+    def batch_of(self, indices: Sequence[int], views: Sequence[View]) -> Batch:
+        """The images at these indices that can be decoded, and their labels."""
+        read = self.source.read(indices)
+        found = self.decoders.decode(read, views)
+        for image, one in zip(read, found, strict=True):
+            if one.pixels is None:
+                self.faults.add(image.name, one.fault)
+        whole = [(one.pixels, image.label) for image, one in zip(read, found, strict=True) if one.pixels is not None]
+        pixels = [one for one, _ in whole]
+        images = np.stack(pixels) if pixels else np.empty((0, 3, self.side, self.side), np.uint8)
+        return torch.from_numpy(images), torch.tensor([label for _, label in whole], dtype=torch.int64)
+
+
+def _unless_empty(batch: Batch) -> Iterator[Batch]:
+    if len(batch[0]):
+        yield batch
+
+
+def decoded_at_once(source: ImageSource, side: int, decoders: Decoders) -> ImagesInMemory:
+    """All images of a source: the largest square in the middle of each, at `side` pixels.
+
+    Raises:
+        ValueError: too many for memory, or more than 1 % of them cannot be decoded.
+    """
+    if (size := len(source) * 3 * side**2) > LARGEST_IN_MEMORY:
+        raise ValueError(
+            f"image_size is {side}, at which the {len(source):,} images of {source.name} take {size / 2**30:.1f} GiB "
+            f"of memory; legal is {LARGEST_IN_MEMORY / 2**30:g}: give a smaller image_size, or "
+            "augmentation=photographs, which decodes them as it goes"
+        )
+    stream = ImageStream(source, side, decoders)
+    view = View(side)
+    batches = [
+        stream.batch_of(indices, [view] * len(indices))
+        for start in range(0, len(source), 1024)
+        for indices in [range(start, min(start + 1024, len(source)))]
+    ]
+    return ImagesInMemory(*(torch.cat(parts) for parts in zip(*batches, strict=True)))

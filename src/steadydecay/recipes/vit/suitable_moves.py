@@ -1,0 +1,66 @@
+"""Which changes of an image keep its class: asked of the data, through the class of the nearest other image."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from steadydecay.recipes.vit.augmentation import SmallMoves
+
+QUERIES = 512
+REFERENCES = 4_096
+# Finer detail does not tell which image is nearest.
+LARGEST_SIDE = 32
+# Of what the nearest image knows of the class beyond chance: a mirror image is as likely as the image where mirroring
+# keeps the class, but a small move, which keeps it too, takes pixels away from those of the nearest image.
+KEPT_BY_MIRRORING = 0.9
+KEPT_BY_SMALL_MOVES = 0.5
+# Standard errors above chance from which the nearest image knows anything.
+KNOWN = 3.0
+SMALL = SmallMoves(turn=8.0, zoom=0.08, shift=1 / 16)
+
+
+def suitable_moves(images: Tensor, labels: Tensor) -> SmallMoves:
+    """The small moves that keep the class of these images; mirroring only where the data bear it out.
+
+    Where the nearest image says nothing of the class, turns, zooms and shifts are taken on trust, and mirroring is not.
+
+    Args:
+        images: uint8 (n, channels, height, width), n ≥ 2.
+        labels: int64 (n,).
+    """
+    # Evenly spaced: data are often in the order of their classes.
+    queries = torch.linspace(0, len(labels) - 1, min(QUERIES, len(labels))).long().unique()
+    references = torch.linspace(0, len(labels) - 1, min(REFERENCES, len(labels))).long().unique()
+    chance = float((labels.bincount() / len(labels)).square().sum())
+
+    def found(moves: SmallMoves, direction: float) -> float:
+        draws = torch.full((len(queries), 6), direction)
+        moved = moves.moved(images[queries], draws)
+        same = queries[:, None] == references
+        return _nearest_has_label(moved, labels[queries], images[references] / 255, labels[references], same)
+
+    plain = found(SmallMoves(), 0.0)
+    if plain - chance <= KNOWN * (plain * (1 - plain) / len(queries)) ** 0.5:
+        return SMALL
+    chosen = SmallMoves()
+    for name in ("turn", "zoom", "shift"):
+        one = {name: getattr(SMALL, name)}
+        kept = min(found(SmallMoves(**one), direction) for direction in (-1.0, 1.0))
+        if kept - chance >= KEPT_BY_SMALL_MOVES * (plain - chance):
+            chosen = replace(chosen, **one)
+    mirrored = found(SmallMoves(flip=True), 1.0)
+    return replace(chosen, flip=mirrored - chance >= KEPT_BY_MIRRORING * (plain - chance))
+
+
+def _nearest_has_label(images: Tensor, labels: Tensor, others: Tensor, of_others: Tensor, same: Tensor) -> float:
+    """The share of images whose nearest other has their label; `same` (images, others) is the image itself."""
+    distances = torch.cdist(_features(images), _features(others))
+    nearest = distances.masked_fill(same, torch.inf).argmin(1)
+    return float((of_others[nearest] == labels).double().mean())
+
+
+def _features(images: Tensor) -> Tensor:
+    *_, height, width = images.shape
+    return F.adaptive_avg_pool2d(images, (min(height, LARGEST_SIDE), min(width, LARGEST_SIDE))).flatten(1)
