@@ -36,7 +36,7 @@ class RunSchedule:
     @property
     def base_lrs(self) -> list[float]:
         """The peak of each group."""
-        return self._lr.base_lrs
+        return list(map(float, self._lr.base_lrs))
 
     def step(self) -> None:
         """Set the numbers of the next step."""
