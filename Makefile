@@ -11,8 +11,9 @@ INSTALL := PIP_CONSTRAINT=$(CURDIR)/requirements.lock $(RUN)/python -m pip insta
 demo: $(VENV)/.demo
 	$(RUN)/steadydecay compare gpt --optimizers adamw,scion,scionc --out runs/demo steps=400 evaluation_batches=8
 
+# Threads that wait for their next work had better sleep: two workers of pytest share the cores.
 test: $(VENV)/.dev browser check
-	OMP_NUM_THREADS=1 $(RUN)/pytest --numprocesses 2 --dist worksteal
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(RUN)/pytest --numprocesses 2 --dist worksteal
 	$(RUN)/pytest gpu_tests --device cpu
 
 # Needs a CUDA device and a torch built for it; `--device cpu` above runs the same tests on what stands for one.

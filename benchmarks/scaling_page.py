@@ -1,18 +1,25 @@
 """Write docs/scaling.md and docs/scaling.png from the committed results.
 
     python benchmarks/scaling_page.py
+    python benchmarks/scaling_page.py --keep-many-gpus  # what is computed for many GPUs stays as it is
 
-The results are written by benchmarks/scaling.py and benchmarks/end_to_end.py.
+The results are written by benchmarks/scaling.py, benchmarks/end_to_end.py and benchmarks/sharded_step.py; the tables of
+many GPUs are computed, which takes a while.
 """
 
+import argparse
 import math
+import re
 import statistics
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import end_to_end
+import many_gpus_page
 import scaling
+import sharded_step
+from parallel_cost import Cluster
 from scaling import CURVES, Exponent, exponent_of_time, exponent_of_work
 
 from steadydecay.bench.result_table import three_digits
@@ -20,14 +27,15 @@ from steadydecay.bench.results import spread
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, PICTURE = DOCS / "scaling.md", DOCS / "scaling.png"
+FLAGS = re.MULTILINE | re.DOTALL
 NONE = "–"
 LAST = 3
 
 CURVES_TEXT = """\
-# How ScionC's step grows, and its share of training
+## What does it cost me on one device?
 
-Written by `python benchmarks/scaling_page.py` from the results of `benchmarks/scaling.py` and
-`benchmarks/end_to_end.py`. Times are medians in milliseconds, quartiles in brackets. Compare within a run.
+{shares}Measured by `benchmarks/scaling.py` and `benchmarks/end_to_end.py`. Times are medians in milliseconds, quartiles
+in brackets. Compare within a run.
 
 ## One quantity grows
 
@@ -57,8 +65,8 @@ for before and after the optimizer.
 """
 
 
-def page_of(curves: Sequence[scaling.Result], ends: Sequence[end_to_end.Result]) -> str:
-    parts = [CURVES_TEXT]
+def page_of(curves: Sequence[scaling.Result], ends: Sequence[end_to_end.Result], many_gpus: str = "") -> str:
+    parts = [many_gpus_page.TITLE, many_gpus, CURVES_TEXT.format(shares=_shares(ends))]
     for device in dict.fromkeys(result.place for result in curves):
         parts += _curves_on(device, [result for result in curves if result.place == device])
     parts += [END_TO_END_TEXT, *map(_end_to_end, ends)]
@@ -136,13 +144,28 @@ def _end_to_end(result: end_to_end.Result) -> str:
     )
 
 
+def _shares(ends: Sequence[end_to_end.Result]) -> str:
+    """The answer in a sentence: of ScionC with an eager model."""
+    of = [(one.model, _whole_share(row, one)) for one in ends for row in one.rows if _is_answer(row)]
+    said = ", ".join(f"{_percent(share)} ({model})" for model, share in of)
+    return f"Of a training step with the usual batch, ScionC takes {said}.\n" if of else ""
+
+
+def _is_answer(row: end_to_end.Row) -> bool:
+    return row.optimizer == "ScionC" and not row.is_compiled
+
+
+def _whole_share(row: end_to_end.Row, result: end_to_end.Result) -> float:
+    """Of the optimizer, as if the passes took time in proportion to the rows."""
+    optimizer = statistics.median(row.optimizer_times)
+    return optimizer / (optimizer + (row.step - optimizer) * result.full_rows / result.rows_of_batch)
+
+
 def _row(row: end_to_end.Row, result: end_to_end.Result) -> str:
     rival = next(one for one in result.rows if one.is_compiled == row.is_compiled)
     against = statistics.median(one / own for one, own in zip(rival.step_times, row.step_times, strict=True))
-    optimizer = statistics.median(row.optimizer_times)
-    whole = optimizer / (optimizer + (row.step - optimizer) * result.full_rows / result.rows_of_batch)
-    model = "compiled" if row.is_compiled else "eager"
-    times = f"{_times(row.step_times)} | {_times(row.optimizer_times)} | {_percent(row.share)} | {_percent(whole)}"
+    model, whole = "compiled" if row.is_compiled else "eager", _percent(_whole_share(row, result))
+    times = f"{_times(row.step_times)} | {_times(row.optimizer_times)} | {_percent(row.share)} | {whole}"
     return f"| {row.optimizer} | {model} | {times} | {three_digits(result.items / row.step)} | {against:.2f} |"
 
 
@@ -184,10 +207,25 @@ def draw(results: Sequence[scaling.Result], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def kept_many_gpus(page: str) -> str:
+    """What a page says about many GPUs."""
+    part = re.search(r"^## What does it cost me on N GPUs\?$.*?(?=^## What does it cost me on one)", page, FLAGS)
+    if part is None:
+        raise SystemExit(f"{PAGE} has no part about many GPUs to keep; leave --keep-many-gpus out, which computes it")
+    return part[0].removesuffix("\n")
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep-many-gpus", action="store_true", help="do not compute anew what takes long")
+    is_kept = parser.parse_args().keep_many_gpus
     curves = scaling.read_results()
     draw([result for result in curves if result.device["type"] != "cuda"], PICTURE)
-    PAGE.write_text(page_of(curves, end_to_end.read_results()), encoding="utf-8")
+    if is_kept:
+        many_gpus = kept_many_gpus(PAGE.read_text(encoding="utf-8"))
+    else:
+        many_gpus = many_gpus_page.many_gpus(sharded_step.read_result(), Cluster())
+    PAGE.write_text(page_of(curves, end_to_end.read_results(), many_gpus), encoding="utf-8")
     print(PAGE)
 
 

@@ -1,5 +1,6 @@
-"""What real training runs in tests share."""
+"""What tests of all folders share."""
 
+import gc
 import shutil
 import sysconfig
 from collections.abc import Iterator
@@ -13,6 +14,12 @@ from steadydecay.polar import choice
 
 # Fixtures of pages in a real browser.
 __all__ = ["chromium", "open_page", "page_errors"]
+
+
+def pytest_collection_finish() -> None:
+    """A million objects of imported packages are no garbage: each look through the heap would pass them all."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--optimizer", "scionn"], r"optimizer is 'scionn'; did you mean 'scion'\?"),
         (["--size", "minni"], r"size is 'minni'; did you mean 'mini'\?"),
         (["--data", "absent"], r"data is 'absent', and nothing is there; legal is a text file, .*"),
-        (["--data", "empty.txt"], r"empty\.txt is empty or holds a NUL byte; legal is text, .*"),
+        (["--data", "empty.txt"], r"empty\.txt is empty; legal is text, .*"),
         (["--data", "short.txt"], r"length is 16, but the training split of short\.txt holds 9 tokens, .*"),
         (["--data", "broken.bin"], r"broken\.bin has 7 bytes; legal is a token shard with a header of 1024"),
         (["--data", "emptyfolder"], r"emptyfolder holds no text; .*"),
@@ -139,7 +139,7 @@ def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--data", "/dev/zero"], r"/dev/zero is a device; legal is a plain file: .*"),
         (
             ["--data", "utf16.txt"],
-            r"utf16\.txt is empty or holds a NUL byte; legal is text, .* \(UTF-16 has .*",
+            r"utf16\.txt is in UTF-16 \(iconv -f UTF-16.* makes text of it\); legal is text, .*",
         ),
         (["--out", "pipe"], r".*pipe.*"),
         (["--steps", "0"], r"steps is 0; legal is \[1, inf\)"),
@@ -206,7 +206,9 @@ def test_what_is_left_out_of_the_data_is_said_once_for_all_runs(capsys: pytest.C
         main(["compare", "gpt", *TINY, *options])
     said = {str(one.message) for one in warned if "trained on without" in str(one.message)}
     (message,) = said
-    assert message.startswith("text is trained on without 1 links to folders, which are not followed: link; 1 with NUL")
+    assert message.startswith(
+        "text is trained on without 1 links to folders, which are not followed: link; 1 in UTF-16"
+    )
     assert message.endswith(": other.txt")
 
 

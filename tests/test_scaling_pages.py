@@ -10,13 +10,26 @@ from typing import Any
 
 import pytest
 import torch
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from steadydecay.bench.machine import described
+from steadydecay.bench.shape_sets import Entry, ShapeSet, matrices, vectors
 from steadydecay.bench.work import least_work
+from steadydecay.polar import choice
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 CPU = torch.device("cpu")
-MODULES = ("scaling", "end_to_end", "image_transformer", "scaling_page")
+MODULES = (
+    "scaling",
+    "end_to_end",
+    "image_transformer",
+    "parallel_cost",
+    "sharded_weights",
+    "sharded_counts",
+    "sharded_step",
+    "many_gpus_page",
+    "scaling_page",
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +45,75 @@ def scripts() -> Iterator[dict[str, Any]]:
 
 def test_the_page_is_made_from_the_committed_results(scripts: dict[str, Any]) -> None:
     page = scripts["scaling_page"]
-    text = page.page_of(scripts["scaling"].read_results(), scripts["end_to_end"].read_results())
-    assert text == page.PAGE.read_text(encoding="utf-8")
+    committed = page.PAGE.read_text(encoding="utf-8")
+    # What is computed for thousands of GPUs takes too long here; the next test looks at the rest of it.
+    many_gpus = page.kept_many_gpus(committed)
+    text = page.page_of(scripts["scaling"].read_results(), scripts["end_to_end"].read_results(), many_gpus)
+    assert text == committed
+
+
+def test_a_page_without_the_computed_part_cannot_keep_it(scripts: dict[str, Any]) -> None:
+    with pytest.raises(SystemExit, match="no part about many GPUs to keep; leave --keep-many-gpus out"):
+        scripts["scaling_page"].kept_many_gpus("# Another page")
+
+
+def test_the_costs_of_few_gpus_and_the_counts_are_those_of_the_formulas_of_today(scripts: dict[str, Any]) -> None:
+    cost, cluster = scripts["parallel_cost"], scripts["parallel_cost"].Cluster()
+    counted = scripts["sharded_step"].read_result()
+    parts = [
+        *cost.tables(["gpt2-small", "llama-8b"], [8, 64], cluster),
+        cost.schemes_table(["llama-8b"], [64], cluster),
+        scripts["many_gpus_page"].counted_section(counted),
+    ]
+    committed = set(scripts["scaling_page"].PAGE.read_text(encoding="utf-8").splitlines())
+    assert [line for part in parts for line in part.splitlines() if line not in committed] == []
+
+
+def test_what_was_counted_in_real_processes_keeps_to_the_bounds(
+    scripts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sharded, result = scripts["sharded_counts"], scripts["sharded_step"].read_result()
+    counts = result.counts
+    monkeypatch.setattr(choice, "HAS_FAST_BFLOAT16", result.device["has_fast_bfloat16"])
+    assert sharded.faults(counts) == []
+    assert {one.ranks for one in counts} == {2, 4, 8}
+    for one in (one for one in counts if one.optimizer == "ScionC"):
+        cost, whole = sharded.paper(one), sharded.whole_on_paper(one)
+        assert max(cost.multiplications) <= 1.15 * whole.multiplications[0] / one.ranks
+        assert max(cost.state_bytes) <= 1.2 * whole.state_bytes[0] / one.ranks
+        assert one.all_to_alls <= 2 * max(sharded.paper(one, one.layers).buckets)
+        assert one.full_tensors == 0
+        assert (one.strategy, one.ranks) != ("FSDP2", 8) or max(cost.received_bytes) <= 80e6
+
+
+def test_one_process_counts_all_products_and_no_bytes_and_takes_both_turns(
+    scripts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sharded = scripts["sharded_step"]
+    tiny = ShapeSet(1, matrices(up=(64, 32)) + vectors(gain=32), (Entry("tokens", (16, 32), "output"),))
+    monkeypatch.setitem(sharded.SHAPE_SETS, "tiny", tiny)
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=1)
+    try:
+        counts = [scripts["sharded_counts"].count(name, "FSDP2", tiny.entries(), 1) for name in sharded.OPTIMIZERS]
+        timing = sharded.timing("tiny", 1, "ScionC", 2)
+    finally:
+        torch.distributed.destroy_process_group()
+    for one in counts:
+        assert one.flops == [one.whole_flops] == [2 * 5 * (2 * 32**2 * 64 + 32**3)]
+        assert one.momentum_bytes == [one.whole_momentum_bytes]
+        assert one.received_bytes == [0]
+    assert {turn: len(times) for turn, times in timing.times.items()} == {
+        "one process": 2,
+        "two, DDP": 2,
+        "two, FSDP2": 2,
+    }
+
+
+def test_a_ring_and_a_packed_exchange_cost_what_their_bytes_say(scripts: dict[str, Any]) -> None:
+    cluster = scripts["parallel_cost"].Cluster(between=10.0, within=100.0, node=8)
+    # Inside a node; and of 15 other ranks eight are outside, whose bytes take longer.
+    assert cluster.seconds_of(700.0, 8) == pytest.approx(7.0)
+    assert cluster.seconds_of(150.0, 16) == pytest.approx(8.0)
 
 
 def test_every_curve_and_every_model_has_a_result_on_a_cpu(scripts: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """The command `steadydecay`: parse, run, and one message on what a person can put right."""
 
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name from a disk, or a Greek letter on a terminal that has none, must not end the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     # They take seconds, and Ctrl-C may come while they load.
     import tyro
 

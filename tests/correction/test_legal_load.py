@@ -93,7 +93,7 @@ def test_the_verb_looks_at_groups_that_it_leaves_alone_too(name: str) -> None:
 
 OWN: list[tuple[str, str, Any, str]] = [
     *((name, *numbers) for name in ("lion", "scionc", "adamc", "sgdw", "renormalized") for numbers in NUMBERS[:5]),
-    ("lion", "lr", torch.ones(2), r"lr of group 1 is a tensor of shape \(2,\); legal is one of no dimension"),
+    ("lion", "lr", torch.ones(2), r"lr of group 1 is a tensor of shape \(2,\) and torch.float32; legal is \[0, inf\)"),
     ("adamc", "lr", torch.ones(4, 3), r"lr of group 1 is a tensor of shape \(4, 3\)"),
     ("scionc", "momentum", torch.zeros(3), r"momentum of group 1 is a tensor of shape \(3,\)"),
     ("lion", "lr", 1000.0, r"lr · weight_decay of group 1 is .*; legal is \[0, 1\)"),
@@ -112,7 +112,7 @@ OWN: list[tuple[str, str, Any, str]] = [
     ("renormalized", "betas", None, "betas of group 1 is None; legal are two numbers"),
     ("lion", "betas", (0.9,), r"reference_momentum of group 1 is .* where the momentum is \(0\.9,\)"),
     ("sgdw", "reference_momentum", (0.9, 0.99), r"reference_momentum of group 1 is \(0\.9, 0\.99\)"),
-    ("scionc", "reference_lr", math.nan, r"lr · weight_decay of group 1 is nan"),
+    ("scionc", "reference_lr", math.nan, r"reference_lr of group 1 is nan; legal is \[0, inf\)"),
 ]
 
 

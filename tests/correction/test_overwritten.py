@@ -1,6 +1,7 @@
 """A schedule that writes the weight_decay of a corrected group hears that it has no effect, and nothing else does."""
 
 import copy
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -81,10 +82,90 @@ def test_nothing_is_said_of_what_is_no_schedule_of_weight_decay(change: Callable
 
 
 def test_a_tensor_is_not_looked_at() -> None:
-    optimizer = two_groups()
+    optimizer = two_groups(torch.tensor(0.1))
     sd.correct_weight_decay(optimizer, reference_lr=1e-2)
     step(optimizer)
     optimizer.param_groups[1]["weight_decay"] = torch.tensor(0.3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         step(optimizer)
+
+
+KEYS = {
+    "cautious": r"group\['replaced_weight_decay'\]",
+    ("corrected", "cautious"): r"group\['replaced_weight_decay'\], the coefficient at reference_lr",
+    "hyperball": r"there is no decay: the norms in group\['hyperball_norms'\]",
+    "corrected": r"group\['reference_weight_decay'\], the coefficient at reference_lr",
+}
+
+
+@pytest.mark.parametrize("steps_before", [0, 1])
+@pytest.mark.parametrize("written", [0.3, torch.tensor(0.3), "0.3", None])
+@pytest.mark.parametrize(("rule", "remedy"), KEYS.items())
+def test_what_a_loop_writes_has_no_effect_under_any_rule_and_is_told(
+    rule: Any, remedy: str, written: Any, steps_before: int
+) -> None:
+    optimizer, untouched = two_groups(), two_groups()
+    for one in (optimizer, untouched):
+        sd.correct_weight_decay(one, rule, reference_lr=1e-2)
+        for _ in range(steps_before):
+            step(one)
+    optimizer.param_groups[1]["weight_decay"] = copy.deepcopy(written)
+    with pytest.warns(UserWarning, match=rf"weight_decay of group 1 was set to .*no effect.*{remedy}"):
+        step(optimizer)
+    step(untouched)
+    step(optimizer)
+    step(untouched)
+    for group, other in zip(optimizer.param_groups, untouched.param_groups, strict=True):
+        torch.testing.assert_close(group["params"][0], other["params"][0], rtol=0, atol=1e-7)
+
+
+def test_a_replaced_decay_that_a_loop_writes_where_it_is_told_is_followed() -> None:
+    optimizer, stronger = two_groups(0.1), two_groups(0.3)
+    sd.correct_weight_decay(optimizer, "cautious")
+    sd.correct_weight_decay(stronger, "cautious")
+    for group in optimizer.param_groups:
+        group["replaced_weight_decay"] = 0.3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step(optimizer)
+    step(stronger)
+    assert torch.equal(optimizer.param_groups[0]["params"][0], stronger.param_groups[0]["params"][0])
+
+
+@pytest.mark.parametrize("norms", [None, 1.0, "1", [1.0, 2.0], [None, None], ["x"], [math.nan], [-1.0]])
+def test_norms_that_a_loop_spoils_move_no_weight(norms: Any) -> None:
+    optimizer = two_groups()
+    sd.correct_weight_decay(optimizer, "hyperball")
+    before = copy.deepcopy(optimizer.param_groups[0]["params"][0])
+    optimizer.param_groups[1]["hyperball_norms"] = norms
+    with pytest.raises(ValueError, match=r"hyperball_norms of group 1 .*legal"):
+        step(optimizer)
+    assert torch.equal(optimizer.param_groups[0]["params"][0], before)
+
+
+@pytest.mark.parametrize("where", [0.5, math.nan, torch.tensor([0, 1]), torch.tensor(0.5), object(), True, [[0]], 1j])
+def test_a_where_of_another_type_is_refused_and_changes_nothing(where: Any) -> None:
+    optimizer = two_groups()
+    with pytest.raises((TypeError, ValueError), match=r"where has .*legal"):
+        sd.correct_weight_decay(optimizer, where=where)
+    assert all(group.keys() == two_groups().param_groups[0].keys() for group in optimizer.param_groups)
+
+
+@pytest.mark.parametrize("rule", [None, 3, ["corrected", 3], [["corrected"]], {"corrected"}, b"corrected", len, ()])
+def test_a_rule_of_another_type_is_refused_and_changes_nothing(rule: Any) -> None:
+    optimizer = two_groups()
+    with pytest.raises(ValueError, match=r"decay rule is .*legal"):
+        sd.correct_weight_decay(optimizer, rule)
+    assert all(group.keys() == two_groups().param_groups[0].keys() for group in optimizer.param_groups)
+
+
+@pytest.mark.parametrize("value", ["1e-2", b"1", [1e-2], torch.ones(1), 1j, object(), math.nan, -1.0])
+@pytest.mark.parametrize("key", ["lr", "weight_decay", "max_lr", "initial_lr", "reference_lr"])
+def test_a_group_with_another_value_is_refused_and_changes_nothing(key: str, value: Any) -> None:
+    optimizer = two_groups()
+    optimizer.param_groups[1][key] = value
+    keys = [set(group) for group in optimizer.param_groups]
+    with pytest.raises(ValueError, match=r"(lr|weight_decay).* is .*legal"):
+        sd.correct_weight_decay(optimizer)
+    assert [set(group) for group in optimizer.param_groups] == keys

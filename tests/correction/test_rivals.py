@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import steadydecay as sd
-from steadydecay.correction.rivals import cautious_decay, frobenius_norm, norms_to_hold, projection_factor
+from steadydecay.correction.cautious import cautious_decay
+from steadydecay.correction.hyperball import frobenius_norm, norms_to_hold, projection_factor
 
 BUILDS = {
     "AdamW": lambda params: torch.optim.AdamW(params, lr=0.1, weight_decay=0.5),
@@ -71,13 +72,13 @@ def test_neither_argument_is_written_to(function: Any) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.complex64])
 def test_the_projection_brings_any_weight_to_its_norm(dtype: torch.dtype) -> None:
     weight = (300 * torch.randn(64, 32, dtype=torch.float64)).to(dtype)
-    factor = projection_factor(weight, 7.0)
+    factor = projection_factor(frobenius_norm(weight), 7.0)
     assert factor.ndim == 0
     assert float(frobenius_norm(weight) * factor) == pytest.approx(7.0, rel=1e-5)
 
 
 def test_a_zero_weight_is_not_scaled() -> None:
-    assert projection_factor(torch.zeros(3, 3), 2.0) == 1
+    assert projection_factor(frobenius_norm(torch.zeros(3, 3)), 2.0) == 1
 
 
 def test_vectors_are_not_held_unless_a_norm_is_given() -> None:

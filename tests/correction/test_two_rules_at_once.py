@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 import steadydecay as sd
-from steadydecay.correction.rivals import cautious_decay
+from steadydecay.correction.cautious import cautious_decay
 from steadydecay.correction.rules import ChosenRule, chosen_rule
 from steadydecay.theory import Reference, exponential_average, weight_decay
 

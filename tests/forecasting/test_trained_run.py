@@ -167,6 +167,13 @@ def test_data_that_are_gone_are_named(tmp_path: Path) -> None:
         kinds_of_run(read_run(tmp_path))
 
 
+def test_a_run_whose_data_are_gone_is_built_from_what_its_log_says(text: Path, tmp_path: Path) -> None:
+    here, away = dataclasses.asdict(recipe(text)), dataclasses.asdict(recipe(tmp_path / "gone"))
+    write_log(tmp_path / "here", here)
+    write_log(tmp_path / "away", away | {"vocabulary_size": 256})
+    assert kinds_of_run(read_run(tmp_path / "away")) == kinds_of_run(read_run(tmp_path / "here"))
+
+
 def test_a_model_too_large_for_the_machine_is_named(text: Path, tmp_path: Path) -> None:
     write_log(tmp_path, dataclasses.asdict(recipe(text)) | {"width": 10**8, "heads": 1})
     with pytest.raises(ValueError, match="whose model this machine cannot build: "):

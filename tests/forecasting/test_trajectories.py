@@ -38,7 +38,7 @@ def coefficients_of(kind: LayerKind) -> np.ndarray:
 def expected_norms(kind: LayerKind, rule: str, shares: list[float]) -> tuple[np.ndarray, np.ndarray]:
     """Norms and decays of a kind with entries of ±1 in its updates (of ±1/4 under Sign, which divides by d_in).
 
-    Adam's entries are as large as its average leaves them.
+    Adam's entries are as large as its average leaves them, and larger in the first steps.
     """
     share = np.asarray(shares)
     decays = 0.05 * share ** {"constant": 1, "corrected": 2}[rule]
@@ -47,6 +47,9 @@ def expected_norms(kind: LayerKind, rule: str, shares: list[float]) -> tuple[np.
     lmo = identity if kind.optimizer is ADAMW else arcsine
     correlation = momentum_correlation(coefficients_of(kind), STEPS)
     updates = np.full(STEPS, update_norm)
+    if kind.optimizer is ADAMW:
+        left = 0.9 ** np.arange(1, STEPS + 1)
+        updates *= np.sqrt(1 - left**2) / (1 - left)
     return norms_by_double_sum(0.1 * share, decays, correlation, updates, math.sqrt(3.0), lmo), decays
 
 

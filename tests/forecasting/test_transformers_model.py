@@ -51,6 +51,17 @@ def test_a_configuration_is_read_from_its_file_or_folder(is_folder: bool, tmp_pa
     assert found["model.layers.1.mlp.up_proj.weight"] == (24, 16)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_understood(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(TINY), encoding=encoding)
+    assert shapes(model_on_meta(str(tmp_path)))["lm_head.weight"] == (32, 16)
+
+
+def test_a_type_without_a_language_model_is_what_else_it_has_an_automatic_class_for() -> None:
+    assert type(model_on_meta("depth_anything")).__name__ == "DepthAnythingForDepthEstimation"
+    assert type(model_on_meta("levit")).__name__.startswith("LevitForImageClassification"), "one of two"
+
+
 def test_the_configuration_says_the_class(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(TINY | {"architectures": ["LlamaModel"]}))
     assert type(model_on_meta(str(tmp_path))).__name__ == "LlamaModel"
@@ -78,6 +89,13 @@ def test_other_types_are_what_they_are_mostly_trained_as(name: str, class_name: 
         (json.dumps(TINY | {"hidden_size": "wide"}), "its configuration builds no 'llama': "),
         (json.dumps(TINY | {"architectures": ["Nothing"]}), "its configuration builds no 'llama': "),
         (json.dumps(TINY | {"architectures": 3}), "its configuration builds no 'llama': "),
+        (json.dumps(TINY | {"num_hidden_layers": -1}), "num_hidden_layers is -1; legal are whole numbers from 1 on"),
+        ('{"model_type": "gpt2", "n_layer": 0}', "n_layer is 0; legal are whole numbers from 1 on"),
+        ('{"model_type": "swin", "depths": [2, -2]}', "depths is -2; legal are whole numbers from 1 on"),
+        ('{"model_type": "t5", "num_decoder_layers": -1}', "num_decoder_layers is -1; legal are"),
+        ('{"model_type": "clip", "vision_config": {"num_hidden_layers": 0}}', "num_hidden_layers is 0; legal are"),
+        ('{"model_type": "mamba", "state_size": 0, "num_hidden_layers": 1}', r"A_log has the shape \(1536, 0\); legal"),
+        ('{"model_type": "rag"}', "transformers has no automatic class for it; name one of its classes in the conf"),
         (json.dumps(TINY | {"architectures": ["TrainingArguments"]}), "names 'TrainingArguments', which is no model"),
         (json.dumps(TINY | {"architectures": ["pipeline"]}), "names 'pipeline', which is no model of transformers"),
         ('{"model_type": "gpt2", "a": ' + "[" * 10**5 + "]" * 10**5 + "}", "is nested too deep for a configuration"),

@@ -5,6 +5,7 @@ from typing import Any
 
 import peft
 import transformers
+from own_models import diffusion_unet
 from torch import nn
 
 from timm_models import timm_models
@@ -189,6 +190,31 @@ def ia3() -> nn.Module:
 def prompt_tuning() -> nn.Module:
     model = transformers.BertForSequenceClassification(transformers.BertConfig(**TEXT))
     return peft_model(model, peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=4))
+
+
+@real
+def deberta_masked() -> nn.Module:
+    """Its head multiplies by the embedding, and it answers that the layer before is its output."""
+    return transformers.DebertaV2ForMaskedLM(transformers.DebertaV2Config(**TEXT, legacy=False))
+
+
+@real
+def convnext_v2() -> nn.Module:
+    sizes: dict[str, Any] = {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1], "num_labels": 5}
+    return transformers.ConvNextV2ForImageClassification(transformers.ConvNextV2Config(**sizes))
+
+
+@real
+def timm_levit() -> nn.Module:
+    sizes: dict[str, Any] = {"embed_dim": (16, 16, 16), "key_dim": 8, "depth": (1, 1, 1), "num_heads": (2, 2, 2)}
+    return timm_models().levit.LevitDistilled(img_size=128, num_classes=5, **sizes)
+
+
+@real
+def lora_unet() -> nn.Module:
+    """PEFT keeps two copies of the convolution that is its output."""
+    config = peft.LoraConfig(r=2, target_modules=["linear_1"], modules_to_save=["conv_out"])
+    return peft_model(diffusion_unet(), config)
 
 
 class Parametrized(nn.Module):

@@ -253,6 +253,25 @@ ROLES_OF_REAL_MODELS = {
     "prompt_tuning": """
         embedding: prompt_encoder.default.embedding.weight
         output: base_model.classifier.weight""",
+    "deberta_masked": of_part("deberta", BERT.replace(",token_type", "").replace("value}.", "value}_proj."))
+    + "output: lm_predictions.lm_head.dense.weight",
+    "convnext_v2": """
+        conv: convnextv2.embeddings.patch_embeddings.weight convnextv2.encoder.stages.*.layers.*.dwconv.weight
+        conv: convnextv2.encoder.stages.*.downsampling_layer.*.weight
+        vector: convnextv2.encoder.stages.*.layers.*.grn.{weight,bias}
+        hidden: convnextv2.encoder.stages.*.layers.*.pwconv{1,2}.weight
+        output: classifier.weight""",
+    "timm_levit": """
+        conv: stem.conv{1,2,3,4}.linear.weight
+        embedding, not decayed: stages.*.blocks.*.attn.attention_biases
+        embedding, not decayed: stages.*.downsample.attn_downsample.attention_biases
+        hidden: stages.*.blocks.*.attn.{qkv,proj.ln}.linear.weight stages.*.blocks.*.mlp.ln{1,2}.linear.weight
+        hidden: stages.*.downsample.attn_downsample.{kv,q.ln,proj.ln}.linear.weight
+        hidden: stages.*.downsample.mlp.ln{1,2}.linear.weight
+        output: head.linear.weight head_dist.linear.weight""",
+    "lora_unet": """
+        hidden: time_embedding.linear_1.lora_{A,B}.default.weight
+        output: conv_out.weight""",
     "parametrized": """
         conv: conv1d.weight conv2d.weight transposed.weight old_conv1d.weight old_conv2d.weight
         vector: conv1d.weight/magnitude transposed.weight/magnitude linear.weight/magnitude head.weight/magnitude
@@ -263,9 +282,14 @@ ROLES_OF_REAL_MODELS = {
 }
 LAST_LINEAR = "although it is the last Linear, because the model says that it has no output layer"
 GUESSES = {
+    "deberta_masked": "lm_predictions.lm_head.dense.weight: taken for 'output' because the model says so, "
+    "although it writes 32 features and the vocabulary has 64",
     "bert": f"pooler.dense.weight: taken for 'hidden' {LAST_LINEAR}",
     "vit": f"pooler.dense.weight: taken for 'hidden' {LAST_LINEAR}",
     "clip": f"text_projection.weight: taken for 'hidden' {LAST_LINEAR}",
+    # Its layers do not fit together.
+    "parametrized": "transposed.weight, old_conv1d.weight, old_conv2d.weight: taken for 'conv' although it has an "
+    "output's name or place, because head is taken for it",
     "bert_pretraining": "cls.seq_relationship.weight: taken for 'hidden' although it has an output's name or place, "
     "because cls.predictions.decoder is taken for it",
 }
@@ -300,7 +324,8 @@ def guesses(model: nn.Module) -> str:
     """What describe says below its table, in the bare model's names, without the remedy."""
     groups = sd.param_groups(model, lr=0.1, weight_decay=0.1)
     notes = sd.describe(groups).splitlines()[len(groups) + 1 :]
-    bare = (re.sub(r"^(module\.|_orig_mod\.)+", "", note) for note in notes if "not decayed" not in note)
+    bare = (re.sub(r"\b(module\.|_orig_mod\.)+", "", note) for note in notes if "not decayed" not in note)
+    bare = (re.sub(r"parametrizations\.(\w+)\.original\d?|(weight)_(v|orig)\b", r"\1\2", note) for note in bare)
     return "\n".join(note.removesuffix("; say output=... if that is wrong.") for note in bare)
 
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from steadydecay.groups.output_layer import is_head_name
 from steadydecay.groups.roles import found_roles, roles_of
 
 
@@ -147,7 +146,8 @@ CASES: dict[str, tuple[nn.Module, set[str], set[str]]] = {
     ),
     "blocks that differ": (nn.Sequential(Model(a=linear(9, 8)), Model(a=linear(8, 3))), {"1.a"}, {"1.a"}),
     "a list of plain layers": (Model(layers=nn.ModuleList([linear(4, 8), linear(8, 3)])), {"layers.1"}, {"layers.1"}),
-    "a convolution last": (Model(time=linear(4, 4), conv_out=nn.Conv2d(4, 3, 1)), set(), {"time"}),
+    "a convolution last": (Model(time=linear(4, 4), conv_out=nn.Conv2d(4, 3, 1)), {"conv_out"}, set()),
+    "a convolution last, without a name": (Model(time=linear(4, 4), rgb=nn.Conv2d(4, 3, 1)), {"rgb"}, {"rgb"}),
     "two encoders": (Model(query=Encoder(), key=Encoder()), set(), {"key.pooler"}),
     "an encoder and a head": (Model(bert=Encoder(), out=linear(8, 3)), {"out"}, {"out"}),
     "an encoder and a usual head": (Model(bert=Encoder(), classifier=linear(8, 3)), {"classifier"}, set()),
@@ -167,7 +167,7 @@ CASES: dict[str, tuple[nn.Module, set[str], set[str]]] = {
     "layers of one's own": (Model(body=MyLinear(4, 8), top=MyLinear(8, 3)), {"top"}, {"top"}),
     "a classifier by accessor": (WithClassifiers(lambda model: model.first), {"first"}, {"last"}),
     "two classifiers by accessor": (WithClassifiers(lambda model: (model.first, model.last)), {"first", "last"}, set()),
-    "a table of classifiers": (WithClassifiers(lambda model: {"a": model.last}), {"last"}, set()),
+    "a table of classifiers": (WithClassifiers(lambda model: {"a": model.last}), {"last"}, {"first"}),
     "no classifier by accessor": (WithClassifiers(lambda model: nn.Identity()), set(), set()),
 }
 
@@ -230,13 +230,31 @@ def test_an_output_pattern_may_leave_a_wrapper_out(output: str) -> None:
     assert [name for name, role in roles_of(model, output).items() if role == "output"] == ["module.classifier.weight"]
 
 
-@pytest.mark.parametrize("name", ["lm_head", "to_logits", "start_logits", "head_dist", "qa_outputs", "box_predictor"])
-def test_names_of_outputs(name: str) -> None:
-    assert is_head_name(name)
+class Answering(nn.Module):
+    """A language model that answers a layer of some size, and may refuse to name its words."""
+
+    def __init__(self, rows: int, has_words: bool) -> None:
+        super().__init__()
+        self.words, self.dense = nn.Embedding(9, 8), nn.Linear(8, rows)
+        self._has_words = has_words
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.dense
+
+    def get_input_embeddings(self) -> nn.Module:
+        if not self._has_words:
+            raise NotImplementedError
+        return self.words
 
 
-@pytest.mark.parametrize(
-    "name", ["fc", "output", "attention_heads", "pooling_head", "pre_classifier", "header", "proj"]
-)
-def test_names_that_do_not_tell(name: str) -> None:
-    assert not is_head_name(name)
+@pytest.mark.parametrize(("rows", "has_words", "is_doubted"), [(9, True, False), (8, True, True), (8, False, False)])
+def test_an_answer_that_cannot_write_a_word_is_doubted(rows: int, has_words: bool, is_doubted: bool) -> None:
+    found = found_roles(Answering(rows, has_words))["dense.weight"]
+    assert (found.role, bool(found.doubt)) == ("output", is_doubted)
+
+
+def test_a_tie_to_a_table_of_ones_own_is_the_output() -> None:
+    table = type("VocabEmbedding", (MyLinear,), {})(8, 9)
+    model = Model(table=table, body=linear(8, 8), last=MyLinear(8, 9))
+    model.get_submodule("last").weight = table.weight
+    assert {name for name, role in roles_of(model).items() if role == "output"} == {"table.weight"}

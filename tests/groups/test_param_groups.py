@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from transformers.models.gpt2 import GPT2Config, GPT2LMHeadModel
 
 import steadydecay as sd
+from steadydecay.groups.intrinsic_roles import ROLES
 from steadydecay.groups.param_groups import NORM_OF_ROLE
-from steadydecay.groups.roles import ROLES
 from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS
 from steadydecay.norms import Spectral, norm_for
 

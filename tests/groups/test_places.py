@@ -233,3 +233,51 @@ def test_what_deepspeed_leaves_behind_has_the_role_of_the_whole() -> None:
         parameter.ds_shape = parameter.shape  # pyright: ignore[reportAttributeAccessIssue]
         parameter.data = torch.empty(0)
     assert roles_by_plain_name(model) == ROLES
+
+
+class Scaled(nn.Module):
+    """Weight normalisation that somebody wrote, with the direction first or last."""
+
+    def __init__(self, *axes: int, is_first: bool) -> None:
+        super().__init__()
+        self.axes, self.is_first = axes, is_first
+
+    def forward(self, first: Tensor, last: Tensor) -> Tensor:
+        return first * last
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        sizes = [size if axis in self.axes else 1 for axis, size in enumerate(weight.shape)]
+        gains = torch.ones(sizes)
+        return (weight, gains) if self.is_first else (gains, weight)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize(("is_linear", "axes"), [(True, (0,)), (True, (1,)), (False, (0, 1))])
+def test_a_magnitude_of_ones_own_is_a_vector(is_linear: bool, axes: tuple[int, ...], is_first: bool) -> None:
+    layer = nn.Linear(4, 6) if is_linear else nn.Conv1d(4, 6, 3)
+    model = nn.Sequential(parametrize.register_parametrization(layer, "weight", Scaled(*axes, is_first=is_first)))
+    roles = [roles_of(model, output=False)[f"0.parametrizations.weight.original{i}"] for i in (0, 1)]
+    of_layer = "hidden" if is_linear else "conv"
+    assert roles == ([of_layer, "vector"] if is_first else ["vector", of_layer])
+
+
+def test_factors_of_a_weight_are_no_magnitudes() -> None:
+    """Neither of a weight of rank one has the axes of the whole."""
+    layer: Any = nn.Linear(4, 6)
+    parametrize.register_parametrization(layer, "weight", Product(), unsafe=True)
+    assert [place.is_magnitude for place in places_of(layer) if place.tensor == "weight"] == [False, False]
+
+
+class Product(nn.Module):
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return left @ right
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return weight[:, :1].clone(), weight[:1].clone()
+
+
+def test_a_single_module_of_bare_parameters_is_seen_through_by_name() -> None:
+    bare = nn.Module()
+    bare.w1 = nn.Parameter(torch.ones(4, 4))
+    assert unwrapped(nn.DataParallel(bare))[0] == "module."
+    assert [place.plain_name for place in places_of(nn.DataParallel(bare))] == ["w1"]

@@ -12,8 +12,9 @@ from transformers.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 from transformers.models.vit import ViTConfig, ViTForImageClassification
 
-from steadydecay.groups.output_layer import OUTPUT_MODULE_NAMES
-from steadydecay.groups.roles import ROLES, found_roles, require_match, roles_of
+from steadydecay.groups.intrinsic_roles import ROLES
+from steadydecay.groups.output_names import OUTPUT_MODULE_NAMES
+from steadydecay.groups.roles import require_match, roles_of
 
 SMALL: dict[str, Any] = {
     "hidden_size": 8,
@@ -358,109 +359,3 @@ def test_looking_for_roles_changes_nothing(build: Callable[[], nn.Module]) -> No
     assert set(roles.values()) <= set(ROLES)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert [(name, p.requires_grad, p.grad) for name, p in model.named_parameters()] == attributes
-
-
-# --- parameters that stand in no layer of torch's ---
-
-
-class Bare(nn.Module):
-    """One parameter of a name and a shape, in a module that torch does not know."""
-
-    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
-
-
-class QueryNorm(Bare):
-    """Gains for each head, as Cohere's and Chameleon's."""
-
-
-class DeformConv(Bare):
-    """A convolution that is none of torch's."""
-
-
-class VocabParallelEmbedding(Bare):
-    """A table that is none of torch's."""
-
-
-class NormedLinear(Bare):
-    """A matrix, whatever is normalised."""
-
-
-@pytest.mark.parametrize(
-    ("owner", "name", "shape", "role", "is_guessed"),
-    [
-        (Bare, "weight", (8, 4), "hidden", False),
-        (Bare, "gate_up_proj", (3, 8, 4), "hidden", False),
-        (Bare, "qkv", (3, 8, 8), "hidden", False),
-        (Bare, "wk", (8, 4), "hidden", False),
-        (Bare, "mixing", (8, 4), "hidden", True),
-        (Bare, "mixing", (2, 3, 8, 4), "hidden", True),
-        (Bare, "weight", (1, 8), "vector", True),
-        (Bare, "scale", (8, 1), "vector", False),
-        (Bare, "pos_bias_u", (4, 8), "vector", False),
-        (Bare, "attention_biases", (4, 49), "vector", False),
-        (Bare, "relative_position_bias_table", (49, 4), "embedding", False),
-        (Bare, "rel_pos_h", (27, 8), "embedding", False),
-        (Bare, "positional_embedding", (77, 8), "embedding", False),
-        (Bare, "reg_token", (1, 4, 8), "embedding", False),
-        (Bare, "latents", (16, 8), "embedding", False),
-        (Bare, "cls_token", (1, 8), "vector", False),
-        (QueryNorm, "weight", (4, 8), "vector", False),
-        (nn.LayerNorm, "weight", (3, 4, 4), "vector", False),
-        (NormedLinear, "weight", (8, 4), "hidden", False),
-        (DeformConv, "weight", (8, 4, 3, 3), "conv", False),
-        (VocabParallelEmbedding, "weight", (11, 8), "embedding", False),
-        (nn.Embedding, "weight", (1, 8), "embedding", False),
-        (nn.Linear, "weight", (1, 8), "hidden", False),
-    ],
-)
-def test_the_role_of_a_parameter_by_its_owner_name_and_shape(
-    owner: Any, name: str, shape: tuple[int, ...], role: str, is_guessed: bool
-) -> None:
-    sizes = {nn.LayerNorm: (shape,), nn.Embedding: shape, nn.Linear: shape[::-1]}.get(owner, (name, shape))
-    model = nn.ModuleDict({"one": owner(*sizes), "head": nn.Linear(4, 3)})
-    found = found_roles(model)[f"one.{name}"]
-    assert (found.role, bool(found.doubt)) == (role, is_guessed)
-
-
-def test_a_parameter_in_a_list_or_dict_is_called_as_the_list() -> None:
-    lists = nn.ModuleDict(
-        {"tokens": nn.ParameterDict({"a": torch.zeros(3, 4)}), "w": nn.ParameterList([torch.ones(4, 4)])}
-    )
-    found = found_roles(lists)
-    assert (found["tokens.a"], found["w.0"]) == (("embedding", ""), ("hidden", ""))
-
-
-@pytest.mark.parametrize(
-    ("name", "shape", "role"),
-    [
-        ("lora_A", (1, 8), "hidden"),
-        ("lora_B", (8, 1), "hidden"),
-        ("lora_embedding_A", (1, 8), "hidden"),
-        ("lora_down", (1, 8), "hidden"),
-        ("ia3_l", (8, 1), "vector"),
-        ("ia3_l", (1, 8), "vector"),
-        ("lora_E", (4, 1), "vector"),
-        ("lora_magnitude_vector", (8, 1), "vector"),
-        ("hada_w1_a", (8, 4), "hidden"),
-    ],
-)
-def test_adapters(name: str, shape: tuple[int, ...], role: str) -> None:
-    """Matrices of rank one are matrices, and gains that stand as a column are vectors; none is the output."""
-    model = nn.Module()
-    model.add_module("lm_head", Bare(name, shape))
-    model.get_submodule("lm_head").add_module("base_layer", nn.Linear(8, 8, bias=False))
-    assert roles_of(model) == {f"lm_head.{name}": role, "lm_head.base_layer.weight": "output"}
-
-
-def test_a_norm_is_a_class_that_is_called_one() -> None:
-    def made(name: str, shape: tuple[int, ...]) -> nn.Module:
-        module = type(name, (nn.Module,), {})()
-        module.weight = nn.Parameter(torch.ones(shape))
-        return nn.Sequential(module, nn.Linear(4, 4))
-
-    for name in ("NormalizingFlow", "NormalizedGPT", "AbnormalDetector"):
-        assert roles_of(made(name, (4, 4)))["0.weight"] != "vector", name
-    for name in ("MyRMSNorm", "LayerNormalization", "FrozenBatchNorm2d", "RMSNormGated"):
-        assert roles_of(made(name, (2, 4, 4)))["0.weight"] == "vector", name

@@ -8,7 +8,7 @@ from torch import nn
 from transformers import DeepseekV3Config, DeepseekV3ForCausalLM, GptOssConfig, GptOssForCausalLM
 
 import steadydecay as sd
-from steadydecay.groups.roles import roles_of
+from steadydecay.groups.roles import found_roles, roles_of
 from steadydecay.groups.settings import decay_of
 
 
@@ -97,6 +97,16 @@ CASES: dict[str, tuple[nn.Module, set[str]]] = {
         {"moe.shared_expert_gate.weight", "moe.router.weight"},
     ),
     "a gated layer without experts": (Model(mlp=expert()), set()),
+    "a gate for each head of attention": (Model(attn=Model(w_q=matrix(4, 8, 8), gate=nn.Linear(8, 4))), set()),
+    "a layer as wide as there are experts, but not beside them": (
+        Model(moe=Model(router=nn.Linear(8, 4), experts=experts()), up=nn.Linear(8, 4)),
+        {"moe.router.weight"},
+    ),
+    "a switch without experts": (Model(block=Model(switch=nn.Linear(8, 8), up=nn.Linear(8, 8))), set()),
+    "a router of bare parameters": (
+        Model(moe_layer=Model(gate=matrix(8, 4), w1=matrix(4, 8, 16), w2=matrix(4, 16, 8))),
+        {"moe_layer.gate"},
+    ),
     "a gate of many matrices beside experts": (Model(moe=Model(gate=matrix(4, 8, 16), expert_bias=matrix(4))), set()),
 }
 
@@ -107,6 +117,16 @@ def test_routers(case: str) -> None:
     for prefix, wrapped in (("", model), ("module.", nn.DataParallel(model))):
         roles = roles_of(wrapped)
         assert {name.removeprefix(prefix) for name, role in roles.items() if role == "router"} == routers
+
+
+def test_a_router_that_no_name_tells_is_doubted() -> None:
+    """The number of its rows alone says so, or the number of the modules beside a gate."""
+    by_rows = found_roles(Model(moe=Model(assign=nn.Linear(8, 4), experts=experts())))["moe.assign.weight"]
+    assert by_rows.role == "router"
+    assert by_rows.doubt.startswith("as it has a row for each of the 4 experts beside it; say overrides=")
+    beside = found_roles(Model(block=Model(gate=nn.Linear(8, 4), networks=experts())))["block.gate.weight"]
+    assert beside.role == "router"
+    assert beside.doubt.startswith("as it has a row for each of the 4 modules beside it; say overrides=")
 
 
 def test_a_router_called_like_an_output_is_none() -> None:

@@ -124,7 +124,7 @@ def test_a_group_added_at_lr_zero_without_decay_has_none_later(rule: str) -> Non
         ({"weight_decay": -1.0}, r"weight_decay is -1\.0; legal is \[0, inf\)"),
         ({"weight_decay": 5.0}, r"reference_lr · weight_decay is 1\.0; legal is \[0, 1\): lower weight_decay"),
         ({"reference_momentum": -0.5}, r"reference_momentum is -0\.5; legal is \[0, 1\)"),
-        ({"reference_lr": -0.5, "decay": "constant"}, r"reference_lr · weight_decay is -0\.25; legal is \[0, 1\)"),
+        ({"reference_lr": -0.5, "decay": "constant"}, r"reference_lr is -0\.5; legal is \[0, inf\)"),
         ({"decay": "none"}, r"decay rule is 'none'; legal are 'constant', 'corrected', 'exact'"),
         ({"lr": 0.0}, r"reference_lr is 0\.0; legal is \(0, inf\): give the group the lr at which weight_decay"),
         ({"steady_norm_sq": 1.0}, r"steady_norm_sq=1\.0 and weight_decay=0\.5 both set the decay; give one"),

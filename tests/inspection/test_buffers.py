@@ -41,8 +41,22 @@ BUFFERS = [
     *("sqrt_one_minus_alphas_cumprod", "posterior_mean_coef1", "vq.cluster_size", "quantizer.codebook.embed_sum"),
     *("pixel_mean", "bn.running_var", "0.parametrizations.weight.0._u", "mlp.gate.e_score_correction_bias"),
     *("lpips.scaling_layer.shift",),
+    # DINO, iBOT and centre losses; BCEWithLogitsLoss and CrossEntropyLoss within a model; MoCo and ALBEF; YOLOv5.
+    *("center", "loss.center", "criterion.centers", "pos_weight", "loss.class_weights", "head.prototypes", "queue"),
+    *("text_queue", "lemniscate.memory_bank", "model.24.anchors", "model.24.anchor_grid"),
+    # NoisyNet, soft actor-critic, normalisers of observations, the tutorial's positions.
+    *("fc.weight_epsilon", "fc.bias_epsilon", "actor.action_scale", "normalizer.obs_mean", "y_std", "pos.div_term"),
 ]
 PARAMETERS = [
+    # Layers of such names have weights.
+    *(
+        "prototypes.weight",
+        "center.weight",
+        "queue.proj.weight",
+        "anchors.bias",
+        "prototype_vectors",
+        "class_weighting",
+    ),
     *("logit_scale", "mask_token", "masked_spec_embed", "mask_embed.weight", "layer_scale", "ls1.gamma", "norm.scale"),
     *(
         "relative_position_bias_table",

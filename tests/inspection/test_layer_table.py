@@ -25,7 +25,7 @@ def layer(name: str, decay: float = 0.5, norm: float = 2.5, spectral: tuple[floa
 
 def shown(layers: list[Layer], width: int) -> str:
     text = io.StringIO()
-    Console(file=text, width=width).print(layer_table(layers, 0.2, width))
+    Console(file=text, width=width).print(layer_table(layers, 0.2, width), soft_wrap=True)
     return text.getvalue()
 
 

@@ -127,10 +127,13 @@ def test_prefixes_of_wrappers_do_not_hide_the_output() -> None:
 
 
 def test_vectors_and_kernels_have_no_matrices_of_their_own() -> None:
-    found = guesses(
-        [StoredWeight("norm.weight", (4,), "float32"), StoredWeight("c.weight", (4, 2, 3, 3), "float32")], True
-    )
-    assert found == {"norm.weight": Guess("vector", None), "c.weight": Guess("conv", "spectral_conv")}
+    shapes = {"c.weight": (4, 2, 3, 3), "norm.weight": (4,), "scores.weight": (5, 4, 1, 1)}
+    found = guesses([StoredWeight(name, shape, "float32") for name, shape in shapes.items()], in_model_order=True)
+    assert found == {
+        "c.weight": Guess("conv", "spectral_conv"),
+        "norm.weight": Guess("vector", None),
+        "scores.weight": Guess("output", "spectral_conv"),
+    }
 
 
 ODD_NAMES = [

@@ -148,3 +148,35 @@ def test_without_decay_there_is_no_norm_at_the_peak() -> None:
     optimizer = torch.optim.AdamW([weight_of()], PEAK, weight_decay=0.0)
     found = trained(optimizer, CosineAnnealingLR(optimizer, STEPS), sd.watch(optimizer))
     assert all("predicted_norm_at_peak" not in one and "norm_ratio_at_peak" not in one for one in found)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("name", ["adamw", "muon", "lion", "scionc"])
+def test_a_watch_that_comes_late_knows_the_peak(name: str, schedule: str) -> None:
+    found = []
+    for steps_before in (0, STEPS * 2 // 3):
+        torch.manual_seed(0)
+        optimizer = OPTIMIZERS[name]([nn.Parameter(torch.randn(4, 3))])
+        scheduler = SCHEDULES[schedule](optimizer)
+        if steps_before:
+            with sd.watch(optimizer) as unread:
+                trained(optimizer, scheduler, unread, steps_before)
+        found.append(trained(optimizer, scheduler, sd.watch(optimizer), STEPS - steps_before)[-1])
+    early, late = (record["predicted_norm_at_peak"] for record in found)
+    # The first of them meets the top of OneCycleLR between two steps.
+    assert late == pytest.approx(early, rel=2e-3)
+
+
+def test_a_watch_that_comes_late_without_a_scheduler_counts_from_now() -> None:
+    optimizer = OPTIMIZERS["adamw"]([nn.Parameter(torch.randn(4, 3))])
+    with sd.watch(optimizer) as unread:
+        trained(optimizer, LambdaLR(optimizer, lambda step: 1.0), unread, 2)
+    del optimizer.param_groups[0]["initial_lr"]
+    optimizer.param_groups[0]["lr"] = PEAK / 2
+    (now,) = trained(
+        optimizer,
+        CosineAnnealingLR(torch.optim.SGD(optimizer.param_groups[0]["params"], 1.0), 9),
+        sd.watch(optimizer),
+        1,
+    )
+    assert now["predicted_norm_at_peak"] == pytest.approx(now["predicted_norm"])

@@ -397,7 +397,7 @@ def cosine_lr(steps: int) -> Callable[[int], dict[str, Any]]:
 
 @pytest.mark.parametrize("name", WALKING)
 def test_under_a_cosine_the_corrected_norm_stays_and_the_constant_one_falls_as_the_root_of_lr(name: str) -> None:
-    steps = 2400
+    steps = 1800
     at_lr = {share: round(steps * math.acos(2 * share - 1) / math.pi) for share in (0.5, 0.25)}
     steady, falling = (
         norms_of_a_walk(TABLE[name](zero_vector(), momentum=0.3, decay=rule), steps, cosine_lr(steps))

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 import steadydecay as sd
 
 DECAY, LR = 2.0**-12, 2.0**-9
-STEPS = 3000
+STEPS = 1500
 
 Build = Callable[..., torch.optim.Optimizer]
 BUILDS: dict[str, Build] = {
@@ -24,6 +25,7 @@ BUILDS: dict[str, Build] = {
 over_optimizers = pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS.keys())
 
 
+@cache
 def final_norm(build: Build, dtype: torch.dtype, has_gradient: bool, **keys: Any) -> float:
     generator = torch.Generator().manual_seed(0)
     weight = torch.nn.Parameter(torch.randn(512, generator=generator).to(dtype))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import steadydecay as sd
 
 # Half a unit in the last place of bfloat16 is more: without compensation there is no decay at all.
-LR, DECAY, STEPS = 1e-3, 5e-4, 400
+LR, DECAY, STEPS = 1e-3, 1e-3, 200
 LEFT = (1 - DECAY) ** STEPS
 
 Build = Callable[..., torch.optim.Optimizer]

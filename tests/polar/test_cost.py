@@ -4,13 +4,21 @@ import pytest
 import torch
 
 from steadydecay.bench.work import PLAIN, polar_work
-from steadydecay.polar import polar_express_of_each
+from steadydecay.polar import choice, polar_express_of_each
 from steadydecay.polar.cost import multiplications, workspace_bytes
 from step_costs import peak_bytes
 
 # Alone, alone and long, in stacks, small; wide, square and tall.
-SHAPES = [(384, 1536), (1536, 384), (512, 512), (384, 4000), (4000, 384), (512, 1024), (256, 256), (2, 640, 130)]
-DTYPES = [torch.float32, torch.bfloat16, torch.float64]
+SHAPES = [(384, 1536), (1536, 384), (512, 512), (256, 3200), (3200, 256), (512, 1024), (256, 256), (2, 640, 130)]
+# Dtype, threads, and whether the CPU has fast products in bfloat16: each pair of values of two of them.
+SETTINGS = [
+    (torch.float32, 1, True),
+    (torch.float32, 2, False),
+    (torch.bfloat16, 1, False),
+    (torch.bfloat16, 2, True),
+    (torch.float64, 1, False),
+    (torch.float64, 2, True),
+]
 # For xxᵀ of a long matrix.
 OF_THE_LIBRARY_OF_PRODUCTS = 24 * 10**5
 
@@ -23,11 +31,12 @@ def test_multiplications_are_half_the_operations_of_the_plain_form(shape: tuple[
     assert multiplications(matrices, 10) == 2 * multiplications(matrices, 5)
 
 
-@pytest.mark.usefixtures("has_fast_bfloat16")
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("dtype", "threads", "is_fast"), SETTINGS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_workspace_is_enough(shape: tuple[int, ...], dtype: torch.dtype, threads: int) -> None:
+def test_the_workspace_is_enough(
+    shape: tuple[int, ...], dtype: torch.dtype, threads: int, is_fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "HAS_FAST_BFLOAT16", is_fast)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

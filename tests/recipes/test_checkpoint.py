@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NoReturn
 import pytest
 import torch
 
-from steadydecay.recipes.checkpoint import CheckpointError, checkpoints, delete_all, load_latest, save
+from steadydecay.recipes.checkpoint import Checkpoint, CheckpointError, checkpoints, delete_all, load_latest, save
 
 # One interpreter imports torch once; each round is a forked process that saves in a loop until it is killed.
 SAVING_PROCESSES = """
@@ -348,11 +348,11 @@ def test_a_state_that_is_not_accepted_is_skipped(tmp_path: Path) -> None:
         save(tmp_path, step, state_of(step))
     asked: list[int] = []
 
-    def accept(step: int, state: dict[str, Any]) -> None:
-        asked.append(step)
-        assert state["weights"][0] == step
-        if step > 1:
-            raise CheckpointError(f"not {step}")
+    def accept(found: Checkpoint, state: dict[str, Any]) -> None:
+        asked.append(found.step)
+        assert state["weights"][0] == found.step
+        if found.step > 1:
+            raise CheckpointError(f"not {found.step}")
 
     with pytest.warns(UserWarning, match=r"skipped .*: not 3") as warned:
         loaded = load_latest(tmp_path, accept=accept)

@@ -189,3 +189,17 @@ def test_a_shard_that_shrinks_under_a_run_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(ShardError, match=r"a\.bin has 1174 bytes; legal is 1224"):
         batch(stream, length=10, batch_size=1, step=0, seed=0)
+
+
+def test_a_link_to_nothing_is_said_to_be_one(tmp_path: Path) -> None:
+    """As when the disk with the shards is not there now."""
+    link, shards = tmp_path / "link.bin", tmp_path / "shards"
+    link.symlink_to("/not/here.bin")
+    shards.mkdir()
+    (shards / "b.bin").symlink_to("/not/here.bin")
+    write_shard(shards / "a.bin", range(100))
+    for path, name in {link: "link.bin", shards: "b.bin"}.items():
+        with pytest.raises(
+            FileNotFoundError, match=rf"{name} is a link to /not/here\.bin, and nothing is there; bring"
+        ):
+            load_tokens(path)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_data_sets import coloured, encoded
 from PIL import Image
 
+from image_data_sets import coloured, encoded
 from steadydecay.recipes.vit.decoding import View, decoded, seen_box
 
 

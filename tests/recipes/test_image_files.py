@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from image_data_sets import write_folder
 
+from image_data_sets import write_folder
 from steadydecay.recipes.vit.image_files import read_image_folder
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from image_data_sets import coloured, encoded, write_parquet
 
+from image_data_sets import coloured, encoded, write_parquet
 from steadydecay.recipes.vit import image_parquet
 from steadydecay.recipes.vit.image_parquet import ParquetSource, parquet_files, read_parquet
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from image_data_sets import write_folder, write_parquet
 
+from image_data_sets import write_folder, write_parquet
 from steadydecay.recipes.vit.augmentation import RandAugmentMixup, SmallMoves, Unchanged
 from steadydecay.recipes.vit.image_data import ImagesInMemory
 from steadydecay.recipes.vit.image_stream import ImageStream

@@ -1,5 +1,6 @@
 """Texts from real files: what counts as text, and where it is split."""
 
+import gzip
 import os
 import subprocess
 import sys
@@ -38,11 +39,22 @@ def test_a_text_file_without_a_line_end_near_is_cut_at_its_last_tenth(tmp_path: 
     assert (len(train), len(validation)) == (900, 100)
 
 
-@pytest.mark.parametrize("wrong", [b"", b"text\0text", b"t" * 9000 + b"\0"])
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path, wrong: bytes) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (b"", "empty"),
+        (b"text\0text", "binary, with NUL bytes or control characters"),
+        (b"t" * 9000 + b"\0", "binary, with NUL bytes"),
+        (b"\xff\xd8\xff\xe1" + bytes(range(1, 256)) * 9, "binary, with NUL bytes or control characters"),
+        (b"text\n" * 2**18 + bytes(range(128, 256)) + bytes(range(1, 32)) * 2**10, "binary"),
+        (gzip.compress(b"text", mtime=0), r"compressed by gzip \(gunzip unpacks it\)"),
+        ("text".encode("utf-16"), r"in UTF-16 \(iconv -f UTF-16 -t UTF-8 makes text of it\)"),
+    ],
+)
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path, wrong: bytes, told: str) -> None:
     path = tmp_path / "story.txt"
     path.write_bytes(wrong)
-    with pytest.raises(ValueError, match=r"story\.txt is empty or holds a NUL byte; legal is text"):
+    with pytest.raises(ValueError, match=rf"story\.txt is {told}.*; legal is text"):
         split_file(path)
 
 
@@ -74,15 +86,15 @@ def test_what_is_no_text_in_a_folder_is_left_out_and_said(tmp_path: Path) -> Non
     (tmp_path / ".hidden").write_text("hidden")
     (tmp_path / ".folder").mkdir()
     (tmp_path / ".folder" / "file").write_text("hidden")
-    (tmp_path / "picture").write_bytes(b"p\0")
+    (tmp_path / "picture").write_bytes(b"\x89PNG\r\n\0\0")
     (tmp_path / "empty").touch()
     (tmp_path / "dangling").symlink_to(tmp_path / "absent")
     os.mkfifo(tmp_path / "pipe")
     texts, left_out = left_out_of(tmp_path)
     assert texts == ["seen"]
     assert "2 hidden: .folder, .hidden" in left_out
-    assert "1 with NUL bytes" in left_out and left_out.count("picture") == 1
-    assert "1 that cannot be read: dangling" in left_out and "1 that are no plain files: pipe" in left_out
+    assert "1 binary, with NUL bytes" in left_out and left_out.count("picture") == 1
+    assert "1 links to nothing: dangling" in left_out and "1 that are no plain files: pipe" in left_out
     assert "empty" not in left_out, "nothing of it is missed"
 
 
@@ -92,9 +104,9 @@ def test_text_with_nul_bytes_beside_other_text_is_said(tmp_path: Path, encoding:
         (tmp_path / f"{number}.txt").write_text("text " * 9, encoding=encoding if number else "utf-8")
     texts, left_out = left_out_of(tmp_path)
     assert texts == ["0.txt"]
-    assert left_out.startswith("2 with NUL bytes, as UTF-16") and left_out.endswith(": 1.txt, 2.txt")
+    assert left_out.startswith(f"2 in {encoding.upper()[:6]} (iconv -f UTF-") and left_out.endswith(": 1.txt, 2.txt")
     (tmp_path / "0.txt").unlink()
-    with pytest.raises(ValueError, match=r"holds no text; .*: left out are 2 with NUL bytes, .*: 1\.txt, 2\.txt$"):
+    with pytest.raises(ValueError, match=r"holds no text; .*: left out are 2 in UTF-.*: 1\.txt, 2\.txt$"):
         texts_below(tmp_path)
 
 
@@ -119,7 +131,7 @@ def test_a_file_with_a_hole_is_read_no_further_than_to_the_hole(tmp_path: Path) 
         file.truncate(2**40)
     (tmp_path / "seen").write_text("text")
     assert left_out_of(tmp_path)[0] == ["seen"]
-    with pytest.raises(ValueError, match="hole is empty or holds a NUL byte"):
+    with pytest.raises(ValueError, match="hole is binary, with NUL bytes"):
         split_file(tmp_path / "hole")
 
 

@@ -76,7 +76,8 @@ def test_a_run_learns_and_logs_every_step(tmp_path: Path, tiny: Make, optimizer:
     recipe = tiny(optimizer, steps=200, evaluate_every=60, layers_every=80, checkpoint_every=70)
     train(recipe, tmp_path)
     configuration = read_log(tmp_path / "run.jsonl").configuration
-    assert configuration == asdict(recipe) | {"torch": torch.__version__, "world_size": 1, "weight_dtype": "float32"}
+    found = {"torch": torch.__version__, "world_size": 1, "weight_dtype": "float32", "vocabulary_size": 256}
+    assert configuration == asdict(recipe) | found
     losses, validations = losses_of(tmp_path), losses_of(tmp_path, "validation")
     assert losses[0] == pytest.approx(math.log(256), abs=0.1)
     assert sum(losses[-20:]) / 20 < losses[0] - 1.5

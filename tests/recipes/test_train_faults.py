@@ -21,6 +21,8 @@ from steadydecay.recipes import checkpoint
 from steadydecay.recipes.checkpoint import CheckpointError, checkpoints, load_latest
 from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
 from steadydecay.recipes.train import train
+from steadydecay.report.report_page import write_page
+from steadydecay.report.runs import load_all
 from steadydecay.run_log.folder_lock import FolderInUseError
 from steadydecay.run_log.reader import read_log
 
@@ -242,6 +244,9 @@ def test_an_empty_folder_name_is_not_the_current_folder(
 
 # Planted checkpoints
 
+# Of a schedule, as far as torch looks at it.
+PLAIN: dict[str, Any] = {"last_epoch": 10, "lr_lambdas": [None, None]}
+
 
 @pytest.mark.parametrize(
     ("parts", "reason"),
@@ -251,6 +256,13 @@ def test_an_empty_folder_name_is_not_the_current_folder(
         ({"model": 7}, r"its content is not of this run \(TypeError"),
         ({"optimizer": {}}, r"its content is not of this run \(KeyError"),
         ({"optimizer": {"state": {}, "param_groups": []}}, r"its content is not of this run \(ValueError"),
+        ({"recipe": {"lr": torch.ones(3)}}, r"its recipe\.lr is a tensor of shape \(3,\); legal are numbers and text"),
+        ({"schedule": PLAIN | {"last_epoch": torch.ones(2)}}, r"its schedule\.last_epoch is a tensor of shape \(2,\)"),
+        ({"schedule": PLAIN | {"last_epoch": None}}, "its schedule is of step None, which is no whole number"),
+        (
+            {"schedule": PLAIN | {"base_lrs": [1.0, 1.0]}},
+            r"its schedule has base_lrs of \[1\.0, 1\.0\], ",
+        ),
         ({"schedule": [1]}, r"its content is not of this run \("),
         ({"monitor": "text"}, r"its content is not of this run \("),
         ({}, "its content is of step 8"),
@@ -272,6 +284,63 @@ def test_a_planted_checkpoint_gives_way_to_the_older_one(
     assert loaded is not None and expected is not None and loaded[0] == 12
     assert all(torch.equal(loaded[1]["model"][name], weight) for name, weight in expected[1]["model"].items())
     assert steps_in(tmp_path) == list(range(1, 13))
+
+
+def saved_of_step_10(folder: Path, **of_optimizer: Any) -> Path:
+    """A checkpoint of step 10 as the run would have made it, but for some of its optimizer."""
+    loaded = load_latest(folder / "checkpoints")
+    assert loaded is not None
+    state = loaded[1]
+    state["schedule"]["last_epoch"] = 10
+    state["optimizer"] |= of_optimizer
+    return checkpoint.save(folder / "checkpoints", 10, state)
+
+
+@pytest.mark.parametrize("what", ["empty", "betas", "lr", "shape"])
+def test_a_state_of_the_optimizer_that_would_train_otherwise_gives_way(
+    tmp_path: Path, recipe: GPTRecipe, finished: Path, what: str
+) -> None:
+    """It once went on from emptied moments without a word."""
+    cut_copy(finished, tmp_path)
+    loaded = load_latest(tmp_path / "checkpoints")
+    assert loaded is not None
+    groups, kept = loaded[1]["optimizer"]["param_groups"], loaded[1]["optimizer"]["state"]
+    changes = {
+        "empty": ({"state": {}}, "its optimizer's state is empty, though the run had taken steps"),
+        "betas": (
+            {"param_groups": [{**one, "betas": (0.9, 0.5)} for one in groups]},
+            r"its optimizer has betas=\(0\.9",
+        ),
+        "lr": ({"param_groups": [{**one, "lr": torch.ones(2)} for one in groups]}, r"its optimizer has lr=a tensor of"),
+        "shape": ({"state": {**kept, 0: {**kept[0], "exp_avg": torch.ones(3)}}}, "exp_avg of weight 0 has the shape"),
+    }
+    changed, reason = changes[what]
+    planted = saved_of_step_10(tmp_path, **changed)
+    with pytest.warns(UserWarning, match=rf"skipped .*{planted.name}: .*{reason}"):
+        train(recipe, tmp_path)
+    assert load_latest(tmp_path / "checkpoints")[0] == 12  # pyright: ignore[reportOptionalSubscript]
+
+
+def test_a_checkpoint_beyond_the_end_is_no_finished_run(tmp_path: Path, recipe: GPTRecipe, finished: Path) -> None:
+    cut_copy(finished, tmp_path)
+    loaded = load_latest(tmp_path / "checkpoints")
+    assert loaded is not None
+    loaded[1]["schedule"]["last_epoch"] = 20
+    checkpoint.save(tmp_path / "checkpoints", 20, loaded[1])
+    with pytest.warns(UserWarning, match="it is of step 20, and the run ends at step 12"):
+        train(recipe, tmp_path)
+    assert steps_in(tmp_path) == list(range(1, 13))
+
+
+def test_a_folder_whose_name_is_no_utf_8_is_trained_in_and_resumed(
+    tmp_path: Path, recipe: GPTRecipe, finished: Path
+) -> None:
+    folder = tmp_path / os.fsdecode(b"r\xe9sum\xe9")
+    cut_copy(finished, folder)
+    train(recipe, folder)
+    assert_whole(folder, finished)
+    page = write_page(*load_all([folder]), tmp_path / "page.html")
+    assert "r\\udce9sum\\udce9" in page.read_text(encoding="utf-8")
 
 
 # A user who may not, and a full disk: on the command line

@@ -21,7 +21,8 @@ from steadydecay.recipes.train import RecipeChangedError, train
 from steadydecay.run_log.reader import read_log
 
 COMPARED = ("adamw", "scion", "scionc")
-STEPS = 600
+STEPS = 300
+CHECKPOINT_EVERY = 30
 KILLS = 4
 
 Reference = Callable[[str], tuple[GPTRecipe, Path]]
@@ -39,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("one_cpu_thread")
 def reference(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Reference:
     """The recipe of an optimizer, and the folder of its run that nothing interrupted."""
     small = {"layers": 1, "width": 32, "heads": 1, "length": 16, "batch_size": 4, "evaluation_batches": 2}
-    often = {"steps": STEPS, "checkpoint_every": 30, "evaluate_every": 70, "layers_every": 50}
+    often = {"steps": STEPS, "checkpoint_every": CHECKPOINT_EVERY, "evaluate_every": 35, "layers_every": 25}
     done: dict[str, tuple[GPTRecipe, Path]] = {}
 
     def run(optimizer: str) -> tuple[GPTRecipe, Path]:
@@ -104,7 +105,7 @@ def assert_the_same_run(folder: Path, reference_folder: Path) -> None:
     tensors = [one for moments in state["optimizer"]["state"].values() for one in moments.values()]
     assert sum(tensor.count_nonzero().item() for tensor in tensors) > 1000, "there is a state to compare"
     assert_bitwise_equal(state, state_of(reference_folder))
-    assert [one.step for one in checkpoints(folder / "checkpoints")] == [STEPS, STEPS - 30]
+    assert [one.step for one in checkpoints(folder / "checkpoints")] == [STEPS, STEPS - CHECKPOINT_EVERY]
 
 
 # Kill
@@ -146,7 +147,7 @@ def test_a_run_killed_at_random_moments_ends_bitwise_like_one_that_was_not(
 ) -> None:
     recipe, uninterrupted = reference(optimizer)
     moments = random.Random(optimizer)
-    steps = [75 * number + moments.randrange(40) for number in range(1, KILLS + 1)]
+    steps = [35 * number + moments.randrange(20) for number in range(1, KILLS + 1)]
     lost = [kill_while_training(recipe, tmp_path, step, moments.uniform(0, 0.01)) for step in steps]
     assert sum(lost) > 0, "no kill fell between two checkpoints, so nothing was tested"
     train(recipe, tmp_path)

@@ -1,7 +1,9 @@
-"""Real processes under torchrun give the run of one process, and resume each other's checkpoints."""
+"""Real processes under torchrun, whole models or cut ones, give the run of one process, and resume each other's."""
 
+import multiprocessing
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from steadydecay.cli import main
 from steadydecay.recipes.checkpoint import checkpoints, load_latest
 from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
 from steadydecay.recipes.overrides import parsed_overrides
@@ -18,7 +21,7 @@ from steadydecay.run_log.folder_lock import locked
 from steadydecay.run_log.reader import read_log
 
 SMALL = "layers=1 width=32 heads=1 length=16 batch_size=8 evaluation_batches=3 precision=float32 seed=3"
-OVERRIDES = f"{SMALL} steps=12 checkpoint_every=6 evaluate_every=4 layers_every=3".split(" ")
+OVERRIDES = f"{SMALL} steps=12 checkpoint_every=3 evaluate_every=4 layers_every=3 keep_checkpoints=4".split(" ")
 
 
 pytestmark = pytest.mark.usefixtures("one_cpu_thread")
@@ -28,27 +31,72 @@ def recipe_of(text: Path, optimizer: str, *overrides: str) -> GPTRecipe:
     return gpt_recipe("mini", optimizer, parsed_overrides(GPTRecipe, [*OVERRIDES, *overrides, f"data={text}"]))
 
 
-def train_with_two_processes(text: Path, out: Path, optimizer: str, *overrides: str, code: int = 0) -> str:
-    """What they wrote to standard error."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = ["-m", "steadydecay.cli", "train", "gpt", *OVERRIDES, *overrides]
+def arguments_of(text: Path, out: Path, optimizer: str, *given: str) -> list[str]:
+    """Of the command; `given` are overrides and options."""
     options = ["--data", str(text), "--optimizer", optimizer, "--out", str(out)]
+    return ["train", "gpt", *OVERRIDES, *given, *options]
+
+
+def torchrun(launcher: list[str], arguments: list[str]) -> "subprocess.Popen[str]":
+    """One that has begun."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [*launcher, *command, *options], env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == code, done.stderr
-    return done.stderr
+    command = [sys.executable, "-m", "torch.distributed.run", *launcher, "-m", "steadydecay.cli", *arguments]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def shown_by(process: "subprocess.Popen[str]") -> str:
+    """What it wrote to standard error until it ended."""
+    try:
+        shown = process.communicate(timeout=120)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 0, shown
+    return shown
+
+
+def run_rank(arguments: list[str], environment: dict[str, str], errors: Path) -> None:
+    os.environ |= environment | {"CUDA_VISIBLE_DEVICES": ""}
+    torch.set_num_threads(1)
+    with errors.open("w") as sys.stderr:
+        main(arguments)
+
+
+def train_in_processes(count: int, folder: Path, arguments: list[str], code: int = 0) -> str:
+    """The same of some that have torchrun's variables, forked from one that has imported torch once for all tests."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
+    shared |= {"WORLD_SIZE": str(count)}
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["steadydecay.recipes.train", "torch._dynamo", "pytest"])
+    errors = [folder / f"errors-{rank}" for rank in range(count)]
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+    processes = [
+        context.Process(target=run_rank, args=(arguments, shared | own, path))
+        for own, path in zip(ranks, errors, strict=True)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        process.kill()
+    shown = "".join(path.read_text() for path in errors)
+    assert [process.exitcode for process in processes] == [code] * count, shown
+    return shown
 
 
 def records_of(folder: Path, kind: str = "step") -> list[dict[str, Any]]:
     return [record for record in read_log(folder / "run.jsonl").records if record["kind"] == kind]
 
 
-def forget_the_last_checkpoint(folder: Path) -> None:
-    newest, older = checkpoints(folder / "checkpoints")
-    assert (newest.step, older.step) == (12, 6)
-    newest.path.unlink()
+def go_back_to(step: int, folder: Path) -> None:
+    """Delete the checkpoints of later steps."""
+    found = checkpoints(folder / "checkpoints")
+    assert step in [one.step for one in found]
+    for one in found:
+        if one.step > step:
+            one.path.unlink()
 
 
 def assert_the_same_run(folder: Path, expected_folder: Path) -> None:
@@ -60,6 +108,14 @@ def assert_the_same_run(folder: Path, expected_folder: Path) -> None:
     for record, expected in zip(records_of(folder), records_of(expected_folder), strict=True):
         for measure in ("gradient_norm", "weight_norm", "lr", "decay"):
             assert record[measure] == pytest.approx(expected[measure], rel=1e-3)
+    for record, expected in zip(records_of(folder, "watch"), records_of(expected_folder, "watch"), strict=True):
+        assert record["step"] == expected["step"] and list(record["layers"]) == list(expected["layers"])
+        for name, layer in expected["layers"].items():
+            for measure in ("weight_norm", "update_norm", "gradient_norm", "momentum_norm", "spectral_norm"):
+                assert record["layers"][name].get(measure) == pytest.approx(layer.get(measure), rel=1e-2), (
+                    name,
+                    measure,
+                )
     loaded, expected_state = (load_latest(one / "checkpoints") for one in (folder, expected_folder))
     assert loaded is not None and expected_state is not None
     assert loaded[0] == expected_state[0] == 12
@@ -68,37 +124,56 @@ def assert_the_same_run(folder: Path, expected_folder: Path) -> None:
         assert torch.linalg.vector_norm(loaded[1]["model"][name] - weight) < 1e-3 * weight.norm(), name
 
 
-def test_two_processes_are_one_run_and_one_process_goes_on_with_it(tmp_path: Path, text: Path) -> None:
+def test_a_run_moves_from_two_whole_models_to_four_parts_of_one_and_to_a_single_process(
+    tmp_path: Path, text: Path
+) -> None:
     """With accumulation: gradients are exchanged in the last backward pass of a step alone."""
     recipe = recipe_of(text, "scionc", "accumulate=2")
     train(recipe, tmp_path / "one")
-    shown = train_with_two_processes(text, tmp_path / "two", "scionc", "accumulate=2")
+    run = tmp_path / "moved"
+    arguments = arguments_of(text, run, "scionc", "accumulate=2")
+    shown = shown_by(torchrun(["--standalone", "--nproc-per-node", "2"], arguments))
     assert shown.count("scionc seed 3  step 12/12") == 1, "one of the ranks reports"
-    kinds = [line.split('"')[3] for line in (tmp_path / "two" / "run.jsonl").read_text().splitlines()]
+    kinds = [line.split('"')[3] for line in (run / "run.jsonl").read_text().splitlines()]
     assert (kinds[0], kinds.count("configuration")) == ("configuration", 1)
-    assert read_log(tmp_path / "two" / "run.jsonl").configuration["world_size"] == 2
-    assert_the_same_run(tmp_path / "two", tmp_path / "one")
-    forget_the_last_checkpoint(tmp_path / "two")
-    train(recipe, tmp_path / "two")
-    assert_the_same_run(tmp_path / "two", tmp_path / "one")
+    configuration = read_log(run / "run.jsonl").configuration
+    assert (configuration["world_size"], configuration["strategy"]) == (2, "ddp")
+    assert_the_same_run(run, tmp_path / "one")
+    go_back_to(3, run)
+    shown = train_in_processes(4, tmp_path, [*arguments, "--strategy", "fsdp"])
+    assert "step 4/12" in shown and "step 3/12" not in shown
+    assert_the_same_run(run, tmp_path / "one")
+    go_back_to(6, run)
+    train(recipe, run)
+    assert_the_same_run(run, tmp_path / "one")
 
 
-def test_two_processes_go_on_with_the_run_of_one(tmp_path: Path, text: Path) -> None:
+def test_two_nodes_go_on_with_the_run_of_one_process(tmp_path: Path, text: Path) -> None:
+    """Each with a torchrun and a process of its own, and a part of the model; gradients are clipped."""
     train(recipe_of(text, "adamw"), tmp_path / "one")
     shutil.copytree(tmp_path / "one", tmp_path / "two")
-    forget_the_last_checkpoint(tmp_path / "two")
-    shown = train_with_two_processes(text, tmp_path / "two", "adamw")
-    assert "step 7/12" in shown and "step 6/12" not in shown
+    go_back_to(6, tmp_path / "two")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    launcher = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-id", "test"]
+    arguments = arguments_of(text, tmp_path / "two", "adamw", "--strategy", "fsdp")
+    nodes = [torchrun([*launcher, "--rdzv-endpoint", endpoint], arguments) for _ in range(2)]
+    shown = sorted((shown_by(node) for node in nodes), key=len)
+    assert "step 7/12" in shown[1] and "step 6/12" not in shown[1]
+    assert "step" not in shown[0], "one of the ranks reports"
     one, two = (records_of(tmp_path / name) for name in ("one", "two"))
     assert two[:6] == one[:6]
     assert two[6:] != one[6:]
+    assert any(sum(record["gradient_norm"].values()) > 1 for record in two[6:]), "there is something to clip"
     assert_the_same_run(tmp_path / "two", tmp_path / "one")
 
 
 def test_two_processes_say_why_they_are_refused_and_none_waits_for_the_other(tmp_path: Path, text: Path) -> None:
-    with locked(tmp_path):
-        shown = train_with_two_processes(text, tmp_path, "adamw", code=1)
-    ours = shown.partition("torch/distributed/elastic")[0]
-    assert ours.count(f"steadydecay: {tmp_path} is in use by process {os.getpid()} on ") == 2, "each rank says it"
-    assert "Traceback" not in ours, "but torchrun's own"
-    assert list(tmp_path.iterdir()) == []
+    run = tmp_path / "run"
+    run.mkdir()
+    with locked(run):
+        shown = train_in_processes(2, tmp_path, arguments_of(text, run, "adamw"), code=2)
+    assert shown.count(f"steadydecay: {run} is in use by process {os.getpid()} on ") == 2, "each rank says it"
+    assert "Traceback" not in shown
+    assert list(run.iterdir()) == []

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from steadydecay.groups.roles import roles_of
 from steadydecay.recipes.vit.model import MLP, ViT, in_patches, sine_cosine_positions
 
-SMALL = {"patch": 2, "layers": 2, "heads": 2, "width": 8}
+SMALL: dict[str, Any] = {"patch": 2, "layers": 2, "heads": 2, "width": 8}
 
 
 def small(**changes: Any) -> ViT:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def test_every_size_builds_for_every_optimizer(size: str, optimizer: str) -> Non
     json_line(asdict(recipe))
     assert recipe.augmentation in AUGMENTATIONS
     with torch.device("meta"):
-        shape = {"layers": recipe.layers, "heads": recipe.heads, "width": recipe.width, "patch": recipe.patch or 4}
+        shape: Any = {"layers": recipe.layers, "heads": recipe.heads, "width": recipe.width, "patch": recipe.patch or 4}
         model = ViT((3, 32, 32), 10, norm=recipe.norm, activation=recipe.activation, **shape)
         built = OPTIMIZERS[optimizer](model, recipe)
     assert {group["role"] for group in built.param_groups} == {"hidden", "output", "vector"}

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from multiprocessing.queues import Queue
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from steadydecay.recipes.workers import joined_workers
+from steadydecay.recipes.workers import Workers, is_restarted, joined_workers
 
 
 def test_a_process_of_its_own_is_the_only_worker() -> None:
@@ -25,7 +26,31 @@ def test_a_process_of_its_own_is_the_only_worker() -> None:
         value = torch.tensor([1.0, 2.0])
         assert workers.mean(value).tolist() == workers.sum(value).tolist() == [1.0, 2.0]
         workers.barrier()
+        assert workers.all_of("own") == ["own"] and workers.told("own") == "own"
+        assert list(workers.turns("ab")) == [("a", True), ("b", True)]
+        workers.together(lambda: None)
+        with pytest.raises(KeyError, match="alone"):
+            workers.together(fail)
         assert not dist.is_initialized()
+
+
+def fail() -> None:
+    raise KeyError("alone")
+
+
+def test_all_ranks_have_as_many_turns_and_each_item_counts_once() -> None:
+    for count in range(7):
+        turns = [list(Workers(rank, 3, torch.device("cpu")).turns(range(count))) for rank in range(3)]
+        assert {len(of_rank) for of_rank in turns} == {-(-count // 3)}
+        assert sorted(item for of_rank in turns for item, is_own in of_rank if is_own) == list(range(count))
+
+
+def test_a_process_that_torchrun_starts_once_more_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT", raising=False)
+    assert not is_restarted()
+    for count, expected in {"0": False, "2": True}.items():
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
+        assert is_restarted() is expected
 
 
 def rank_of(rank: int, port: int, answers: "Queue[Any]") -> None:
@@ -39,7 +64,7 @@ def rank_of(rank: int, port: int, answers: "Queue[Any]") -> None:
         value = torch.tensor([float(rank), 1.0])
         answer = [workers.rank, workers.world_size, workers.sum(value).tolist(), workers.mean(value).tolist()]
         workers.barrier()
-        answer.append(value.tolist())
+        answer += [value.tolist(), workers.all_of(rank), workers.told(f"of {rank}"), raised_together(workers)]
         parallel = DistributedDataParallel(nn.Linear(2, 1))
         parallel(value).backward()
         model = weakref.ref(parallel)
@@ -48,6 +73,20 @@ def rank_of(rank: int, port: int, answers: "Queue[Any]") -> None:
         time.sleep(0.5 if rank == 0 else 0)
         done = time.monotonic()
     answers.put([*answer, dist.is_initialized(), model() is None, done, time.monotonic()])
+
+
+def raised_together(workers: Workers) -> str:
+    """What all raise where the second and the third do."""
+
+    def act() -> None:
+        if workers.rank > 0:
+            raise ValueError(f"of rank {workers.rank}")
+
+    try:
+        workers.together(act)
+    except ValueError as error:
+        return str(error)
+    return "nothing"
 
 
 def in_processes(target: Callable[..., None], count: int) -> list[Any]:
@@ -73,7 +112,8 @@ def in_processes(target: Callable[..., None], count: int) -> list[Any]:
 def test_ranks_share_sums_and_means_and_leave_the_group() -> None:
     answers = in_processes(rank_of, 3)
     for rank, (*answer, is_initialized, is_model_freed, _, left) in enumerate(answers):
-        assert answer == [rank, 3, [3.0, 3.0], [1.0, 1.0], [float(rank), 1.0]]
+        shared = [[0, 1, 2], "of 0", "of rank 1"]
+        assert answer == [rank, 3, [3.0, 3.0], [1.0, 1.0], [float(rank), 1.0], *shared]
         assert not is_initialized
         assert is_model_freed, "a DDP model that outlives its group aborts some exits"
         assert left > answers[0][-2], "no rank leaves before rank 0 is done"

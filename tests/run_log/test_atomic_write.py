@@ -1,16 +1,22 @@
 """Atomic replacement on a real disk: the old content or the new, and nothing beside it."""
 
 import errno
+import fcntl
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
+from steadydecay.run_log import held_file
 from steadydecay.run_log.atomic_write import replace_file
-from steadydecay.run_log.held_file import hold
+from steadydecay.run_log.held_file import HeldFile, hold
 
 
 def test_the_parts_become_the_content(tmp_path: Path) -> None:
@@ -97,4 +103,43 @@ def test_folder_and_content_are_durable_in_this_order(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "fsync", record)
     replace_file(tmp_path / "file", [b"new"])
-    assert synced == [(f".file.{os.getpid()}.tmp", False), (tmp_path.name, True)]
+    (first, was_there), second = synced
+    assert re.fullmatch(rf"\.file\.{os.getpid()}-[0-9a-f]{{8}}\.tmp", first) and not was_there
+    assert second == (tmp_path.name, True)
+
+
+def write_often(path: Path) -> list[str]:
+    failed = []
+    for number in range(40):
+        try:
+            replace_file(path, [b"%d" % number])
+        except OSError as error:
+            failed.append(repr(error))
+    return failed
+
+
+def test_many_writers_of_one_file_are_not_in_each_other_s_way(tmp_path: Path) -> None:
+    """Threads of one process once had one name for what they wrote, and swept each other's away."""
+    path = tmp_path / "page.html"
+    with ThreadPoolExecutor(6) as writers:
+        failed = [one for of_writer in writers.map(write_often, [path] * 6) for one in of_writer]
+    assert failed == []
+    assert path.read_bytes() == b"39" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_writer_waits_while_another_looks_whether_its_file_was_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, swept = held_file._opened, list[HeldFile]()
+
+    def opened_and_swept(path: Path, make: bool) -> int:
+        handle = opened(path, make)
+        if not swept:
+            swept.append(HeldFile(FileIO(opened(path, make), "r+"), True))
+            fcntl.flock(swept[0].file, fcntl.LOCK_EX)
+            Timer(0.05, swept[0].file.close).start()
+        return handle
+
+    monkeypatch.setattr(held_file, "_opened", opened_and_swept)
+    replace_file(tmp_path / "page.html", [b"new"])
+    assert swept[0].file.closed and (tmp_path / "page.html").read_bytes() == b"new"

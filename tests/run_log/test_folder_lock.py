@@ -1,5 +1,6 @@
 """Folders that one process writes to, with real processes."""
 
+import errno
 import os
 import re
 import socket
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from steadydecay.run_log import held_file
+from steadydecay.run_log import folder_lock, held_file
 from steadydecay.run_log.folder_lock import FolderInUseError, locked
+from steadydecay.run_log.held_file import HeldFile
 
 LOCKING = """
 import sys, time
@@ -109,3 +111,19 @@ def test_what_is_no_folder_is_an_error_that_names_it(tmp_path: Path, name: str) 
     with pytest.raises(OSError, match="file"):
         locked(tmp_path / name).__enter__()
     assert (tmp_path / "file").read_text() == "content"
+
+
+def test_a_full_disk_names_the_lock_and_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(held: HeldFile) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_lock, "_sign", full)
+        with pytest.raises(OSError, match=r"No space left on device: '.*\.lock'"):
+            locked(tmp_path).__enter__()
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(OSError, match="No space left"):
+            locked(tmp_path / "new").__enter__()
+    assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path):
+        assert (tmp_path / ".lock").read_text()

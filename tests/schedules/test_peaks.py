@@ -376,3 +376,42 @@ def test_a_warm_up_that_steps_another_schedule_is_one_schedule() -> None:
     schedule = GradualWarmup(optimizer, 8, 20, CosineAnnealingLR(optimizer, 200))
     assert schedulers_of(optimizer) == [schedule]
     assert peak_lrs(optimizer) == [pytest.approx(8e-3, rel=1e-3)]
+
+
+def of_many_groups(build: Build, lrs: list[float]) -> tuple[Any, Any]:
+    optimizer = torch.optim.SGD([{"params": [nn.Parameter(torch.ones(1))], "lr": lr} for lr in lrs], 0.1, momentum=0.9)
+    return optimizer, build(optimizer)
+
+
+@pytest.mark.parametrize("build", SCHEDULES.values(), ids=SCHEDULES)
+def test_many_groups_have_the_peaks_that_each_has_alone(build: Build) -> None:
+    lrs = [0.1, 0.2, 0.1, 0.2, 0.3, 0.1]
+    optimizer, scheduler = of_many_groups(build, lrs)
+    alone = [peaks_of(*reversed(of_many_groups(build, [lr]))) for lr in lrs]
+    assert peaks_of(scheduler, optimizer) == (None if None in alone else [one[0] for one in alone if one])
+
+
+def test_a_factor_of_each_group_counts_for_that_group() -> None:
+    def factor_to(top: float) -> Callable[[int], float]:
+        return lambda step: top * min(1, step / 10)
+
+    factors = [factor_to(top) for top in (1.0, 8.0) * 50]
+    optimizer, scheduler = of_many_groups(lambda one: LambdaLR(one, factors), [0.1] * 100)
+    assert peaks_of(scheduler, optimizer) == pytest.approx([0.1, 0.8] * 50)
+
+
+def test_many_groups_alike_are_asked_as_one() -> None:
+    class Counted:
+        calls = 0
+
+        def __call__(self, step: int) -> float:
+            Counted.calls += 1
+            return min(1.0, step / 10)
+
+    optimizer, scheduler = of_many_groups(lambda one: LambdaLR(one, Counted()), [0.1, 0.2] * 100)
+    Counted.calls = 0
+    assert peaks_of(scheduler, optimizer) == pytest.approx([0.1, 0.2] * 100)
+    alone, of_one = of_many_groups(lambda one: LambdaLR(one, Counted()), [0.1])
+    calls, Counted.calls = Counted.calls, 0
+    peaks_of(of_one, alone)
+    assert calls <= 3 * Counted.calls

@@ -26,8 +26,9 @@ from steadydecay.tensors.low_precision import (
     uniform_of_step,
 )
 
-DECAY = 2.0**-12
-STEPS = 10_000
+# Far below half a unit of bfloat16; docs/low_precision.md has half of it over twice as many steps.
+DECAY = 2.0**-11
+STEPS = 5000
 MODES = ("compensated", "stochastic", "none")
 
 
@@ -166,7 +167,7 @@ def test_without_state_it_is_plain_arithmetic() -> None:
         weight, update = random_weight(50, dtype), random_weight(50, dtype, seed=1)
         expected = weight.double() * (1 - 0.01) - update.double()
         bound = 2 * torch.finfo(dtype).eps * weight.double().abs().maximum(expected.abs())
-        move(StepBatch([weight], [], [], [None]), [update], torch.tensor(1.0), 0.01)
+        move(StepBatch([weight], [], [], [None], [None]), [update], torch.tensor(1.0), 0.01)
         assert ((weight.double() - expected).abs() <= bound).all()
 
 
@@ -200,14 +201,14 @@ def norms(optimizer: Scion, is_cosine: bool, has_updates: bool) -> list[float]:
         cosine = 0.5 * (1 + math.cos(math.pi * step / STEPS))
         optimizer.param_groups[0]["lr"] = 0.01 * cosine if is_cosine else 0.01
         train(optimizer, range(step, step + 1), has_updates)
-        if (step + 1) % 1000 == 0:
+        if (step + 1) % (STEPS // 10) == 0:
             found.append((weight_of(optimizer).detach().double().norm() / start).item())
     return found
 
 
 @pytest.mark.parametrize("has_updates", [False, True])
 @pytest.mark.parametrize("is_cosine", [False, True])
-def test_bfloat16_follows_float32_within_1_percent_over_10_000_steps(is_cosine: bool, has_updates: bool) -> None:
+def test_bfloat16_follows_float32_within_1_percent_over_a_run(is_cosine: bool, has_updates: bool) -> None:
     reference = norms(scion(torch.float32), is_cosine, has_updates)
     followed = norms(scion(torch.bfloat16), is_cosine, has_updates)
     assert followed == pytest.approx(reference, rel=0.01)
@@ -227,7 +228,7 @@ def test_float16_and_stochastic_bfloat16_decay_too() -> None:
     for optimizer in (scion(torch.float16), scion(torch.bfloat16, "stochastic"), scion(torch.float16, "stochastic")):
         start = weight_of(optimizer).detach().double().norm()
         for target in expected:
-            train(optimizer, range(1000), has_updates=False)
+            train(optimizer, range(STEPS // 10), has_updates=False)
             assert (weight_of(optimizer).detach().double().norm() / start).item() == pytest.approx(target, rel=0.01)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
-from steadydecay.groups.roles import Role
+from steadydecay.groups.intrinsic_roles import Role
 
 
 class Entry(NamedTuple):

@@ -7,6 +7,7 @@ import tyro
 from steadydecay.commands.bench import Bench
 from steadydecay.commands.compare import Compare
 from steadydecay.commands.explore import Explore
+from steadydecay.commands.export import Export
 from steadydecay.commands.forecast import Forecast
 from steadydecay.commands.inspect import Inspect
 from steadydecay.commands.report import Report
@@ -28,4 +29,5 @@ Command = (
     | Annotated[Forecast, tyro.conf.subcommand("forecast", prefix_name=False)]
     | Annotated[Bench, tyro.conf.subcommand("bench", prefix_name=False)]
     | Annotated[Inspect, tyro.conf.subcommand("inspect", prefix_name=False)]
+    | Annotated[Export, tyro.conf.subcommand("export", prefix_name=False)]
 )

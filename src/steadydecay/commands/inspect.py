@@ -11,7 +11,6 @@ from typing import Literal
 
 import tyro
 from rich.console import Console
-from rich.measure import Measurement
 from rich.progress import Progress
 
 from steadydecay.commands.given_path import GivenPath
@@ -23,6 +22,7 @@ from steadydecay.inspection.layer_table import layer_table, printable
 from steadydecay.inspection.notes import notes_on
 from steadydecay.inspection.stored_settings import At
 from steadydecay.run_log.atomic_write import replace_file
+from steadydecay.run_log.readable_text import utf8
 from steadydecay.theory.validation import require_in
 
 Format = Literal["table", "json", "csv", "html"]
@@ -116,7 +116,7 @@ class Inspect:
         if self.out.resolve() in {path.resolve() for path in (inspection.main, *inspection.files)}:
             raise ValueError(f"--out is {self.out}, which is what is inspected; give another file")
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self.out, [text.encode()])
+        replace_file(self.out, [utf8(text)])
 
     def _table_text(self, inspection: Inspection, layers: list[Layer]) -> str:
         text = io.StringIO()
@@ -128,10 +128,8 @@ class Inspect:
             console.print(printable(line), markup=False, highlight=False)
         console.print()
         is_fixed = console.is_terminal or "COLUMNS" in os.environ
-        table = layer_table(layers, self.tolerance, console.width if is_fixed else WIDEST)
         # Numbers stay whole on any terminal; in a file or a pipe each weight has one line.
-        needed = Measurement.get(console, console.options.update(width=WIDEST), table).maximum
-        Console(file=console.file, width=max(console.width, needed)).print(table)
+        console.print(layer_table(layers, self.tolerance, console.width if is_fixed else WIDEST), soft_wrap=True)
         console.print()
         if len(layers) < len(inspection.layers):
             console.print(f"{len(layers)} of {len(inspection.layers)} weights are shown.", highlight=False)

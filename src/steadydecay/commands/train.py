@@ -9,6 +9,7 @@ import tyro
 from steadydecay.commands.given_path import GivenPath
 from steadydecay.commands.what import What
 from steadydecay.recipes.optimizers import OPTIMIZERS
+from steadydecay.recipes.strategy import Strategy
 from steadydecay.recipes.train import train
 
 
@@ -19,8 +20,10 @@ class Train(What):
     optimizer: Annotated[str, tyro.conf.arg(help=f"One of {', '.join(OPTIMIZERS)}.")] = "scionc"
     seed: int = 0
     """Seed of the weights and of the order of the data."""
+    strategy: Strategy = "ddp"
+    """Under torchrun: the model whole on each process (ddp), or cut over them (fsdp); docs/many_gpus.md."""
     out: GivenPath = Path("runs/train")
     """Folder for the log and the checkpoints."""
 
     def run(self) -> None:
-        train(self.recipe_of(self.optimizer, self.seed), self.out, restart=self.restart)
+        train(self.recipe_of(self.optimizer, self.seed), self.out, restart=self.restart, strategy=self.strategy)

@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from steadydecay.correction.hyperball import norms_to_hold
 from steadydecay.correction.marks import OWN_REFERENCES, is_marked
-from steadydecay.correction.rivals import norms_to_hold
 from steadydecay.groups.settings import Group, saved_arguments
 from steadydecay.groups.weight_names import weight_names
 from steadydecay.known_optimizers.known_optimizer import KnownOptimizer

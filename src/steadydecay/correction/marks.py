@@ -5,12 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steadydecay.correction.rivals import norms_to_hold
+from steadydecay.correction.hyperball import norms_to_hold
 from steadydecay.correction.rules import CAUTIOUS, HYPERBALL, ChosenRule
+from steadydecay.groups.key_types import KEYS_OF_ANY, is_number, require_number, require_types
 from steadydecay.groups.settings import (
     Group,
     peak_lr,
     require_decay_in_step,
+    require_in_step,
     weight_decay_of_step,
     with_references,
 )
@@ -40,6 +42,7 @@ def reference_marks(
         raise ValueError(f"{name} has no weight_decay; where= must leave it out, or the optimizer has none to correct")
     if group.get("lr") is None:
         raise ValueError(f"{name} has lr={group.get('lr')!r}; legal is a number: let no optimizer schedule itself")
+    require_types({key: group[key] for key in KEYS_OF_ANY if key in group and key != "decay"}, f" of {name}")
     is_assumed, momentum = momentum is None, momentum or NO_MOMENTUM
     proposed = {
         **group,
@@ -69,6 +72,7 @@ def replacement_marks(
     if group.get("steady_norm_sq") is not None:
         asked = f"steady_norm_sq={group['steady_norm_sq']!r}"
         raise ValueError(f"{name} has {asked}, which {rule.replacement!r} cannot hold; give weight_decay instead")
+    require_number(f"weight_decay of {name}", group.get("weight_decay", 0.0))
     weight_decay = float(group.get("weight_decay", 0.0))
     require_in(f"weight_decay of {name}", weight_decay, 0, include_low=True)
     marks: Group = {"decay_replacement": rule.replacement, "replaced_weight_decay": weight_decay}
@@ -84,6 +88,8 @@ def replaced_weight_decay(group: Group, momentum: UpdateMomentum, index: int) ->
     """λ_t of a group whose decay is replaced: as its `replaced_decay` says, else as it was; `weight_decay_of_step`."""
     if "replaced_decay" not in group:
         if group["decay_replacement"] == CAUTIOUS:
+            require_in_step("lr", group["lr"], index, remedy="let no optimizer schedule itself")
+            require_in_step("replaced_weight_decay", group["replaced_weight_decay"], index, remedy="0 is no decay")
             require_decay_in_step(group, group["replaced_weight_decay"], index)
         return group["replaced_weight_decay"]
     at_reference = {"decay": group["replaced_decay"], "reference_weight_decay": group["replaced_weight_decay"]}
@@ -110,11 +116,14 @@ def fixed_reference(
 
 
 def write_weight_decay(group: Group, weight_decay: float | Tensor) -> None:
-    """Set a group's weight_decay: a tensor in place, so that a compiled or captured step sees it; else as a float."""
+    """Set a group's weight_decay: a tensor in place, so that a compiled or captured step sees it; else as a float.
+
+    What a loop has put there that is no number is replaced.
+    """
     if "weight_decay" not in group:
         return
     held = group["weight_decay"]
-    if not isinstance(held, Tensor):
+    if not (isinstance(held, Tensor) and is_number(held)):
         group["weight_decay"] = float(weight_decay)
         return
     with torch.no_grad():

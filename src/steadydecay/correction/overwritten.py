@@ -6,12 +6,13 @@ from typing import final
 
 from torch import Tensor
 
+from steadydecay.correction.rules import HYPERBALL
 from steadydecay.groups.settings import Group
 
 
 @final
 class WrittenDecays:
-    """What the verb last wrote into groups whose weight_decay is a float, by index; tensors are not looked at."""
+    """What the verb last wrote into groups whose weight_decay is a float, by index; tensors are not read."""
 
     def __init__(self) -> None:
         self._written: dict[int, float] = {}
@@ -23,13 +24,12 @@ class WrittenDecays:
             return
         for index, written in self._written.items():
             held = groups[index].get("weight_decay", written)
-            if not isinstance(held, Tensor) and held != written:
+            # What the correction writes is a float; one of another type needs no look at its value.
+            if type(held) is not float or held != written:
                 self._has_warned = True
                 warnings.warn(
                     f"weight_decay of group {index} was set to {held!r} after the correction had written {written!r}. "
-                    f"It has no effect, for the correction writes it before each step, from reference_weight_decay. "
-                    f"Let the schedule of the weight decay write group['reference_weight_decay'], the coefficient at "
-                    f"reference_lr",
+                    f"It has no effect, for the correction writes it before each step. {_remedy(groups[index])}",
                     stacklevel=2,
                 )
                 return
@@ -43,3 +43,12 @@ class WrittenDecays:
     def begin_anew(self) -> None:
         """Groups have come from elsewhere."""
         self._written.clear()
+
+
+def _remedy(group: Group) -> str:
+    replacement = group.get("decay_replacement", "")
+    if replacement == HYPERBALL:
+        return "Under 'hyperball' there is no decay: the norms in group['hyperball_norms'] are what it holds"
+    key = "replaced_weight_decay" if replacement else "reference_weight_decay"
+    where = "" if replacement and "replaced_decay" not in group else ", the coefficient at reference_lr"
+    return f"Let the schedule of the weight decay write group[{key!r}]{where}"

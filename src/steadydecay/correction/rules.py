@@ -1,7 +1,7 @@
 """Which rules `correct_weight_decay` takes: one for λ, one that takes the place of the decay, or both at once."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from steadydecay.theory import DECAY_RULES
 
@@ -35,7 +35,9 @@ def chosen_rule(rule: Rule) -> ChosenRule:
     >>> chosen_rule(("corrected", "cautious"))
     ChosenRule(decay='corrected', replacement='cautious')
     """
-    names = [rule] if isinstance(rule, str) else list(rule)
+    names: list[Any] = list(rule) if isinstance(rule, Sequence) and not isinstance(rule, str) else [rule]
+    # A number or a list among them is no name, and may have no hash.
+    names = [name if isinstance(name, str) else None for name in names]
     decays = [name for name in names if name in DECAY_RULES]
     replacements = [name for name in names if name in REPLACEMENTS]
     is_legal = len(decays) <= 1 and len(replacements) <= 1 and HYPERBALL not in replacements[len(names) == 1 :]

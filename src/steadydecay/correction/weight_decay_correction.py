@@ -1,5 +1,6 @@
 """VERB: weight decay that follows the schedule, for any torch optimizer whose decay is decoupled."""
 
+import copy
 import warnings
 from collections.abc import Sequence
 from typing import Any, Self, final
@@ -8,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from steadydecay.correction.cautious import be_cautious, remembered_weights
+from steadydecay.correction.hyperball import hold_norms, norms_to_hold
 from steadydecay.correction.legal_load import require_legal_load
 from steadydecay.correction.marks import (
     is_marked,
@@ -20,8 +23,8 @@ from steadydecay.correction.marks import (
 )
 from steadydecay.correction.overwritten import WrittenDecays
 from steadydecay.correction.references import LOADED, TAKEN, References, guesses_reference, warn_of_guesses
-from steadydecay.correction.rivals import be_cautious, hold_norms, remembered_weights
 from steadydecay.correction.rules import HYPERBALL, Rule, chosen_rule
+from steadydecay.groups.key_types import require_number
 from steadydecay.groups.selection import Where, selected_groups, warn_without_roles
 from steadydecay.groups.settings import (
     Group,
@@ -85,6 +88,7 @@ def correct_weight_decay(
         raise ValueError(f"{type(optimizer).__name__} has a correction already; call remove() of its handle first")
     chosen_rule(rule)
     if reference_lr is not None:
+        require_number("reference_lr", reference_lr)
         require_in("reference_lr", reference_lr, 0, remedy="give the lr at which weight_decay was chosen, the peak")
     return WeightDecayCorrection(optimizer, rule, where, reference_lr, wrappers)
 
@@ -102,6 +106,8 @@ class WeightDecayCorrection:
         wrappers: Sequence[Optimizer] = (),
     ) -> None:
         self._optimizer, self._rule, self._where = optimizer, chosen_rule(rule), where
+        self._given = rule, where, reference_lr
+        self._wrappers = wrappers
         self._reference_lr = None if reference_lr is None else float(reference_lr)
         # The optimizer's own step computes the rule; the verb only names it.
         self._is_in_step = is_own(optimizer) and not self._rule.replacement
@@ -113,6 +119,7 @@ class WeightDecayCorrection:
         # Of the step that is being taken: weights before it, and λ of groups whose decay is replaced, by index.
         self._remembered: dict[Tensor, Tensor] = {}
         self._replaced: dict[int, float | Tensor] = {}
+        self._norms_seen: dict[int, Any] = {}
         self._selected = selected_groups(optimizer.param_groups, where)
         if not any(map(is_marked, optimizer.param_groups)):
             marks = self._marks(self._selected)
@@ -157,6 +164,22 @@ class WeightDecayCorrection:
     def __exit__(self, *exception: object) -> None:
         self.remove()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A handle of the copy of its optimizer, which goes on from what the copied groups hold.
+
+        torch copies an optimizer without its hooks: a copy of the optimizer alone keeps the last weight_decay.
+        """
+        optimizer, wrappers = copy.deepcopy(self._optimizer, memo), copy.deepcopy(self._wrappers, memo)
+        copied = object.__new__(type(self))
+        memo[id(self)] = copied
+        if getattr(self._optimizer, ATTRIBUTE, None) is self:
+            rule, where, reference_lr = self._given
+            copied.__init__(optimizer, rule, where, reference_lr, wrappers)
+            copied._values_before = copy.deepcopy(self._values_before, memo)
+        else:
+            copied._optimizer, copied._hooks = optimizer, []
+        return copied
+
     def _marks(self, selected: Sequence[int]) -> dict[int, Group]:
         """The keys that each selected group gets; all are checked before one is written."""
         return {index: self._marks_of(self._optimizer.param_groups[index], index) for index in selected}
@@ -169,6 +192,8 @@ class WeightDecayCorrection:
             if "decay_replacement" in changes:
                 write_weight_decay(group, 0.0)
             group.update(changes)
+            if not self._is_in_step:
+                self._written.note(index, group)
             if self._reference_lr is not None:
                 # Somebody has said the reference: nothing is left to be found or warned of.
                 group.pop("reference_is_fixed", None)
@@ -279,11 +304,12 @@ class WeightDecayCorrection:
         for index, (fixed, weight_decay) in changes.items():
             group = self._optimizer.param_groups[index]
             group.update(fixed)
-            if "decay_replacement" in group:
+            is_replaced = "decay_replacement" in group
+            if is_replaced:
                 self._replaced[index] = weight_decay
-            else:
-                write_weight_decay(group, weight_decay)
-                self._written.note(index, group)
+            # What stands there in place of 0 would decay beside what replaces it.
+            write_weight_decay(group, 0.0 if is_replaced else weight_decay)
+            self._written.note(index, group)
         if not self._is_in_step:
             self._references.look(self._optimizer)
         self._remembered = remembered_weights(self._optimizer.param_groups)
@@ -292,6 +318,8 @@ class WeightDecayCorrection:
         """What fixes the references of a marked group, and λ of the step that is being taken."""
         group = self._optimizer.param_groups[index]
         is_replaced = "decay_replacement" in group
+        if group.get("decay_replacement") == HYPERBALL:
+            self._require_norms(group, index)
         if is_replaced and "replaced_decay" not in group:
             return {}, replaced_weight_decay(group, NO_MOMENTUM, index)
         momentum = self._momentum_of(group)
@@ -300,16 +328,21 @@ class WeightDecayCorrection:
         of_step = replaced_weight_decay if is_replaced else weight_decay_of_step
         return fixed, of_step({**group, **fixed}, momentum, index)
 
+    def _require_norms(self, group: Group, index: int) -> None:
+        """Once for each list of norms, which may be long."""
+        norms = group.get("hyperball_norms")
+        if norms is None or norms is not self._norms_seen.get(index):
+            norms_to_hold({**group, "hyperball_norms": () if norms is None else norms}, f"group {index}")
+            self._norms_seen[index] = norms
+
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         # Taken out first: a subclass that calls super().step() runs the hooks twice.
         remembered, self._remembered = self._remembered, {}
         found_inf = getattr(optimizer, "found_inf", None)
-        for index, weight_decay in self._replaced.items():
-            group = self._optimizer.param_groups[index]
-            if group["decay_replacement"] == HYPERBALL:
-                hold_norms(group, found_inf)
-            else:
-                be_cautious(group, remembered, weight_decay, found_inf)
+        groups = self._optimizer.param_groups
+        replaced = [(groups[index], weight_decay) for index, weight_decay in self._replaced.items()]
+        hold_norms([group for group, _ in replaced if group["decay_replacement"] == HYPERBALL], found_inf)
+        be_cautious([pair for pair in replaced if pair[0]["decay_replacement"] != HYPERBALL], remembered, found_inf)
         self._replaced = {}
 
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from steadydecay.groups.intrinsic_roles import ROLES
 from steadydecay.groups.param_groups import NORM_OF_ROLE
-from steadydecay.groups.roles import ROLES
 from steadydecay.norms import NORMS, fewest_dimensions, norm_name
 from steadydecay.recipes.overrides import nearest
 

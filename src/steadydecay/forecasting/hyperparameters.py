@@ -5,8 +5,9 @@ from typing import Any, final
 
 from torch import nn
 
+from steadydecay.groups.intrinsic_roles import ROLES
 from steadydecay.groups.param_groups import param_groups
-from steadydecay.groups.roles import ROLES, Output
+from steadydecay.groups.roles import Output
 from steadydecay.groups.settings import Group
 from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
 from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS, NamedOptimizer

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -41,12 +41,14 @@ class TrainedRun:
         name: its folder's.
         recipe: what was trained.
         weight_norms, update_norms: ‖θ‖ and ‖γu‖ by layer, then by step; the second is empty in logs without updates.
+        decided: the first record, which says what the data decided, too.
     """
 
     name: str
     recipe: Recipe
     weight_norms: Mapping[str, Mapping[int, float]]
     update_norms: Mapping[str, Mapping[int, float]]
+    decided: Mapping[str, Any] = field(default_factory=dict)
 
     def weight_norm(self, kind: LayerKind) -> Measured | None:
         """‖θ‖ of one layer of a kind; None where the log has none of them."""
@@ -81,21 +83,24 @@ def read_run(folder: Path) -> TrainedRun:
             weight_norms.setdefault(name, {})[step] = measures["weight_norm"]
         if "update_norm" in measures:
             update_norms.setdefault(name, {})[step] = measures["update_norm"]
-    return TrainedRun(folder.name, _recipe(log.configuration, folder), weight_norms, update_norms)
+    recipe = _recipe(log.configuration, folder)
+    return TrainedRun(folder.name, recipe, weight_norms, update_norms, log.configuration)
 
 
 def kinds_of_run(run: TrainedRun) -> list[LayerKind]:
     """Kinds of layers of the run's model as its seed made it; torch's generator stays as it was.
 
     Raises:
-        ValueError, OSError: the run's data are not where they were; they say how large the vocabulary is. Or the model
-            is too large for `model_bounds` or for this machine.
+        ValueError, OSError: the log, of an older version, does not say what the data decided, such as the size of the
+            vocabulary, and the data are not where they were. Or the model is too large for `model_bounds` or for this
+            machine.
     """
     recipe = run.recipe
     try:
         with torch.random.fork_rng(), bounded_tensors():
             torch.manual_seed(recipe.seed)
-            model = recipe.build_model(recipe.load_data())
+            data = recipe.data_like(run.decided)
+            model = recipe.build_model(recipe.load_data() if data is None else data)
     # As torch says that memory is short.
     except RuntimeError as error:
         raise ValueError(f"run is {run.name!r}, whose model this machine cannot build: {error}") from None

@@ -14,6 +14,7 @@ from steadydecay.forecasting.layer_kinds import LayerKind
 from steadydecay.groups.prediction import applied_decay, predicted_norm_sq, update_blocks, update_norm_sq
 from steadydecay.groups.settings import Group, decay_of, with_references
 from steadydecay.theory import MomentumFilter
+from steadydecay.theory.bias_correction import bias_corrected_size
 
 # Time constants after which e⁻³, 5 % of what the squared norm was at the start, is left.
 SETTLED_AFTER = 3.0
@@ -56,7 +57,7 @@ def forecast_norms(kind: LayerKind, rule: str, shares: Sequence[float]) -> Traje
     """
     settings = settings_under(rule, kind)
     lr = np.asarray(shares, dtype=np.float64) * float(settings["lr"])
-    return _trajectory(kind, settings, lr, np.ones_like(lr))
+    return _trajectory(kind, settings, lr, _expected_scale(kind, settings, len(lr)))
 
 
 def norms_from_updates(kind: LayerKind, rule: str, shares: Sequence[float], update_norms: np.ndarray) -> Trajectory:
@@ -98,6 +99,14 @@ def _trajectory(kind: LayerKind, settings: Group, lr: np.ndarray, update_scale: 
         memories=-float(forgotten[-1]),
         settled_step=int(settled[0]) if settled.size else None,
     )
+
+
+def _expected_scale(kind: LayerKind, settings: Group, steps: int) -> np.ndarray:
+    """‖u‖ of each step as a share of what it is once Adam's average of gradients is full; 1 for others."""
+    if kind.optimizer.sized_by != "second moment" or "betas" not in settings:
+        return np.ones(steps)
+    beta = float(settings["betas"][0])
+    return np.array([bias_corrected_size(step, beta) for step in range(1, steps + 1)])
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from steadydecay.forecasting.model_bounds import bounded_tensors, require_bounded
+from steadydecay.forecasting.model_bounds import bounded_tensors, require_bounded, require_entries, require_layers
 from steadydecay.recipes.overrides import nearest
 
 # Where a configuration names no class; encoders come first, because many are also listed as causal models.
@@ -42,7 +42,9 @@ def model_on_meta(name: str) -> nn.Module:
     try:
         require_bounded(fields)
         with _no_hub(), bounded_tensors(), torch.device("meta"):
-            return _built(transformers.AutoConfig.for_model(model_type, **fields), transformers)
+            config = transformers.AutoConfig.for_model(model_type, **fields)
+            require_layers(config)
+            return require_entries(_built(config, transformers))
     # What a foreign configuration does in a constructor is any exception at all.
     except Exception as error:
         reason = f"model is {name!r}, and its configuration builds no {model_type!r}: {_in_one_line(error)}"
@@ -68,7 +70,9 @@ def _no_hub() -> Iterator[None]:
 
 
 def _in_one_line(error: Exception) -> str:
-    return shorten(str(error), MOST_CHARACTERS, placeholder=" ...") or type(error).__name__
+    """Its text; with its kind, where that is all there is to understand of it."""
+    kind = "" if isinstance(error, ValueError | OSError) else type(error).__name__
+    return shorten(": ".join(filter(None, (kind, str(error)))), MOST_CHARACTERS, placeholder=" ...")
 
 
 def _configuration(name: str, types: list[str]) -> tuple[str, dict[str, Any]]:
@@ -82,7 +86,8 @@ def _configuration(name: str, types: list[str]) -> tuple[str, dict[str, Any]]:
             f"model is {name!r}, and {path} has more than {MOST_BYTES} bytes; no configuration has so many"
         )
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        # Bytes, so that a byte-order mark or UTF-16, which editors and shells leave, are understood.
+        fields = json.loads(path.read_bytes())
     except RecursionError:
         raise ValueError(f"model is {name!r}, and {path} is nested too deep for a configuration") from None
     except ValueError as error:
@@ -110,5 +115,14 @@ def _built(config: Any, transformers: Any) -> nn.Module:
         if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
             raise ValueError(f"architectures names {named!r}, which is no model of transformers")
         return found(config)
-    auto_classes = (getattr(transformers, name) for name in AUTO_CLASSES)
-    return next(found for found in auto_classes if type(config) in found._model_mapping).from_config(config)
+    others = (name for name in dir(transformers) if name.startswith("AutoModelFor"))
+    auto_classes = (getattr(transformers, name) for name in (*AUTO_CLASSES, *others))
+    found = next((one for one in auto_classes if type(config) in (getattr(one, "_model_mapping", None) or ())), None)
+    if found is None:
+        raise ValueError(
+            "transformers has no automatic class for it; name one of its classes in the configuration, as "
+            '"architectures": ["..."]'
+        )
+    # Where a type has several classes, transformers goes through these, and None is not for that.
+    config.architectures = []
+    return found.from_config(config)

@@ -1,110 +1,43 @@
-"""Which layer of a model is its output: by what the model says, by tied weights, by names, or as the last Linear."""
+"""Which layer of a model is its output: by what the model says, by tied weights, by names, or as the last one."""
 
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import Any, NamedTuple, final
+from typing import Any
 
 from torch import Tensor, nn
 
-from steadydecay.groups.places import INSERTED, Place, class_names, unwrapped
+from steadydecay.groups.intrinsic_roles import Role
+from steadydecay.groups.layers import Layer, feeds
+from steadydecay.groups.loose_ends import is_beside, is_modulation
+from steadydecay.groups.model_structure import OUTPUT_ACCESSOR
+from steadydecay.groups.output_by_place import output_by_place
+from steadydecay.groups.output_names import is_head_name, is_weak_name
+from steadydecay.groups.output_search import REMEDY, FoundOutput, Search, search_of
+from steadydecay.groups.places import Place, is_adapter, unwrapped
 
-OUTPUT_MODULE_NAMES = {"lm_head", "head", "classifier", "output", "fc_out", "score", "fc", "unembed", "unembedding"}
-# Names that hidden layers have as well: such a layer is the output only if no later one reads what it writes.
-WEAK_NAMES = {"output", "fc", "summary", "final_layer"}
-HEAD_NAME = re.compile(
-    r"(\w+_)?(heads?|classifiers?|logits|predictor|predictions?)|logits_\w+|head_\w+"
-    r"|(\w+_)?(qa_outputs|embed_out|output_layer|output_projection|last_linear|class_embed|bbox_embed)"
-)
-NO_HEAD_NAME = re.compile(r"pre_\w+|\w*(attn|attention|pool|proj|projection)\w*_heads?")
-# Low-rank and other additions of PEFT to a layer, which are not the layer.
-ADAPTER_PART = re.compile(r"(lora|ia3|hada|lokr|vera|oft|boft|randlora|adapter|token_adapter)(_.*)?")
-ACCESSORS = ("get_output_embeddings", "get_classifier")
-REMEDY = "say output=... if that is wrong"
+ACCESSORS = (OUTPUT_ACCESSOR, "get_classifier")
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """A linear layer or a convolution: where it stands, its weight, and all of its parameters."""
-
-    path: str
-    weight: Tensor
-    shape: tuple[int, ...]
-    parameters: tuple[Tensor, ...]
-    is_linear: bool
-
-    @property
-    def depth(self) -> int:
-        """How many modules hold it."""
-        return self.path.count(".")
-
-
-@final
-class Structure(NamedTuple):
-    """Paths of modules that tell what of a model may be an output.
-
-    Attributes:
-        lists: of what holds several modules side by side.
-        repeated: of those that repeat a layer of a network.
-        encoders: of modules that say that they have no output embeddings, as Hugging Face's encoders do.
-        headless: of encoders in which what is called a head is none.
-    """
-
-    lists: set[str]
-    repeated: set[str]
-    encoders: set[str]
-    headless: set[str]
-
-
-@final
-class FoundOutput(NamedTuple):
-    """The output layer.
-
-    Attributes:
-        parameters: of it; none where there is none.
-        doubts: what was guessed and why, by the id of the parameter that the guess is about.
-    """
-
-    parameters: Sequence[Tensor] = ()
-    doubts: dict[int, str] = {}  # noqa: RUF012
-
-
-def found_output(model: nn.Module, places: Sequence[Place], routers: set[str]) -> FoundOutput:
+def found_output(model: nn.Module, places: Sequence[Place], roles: Mapping[str, Role]) -> FoundOutput:
     """The output layer as far as the model tells.
 
     Args:
         model: only read.
         places: of its parameters, under all of their names.
-        routers: names of parameters that are no output whatever they are called.
+        roles: of each parameter by itself, by its name; matrices and kernels may be an output.
     """
-    layers = list(_layers(place for place in places if place.name not in routers))
+    search = search_of(model, places, roles)
     answers = [accessor() for accessor in _accessors(model)]
     if said := [p for answer in answers for module in _modules_in(answer) for p in module.parameters()]:
-        return _with_doubts(_structure(model), layers, said)
+        found = _with_doubts(search, said)
+        return found._replace(doubts=found.doubts | _doubts_of_answer(search, model, said))
     # timm's way to say that there is no classifier is an Identity.
     if any(isinstance(answer, nn.Module) for answer in answers):
         return FoundOutput()
-    structure = _structure(model)
-    if parameters := _tied(places) or _named(structure, layers):
-        return _with_doubts(structure, layers, parameters)
-    return _last_linear(structure, layers, says_none=bool(answers))
-
-
-def is_adapter(place: Place) -> bool:
-    """Whether a parameter is an addition to a layer, such as LoRA's A and B."""
-    return any(ADAPTER_PART.fullmatch(part) for part in place.parts)
-
-
-def is_head_name(name: str) -> bool:
-    """Whether output layers, and what holds them, have this name, and other layers hardly ever.
-
-    >>> [is_head_name(name) for name in ("to_logits", "classifier", "fc", "pre_classifier")]
-    [True, True, False, False]
-    """
-    is_head = name in OUTPUT_MODULE_NAMES - WEAK_NAMES or HEAD_NAME.fullmatch(name)
-    return bool(is_head) and not NO_HEAD_NAME.fullmatch(name)
+    if parameters := _tied(places, roles) or _named(search):
+        return _with_doubts(search, parameters)
+    return output_by_place(search, says_none=bool(answers)) if search.layers else _none_found(places, roles)
 
 
 def _accessors(model: nn.Module) -> Iterator[Callable[[], Any]]:
@@ -119,161 +52,110 @@ def _modules_in(answer: Any) -> list[nn.Module]:
     return [one for one in answers if isinstance(one, nn.Module)]
 
 
-def _layers(places: Iterable[Place]) -> Iterator[Layer]:
-    by_owner: dict[int, list[Place]] = {}
-    for place in places:
-        if not is_adapter(place):
-            by_owner.setdefault(id(place.owner), []).append(place)
-    for of_owner in by_owner.values():
-        weight = next((p for p in of_owner if p.tensor == "weight" and not p.is_magnitude), None)
-        if weight is None or len(weight.shape) < 2:
-            continue
-        is_linear = isinstance(weight.owner, nn.Linear) or any("Linear" in name for name in class_names(weight.owner))
-        if is_linear or isinstance(weight.owner, nn.modules.conv._ConvNd):
-            yield Layer(
-                weight.path, weight.parameter, weight.shape, tuple(place.parameter for place in of_owner), is_linear
-            )
+def _doubts_of_answer(search: Search, model: nn.Module, said: Sequence[Tensor]) -> dict[int, str]:
+    """A doubt of what cannot write a word of the vocabulary, as DeBERTa's, whose head multiplies by the embedding."""
+    words = _sizes_of_vocabularies(model)
+    ids = {id(parameter) for parameter in said}
+    return {
+        id(layer.weight): f"because the model says so, although it writes {layer.writes} features "
+        f"and the vocabulary has {', '.join(map(str, sorted(words)))}; {REMEDY}"
+        for layer in search.layers
+        if id(layer.weight) in ids and words and layer.writes == layer.reads and layer.writes not in words
+    }
 
 
-def _tied(places: Sequence[Place]) -> list[Tensor]:
-    in_embeddings = {id(place.parameter) for place in places if isinstance(place.owner, nn.Embedding)}
-    return [p.parameter for p in places if id(p.parameter) in in_embeddings and not isinstance(p.owner, nn.Embedding)]
+def _sizes_of_vocabularies(model: nn.Module) -> set[int]:
+    tables = []
+    for module in unwrapped(model)[1]:
+        accessor: Any = getattr(module, "get_input_embeddings", None)
+        # Models of transformers without words raise it.
+        with contextlib.suppress(NotImplementedError, AttributeError):
+            tables.append(accessor() if callable(accessor) else None)
+    return {table.num_embeddings for table in tables if isinstance(table, nn.Embedding)}
 
 
-def _named(structure: Structure, layers: Sequence[Layer]) -> list[Tensor]:
-    """Parameters of the layers nearest to the top with an output's name that no other layer reads on."""
-    outside = _candidates(structure, layers)
-    heads = _last_of_heads(structure, outside)
-    depth = min((path.count(".") for path in heads), default=0)
-    nearest = [layer for path, of_head in heads.items() if path.count(".") == depth for layer in of_head]
-    chosen = [layer for layer in nearest if not _is_read_on(layer, [*nearest, *_later(layer, outside)])]
-    return [p for layer in chosen or _weakly_named(outside) for p in layer.parameters]
+def _tied(places: Sequence[Place], roles: Mapping[str, Role]) -> list[Tensor]:
+    """Weights that a table and a layer share."""
+    in_tables = {id(place.parameter) for place in places if roles[place.name] == "embedding"}
+    return [p.parameter for p in places if id(p.parameter) in in_tables and roles[p.name] == "hidden"]
 
 
-def _weakly_named(layers: Sequence[Layer]) -> list[Layer]:
+def _named(search: Search) -> list[Tensor]:
+    """Weights of the layers nearest to the top with an output's name that no other layer reads on."""
+    heads = _last_of_heads(search, is_head_name, search.structure.heads)
+    nearest = _nearest(heads)
+    chosen = [layer for layer in nearest if not _is_read_on(layer, [*nearest, *_later(layer, search.outside)])]
+    return [layer.weight for layer in chosen or _weakly_named(search)]
+
+
+def _weakly_named(search: Search) -> list[Layer]:
     """The last of the nearest to the top with a name like "fc", unless a later layer reads what it writes."""
-    weak = [layer for layer in layers if _last(layer.path) in WEAK_NAMES and layer.is_linear]
-    if not weak:
+    nearest = _nearest(_last_of_heads(search, is_weak_name, set()))
+    if not nearest:
         return []
-    layer = min(reversed(weak), key=lambda found: found.depth)
-    return [] if _is_read_on(layer, _later(layer, layers)) else [layer]
+    last = nearest[-1]
+    # PEFT keeps a copy of what it saves, at the same path.
+    copies = [layer for layer in search.outside if layer.path == last.path]
+    return [] if _is_read_on(last, _later(last, search.outside)) else copies
 
 
-def _with_doubts(structure: Structure, layers: Sequence[Layer], parameters: Sequence[Tensor]) -> FoundOutput:
+def _nearest(heads: dict[str, list[Layer]]) -> list[Layer]:
+    depth = min((path.count(".") for path in heads), default=0)
+    return [layer for path, of_head in heads.items() if path.count(".") == depth for layer in of_head]
+
+
+def _with_doubts(search: Search, parameters: Sequence[Tensor]) -> FoundOutput:
     """The output, with a doubt of each layer that might be one by its name or place, unless the output reads it."""
-    outside, ids = _candidates(structure, layers), {id(parameter) for parameter in parameters}
-    chosen = [layer for layer in layers if id(layer.weight) in ids]
-    linears = [layer for layer in outside if layer.is_linear and layer is layers[-1]]
-    others = [layer for of_head in _last_of_heads(structure, outside).values() for layer in of_head]
+    ids = {id(parameter) for parameter in parameters}
+    chosen = [layer for layer in search.layers if id(layer.weight) in ids]
+    heads = _last_of_heads(search, is_head_name, search.structure.heads)
+    last = [layer for layer in search.outside[-1:] if layer is search.layers[-1] and layer.kind == "Linear"]
+    last = [layer for layer in last if not is_modulation(layer)]
     taken = ", ".join(dict.fromkeys(layer.path for layer in chosen)) or "another weight"
     doubts = {
         id(layer.weight): f"although it has an output's name or place, because {taken} is taken for it; {REMEDY}"
-        for layer in [*others, *linears]
+        for layer in [*(layer for of_head in heads.values() for layer in of_head), *search.ends, *last]
         if id(layer.weight) not in ids and not _is_read_on(layer, chosen)
     }
     return FoundOutput(parameters, doubts)
 
 
-def _last_linear(structure: Structure, layers: Sequence[Layer], says_none: bool) -> FoundOutput:
-    linears = [layer for layer in layers if layer.is_linear]
-    if not linears:
-        return FoundOutput()
-    last = linears[-1]
-    if says_none and _is_below(last.path, structure.repeated):
-        return FoundOutput()
-    reason = _why_not(structure, last, layers, says_none)
-    if reason is not None:
-        return FoundOutput(doubts={id(last.weight): f"although it is the last Linear, because {reason}; {REMEDY}"})
-    doubt = f"because it is the last Linear; {REMEDY}"
-    if last.shape[0] == last.shape[1]:
-        return FoundOutput(last.parameters, {id(last.weight): doubt})
-    beside = list(takewhile(_is_beside(last), reversed(linears)))
-    doubts = {id(layer.weight): f"because it stands beside {last.path}, the last Linear; {REMEDY}" for layer in beside}
-    return FoundOutput([p for layer in beside for p in layer.parameters], doubts | {id(last.weight): doubt})
+def _none_found(places: Sequence[Place], roles: Mapping[str, Role]) -> FoundOutput:
+    """A line for the last matrix of a model in which nothing may be an output."""
+    matrices = [
+        place.parameter for place in places if roles[place.name] in ("hidden", "conv") and not is_adapter(place)
+    ]
+    doubt = "as no output layer was found; say output=... if the model has one"
+    return FoundOutput(doubts={id(parameter): doubt for parameter in matrices[-1:]})
 
 
-def _why_not(structure: Structure, last: Layer, layers: Sequence[Layer], says_none: bool) -> str | None:
-    """Why the last Linear is no output, None if it may be one."""
-    if says_none or _is_below(last.path, structure.encoders):
-        return "the model says that it has no output layer"
-    if last not in _candidates(structure, layers):
-        return "it stands in the last of several like layers"
-    return "a convolution comes after it" if layers[-1] is not last else None
+def _last_of_heads(search: Search, is_named: Callable[[str], bool], by_class: set[str]) -> dict[str, list[Layer]]:
+    """The layers that end each module with an output's name or class, by its path."""
+    paths = (_head_path(layer.path.split("."), is_named, by_class) for layer in search.outside)
+    return {path: _last_of(path, search) for path in paths if path is not None}
 
 
-def _structure(model: nn.Module) -> Structure:
-    found = Structure(set(), set(), set(), set())
-    for path, module in _plain_modules(model):
-        if isinstance(module, nn.ModuleList | nn.ModuleDict):
-            found.lists.add(path)
-        if _repeats_layers(module) and not is_head_name(_last(path)):
-            found.repeated.add(path)
-        if path and callable(getattr(module, ACCESSORS[0], None)):
-            found.encoders.add(path)
-        if _is_headless(module):
-            found.headless.add(path)
-    return found
+def _head_path(parts: list[str], is_named: Callable[[str], bool], by_class: set[str]) -> str | None:
+    paths = [".".join(parts[: depth + 1]) for depth in range(len(parts))]
+    return next((path for path, part in zip(paths, parts, strict=True) if is_named(part) or path in by_class), None)
 
 
-def _repeats_layers(module: nn.Module) -> bool:
-    """Whether it holds layers of a network one after the other, each of several modules."""
-    is_stack = isinstance(module, nn.ModuleList) or (isinstance(module, nn.Sequential) and _is_repeated(module))
-    return is_stack and any(next(child.children(), None) is not None for child in module.children())
-
-
-def _is_repeated(module: nn.Sequential) -> bool:
-    """Whether a Sequential repeats one block: the same class, with the same shapes at both ends."""
-    kinds = {type(child) for child in module.children()}
-    shapes = [[parameter.shape for parameter in child.parameters()] for child in module.children()]
-    return len(module) > 1 and len(kinds) == 1 and shapes[0] == shapes[-1]
-
-
-def _plain_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    prefix, _ = unwrapped(model)
-    for path, module in model.named_modules():
-        yield INSERTED.sub("", f"{path}.".removeprefix(prefix)).removesuffix("."), module
-
-
-def _candidates(structure: Structure, layers: Iterable[Layer]) -> list[Layer]:
-    """Layers that may be an output: neither in one of several like layers nor in an encoder without a head."""
-    excluded = structure.repeated | structure.headless
-    return [layer for layer in layers if not _is_below(layer.path, excluded)]
-
-
-def _is_headless(module: nn.Module) -> bool:
-    """Whether it is an encoder of Hugging Face's, in which what is called a head pools, or predicts durations.
-
-    Encoders are their own base; so are a few models with a head, which are called ...For...
-    """
-    return getattr(module, "base_model", None) is module and not re.search("For[A-Z]", type(module).__name__)
-
-
-def _last_of_heads(structure: Structure, layers: Sequence[Layer]) -> dict[str, list[Layer]]:
-    """The layers that end each module with an output's name, by its path."""
-    paths = (_head_path(layer.path.split(".")) for layer in layers)
-    return {path: _last_of(path, layers, structure.lists) for path in paths if path is not None}
-
-
-def _head_path(parts: list[str]) -> str | None:
-    return next((".".join(parts[: depth + 1]) for depth, part in enumerate(parts) if is_head_name(part)), None)
-
-
-def _last_of(head: str, layers: Sequence[Layer], lists: set[str]) -> list[Layer]:
+def _last_of(head: str, search: Search) -> list[Layer]:
     """The last layer of a head, or of each head in a list of heads, and those beside it that read the same."""
-    children = len(head.split(".")) + 1 if head in lists else 0
+    children = len(head.split(".")) + 1 if head in search.structure.lists else 0
     by_child: dict[str, list[Layer]] = {}
-    for layer in layers:
+    for layer in search.outside:
         if f"{layer.path}.".startswith(f"{head}."):
             by_child.setdefault(".".join(layer.path.split(".")[:children]), []).append(layer)
-    return [layer for inside in by_child.values() for layer in takewhile(_is_beside(inside[-1]), reversed(inside))]
+    return [layer for inside in by_child.values() for layer in _ends_of(inside, search)]
 
 
-def _is_beside(last: Layer) -> Callable[[Layer], bool]:
-    """Whether a layer stands beside `last` and reads what it reads, as scores beside boxes do."""
-    parent, columns = last.path.rpartition(".")[0], last.shape[1]
-    return lambda layer: (
-        layer.path.rpartition(".")[0] == parent and layer.shape[1] == columns and not _feeds(layer, last)
-    )
+def _ends_of(inside: Sequence[Layer], search: Search) -> list[Layer]:
+    """What nothing reads of a head, or else its last layer; and those beside the last that read the same."""
+    loose = [layer for layer in inside if layer in search.ends]
+    last = loose[-1] if loose else inside[-1]
+    upwards = reversed(inside[: inside.index(last)])
+    return list(dict.fromkeys([*loose, last, *takewhile(is_beside(last, search.layers), upwards)]))
 
 
 def _later(layer: Layer, layers: Sequence[Layer]) -> list[Layer]:
@@ -283,19 +165,4 @@ def _later(layer: Layer, layers: Sequence[Layer]) -> list[Layer]:
 
 
 def _is_read_on(layer: Layer, others: Iterable[Layer]) -> bool:
-    return any(_feeds(layer, other) for other in others)
-
-
-def _feeds(layer: Layer, other: Layer) -> bool:
-    """Whether sizes say that `other` reads what `layer` writes, and not the other way round."""
-    (rows, columns), (other_rows, other_columns) = layer.shape[:2], other.shape[:2]
-    return rows == other_columns and other_rows != columns
-
-
-def _is_below(path: str, above: Collection[str]) -> bool:
-    parts = path.split(".")
-    return any(".".join(parts[:depth]) in above for depth in range(len(parts)))
-
-
-def _last(path: str) -> str:
-    return path.rpartition(".")[2]
+    return any(feeds(layer, other) for other in others)

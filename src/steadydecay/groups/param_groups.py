@@ -8,16 +8,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from steadydecay.groups.fused import spectral_spec
+from steadydecay.groups.intrinsic_roles import ROLES, Role
 from steadydecay.groups.places import Place, places_of
-from steadydecay.groups.roles import ROLES, FoundRole, Output, Role, found_roles, require_match
+from steadydecay.groups.roles import FoundRole, Output, found_roles, require_match
 from steadydecay.groups.settings import Group, decay_of
+from steadydecay.groups.shared_random import drawn_alike
 from steadydecay.groups.undecayed import undecayed
 from steadydecay.groups.weight_names import weight_names
 from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS
-from steadydecay.norms import norm_for, norm_name
-from steadydecay.tensors.real_weights import require_real
+from steadydecay.norms import Norm, norm_for, norm_name
+from steadydecay.parallel.shards import is_here, local_part, part_of_whole, sharding_of
+from steadydecay.tensors.fillable_weights import require_fillable
 
 PerRole = float | Mapping[Any, float]
 
@@ -49,7 +53,7 @@ def param_groups(
 
     Roles (docs/roles.md says how each is found): "output" is the last layer, found through the model's own
     `get_output_embeddings` or `get_classifier`, a weight tied to an embedding, a usual name (lm_head, classifier,
-    to_logits, ...), or as the last Linear; "embedding", "conv" and "hidden" (matrices) follow from the module; "router"
+    to_logits, ...), or by its place; "embedding", "conv" and "hidden" (matrices) follow from the module; "router"
     chooses experts; "vector" is the rest: biases, gains, class tokens, a state-space model's dynamics. Wrappers,
     parametrizations and adapters change no role. What was guessed is in the key "role_notes", for `describe`. The
     output group has decay "constant" (arXiv 2512.08217, Appendix D). Vectors have no decay under Adam; nor has what
@@ -120,12 +124,18 @@ def init_(groups: Iterable[Mapping[str, Any]], generator: torch.Generator | None
 
     Vectors keep their values: a gain starts at one and a bias at zero, whatever the norm.
 
+    A DTensor gets its part of what one process would give the whole weight, bit for bit, at any number of ranks and
+    however it is cut. Every rank of its mesh must call this. All draw from the state of the first rank's generator, and
+    make one whole weight at a time. Plain weights are filled from each rank's own generator: seed all ranks alike,
+    or call this before `DistributedDataParallel` makes them alike.
+
     Args:
         groups: from `param_groups` for Scion, or an optimizer's `param_groups`.
         generator: source of randomness on the parameters' device; the global one by default.
 
     Raises:
-        ValueError: a group without a norm, or a weight that is not real. No weight has changed then.
+        ValueError: a group without a norm, a weight that is not real, or one on the meta device. No weight has changed
+            then.
     """
     groups = list(groups)
     for group in groups:
@@ -140,9 +150,19 @@ def init_(groups: Iterable[Mapping[str, Any]], generator: torch.Generator | None
         if parameter.ndim >= 2 and group.get("role") != "vector"
     ]
     for name, parameter, _ in filled:
-        require_real(parameter, name)
-    for _, parameter, norm in filled:
-        norm_for(norm, parameter.ndim).init_(parameter, generator)
+        require_fillable(parameter, name, is_shared=True)
+    with drawn_alike([parameter for _, parameter, _ in filled], generator):
+        for _, parameter, norm in filled:
+            _fill(parameter, norm_for(norm, parameter.ndim), generator)
+
+
+@torch.no_grad()
+def _fill(parameter: Tensor, norm: Norm, generator: torch.Generator | None) -> None:
+    if not isinstance(parameter, DTensor):
+        norm.init_(parameter, generator)
+    elif is_here(parameter):
+        whole = torch.empty(parameter.shape, dtype=parameter.dtype, device=parameter.device)
+        local_part(parameter).copy_(part_of_whole(norm.init_(whole, generator), sharding_of(parameter)))
 
 
 def depths_below_top(names: Iterable[str]) -> dict[str, int]:

@@ -1,8 +1,9 @@
 """Where each parameter of a model stands, whatever wraps the model or the layer."""
 
 import itertools
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, final
 
 from torch import Tensor, nn
@@ -10,8 +11,12 @@ from torch import Tensor, nn
 # What torch.compile, FSDP and activation checkpointing insert into names; and what PEFT does.
 BY_WRAPPERS = "_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
 BY_ADAPTERS = r"base_layer|original_module|modules_to_save\.[^.]+"
+# What DataParallel, DDP and torch.compile call what they wrap, which may also be a single layer.
+OF_WRAPPERS = {"module", "_orig_mod"}
 INSERTED = re.compile(rf"(?:^|(?<=\.))(?:{BY_WRAPPERS}|{BY_ADAPTERS})\.")
 ORIGINAL_OF_PARAMETRIZATION = re.compile(r"(?<=\.)parametrizations\.([^.]+)\.original\d*$")
+# Low-rank and other additions of PEFT to a layer, which are not the layer. A module called "adapter" is a user's own.
+ADAPTER_PART = re.compile(r"(lora|ia3|hada|lokr|vera|oft|boft|randlora|token_adapter)(_.*)?|adapter_(down|up)(_.*)?")
 # torch.nn.utils before parametrizations, and pruning.
 OLD_SUFFIXES = ("_orig", "_v")
 
@@ -67,7 +72,7 @@ def unwrapped(model: nn.Module) -> tuple[str, list[nn.Module]]:
     """The prefix that wrappers give all names ("module."), and the model with all that it wraps, outermost first.
 
     A wrapper (DataParallel, DDP, torch.compile, PEFT, a LightningModule) has no parameter of its own and a single child
-    with parameters, which has children in turn.
+    with parameters, which has children in turn unless its name tells.
     """
     prefix, chain = "", [model]
     while not any(True for _ in chain[-1].parameters(recurse=False)):
@@ -77,7 +82,7 @@ def unwrapped(model: nn.Module) -> tuple[str, list[nn.Module]]:
             break
         name, inner = with_parameters[0]
         is_leaf = not any(_has_parameters(child) for child in inner.children())
-        if is_leaf or isinstance(inner, nn.ModuleList | nn.ModuleDict):
+        if name not in OF_WRAPPERS and (is_leaf or isinstance(inner, nn.ModuleList | nn.ModuleDict)):
             break
         prefix, chain = f"{prefix}{name}.", [*chain, inner]
     return prefix, chain
@@ -92,6 +97,18 @@ def places_of(model: nn.Module) -> list[Place]:
         _place(name, parameter, flattened.get(id(parameter), _shape(parameter)), prefix, modules)
         for name, parameter in model.named_parameters(remove_duplicate=False)
     ]
+
+
+def plain_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Every module by its path in the bare model, in the model's order."""
+    prefix, _ = unwrapped(model)
+    for path, module in model.named_modules():
+        yield INSERTED.sub("", f"{path}.".removeprefix(prefix)).removesuffix("."), module
+
+
+def is_adapter(place: Place) -> bool:
+    """Whether a parameter is an addition to a layer, such as LoRA's A and B."""
+    return any(ADAPTER_PART.fullmatch(part) for part in place.parts)
 
 
 def owners_of(model: nn.Module) -> dict[str, nn.Module]:
@@ -127,7 +144,8 @@ def _place(name: str, parameter: Tensor, shape: tuple[int, ...], prefix: str, mo
     home, _, tensor = name.rpartition(".")
     owner, is_magnitude = modules[home], False
     if isinstance(owner, nn.utils.parametrize.ParametrizationList) and tensor.startswith("original"):
-        is_magnitude = "_WeightNorm" in class_names(owner[0]) and tensor == "original0"
+        is_of_torch = "_WeightNorm" in class_names(owner[0]) and tensor == "original0"
+        is_magnitude = is_of_torch or _is_magnitude(shape, [_shape(one) for one in owner.parameters(recurse=False)])
         of_owner, _, tensor = f".{home}".rpartition(".parametrizations.")
         home = of_owner.removeprefix(".")
         owner = modules[home]
@@ -137,6 +155,16 @@ def _place(name: str, parameter: Tensor, shape: tuple[int, ...], prefix: str, mo
         tensor = _before_old_suffix(tensor, owner)
     path = INSERTED.sub("", f"{home}.".removeprefix(prefix)).removesuffix(".")
     return Place(name, path, tensor, owner, parameter, shape, is_magnitude)
+
+
+def _is_magnitude(shape: Sequence[int], originals: Sequence[Sequence[int]]) -> bool:
+    """Whether one of the tensors that make up a weight holds a size for each of the vectors of another.
+
+    It then has the axes of the other, of length one where it says the same for all.
+    """
+    whole = max(originals, key=math.prod)
+    spreads = len(shape) == len(whole) and all(one in (1, size) for one, size in zip(shape, whole, strict=True))
+    return spreads and math.prod(shape) < math.prod(whole)
 
 
 def _before_old_suffix(tensor: str, owner: Any) -> str:

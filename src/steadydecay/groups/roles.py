@@ -2,38 +2,17 @@
 
 import difflib
 import fnmatch
-import math
-import re
-from collections.abc import Iterable, Sequence
-from functools import cache
-from typing import Literal, NamedTuple, final, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple, final
 
 from torch import nn
 
-from steadydecay.groups.output_layer import FoundOutput, found_output, is_adapter
-from steadydecay.groups.places import Place, class_names, places_of
-from steadydecay.groups.routers import router_names
-from steadydecay.groups.undecayed import is_state_space
+from steadydecay.groups.intrinsic_roles import Role, doubt_of, intrinsic_role
+from steadydecay.groups.output_layer import FoundOutput, found_output
+from steadydecay.groups.places import Place, is_adapter, places_of
+from steadydecay.groups.routers import routers_of
 
-Role = Literal["hidden", "output", "embedding", "vector", "conv", "router"]
-ROLES: tuple[Role, ...] = get_args(Role)
 Output = None | Literal[False] | str | Sequence[str] | nn.Module
-
-# Classes whose own parameters are gains, however many axes they have: LayerNorm((8, 4, 4)), norms of each head.
-# Not a NormalizingFlow's.
-NORM_CLASS = re.compile(
-    r"(?i)(?!.*(linear|conv|attn|attention|embed|head|mlp|ffn|block|transformer)).*norm(?!al(?!ization)).*"
-)
-# Names that tell the role of a parameter that stands in no layer of torch's.
-VECTOR_NAME = re.compile(r"\w*bias(es)?(_[a-z])?|(\w*_)?(scale|gain|gamma)s?(_?\d)?")
-TABLE_NAME = re.compile(
-    r"\w*embed\w*|\w*bias_table|rel_pos_\w+|emb_rel_\w+|latents_\w+|codevectors"
-    r"|(\w*_)?(emb|pos|position|positional|tokens?|latents|prompts?|codebooks?)(_(emb|enc|encoding|table|delta))?(_[a-z]|\d)?"
-)
-MATRIX_NAME = re.compile(
-    r"(\w*_)?(weights?(_[a-z]+\w*)?|kernel|proj|projection|matrix|experts?|[wv]\d*|W\w*)|w?(q|k|v|o|qk|kv|qkv)"
-)
-LORA_MATRIX = re.compile(r"\w*lora_(embedding_)?([ABab]|down|up)")
 
 
 @final
@@ -61,16 +40,19 @@ def roles_of(model: nn.Module, output: Output = None) -> dict[str, Role]:
 def found_roles(model: nn.Module, output: Output = None) -> dict[str, FoundRole]:
     """As `roles_of`, with what was guessed."""
     places = places_of(model)
-    routers = router_names(places)
-    of_output = _output(model, places, routers, output)
+    routers = routers_of(model, places)
+    intrinsic: dict[str, Role] = {place.name: intrinsic_role(place, place.name in routers) for place in places}
+    of_output = _output(model, places, intrinsic, output)
     chosen = {id(parameter) for parameter in of_output.parameters}
     found = {}
     first_names = {name for name, _ in model.named_parameters()}
     for place in places:
         if place.name in first_names:
-            role = _role(place, id(place.parameter) in chosen, place.name in routers)
-            guess = of_output.doubts.get(id(place.parameter)) or _doubt(place, role)
-            found[place.name] = FoundRole(role, guess)
+            is_output = id(place.parameter) in chosen and intrinsic[place.name] != "vector" and not is_adapter(place)
+            role: Role = "output" if is_output else intrinsic[place.name]
+            of_router = routers[place.name] if role == "router" else ""
+            doubts = of_output.doubts.get(id(place.parameter)), of_router, doubt_of(place, role)
+            found[place.name] = FoundRole(role, next(filter(None, doubts), ""))
     return found
 
 
@@ -86,9 +68,9 @@ def require_match(pattern: str, names: Iterable[str], argument: str) -> list[str
     return matches
 
 
-def _output(model: nn.Module, places: Sequence[Place], routers: set[str], output: Output) -> FoundOutput:
+def _output(model: nn.Module, places: Sequence[Place], roles: Mapping[str, Role], output: Output) -> FoundOutput:
     if output is None:
-        return found_output(model, places, routers)
+        return found_output(model, places, roles)
     if output is False:
         return FoundOutput()
     if isinstance(output, nn.Module):
@@ -101,78 +83,3 @@ def _output(model: nn.Module, places: Sequence[Place], routers: set[str], output
     by_name = {name: place.parameter for place in places for name in (place.plain_name, place.name)}
     patterns = [output] if isinstance(output, str) else output
     return FoundOutput([by_name[name] for pattern in patterns for name in require_match(pattern, by_name, "output")])
-
-
-def _role(place: Place, is_output: bool, is_router: bool) -> Role:
-    if _is_vector(place):
-        return "vector"
-    if is_output and not is_adapter(place):
-        return "output"
-    if is_router:
-        return "router"
-    if _is_table(place):
-        return "embedding"
-    return "conv" if _is_kernel(place) else "hidden"
-
-
-def _is_vector(place: Place) -> bool:
-    shape, name = place.shape, _own_name(place)
-    if len(shape) < 2 or place.is_magnitude or is_state_space(place):
-        return True
-    # A stack of experts has a stack of biases.
-    is_gain = _is_norm(class_names(place.owner)) or VECTOR_NAME.fullmatch(name)
-    return bool(is_gain) or (_is_one_line(place) and not LORA_MATRIX.fullmatch(name))
-
-
-@cache
-def _is_norm(names: tuple[str, ...]) -> bool:
-    return any(NORM_CLASS.fullmatch(name) for name in names)
-
-
-def _is_one_line(place: Place) -> bool:
-    """Whether a parameter is one row or column that no layer multiplies as a matrix: class tokens, IA³'s gains."""
-    is_matrix = len(place.shape) == 2 and _is_layer(place)
-    return math.prod(place.shape) == max(place.shape) and not is_matrix and not _is_kernel(place)
-
-
-def _is_table(place: Place) -> bool:
-    if LORA_MATRIX.fullmatch(_own_name(place)):
-        return False
-    if isinstance(place.owner, nn.Embedding | nn.EmbeddingBag) or TABLE_NAME.fullmatch(_own_name(place)):
-        return True
-    return place.tensor == "weight" and any(re.search("Embeddings?$", name) for name in class_names(place.owner))
-
-
-def _is_kernel(place: Place) -> bool:
-    is_convolution = any("Conv" in name for name in class_names(place.owner)) and place.tensor == "weight"
-    return isinstance(place.owner, nn.modules.conv._ConvNd) or (is_convolution and len(place.shape) > 2)
-
-
-def _is_layer(place: Place) -> bool:
-    """Whether a parameter belongs to a layer of torch's, or one that is named like them."""
-    kinds = type(place.owner).__mro__
-    is_of_torch = any(kind.__module__.startswith("torch.nn.modules.") and kind is not nn.Module for kind in kinds)
-    is_container = isinstance(place.owner, nn.ParameterDict | nn.ParameterList)
-    is_named = any(re.search(r"Linear|Dense|Conv1D|Embedding|Router|Gate", kind.__name__) for kind in kinds)
-    return (is_of_torch and not is_container) or (is_named and place.tensor == "weight")
-
-
-def _own_name(place: Place) -> str:
-    """What a parameter is called: in a ParameterDict, as PEFT has them, what the dict is called."""
-    is_in_container = isinstance(place.owner, nn.ParameterDict | nn.ParameterList)
-    return place.path.rpartition(".")[2] if is_in_container else place.tensor
-
-
-def _doubt(place: Place, role: Role) -> str:
-    """What is guessed of a bare parameter of a module that torch does not know; "" where its name tells."""
-    name, axes, kind = _own_name(place), len(place.shape), type(place.owner).__name__
-    if name == "_flat_param":
-        return "as one flat parameter that FSDP makes of many; say use_orig_params=True or use fully_shard"
-    if axes < 2 or _is_layer(place) or is_adapter(place) or place.is_magnitude:
-        return ""
-    remedy = "say overrides={...: {'role': ...}} if that is wrong"
-    if role == "hidden" and (axes > 3 or not MATRIX_NAME.fullmatch(name)):
-        return f"as a parameter of {kind} with {axes} axes whose name does not tell; {remedy}"
-    if role == "vector" and axes == 2 and MATRIX_NAME.fullmatch(name) and _is_one_line(place):
-        return f"as a parameter of {kind} with one row or column; {remedy}"
-    return ""

@@ -2,7 +2,7 @@
 
 import operator
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 Where = int | str | Sequence[int] | Sequence[str] | Callable[[Mapping[str, Any]], Any] | None
@@ -25,7 +25,7 @@ def selected_groups(groups: Sequence[Mapping[str, Any]], where: Where) -> list[i
     elif callable(where):
         selected = [index for index, group in enumerate(groups) if where(group)]
     else:
-        wanted = [where] if isinstance(where, int | str) else list(where)
+        wanted = _several(where)
         selected = sorted({index for item in wanted for index in _indices(groups, item)})
     if not selected:
         raise ValueError(f"where is {where!r} and selects none of {len(groups)} groups; {_what_there_is(groups)}")
@@ -45,15 +45,26 @@ def warn_without_roles(groups: Sequence[Mapping[str, Any]], selected: Sequence[i
     )
 
 
+def _several(where: Any) -> list[Any]:
+    if isinstance(where, str) or hasattr(where, "__index__") or not isinstance(where, Iterable):
+        return [where]
+    return list(where)
+
+
 def _indices(groups: Sequence[Mapping[str, Any]], item: Any) -> list[int]:
     if isinstance(item, str):
         found = [index for index, group in enumerate(groups) if group.get("role") == item]
         if not found:
             raise ValueError(f"where names role {item!r}, which no group has; {_what_there_is(groups)}")
         return found
+    refusal = f"where has {item!r}; legal are indices, roles, a predicate of a group, or None"
     if isinstance(item, bool) or not hasattr(item, "__index__"):
-        raise TypeError(f"where has {item!r}; legal are indices, roles, a predicate of a group, or None")
-    index = operator.index(item)
+        raise TypeError(refusal)
+    try:
+        index = operator.index(item)
+    except TypeError:
+        # An array or a tensor of several.
+        raise TypeError(refusal) from None
     if not 0 <= index < len(groups):
         raise ValueError(f"where has index {index}; legal is [0, {len(groups)})")
     return [index]

@@ -6,6 +6,14 @@ from typing import Any
 
 from torch import Tensor
 
+from steadydecay.groups.key_types import (
+    KEYS_OF_ANY,
+    NO_WEIGHT_CHANGED,
+    as_pair,
+    is_number,
+    require_number,
+    require_types,
+)
 from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
 from steadydecay.known_optimizers.update_momentum import AVERAGE, UpdateMomentum
 from steadydecay.theory import MomentumFilter, Reference, effective_lr, reference_weight_decay, weight_decay
@@ -14,6 +22,7 @@ from steadydecay.theory.validation import require_in
 
 Group = dict[str, Any]
 ReadsMomentum = UpdateMomentum | KnownOptimizer
+PEAK = "give the group the lr at which weight_decay was chosen (the peak of its schedule)"
 # What a schedule that ends at 0 may be below it by rounding, as torch's LinearLR.
 ROUNDED_ZERO = -1e-9
 
@@ -25,9 +34,10 @@ def with_references(group: Mapping[str, Any], defaults: Mapping[str, Any], momen
     order. The output layer keeps a constant rule unless it names one (arXiv 2512.08217, Appendix D).
 
     Raises:
-        ValueError: a hyperparameter out of range, or two that exclude each other.
+        ValueError: a value that is none of `KEY_TYPES`, a hyperparameter out of range, or two that exclude each other.
     """
     settings = {**defaults, **group}
+    require_types({key: settings[key] for key in KEYS_OF_ANY if key in settings})
     if settings.get("role") == "output" and "decay" not in group:
         settings["decay"] = "constant"
     if settings.get("reference_lr") is None:
@@ -91,11 +101,19 @@ def weight_decay_of_step(group: Mapping[str, Any], momentum: ReadsMomentum, inde
     for value in held if isinstance(held, tuple | list) else (held,):
         require_in_step("momentum", value, index, 1, remedy="PyTorch's convention is 0.9")
     require_alike(held, group["reference_momentum"], f" of group {index}")
+    _require_references_in_step(group, index)
     key = "reference_weight_decay" if "reference_weight_decay" in group else "weight_decay"
     require_in_step(key, group[key], index, remedy="0 is no decay")
     found = weight_decay_of(group, momentum)
     require_decay_in_step(group, found, index)
     return found
+
+
+def _require_references_in_step(group: Mapping[str, Any], index: int) -> None:
+    require_in_step("reference_lr", group["reference_lr"], index, remedy=PEAK)
+    held = group["reference_momentum"]
+    for value in held if isinstance(held, tuple | list) else (held,):
+        require_in_step("reference_momentum", value, index, 1, remedy="give the momentum at the peak of the schedule")
 
 
 def require_alike(momentum: Any, reference: Any, where: str = "") -> None:
@@ -124,16 +142,18 @@ def require_numbers(group: Mapping[str, Any], index: int) -> None:
     for key, value in group.items():
         # Not in lists, which hold a number or a name for each weight.
         if any(isinstance(one, float) and math.isnan(one) for one in (value if isinstance(value, tuple) else (value,))):
-            remedy = "look at what sets it. This step has changed no weight"
-            raise ValueError(f"{key} of group {index} is {value!r}, which is never legal: {remedy}")
+            remedy = "look at what sets it"
+            raise ValueError(
+                f"{key} of group {index} is {value!r}, which is never legal: {remedy}. {NO_WEIGHT_CHANGED}"
+            )
 
 
 def require_adam_numbers(group: Mapping[str, Any], index: int) -> None:
     """ValueError unless the betas of a group of Adam's are two in [0, 1), and its eps is not below 0."""
-    betas = group["betas"]
-    if not hasattr(betas, "__len__") or len(betas) != 2:
+    betas = as_pair(group["betas"])
+    if not isinstance(betas, tuple) or len(betas) != 2:
         legal = "legal are two numbers: the usual values are 0.9 and 0.999"
-        raise ValueError(f"betas of group {index} is {betas!r}; {legal}. This step has changed no weight")
+        raise ValueError(f"betas of group {index} is {betas!r}; {legal}. {NO_WEIGHT_CHANGED}")
     for number, beta in enumerate(betas):
         require_in_step(f"betas[{number}]", beta, index, 1, remedy="the usual values are 0.9 and 0.999")
     require_in_step("eps", group["eps"], index, remedy="the usual value is 1e-8")
@@ -146,15 +166,16 @@ def require_decay_in_step(group: Mapping[str, Any], weight_decay: Any, index: in
 
 
 def require_in_step(name: str, value: Any, index: int, high: float = math.inf, *, remedy: str) -> None:
-    """ValueError unless a number of a group is in [0, high) or a tensor of one entry; rounded below 0 counts as 0."""
+    """ValueError unless a number is in [0, high) or a tensor of no dimension; what is rounded below 0 counts as 0."""
     if isinstance(value, Tensor):
-        if value.numel() != 1:
-            shape = f"a tensor of shape {tuple(value.shape)}; legal is one of no dimension, or a number"
-            raise ValueError(f"{name} of group {index} is {shape}. This step has changed no weight")
+        if value.ndim or value.is_complex():
+            kind = "a complex tensor" if value.is_complex() else "a tensor"
+            shape = f"{kind} of shape {tuple(value.shape)}; legal is a real one of no dimension, or a number"
+            raise ValueError(f"{name} of group {index} is {shape}. {NO_WEIGHT_CHANGED}")
         return
-    if not hasattr(value, "__float__") or not ROUNDED_ZERO <= value < high:
+    if not is_number(value) or not ROUNDED_ZERO <= value < high:
         legal = f"legal is [0, {high}): {remedy}"
-        raise ValueError(f"{name} of group {index} is {value!r}; {legal}. This step has changed no weight")
+        raise ValueError(f"{name} of group {index} is {value!r}; {legal}. {NO_WEIGHT_CHANGED}")
 
 
 def peak_lr(group: Mapping[str, Any], otherwise: Any, asked: float | None = None) -> float:
@@ -165,8 +186,10 @@ def peak_lr(group: Mapping[str, Any], otherwise: Any, asked: float | None = None
 
 def _plain(hyperparameter: Any) -> Any:
     """A copy as Python numbers: a tensor that a scheduler fills in place is no reference."""
-    is_pair = isinstance(hyperparameter, tuple | list)
-    return tuple(float(value) for value in hyperparameter) if is_pair else float(hyperparameter)
+    values = hyperparameter if isinstance(hyperparameter, tuple | list) else (hyperparameter,)
+    for value in values:
+        require_number("momentum", value)
+    return tuple(map(float, values)) if isinstance(hyperparameter, tuple | list) else float(hyperparameter)
 
 
 def _check(settings: Mapping[str, Any], momentum: ReadsMomentum) -> None:
@@ -176,12 +199,12 @@ def _check(settings: Mapping[str, Any], momentum: ReadsMomentum) -> None:
     _check_momentum("reference_momentum", settings["reference_momentum"])
     require_in("weight_decay", float(settings["weight_decay"]), 0, include_low=True)
     rule_named(settings["decay"])
+    require_in("reference_lr", float(settings["reference_lr"]), 0, include_low=True, remedy=PEAK)
     if settings.get("steady_norm_sq") is not None:
         _check_steady_norm(settings, momentum.reference_of(settings))
     has_decay = settings["weight_decay"] > 0 or settings.get("steady_norm_sq") is not None
     if has_decay and settings["decay"] != "constant":
-        remedy = "give the group the lr at which weight_decay was chosen (the peak of its schedule)"
-        require_in("reference_lr", settings["reference_lr"], 0, remedy=remedy)
+        require_in("reference_lr", settings["reference_lr"], 0, remedy=PEAK)
     decay_at_reference = settings["reference_lr"] * float(settings["weight_decay"])
     require_in("reference_lr · weight_decay", decay_at_reference, 0, 1, include_low=True, remedy="lower weight_decay")
 
@@ -189,6 +212,7 @@ def _check(settings: Mapping[str, Any], momentum: ReadsMomentum) -> None:
 def _check_momentum(name: str, hyperparameter: Any) -> None:
     values = hyperparameter if isinstance(hyperparameter, tuple | list) else (hyperparameter,)
     for value in values:
+        require_number(name, value)
         require_in(name, float(value), 0, 1, include_low=True, remedy="PyTorch's convention is 0.9")
 
 

@@ -1,6 +1,6 @@
 """How an error names a weight, and which weights there are in a group that is not added yet."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -10,10 +10,12 @@ def as_list(params: Any) -> list[Any]:
     """The parameters of a group, which may be looked at twice: a tensor, tensors, or pairs of name and tensor.
 
     Raises:
-        TypeError: a set, whose order is another in each run.
+        TypeError: a set, whose order is another in each run, or no collection.
     """
     if isinstance(params, set):
         raise TypeError("params is a set; legal is an ordered collection, because state is stored by position")
+    if not isinstance(params, Iterable):
+        raise TypeError(f"params is {params!r}; legal are a tensor, or tensors or pairs of name and tensor in a list")
     return [params] if isinstance(params, Tensor) else list(params)
 
 

@@ -31,7 +31,10 @@ LAST_PARTS = (
     # Noise schedules of diffusion, averages of codebooks and generators, constants of images.
     r"betas|(.*_)?alphas_cumprod(_prev)?|posterior_(variance|log_variance_clipped|mean_coef[12])|lvlb_weights",
     r"(log_)?sigmas|(ema_)?cluster_size|embed(ding)?_avg|(d?latent|[dw])_avg|magnitude_ema",
-    r"(pixel|image|norm|global)_(mean|std|invstd)",
+    r"(pixel|image|norm|global|data|obs|state|action|input|target|label|x|y)_(mean|std|var|invstd)",
+    # What losses, heads and searches keep: weights of classes, centres, prototypes, queues and banks of features.
+    r"(class|pos|label|loss|sample)_weights?|(feature_|class_)?cent(er|re)s?|(class_)?prototypes|(text_|image_)?queue",
+    r"(.*_)?memory_bank|anchors|anchor_(grid|points)|(weight|bias)_epsilon|action_(scale|bias)|div_term|timescales?",
 )
 LAST_PART = re.compile("|".join(LAST_PARTS))
 # The module that a tensor is of: all that is in it but weights and biases.

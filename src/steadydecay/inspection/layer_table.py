@@ -2,9 +2,9 @@
 
 import math
 import re
+from typing import NamedTuple
 
-from rich.cells import cell_len
-from rich.table import Table
+from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
 from steadydecay.inspection.inspected_layers import Layer
@@ -15,13 +15,13 @@ FAR = "!"
 NARROWEST_NAME = 12
 
 
-def layer_table(layers: list[Layer], tolerance: float, width: int) -> Table:
+def layer_table(layers: list[Layer], tolerance: float, width: int) -> Text:
     """A row for each layer. Columns without a single value are left out; "!" marks what is far from its prediction.
 
     Args:
         layers: in the order of the rows.
         tolerance: share by which a norm may differ from its prediction.
-        width: of the terminal, in characters. Names fold, numbers never do.
+        width: of the terminal, in characters. Names fold, numbers never do: print it without wrapping.
     """
     columns = {
         "shape": [shape_text(layer.weight.shape) for layer in layers],
@@ -34,21 +34,46 @@ def layer_table(layers: list[Layer], tolerance: float, width: int) -> Table:
         "ratio": [number(layer.ratio) for layer in layers],
         "": [FAR if layer.is_far(tolerance) else "" for layer in layers],
     }
-    shown = {title: cells for title, cells in columns.items() if set(cells) - {MISSING, ""}}
-    widths = [max(map(cell_len, (*cells, *title.split("\n")))) for title, cells in shown.items()]
-    room = max(NARROWEST_NAME, width - sum(1 + one for one in widths))
-    names = [folded(printable(short_name(layer.name)), room) for layer in layers]
-    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("weight", overflow="fold", width=min(room, max(len("weight"), longest)))
-    for title, column_width in zip(shown, widths, strict=True):
-        table.add_column(title, justify="left" if title == "role" else "right", no_wrap=True, width=column_width)
+    shown = [_column(title, cells) for title, cells in columns.items() if set(cells) - {MISSING, ""}]
+    room = max(NARROWEST_NAME, width - sum(1 + one.width for one in shown))
+    names = [_name_lines(printable(short_name(layer.name)), room) for layer in layers]
+    names_width = max(cell_len(line) for lines in (["weight"], *names) for line in lines)
+    titles = [one.title.rpartition("\n") for one in shown]
+    # rich's own tables take milliseconds a row.
+    lines = [
+        Text(_line("", names_width, shown, [above for above, _, _ in titles]), style="bold"),
+        Text(_line("weight", names_width, shown, [title for _, _, title in titles]), style="bold"),
+    ]
     for index, layer in enumerate(layers):
-        style = "bold red" if layer.is_far(tolerance) else ""
-        # Text, not markup: a name from a file may hold brackets.
-        cells = [Text(names[index]), *(Text(cells[index]) for cells in shown.values())]
-        table.add_row(*cells, style=style)
-    return table
+        first, *others = names[index]
+        row = [_line(first, names_width, shown, [one.cells[index] for one in shown]), *others]
+        lines += [Text(line, style="bold red" if layer.is_far(tolerance) else "") for line in row]
+    return Text("\n").join(lines)
+
+
+class _Column(NamedTuple):
+    title: str
+    cells: list[str]
+    width: int
+
+
+def _column(title: str, cells: list[str]) -> _Column:
+    return _Column(title, cells, max(map(cell_len, (*cells, *title.split("\n")))))
+
+
+def _line(name: str, names_width: int, columns: list[_Column], cells: list[str]) -> str:
+    padded = [_padded(name, names_width, is_left=True)]
+    padded += [_padded(cell, one.width, is_left=one.title == "role") for one, cell in zip(columns, cells, strict=True)]
+    return " ".join(padded).rstrip()
+
+
+def _padded(cell: str, width: int, *, is_left: bool) -> str:
+    spaces = " " * (width - cell_len(cell))
+    return cell + spaces if is_left else spaces + cell
+
+
+def _name_lines(name: str, room: int) -> list[str]:
+    return [piece for line in folded(name, room).split("\n") for piece in chop_cells(line, room) or [""]]
 
 
 def number(value: float) -> str:

@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from steadydecay.groups.fused import spectral_spec
-from steadydecay.groups.output_layer import OUTPUT_MODULE_NAMES
+from steadydecay.groups.intrinsic_roles import Role
+from steadydecay.groups.output_names import OUTPUT_MODULE_NAMES
 from steadydecay.groups.places import owners_of
-from steadydecay.groups.roles import Role, roles_of
+from steadydecay.groups.roles import roles_of
+from steadydecay.inspection.copies import originals
 from steadydecay.inspection.plain_names import plain_names
 from steadydecay.inspection.stored_weight import StoredWeight
 from steadydecay.norms import NormSpec
@@ -41,7 +43,7 @@ class Guess(NamedTuple):
 
 
 def guesses(weights: Iterable[StoredWeight], in_model_order: bool) -> dict[str, Guess]:
-    """A guess for each weight, by its name in the file.
+    """A guess for each weight, by its name in the file; copies are what they are copies of.
 
     Args:
         weights: of the whole model.
@@ -50,13 +52,16 @@ def guesses(weights: Iterable[StoredWeight], in_model_order: bool) -> dict[str, 
     Raises:
         ValueError: a name of more than `MOST_PARTS` parts.
     """
-    weights = list(weights)
+    every = list(weights)
+    original_of = originals(every)
+    weights = [one for one in every if one.name not in original_of]
     names = plain_names([name for one in weights for name in (one.name, *one.tied)])
     skeleton = _skeleton(weights, names, in_model_order)
     roles, owners = roles_of(skeleton), owners_of(skeleton)
-    return {
+    of_originals = {
         one.name: _guess([names[name] for name in (one.name, *one.tied)], one.shape, roles, owners) for one in weights
     }
+    return {one.name: of_originals[original_of.get(one.name, one.name)] for one in every}
 
 
 def _guess(names: list[str], shape: tuple[int, ...], roles: dict[str, Role], owners: dict[str, nn.Module]) -> Guess:
@@ -64,9 +69,12 @@ def _guess(names: list[str], shape: tuple[int, ...], roles: dict[str, Role], own
     # A name with empty parts is that of no module.
     if not found:
         return Guess("hidden", "spectral") if len(shape) > 1 else Guess("vector", None)
-    if found[0] in ("vector", "conv"):
-        return Guess(found[0], "spectral_conv" if found[0] == "conv" else None)
-    return Guess(found[0], spectral_spec(names[0], _placeholder(shape), owners[names[0]]))
+    role, owner = found[0], owners[names[0]]
+    if role == "vector":
+        return Guess(role, None)
+    # The last convolution of a net without Linear is its output.
+    is_kernel = isinstance(owner, tuple(CONVOLUTIONS.values()))
+    return Guess(role, "spectral_conv" if is_kernel else spectral_spec(names[0], _placeholder(shape), owner))
 
 
 def _skeleton(weights: list[StoredWeight], names: dict[str, str], in_model_order: bool) -> nn.Module:

@@ -7,6 +7,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from steadydecay.inspection.stored_weight import StoredWeight, is_floating
+from steadydecay.run_log.unicode_path import unicode_path
 
 TYPE_NAMES = {
     "F64": "float64",
@@ -25,7 +26,7 @@ def listed_weights(path: Path) -> tuple[list[StoredWeight], list[str]]:
         ValueError: not a whole safetensors file.
     """
     try:
-        with safe_open(path, "pt") as file:
+        with unicode_path(path) as named, safe_open(named, "pt") as file:
             names = file.keys()
             slices = [(name, file.get_slice(name)) for name in names]
             described = [(name, tuple(one.get_shape()), str(one.get_dtype())) for name, one in slices]
@@ -41,4 +42,5 @@ def listed_weights(path: Path) -> tuple[list[StoredWeight], list[str]]:
 
 def opened(path: Path) -> Callable[[str], Tensor]:
     """The file mapped, as a function from name to tensor; unmapped when that and its tensors are gone."""
-    return safe_open(path, "pt").get_tensor
+    with unicode_path(path) as named:
+        return safe_open(named, "pt").get_tensor

@@ -9,6 +9,7 @@ import torch
 
 from steadydecay.inspection.refusal import Refusal
 from steadydecay.inspection.torch_archive import require_bounded
+from steadydecay.run_log.unicode_path import unicode_path
 
 UNSAFE_NAME = re.compile(r"GLOBAL ([\w.]+)")
 # What torch says of files that it does not read safely -> what that means.
@@ -66,7 +67,8 @@ def _loaded(path: Path, is_mapped: bool) -> Any:
         # Of old storages and pickles: nothing that a reader of norms can act on.
         warnings.simplefilter("ignore")
         if is_mapped:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            with unicode_path(path) as named:
+                return torch.load(named, map_location="cpu", weights_only=True, mmap=True)
         with path.open("rb") as file:
             return torch.load(file, map_location="cpu", weights_only=True)
 

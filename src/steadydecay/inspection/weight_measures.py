@@ -14,6 +14,8 @@ from steadydecay.tensors.spectral_norm import largest_singular_values
 PIECE = 2**20
 # Entries of small matrices that are measured together, with a basis of several vectors for each: tens of megabytes.
 BATCH = 2**16
+# Up to this side all eigenvalues take less time than an iteration for one of them.
+SMALL_SIDE = 64
 
 
 @final
@@ -95,9 +97,12 @@ def _singular_values(matrices: list[Tensor], largest: float) -> list[float]:
     rows, columns = matrices[0].shape
     tall = [matrix if rows >= columns else matrix.mT for matrix in matrices]
     width = min(rows, columns)
-    grams = torch.zeros(len(tall), width, width)
+    is_small = width <= SMALL_SIDE
+    grams = torch.zeros(len(tall), width, width, dtype=torch.float64 if is_small else torch.float32)
     # One alone may be larger than memory should hold twice.
     for parts in zip(*(matrix.split(max(1, PIECE // width)) for matrix in tall), strict=True):
-        scaled = (torch.stack(parts).double() / largest).float()
+        scaled = (torch.stack(parts).double() / largest).to(grams.dtype)
         grams.baddbmm_(scaled.mT, scaled)
+    if is_small:
+        return [largest * math.sqrt(max(one, 0.0)) for one in torch.linalg.eigvalsh(grams)[:, -1].tolist()]
     return [largest * math.sqrt(one) for one in largest_singular_values(grams).tolist()]

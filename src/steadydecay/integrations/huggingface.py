@@ -12,6 +12,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from steadydecay.groups.selection import Where
 from steadydecay.integrations.trainer_correction import TrainerCorrection
 from steadydecay.integrations.trainer_watch import TrainerWatch
+from steadydecay.monitor.chosen import Patterns
 from steadydecay.tensors.total_norms import gradient_norms, weight_norms
 
 WATCH_STATE = "steadydecay_watch.pt"
@@ -41,9 +42,11 @@ class SteadyDecayCallback(TrainerCallback):
         watch_every: measure every so many steps (`sd.watch`; docs/monitor.md) and log each measurement beside the next
             loss; None does not. Gradients there are those that the optimizer used, after clipping. Its state is a file
             in Trainer's checkpoints, looked for in `output_dir`.
+        watch_layers, watch_measures, watch_groups: what of it is logged, as in `Watch.metrics`: patterns of names, such
+            as "*.attn.*" and ["norm_ratio", "drift"]; None is everything, and () nothing of that kind.
 
     Raises:
-        ValueError: when training begins, as `correct_weight_decay`.
+        ValueError: when training begins, as `correct_weight_decay`, or a pattern that matches nothing.
     """
 
     def __init__(
@@ -54,9 +57,12 @@ class SteadyDecayCallback(TrainerCallback):
         *,
         log_norms: bool = True,
         watch_every: int | None = None,
+        watch_layers: Patterns = None,
+        watch_measures: Patterns = None,
+        watch_groups: Patterns = None,
     ) -> None:
         self._correction = TrainerCorrection(rule, where, reference_lr)
-        self._watch = TrainerWatch(watch_every)
+        self._watch = TrainerWatch(watch_every, watch_layers, watch_measures, watch_groups)
         self._log_norms = log_norms
         self._is_first = False
         self._gradient_norms: dict[str, Tensor] = {}

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from steadydecay.groups.selection import Where
 from steadydecay.integrations.trainer_correction import TrainerCorrection
 from steadydecay.integrations.trainer_watch import TrainerWatch
+from steadydecay.monitor.chosen import Patterns
 from steadydecay.tensors.total_norms import gradient_norms, weight_norms
 
 
@@ -36,9 +37,11 @@ class SteadyDecayCallback(Callback):
             several: one pass over weights and gradients in each step. Gradient norms are those before clipping.
         watch_every: measure every so many steps and log all of it (`sd.watch`; docs/monitor.md); None does not. Its
             state is in Lightning's checkpoints. Gradients there are those that the optimizer used, after clipping.
+        watch_layers, watch_measures, watch_groups: what of it is logged, as in `Watch.metrics`: patterns of names, such
+            as "*.attn.*" and ["norm_ratio", "drift"]; None is everything, and () nothing of that kind.
 
     Raises:
-        ValueError: when training starts, as `correct_weight_decay`.
+        ValueError: when training starts, as `correct_weight_decay`, or a pattern that matches nothing.
     """
 
     def __init__(
@@ -49,9 +52,12 @@ class SteadyDecayCallback(Callback):
         *,
         log_norms: bool = True,
         watch_every: int | None = None,
+        watch_layers: Patterns = None,
+        watch_measures: Patterns = None,
+        watch_groups: Patterns = None,
     ) -> None:
         self._correction = TrainerCorrection(rule, where, reference_lr)
-        self._watch = TrainerWatch(watch_every)
+        self._watch = TrainerWatch(watch_every, watch_layers, watch_measures, watch_groups)
         self._log_norms = log_norms
 
     def remove(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any, final
 from torch.optim import Optimizer
 
 from steadydecay.known_optimizers.wrappers import unwrapped
+from steadydecay.monitor.chosen import Patterns
 from steadydecay.monitor.watch import watch
 
 
@@ -15,10 +16,14 @@ class TrainerWatch:
 
     Args:
         every: as in `watch`; None attaches nothing.
+        layers, measures, groups: which metrics, as in `Watch.metrics`; a pattern must match in one optimizer at least.
     """
 
-    def __init__(self, every: int | None) -> None:
+    def __init__(
+        self, every: int | None, layers: Patterns = None, measures: Patterns = None, groups: Patterns = None
+    ) -> None:
         self._every = every
+        self._wanted: dict[str, Patterns] = {"layers": layers, "measures": measures, "groups": groups}
         self._watches: list[ReadWatch] = []
         self._saved: list[dict[str, Any]] = []
 
@@ -26,19 +31,33 @@ class TrainerWatch:
         """Attach where it is not yet, with the state that was loaded; optimizers of an earlier training go free.
 
         Raises:
-            ValueError: as `watch`.
+            ValueError: as `watch`, or a pattern that matches nothing in any optimizer. Nothing is watched then.
+            TypeError: patterns of another type.
         """
         if self._every is None:
             return
         present = [unwrapped(optimizer) for optimizer in optimizers]
         if [one.optimizer for one in self._watches] != present:
             self.remove()
-            self._watches = [ReadWatch(optimizer, self._every) for optimizer in present]
+            self._watches = self._new_watches(present)
         for one, state in zip(self._watches, self._saved, strict=False):
             one.handle.load_state_dict(state)
         self._saved = []
         for one in self._watches:
             one.skip()
+
+    def _new_watches(self, optimizers: Sequence[Optimizer]) -> list["ReadWatch"]:
+        assert self._every is not None
+        watches = [ReadWatch(optimizer, self._every) for optimizer in optimizers]
+        try:
+            # Now, not when a step has been measured: a pattern that is wrong must not end a training.
+            for argument, patterns in self._wanted.items():
+                choose(watches, argument, patterns)
+        except (ValueError, TypeError):
+            for one in watches:
+                one.handle.remove()
+            raise
+        return watches
 
     def new_metrics(self) -> dict[str, float]:
         """What has been measured since the last call; names start with the optimizer's index if there are several."""
@@ -69,6 +88,8 @@ class ReadWatch:
 
     def __init__(self, optimizer: Optimizer, every: int) -> None:
         self.optimizer, self.handle = optimizer, watch(optimizer, every)
+        # Patterns by the arguments of `Watch.metrics`.
+        self.chosen: dict[str, Patterns] = {}
         self._step_read = 0
 
     def skip(self) -> None:
@@ -80,4 +101,32 @@ class ReadWatch:
         if self.handle.measured_step == self._step_read:
             return {}
         self.skip()
-        return self.handle.metrics()
+        return self.handle.metrics(**self.chosen)
+
+
+def choose(watches: Sequence[ReadWatch], argument: str, patterns: Patterns) -> None:
+    """Let each watch have those of the patterns that match something of it.
+
+    Raises:
+        ValueError: a pattern that matches nothing in any of them.
+        TypeError: patterns of another type.
+    """
+    if not isinstance(patterns, str | list | tuple):
+        for one in watches:
+            one.handle.metrics(**{argument: patterns})
+        return
+    several = [patterns] if isinstance(patterns, str) else patterns
+    refusals = {pattern: [_refusal(one, argument, pattern) for one in watches] for pattern in several}
+    for of_pattern in refusals.values():
+        if of_pattern and None not in of_pattern:
+            raise ValueError(f"watch_{of_pattern[0]}")
+    for position, one in enumerate(watches):
+        one.chosen[argument] = [pattern for pattern in several if refusals[pattern][position] is None]
+
+
+def _refusal(one: ReadWatch, argument: str, pattern: str) -> ValueError | None:
+    try:
+        one.handle.metrics(**{argument: [pattern]})
+    except ValueError as refusal:
+        return refusal
+    return None

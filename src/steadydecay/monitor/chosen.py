@@ -26,7 +26,11 @@ def chosen_names(names: Iterable[str], patterns: Patterns, argument: str) -> set
     if patterns is None:
         return set(known)
     several = [patterns] if isinstance(patterns, str) else patterns
-    if not isinstance(several, Iterable) or not all(isinstance(pattern, str) for pattern in several):
+    if (
+        not isinstance(several, Iterable)
+        or hasattr(several, "ndim")
+        or not all(isinstance(pattern, str) for pattern in several)
+    ):
         raise TypeError(f"{argument} is {patterns!r}; legal are a pattern of names, several in a list, or None for all")
     return {name for pattern in several for name in _matches(known, pattern, argument)}
 

@@ -5,6 +5,7 @@ from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
+from torch._utils import _flatten_dense_tensors
 
 # Entries of a batch: 8 MB in float32. Temporaries of this size, kept, cost less than a fresh one of a whole weight.
 CHUNK = 2**21
@@ -26,15 +27,17 @@ class Scratch:
 
 
 class Matrices(NamedTuple):
-    """Of one shape, on one device.
+    """Of one shape, or put into one by zeros that no norm notices, on one device.
 
     Attributes:
         parts: each with the entries of one matrix in their order, in whatever shape; several are one chunk together.
         shape: (rows, columns).
+        places: where the entries of all parts are in the stack of them; None where they fill it in their order.
     """
 
     parts: list[Tensor]
     shape: tuple[int, int]
+    places: Tensor | None = None
 
     def chunks(self) -> Iterator[slice]:
         """Ranges of rows such that a batch of them has about `CHUNK` entries at most; one if it is empty.
@@ -53,6 +56,8 @@ def stacked_rows(matrices: Matrices, rows: slice, scratch: Scratch, name: str) -
 
     A view where one matrix needs no conversion; else a copy in the scratch memory of that name.
     """
+    if matrices.places is not None:
+        return _padded(matrices, matrices.places, scratch, name)
     parts = matrices.parts if len(matrices.parts) > 1 else [matrices.parts[0].reshape(matrices.shape)[rows]]
     dtype = torch.promote_types(parts[0].dtype, torch.float32)
     if len(parts) == 1 and parts[0].dtype == dtype and parts[0].is_contiguous():
@@ -60,6 +65,33 @@ def stacked_rows(matrices: Matrices, rows: slice, scratch: Scratch, name: str) -
     # One call for all: of 10⁴ small weights, a view of each takes longer than the copy.
     batch = torch.stack(parts, out=scratch.take(name, (len(parts), *parts[0].shape), parts[0], dtype))
     return batch.view(len(parts), rows.stop - rows.start, matrices.shape[1])
+
+
+def padded_shape(rows: int, columns: int) -> tuple[int, int]:
+    """The powers of two that are not below them.
+
+    >>> padded_shape(5, 1), padded_shape(64, 3)
+    ((8, 1), (64, 4))
+    """
+    return 1 << max(0, rows - 1).bit_length(), 1 << max(0, columns - 1).bit_length()
+
+
+def places_in_stack(shapes: Sequence[tuple[int, int]], padded: tuple[int, int], device: torch.device) -> Tensor:
+    """Where the entries of matrices of these shapes are in a stack (stacked, rows, columns) of padded ones, flat."""
+    height, width = padded
+    of_each = [
+        (at * height + torch.arange(rows).unsqueeze(1)) * width + torch.arange(columns)
+        for at, (rows, columns) in enumerate(shapes)
+    ]
+    return torch.cat([places.flatten() for places in of_each]).to(device)
+
+
+def _padded(matrices: Matrices, places: Tensor, scratch: Scratch, name: str) -> Tensor:
+    flat = _flatten_dense_tensors(matrices.parts)
+    dtype = torch.promote_types(flat.dtype, torch.float32)
+    batch = scratch.take(name, (len(matrices.parts), *matrices.shape), flat, dtype).zero_()
+    batch.view(-1).index_copy_(0, places, flat.to(dtype))
+    return batch
 
 
 def squares(batch: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Layers of one shape and sharding, of whichever groups, measured together."""
+"""Layers of one shape and sharding, or small ones of near shapes, of whichever groups, measured together."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,16 +6,21 @@ from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from steadydecay.groups.matrix_blocks import Block, matrix_shape
-from steadydecay.monitor.chunks import CHUNK, Matrices, Scratch, stacked_rows
+from steadydecay.monitor.block_images import BlockImages
+from steadydecay.monitor.chunks import CHUNK, Matrices, Scratch, padded_shape, places_in_stack, stacked_rows
 from steadydecay.monitor.host import Number, on_device
 from steadydecay.monitor.step_sums import gradient_sums, largest_entries, unit_gradient_squares, weight_sums
 from steadydecay.monitor.trend import Trend
 from steadydecay.monitor.watched_layer import LayerTensors, MeasuredLayer, WatchedLayer
-from steadydecay.monitor.weight_shards import Sharding, local_part
+from steadydecay.parallel.shards import PartialSum, Sharding, sharding_of
 from steadydecay.tensors import spectral_norm
 from steadydecay.tensors.low_precision import is_low_precision
+
+# Entries of a weight up to which the calls of a batch of its own take longer than four times its entries.
+SMALL = 2**14
 
 
 class BatchResult(NamedTuple):
@@ -27,8 +32,9 @@ class BatchResult(NamedTuple):
         weight_sums: `step_sums.weight_sums`.
         gradient_sums: `step_sums.gradient_sums`; None where no layer has a gradient or a momentum.
         unit_gradient_sq: `step_sums.unit_gradient_squares`; None where no layer has a gradient and a second moment.
-        largest: max |w| of each, (ranks, stacked) until it is summed over ranks, then (stacked,); None where it is not
+        largest: max |w| of each, (parts, stacked) until it is summed over ranks, then (stacked,); None where it is not
             asked for.
+        state_sharding: how what the gradient sums are taken of is cut over ranks.
         rates: of the norms' `Trend`.
         grams: for each block, what its spectral norm is computed from.
     """
@@ -40,41 +46,47 @@ class BatchResult(NamedTuple):
     gradient_sums: Tensor | None
     unit_gradient_sq: Tensor | None
     largest: Tensor | None
+    state_sharding: Sharding | None
     rates: Tensor
     grams: list[Tensor]
 
-    def sums(self) -> list[Tensor]:
-        """What adds up over the ranks that share the weights."""
-        found = [self.weight_sums, self.gradient_sums, self.unit_gradient_sq, self.largest]
-        return [tensor for tensor in found if tensor is not None]
+    def partial(self) -> list[PartialSum]:
+        """What adds up over the ranks that share the weights, and over those that share their state."""
+        of_weights = [self.weight_sums, *([] if self.largest is None else [self.largest])]
+        of_state = [tensor for tensor in (self.gradient_sums, self.unit_gradient_sq) if tensor is not None]
+        pairs = ((self.layers[0].layer.sharding, of_weights), (self.state_sharding, of_state))
+        return [(sharding.groups(), tensors) for sharding, tensors in pairs if sharding is not None]
 
 
 def layer_batches(layers: Sequence[WatchedLayer], scratch: Scratch) -> list["LayerBatch"]:
-    """All layers in batches; the same order on every rank."""
+    """All layers in batches, small ones of near shapes together; the same order on every rank."""
     alike: dict[Any, list[WatchedLayer]] = defaultdict(list)
     for layer in layers:
         weight = layer.parameter
-        as_matrix = (layer.matrix_shape, layer.blocks, layer.has_sign_norm)
-        key = (*as_matrix, layer.sharding, weight.shape, weight.dtype, weight.device, weight.is_contiguous())
-        alike[key].append(layer)
+        own_shape = layer.matrix_shape, layer.blocks, weight.shape
+        in_common = padded_shape(*layer.matrix_shape), len(layer.blocks)
+        where = layer.has_sign_norm, layer.sharding, weight.dtype, weight.device, weight.is_contiguous()
+        alike[(in_common if _may_be_padded(layer) else own_shape, where)].append(layer)
     return [LayerBatch(part, scratch) for of_one_kind in alike.values() for part in _parts(of_one_kind)]
 
 
 @final
 class LayerBatch:
-    """Layers that are measured together, their weights before a step, and how their norms have changed so far.
-
-    Attributes:
-        sharding: how each of them is cut over ranks.
-    """
+    """Layers that are measured together, their weights before a step, and how their norms have changed so far."""
 
     def __init__(self, layers: Sequence[WatchedLayer], scratch: Scratch) -> None:
-        one, here = layers[0], local_part(layers[0].parameter)
-        self._layers, self._scratch = list(layers), scratch
-        self.sharding = one.sharding
-        # Of the part that is here: (rows, columns), and where in the whole matrix it begins.
-        self._shape, self._first_row = _place(one, here)
-        self._blocks, self._has_sign_norm = one.blocks, one.has_sign_norm
+        one, here = layers[0], layers[0].here()
+        self._layers, self._scratch, self._memory = list(layers), scratch, Scratch()
+        self._has_sign_norm, self._sharding = one.has_sign_norm, one.sharding
+        self._matrix_settings = {} if one.parameter.is_complex() else one.group.settings
+        self._shape, self._places = one.matrix_shape, None
+        self._block_images = BlockImages(one.group.settings, tuple(one.parameter.shape), one.blocks, one.sharding)
+        if len({layer.matrix_shape for layer in layers}) > 1:
+            self._shape = padded_shape(*one.matrix_shape)
+            shapes = [layer.matrix_shape for layer in layers]
+            self._places = places_in_stack(shapes, self._shape, here.device)
+            blocks = [Block((0, self._shape[0]), (0, self._shape[1])) for _ in one.blocks]
+            self._block_images = BlockImages({}, self._shape, blocks, None)
         self._device, self._dtype = here.device, torch.promote_types(here.dtype, torch.float32)
         self._groups = list(dict.fromkeys(layer.group for layer in layers))
         places = {group: place for place, group in enumerate(self._groups)}
@@ -84,16 +96,21 @@ class LayerBatch:
         # As they are stored after the step that is being measured.
         self._now: Matrices | None = None
         self._trend = Trend.new(len(layers), here.device)
-        # For each block, vectors (stacked, columns, r) near the top right singular vectors.
-        sizes = [(block.rows[1] - block.rows[0], block.columns[1] - block.columns[0]) for block in one.blocks]
+        # For each block, vectors (stacked, columns, r) near the top right singular vectors; left ones of a turned one.
+        sizes = self._block_images.sizes
         bases = [spectral_norm.starting_basis(len(layers), *size, here.device) for size in sizes]
         self._bases = [basis.to(self._dtype) for basis in bases]
 
     def remember(self) -> None:
         """Keep a copy of the weights, in memory that the next copy uses again."""
-        parts = self._exact(self._stored()).parts
+        weights = self._exact(self._stored())
+        if weights.places is not None:
+            # In memory of its own, for other batches are remembered before this one is measured.
+            self._before = stacked_rows(weights, slice(0, self._shape[0]), self._memory, "before")
+            return
+        parts = weights.parts
         if self._before is None or self._before.dtype != parts[0].dtype:
-            self._before = parts[0].new_empty((len(parts), *self._shape))
+            self._before = parts[0].new_empty((len(parts), *self._matrices(parts[:1]).shape))
         torch.stack(parts, out=self._before.view(len(parts), *parts[0].shape))
 
     def sums(self) -> BatchResult:
@@ -103,7 +120,7 @@ class LayerBatch:
         tensors = [layer.tensors() for layer in self._layers]
         layers = [one.layer.measured(one) for one in tensors]
         first_times, times = map(list, zip(*(layer.times() for layer in self._layers), strict=True))
-        gradients, unit_gradients = self._gradient_sums(tensors)
+        state_sharding, gradients, unit_gradients = self._gradient_sums(tensors)
         weights, largest = self._weight_sums(exact), self._largest(self._now)
         return BatchResult(
             layers=layers,
@@ -113,6 +130,7 @@ class LayerBatch:
             gradient_sums=gradients,
             unit_gradient_sq=unit_gradients,
             largest=largest,
+            state_sharding=state_sharding,
             rates=self._trend.rate,
             grams=[],
         )
@@ -130,17 +148,19 @@ class LayerBatch:
         is_cold = is_new or any(layer.is_turned and not layer.is_warm for layer in self._layers)
         return spectral_norm.COLD_ITERATIONS if is_cold else spectral_norm.WARM_ITERATIONS
 
-    def images(self) -> list[Tensor]:
-        """MᵀMV of the rows that are here, for each block's basis V."""
+    def halves(self) -> PartialSum:
+        """What must be summed over ranks before the images, and over which."""
         assert self._now is not None
-        weights, images = self._now, [torch.zeros_like(basis) for basis in self._bases]
-        for rows in weights.chunks() if images else ():
-            chunk = stacked_rows(weights, rows, self._scratch, "weights")
-            for block, basis, total in zip(self._blocks, self._bases, images, strict=True):
-                part = _rows_of(block, self._first_row + rows.start, chunk)
-                if part.shape[1]:
-                    total += spectral_norm.image(part, basis)
-        return images
+        return self._block_images.partial(self._block_images.halves(self._now, self._bases, self._scratch))
+
+    def images(self, halves: Sequence[Tensor]) -> list[Tensor]:
+        """MᵀMV of the part that is here, for each block's basis V; the halves are summed over ranks by now."""
+        assert self._now is not None
+        return self._block_images.images(self._now, self._bases, halves, self._scratch)
+
+    def partial(self, images: Sequence[Tensor]) -> list[PartialSum]:
+        """The images, and over which ranks they add up."""
+        return [] if self._sharding is None else [(self._sharding.groups(), images)]
 
     def turn(self, images: Sequence[Tensor]) -> None:
         """Let the bases follow their images; one that spans all columns has nowhere to go."""
@@ -167,6 +187,7 @@ class LayerBatch:
                 "rate": self._trend.rate[at].clone(),
                 "log_norm": self._trend.log_norm[at].clone(),
                 "bases": [basis[at].clone() for basis in self._bases],
+                "are_of_rows": self._block_images.is_transposed,
             }
             for at, layer in enumerate(self._layers)
         }
@@ -176,14 +197,22 @@ class LayerBatch:
         for at, layer in enumerate(self._layers):
             if (kept := state.get(layer.name)) is None:
                 continue
-            has_vectors = [basis.shape for basis in kept["bases"]] == [basis.shape[1:] for basis in self._bases]
+            has_vectors = self._can_take(kept)
             layer.restore(kept, has_vectors)
             self._trend.rate[at], self._trend.log_norm[at] = kept["rate"], kept["log_norm"]
             for basis, of_layer in zip(self._bases, kept["bases"], strict=True) if has_vectors else ():
                 basis[at] = of_layer
 
+    def _can_take(self, kept: Mapping[str, Any]) -> bool:
+        """Whether the vectors that were kept of a layer are of the space that these are of."""
+        is_alike = [basis.shape for basis in kept["bases"]] == [basis.shape[1:] for basis in self._bases]
+        return is_alike and kept.get("are_of_rows", False) == self._block_images.is_transposed
+
     def _matrices(self, parts: Iterable[Tensor]) -> Matrices:
-        return Matrices(list(parts), self._shape)
+        parts = list(parts)
+        if self._places is not None:
+            return Matrices(parts, self._shape, self._places)
+        return Matrices(parts, matrix_shape(self._matrix_settings, tuple(parts[0].shape)))
 
     def _stored(self) -> Matrices:
         return self._matrices(layer.here() for layer in self._layers)
@@ -203,46 +232,76 @@ class LayerBatch:
     def _of_layers(self, of_groups: Sequence[Number]) -> Tensor:
         return on_device(of_groups, self._device, self._dtype)[self._group_of_layer]
 
-    def _gradient_sums(self, tensors: Sequence[LayerTensors]) -> tuple[Tensor | None, Tensor | None]:
-        """`BatchResult.gradient_sums` and `unit_gradient_sq`."""
-        if all(one.gradient is None and one.momentum is None for one in tensors):
-            return None, None
-        gradients = self._matrices(one.here(one.gradient) for one in tensors)
-        sums = gradient_sums(gradients, self._matrices(one.here(one.momentum) for one in tensors), self._scratch)
-        if all(one.average is None for one in tensors):
-            return sums, None
-        averages = self._matrices(one.here(one.average) for one in tensors)
+    def _gradient_sums(self, tensors: Sequence[LayerTensors]) -> tuple[Sharding | None, Tensor | None, Tensor | None]:
+        """`BatchResult.state_sharding`, `gradient_sums` and `unit_gradient_sq`.
+
+        Of what is cut over ranks there are always sums, and zero stands for what is not there: a gradient that some
+        ranks lack must not change what they send.
+        """
+        # A stack of several shapes has no state that is cut.
+        is_padded = self._places is not None
+        layout = [one.layer.parameter for one in tensors] if is_padded else _layout_of_state(tensors)
+        sharding = sharding_of(layout[0])
+        is_whole = sharding is None
+        if is_whole and all(one.gradient is None and one.momentum is None for one in tensors):
+            return sharding, None, None
+        pairs = list(zip(tensors, layout, strict=True))
+        gradients = self._matrices(one.here(one.gradient, like) for one, like in pairs)
+        sums = gradient_sums(
+            gradients, self._matrices(one.here(one.momentum, like) for one, like in pairs), self._scratch
+        )
+        present = [(one.gradient is not None, one.momentum is not None) for one in tensors]
+        if not is_whole:
+            sums = self._where([(g, m, g and m) for g, m in present], sums)
+        if is_whole and all(one.average is None for one in tensors):
+            return sharding, sums, None
+        averages = self._matrices(one.here(one.average, like) for one, like in pairs)
         corrections = on_device([one.correction for one in tensors], self._device, self._dtype)
         eps = self._of_layers([group.settings.get("eps", 0.0) for group in self._groups])
-        return sums, unit_gradient_squares(gradients, averages, corrections, eps, self._scratch)
+        squares = unit_gradient_squares(gradients, averages, corrections, eps, self._scratch)
+        return (
+            sharding,
+            sums,
+            squares if is_whole else self._where([one.average is not None for one in tensors], squares),
+        )
+
+    def _where(self, is_there: Sequence[Any], sums: Tensor) -> Tensor:
+        return sums.where(torch.tensor(is_there).to(self._device, non_blocking=True), 0)
 
     def _largest(self, weights: Matrices) -> Tensor | None:
-        """max |w| of each rank's part of each layer (ranks, stacked), zeros for other ranks; where it is asked for."""
+        """max |w| of each part of each layer (parts, stacked), zeros for other ranks' parts; where it is asked for."""
         if not self._has_sign_norm:
             return None
         here = largest_entries(weights, self._scratch)
-        sharding = self.sharding or Sharding(None, 0, 1)
-        return torch.stack([here if rank == sharding.rank else here * 0 for rank in range(sharding.size)])
+        place, parts = (0, 1) if self._sharding is None else self._sharding.place()
+        return torch.stack([here if part == place else torch.zeros_like(here) for part in range(parts)])
+
+
+def _may_be_padded(layer: WatchedLayer) -> bool:
+    """Whether it may share a batch with others of other shapes: a small matrix or vector that is whole."""
+    is_whole = all(block == Block((0, layer.matrix_shape[0]), (0, layer.matrix_shape[1])) for block in layer.blocks)
+    is_plain = layer.sharding is None and not layer.parameter.is_complex() and layer.parameter.is_contiguous()
+    # Momenta that are cut over replicas are measured as they are.
+    is_plain = is_plain and not isinstance(layer.group.gradient_and_momentum(layer.parameter)[1], DTensor)
+    return is_whole and len(layer.blocks) < 2 and is_plain and layer.parameter.numel() <= SMALL
 
 
 def _parts(layers: list[WatchedLayer]) -> Iterator[list[WatchedLayer]]:
     """Lists of so many layers as make up one chunk together, by their whole size: shards differ from rank to rank."""
-    count = max(1, CHUNK // layers[0].parameter.numel())
+    rows, columns = padded_shape(*layers[0].matrix_shape) if _may_be_padded(layers[0]) else (1, 0)
+    count = max(1, CHUNK // max(layers[0].parameter.numel(), rows * columns))
     for start in range(0, len(layers), count):
         yield layers[start : start + count]
 
 
-def _place(layer: WatchedLayer, here: Tensor) -> tuple[tuple[int, int], int]:
-    """(rows, columns) of the part of a layer that is here, and where in the whole matrix it begins."""
-    if layer.parameter.ndim < 2:
-        return matrix_shape({}, (here.numel(),)), 0
-    rows, columns = layer.matrix_shape
-    length = layer.parameter.shape[0]
-    first = layer.sharding.first_row(length) if layer.sharding else 0
-    return (here.shape[0] * (rows // length), columns), first * (rows // length)
+def _layout_of_state(tensors: Sequence[LayerTensors]) -> list[Tensor]:
+    """Of each layer the tensor whose layout its gradient and state are measured in.
 
-
-def _rows_of(block: Block, first_row: int, chunk: Tensor) -> Tensor:
-    """The part of a block that lies in a chunk (stacked, rows, columns) beginning at a row of the whole matrix."""
-    start, stop = (max(0, min(chunk.shape[1], row - first_row)) for row in block.rows)
-    return chunk[:, start:stop, slice(*block.columns)]
+    It is the weight, or a momentum that is cut over ranks where the weight is not: then a gradient, whole on each of
+    them, is measured in parts too, rather than the momentum brought together.
+    """
+    shardings = [None if one.momentum is None else sharding_of(one.momentum) for one in tensors]
+    is_cut_alone = shardings[0] is not None and all(sharding_of(one.layer.parameter) is None for one in tensors)
+    if is_cut_alone and all(sharding == shardings[0] for sharding in shardings):
+        return [one.momentum for one in tensors if one.momentum is not None]
+    return [one.layer.parameter for one in tensors]

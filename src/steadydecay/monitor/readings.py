@@ -78,12 +78,12 @@ def record_of(measurement: Measurement) -> Record:
 
 def _readings(batch: BatchResult, of_group: Mapping[WatchedGroup, MeasuredGroup]) -> Iterator[Reading]:
     """Of each layer; spectral norms of all blocks of the batch are solved for together."""
-    count, weight = len(batch.layers), batch.layers[0].layer.parameter
+    count = len(batch.layers)
     norms = [spectral_norms(gram) for gram in batch.grams]
     spectral = torch.stack(norms, dim=1).tolist() if norms else [[] for _ in range(count)]
     largest = [None] * count if batch.largest is None else batch.largest.tolist()
-    groups = dict.fromkeys(measured.layer.group for measured in batch.layers)
-    in_common = {group: _in_common(of_group[group], tuple(weight.shape)) for group in groups}
+    kinds = dict.fromkeys((measured.layer.group, measured.layer.parameter.shape) for measured in batch.layers)
+    in_common = {(group, shape): _in_common(of_group[group], tuple(shape)) for group, shape in kinds}
     # One look at each column, for a look at each entry of a tensor takes longer than all that is made of it.
     rows = zip(
         batch.layers,
@@ -97,10 +97,10 @@ def _readings(batch: BatchResult, of_group: Mapping[WatchedGroup, MeasuredGroup]
         strict=True,
     )
     for measured, first_time, time, sums, found, of_blocks, entry, rate in rows:
-        group = measured.layer.group
-        numbers = _numbers(measured, in_common[group], sums, found)
+        group, shape = measured.layer.group, measured.layer.parameter.shape
+        numbers = _numbers(measured, in_common[group, shape], sums, found)
         numbers.spectral_norms = of_blocks
-        numbers.sign_norm = None if entry is None else entry * weight.shape[-1]
+        numbers.sign_norm = None if entry is None else entry * shape[-1]
         numbers.time_constants = float(time)
         numbers.drift = drift(rate, float(time) - float(first_time))
         yield Reading(measured, of_group[group], numbers)

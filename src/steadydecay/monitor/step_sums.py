@@ -69,6 +69,8 @@ def unit_gradient_squares(
 def largest_entries(weights: Matrices, scratch: Scratch) -> Tensor:
     """max |w| of each (stacked,), 0 of an empty shard."""
     if not weights.parts[0].numel():
-        return torch.zeros(len(weights.parts), device=weights.parts[0].device)
+        # In the dtype in which the other ranks have theirs.
+        dtype = torch.promote_types(weights.parts[0].dtype, torch.float32)
+        return torch.zeros(len(weights.parts), device=weights.parts[0].device, dtype=dtype)
     batches = (stacked_rows(weights, rows, scratch, "weights") for rows in weights.chunks())
     return torch.stack([torch.linalg.vector_norm(batch, torch.inf, dim=(1, 2)) for batch in batches]).amax(dim=0)

@@ -1,5 +1,6 @@
 """VERB: measure what any torch optimizer does to its weights."""
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, final
@@ -50,14 +51,17 @@ class Watch:
     """What `watch` returns: it lives as hooks of the optimizer's step until `remove`."""
 
     def __init__(self, optimizer: Optimizer, every: int, wrappers: Sequence[Optimizer] = ()) -> None:
-        self._optimizer, self._every = optimizer, every
+        self._optimizer, self._every, self._wrappers = optimizer, every, wrappers
         self._steps, self._measured_step = 0, 0
         self._scratch = Scratch()
         # Also of groups and layers that are not there yet: a checkpoint may be loaded before a group is added.
         self._saved: State = NO_STATE
         self._watched = WatchedOptimizer(optimizer, self._saved, self._scratch)
+        if optimizer.state:
+            # Some of its steps have been taken: the peak may be past.
+            self._watched.find_peaks(optimizer)
         self._warn_of_what_is_unknown()
-        self._is_next_measured = False
+        self._is_next_measured = self._is_removed = False
         # Of the step that is being taken: whether it is measured, None between steps; and whether its gradients are
         # made within it.
         self._is_measuring: bool | None = None
@@ -129,6 +133,7 @@ class Watch:
 
     def remove(self) -> None:
         """Take the hooks off and give memory back; what was measured last can still be read. May be called again."""
+        self._is_removed = True
         self._unseen.stop()
         for hook in self._hooks:
             hook.remove()
@@ -140,6 +145,21 @@ class Watch:
 
     def __exit__(self, *exception: object) -> None:
         self.remove()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A watch of the copy of its optimizer, with all that was measured; torch copies no hooks."""
+        optimizer, wrappers = copy.deepcopy(self._optimizer, memo), copy.deepcopy(self._wrappers, memo)
+        copied = object.__new__(type(self))
+        memo[id(self)] = copied
+        with warnings.catch_warnings():
+            # They have been said of this one.
+            warnings.simplefilter("ignore")
+            copied.__init__(optimizer, self._every, wrappers)
+        copied.load_state_dict(copy.deepcopy(self.state_dict()))
+        copied._is_next_measured = self._is_next_measured
+        if self._is_removed:
+            copied.remove()
+        return copied
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs to measure as the uninterrupted one would: tensors and plain values."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from steadydecay.groups.prediction import applied_decay, predicted_norm_sq, step_decay
-from steadydecay.groups.settings import may_move
+from steadydecay.groups.settings import may_move, peak_lr
 from steadydecay.known_optimizers.decay_action import decay_action
 from steadydecay.known_optimizers.optimizer_state import (
     Direction,
@@ -70,6 +70,20 @@ class WatchedGroup:
     def can_move(self) -> bool:
         """Whether the lr is not known to be 0; one in a tensor is not looked at."""
         return may_move(self.settings.get("lr"))
+
+    def begin_at_peak(self, asked: float | None) -> None:
+        """Let the largest lr so far be that of the schedule, as far as it is known, or was `asked` for.
+
+        Other hyperparameters count as they are now, but for the momentum to which OneCycleLR lowers it at the peak.
+        """
+        if self.settings.get("lr") is None or self.peak:
+            return
+        lr, momentum = peak_lr(self.settings, 0.0, asked), self.settings.get("base_momentum")
+        at_peak: dict[str, Any] = {}
+        if momentum is not None:
+            written = {"momentum": momentum, "betas": (momentum, *self.settings.get("betas", ())[1:])}
+            at_peak = {key: value for key, value in written.items() if key in self.settings}
+        self.peak = {"lr": lr, **at_peak} if lr > 0 else {}
 
     def take_step(self) -> None:
         """Let the time of the step that is being taken pass, without a look at tensors."""

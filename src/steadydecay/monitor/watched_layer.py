@@ -11,8 +11,9 @@ from torch import Tensor
 from steadydecay.groups.matrix_blocks import blocks_of, matrix_shape
 from steadydecay.groups.weight_names import names_in_records
 from steadydecay.monitor.host import Number
+from steadydecay.monitor.real_parts import real_part
 from steadydecay.monitor.watched_group import WatchedGroup
-from steadydecay.monitor.weight_shards import local_part, sharding_of
+from steadydecay.parallel.shards import is_here, sharding_of
 from steadydecay.tensors.low_precision import exact, is_low_precision
 
 SIGN_NORM_ROLES = ("output", "embedding")
@@ -58,8 +59,12 @@ class WatchedLayer:
 
     @property
     def is_turned(self) -> bool:
-        """Whether the step that is being taken may change its singular vectors."""
-        return self.is_moved and self.group.can_move
+        """Whether the step that is being taken may change its singular vectors.
+
+        It says how many collectives there are, on which ranks that share the weight must agree, even where some of them
+        have no gradient.
+        """
+        return (self.is_moved or self.sharding is not None) and self.group.can_move
 
     def look_for_gradient(self) -> None:
         """Whether there is one says whether the step moves the layer."""
@@ -71,12 +76,12 @@ class WatchedLayer:
 
     def here(self) -> Tensor:
         """The part of the weight that is here, as it is stored."""
-        return local_part(self.parameter)
+        return real_part(self.parameter)
 
     def exact_here(self) -> Tensor:
         """The same, with what rounding took off it where the optimizer keeps that."""
         here, kept = self.here(), self.compensation()
-        return here if kept is None else exact(here, local_part(kept, self.parameter))
+        return here if kept is None else exact(here, real_part(kept, self.parameter))
 
     def compensation(self) -> Tensor | None:
         """What rounding took off a weight in bfloat16 or float16, where its optimizer keeps that."""
@@ -144,10 +149,12 @@ class LayerTensors(NamedTuple):
     average: Tensor | None
     correction: Number
 
-    def here(self, tensor: Tensor | None) -> Tensor:
-        """The part of one of them that is here; the weight stands in for one that there is not: batches stay whole."""
-        weight = self.layer.parameter
-        return local_part(weight if tensor is None else tensor, weight)
+    def here(self, tensor: Tensor | None, like: Tensor) -> Tensor:
+        """What is here of one of them in the layout of `like`; the weight stands in for one that there is not.
+
+        So batches stay whole.
+        """
+        return real_part(self.layer.parameter if tensor is None else tensor, like)
 
 
 @final
@@ -183,12 +190,13 @@ class MeasuredLayer:
 
 
 def layers_of(groups: Sequence[WatchedGroup]) -> list[WatchedLayer]:
-    """Every parameter of the groups that has entries."""
+    """Every parameter of the groups that has entries, if only on other ranks; none whose mesh this rank is not in."""
     count = Counter(name for group in groups for name in names_in_records(group.settings, group.index))
     layers: list[WatchedLayer] = []
     for group in groups:
         names = names_in_records(group.settings, group.index)
         for position, (name, parameter) in enumerate(zip(names, group.settings["params"], strict=True)):
             unique = name if count[name] == 1 else f"group_{group.index}.{position}.{name}"
-            layers += [WatchedLayer(len(layers), unique, group, parameter)] if parameter.numel() else []
+            if parameter.numel() and is_here(parameter):
+                layers.append(WatchedLayer(len(layers), unique, group, parameter))
     return layers

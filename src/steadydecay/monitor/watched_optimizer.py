@@ -11,7 +11,8 @@ from steadydecay.monitor.chunks import Scratch
 from steadydecay.monitor.layer_batch import BatchResult, LayerBatch, layer_batches
 from steadydecay.monitor.watched_group import MeasuredGroup, WatchedGroup, group_name
 from steadydecay.monitor.watched_layer import layers_of
-from steadydecay.monitor.weight_shards import sum_over_ranks
+from steadydecay.parallel.shards import sum_over_ranks
+from steadydecay.schedules.peaks import peak_lrs
 
 # By kind, then by index or name; `WatchedOptimizer.state`.
 State = dict[str, dict[Any, Any]]
@@ -57,6 +58,13 @@ class WatchedOptimizer:
     def with_unknown_decay(self) -> list[int]:
         """Indices of groups whose weight_decay does not act as 1-η."""
         return [group.index for group in self._groups if not group.is_decay_known]
+
+    def find_peaks(self, optimizer: Optimizer) -> None:
+        """Of a schedule that has begun: what its schedulers tell, else the lr that they have left as its peak."""
+        # Every scheduler of torch leaves this key. Looking for one takes a pass over all objects.
+        asked = peak_lrs(optimizer) if any("initial_lr" in group.settings for group in self._groups) else None
+        for group in self._groups:
+            group.begin_at_peak(asked[group.index] if asked else None)
 
     def layer_names(self) -> list[str]:
         """Of every layer, in order."""
@@ -108,15 +116,21 @@ class WatchedOptimizer:
 
 
 def _results_of(batches: Sequence[LayerBatch]) -> list[BatchResult]:
-    """One collective for each product with the weights, the last of which takes all other sums along."""
+    """One collective for each product with the weights, the last of which takes all other sums along.
+
+    Each for all weights of a process group, and one more where both rows and columns of some are cut.
+    """
     products = {batch: batch.products() for batch in batches}
     results = {batch: batch.sums() for batch in batches}
     images: dict[LayerBatch, list[Tensor]] = {}
     for left in range(max(products.values(), default=1), 0, -1):
-        images = {batch: batch.images() for batch in batches if products[batch] >= left}
-        partial = [(batch.sharding, of_batch) for batch, of_batch in images.items()]
+        taking_part = [batch for batch in batches if products[batch] >= left]
+        halves = {batch: batch.halves() for batch in taking_part}
+        sum_over_ranks(halves.values())
+        images = {batch: batch.images(of_batch) for batch, (_, of_batch) in halves.items()}
+        partial = [one for batch, of_batch in images.items() for one in batch.partial(of_batch)]
         if left == 1:
-            partial += [(batch.sharding, result.sums()) for batch, result in results.items()]
+            partial += [one for result in results.values() for one in result.partial()]
         sum_over_ranks(partial)
         for batch, of_batch in images.items():
             batch.turn(of_batch)

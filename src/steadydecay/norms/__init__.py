@@ -93,6 +93,16 @@ def fewest_dimensions(norm: Norm | type[Norm]) -> int:
     return getattr(norm, "fewest_dimensions", 0)
 
 
+def is_row_wise(norm: Norm) -> bool:
+    """Whether the rows of an lmo are the lmo of those rows.
+
+    >>> is_row_wise(Sign()), is_row_wise(ColNorm())
+    (True, False)
+    """
+    dims = getattr(norm, "vector_dims", None)
+    return dims is not None and set(dims) <= {-1}
+
+
 def lmo_norm_sq(norm: Norm, shape: tuple[int, ...]) -> float:
     """‖lmo(g)‖_F² summed over the batch, for a gradient of this shape and full rank.
 
@@ -121,6 +131,7 @@ __all__ = [
     "Spectral",
     "SpectralConv",
     "fewest_dimensions",
+    "is_row_wise",
     "lmo_norm_sq",
     "norm_for",
     "norm_name",

@@ -2,13 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
 from steadydecay.norms.protocol import LmoBlock
-from steadydecay.tensors.real_weights import require_real
+from steadydecay.tensors.fillable_weights import require_fillable
 from steadydecay.tensors.unit_vectors import unit_vectors
 
 
@@ -17,8 +17,13 @@ from steadydecay.tensors.unit_vectors import unit_vectors
 class Bias:
     """‖b‖ = RMS(b), lmo = g / RMS(g), for vectors of shape (..., d); a scalar is a vector of one entry."""
 
+    vector_dims: ClassVar[tuple[int, ...]] = (-1,)
+
     def lmo(self, gradient: Tensor) -> Tensor:
         return (unit_vectors(gradient, dim=-1) * math.sqrt(_length(gradient.shape))).to(gradient.dtype)
+
+    def vector_length(self, shape: tuple[int, ...]) -> float:
+        return math.sqrt(_length(shape))
 
     def norm(self, weight: Tensor) -> Tensor:
         return torch.linalg.vector_norm(weight, dim=-1) / math.sqrt(_length(weight.shape))
@@ -27,7 +32,7 @@ class Bias:
         return torch.linalg.vector_norm(gradient, dim=-1) * math.sqrt(_length(gradient.shape))
 
     def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        require_real(weight)
+        require_fillable(weight)
         with torch.no_grad():
             return weight.copy_(self.lmo(torch.randn(weight.shape, generator=generator, device=weight.device)))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.norms.protocol import LmoBlock
-from steadydecay.tensors.real_weights import require_real
+from steadydecay.tensors.fillable_weights import require_fillable
 from steadydecay.tensors.unit_vectors import unit_vectors
 
 
@@ -18,9 +18,13 @@ class ColNorm:
     """‖w‖ = max_j RMS(w[:, j]), lmo = each column at RMS 1, for weights of shape (..., d_out, d_in)."""
 
     fewest_dimensions: ClassVar[int] = 2
+    vector_dims: ClassVar[tuple[int, ...]] = (-2,)
 
     def lmo(self, gradient: Tensor) -> Tensor:
         return (unit_vectors(gradient, dim=-2) * math.sqrt(gradient.shape[-2])).to(gradient.dtype)
+
+    def vector_length(self, shape: tuple[int, ...]) -> float:
+        return math.sqrt(shape[-2])
 
     def norm(self, weight: Tensor) -> Tensor:
         return torch.linalg.vector_norm(weight, dim=-2).amax(dim=-1) / math.sqrt(weight.shape[-2])
@@ -29,7 +33,7 @@ class ColNorm:
         return torch.linalg.vector_norm(gradient, dim=-2).sum(dim=-1) * math.sqrt(gradient.shape[-2])
 
     def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        require_real(weight)
+        require_fillable(weight)
         with torch.no_grad():
             return weight.copy_(self.lmo(torch.randn(weight.shape, generator=generator, device=weight.device)))
 

@@ -38,10 +38,12 @@ class Norm(Protocol):
     Leading dimensions beyond those of one weight are a batch: each entry is a weight of its own.
     No method writes to an argument but `init_`. On a CPU `lmo` may be called in several threads at once.
 
-    Four more members are optional. `fewest_dimensions` says below how many dimensions a weight has no such norm. The
-    others are for speed: `lmo_of_each(gradients)`, the lmo of several gradients of one shape, in their dtype or a lower
-    one; `lmo_cost(gradient)`, what one of them costs; and `is_row_wise = True`, which says that the rows of an lmo are
-    the lmo of those rows, so that large weights may be stepped in pieces.
+    More members are optional. `fewest_dimensions` says how many dimensions one weight has; a weight with fewer has no
+    such norm. `vector_dims` says that the lmo brings every vector along these (negative) dimensions to
+    `vector_length(shape)`: () means every entry, (-1,) every row. Weights that are cut over ranks then exchange lengths
+    only, and large ones may be stepped in pieces. The others are for speed: `lmo_of_each(gradients)` gives the lmo of
+    several gradients of one shape, in their dtype or a lower one, `lmo_dtype(gradient)` says which one that is, and
+    `lmo_cost(gradient)` what one of them costs.
     """
 
     def lmo(self, gradient: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.norms.protocol import LmoBlock
-from steadydecay.tensors.real_weights import require_real
+from steadydecay.tensors.fillable_weights import require_fillable
 from steadydecay.tensors.unit_vectors import unit_vectors
 
 
@@ -17,11 +17,14 @@ from steadydecay.tensors.unit_vectors import unit_vectors
 class RowNorm:
     """‖w‖ = √d_in · max_i ‖w[i]‖₂, lmo = each row at length 1/√d_in, for weights of shape (..., d_out, d_in)."""
 
-    is_row_wise: ClassVar[bool] = True
+    vector_dims: ClassVar[tuple[int, ...]] = (-1,)
     fewest_dimensions: ClassVar[int] = 1
 
     def lmo(self, gradient: Tensor) -> Tensor:
         return (unit_vectors(gradient, dim=-1) / math.sqrt(gradient.shape[-1])).to(gradient.dtype)
+
+    def vector_length(self, shape: tuple[int, ...]) -> float:
+        return 1 / math.sqrt(shape[-1])
 
     def norm(self, weight: Tensor) -> Tensor:
         return torch.linalg.vector_norm(weight, dim=-1).amax(dim=-1) * math.sqrt(weight.shape[-1])
@@ -30,7 +33,7 @@ class RowNorm:
         return torch.linalg.vector_norm(gradient, dim=-1).sum(dim=-1) / math.sqrt(gradient.shape[-1])
 
     def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        require_real(weight)
+        require_fillable(weight)
         with torch.no_grad():
             return weight.copy_(self.lmo(torch.randn(weight.shape, generator=generator, device=weight.device)))
 

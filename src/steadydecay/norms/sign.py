@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.norms.protocol import LmoBlock
-from steadydecay.tensors.real_weights import require_real
+from steadydecay.tensors.fillable_weights import require_fillable
 
 
 @final
@@ -16,11 +16,14 @@ from steadydecay.tensors.real_weights import require_real
 class Sign:
     """‖w‖ = d_in · max|w|, lmo = sign(g) / d_in, for weights of shape (..., d_out, d_in)."""
 
-    is_row_wise: ClassVar[bool] = True
+    vector_dims: ClassVar[tuple[int, ...]] = ()
     fewest_dimensions: ClassVar[int] = 1
 
     def lmo(self, gradient: Tensor) -> Tensor:
         return gradient.sign().div_(gradient.shape[-1])
+
+    def vector_length(self, shape: tuple[int, ...]) -> float:
+        return 1 / shape[-1]
 
     def norm(self, weight: Tensor) -> Tensor:
         return weight.abs().amax(dim=(-2, -1)) * weight.shape[-1]
@@ -29,7 +32,7 @@ class Sign:
         return gradient.abs().sum(dim=(-2, -1)) / gradient.shape[-1]
 
     def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        require_real(weight)
+        require_fillable(weight)
         with torch.no_grad():
             fair_coin = torch.randint(0, 2, weight.shape, generator=generator, device=weight.device)
             return weight.copy_((2 * fair_coin - 1) / weight.shape[-1])

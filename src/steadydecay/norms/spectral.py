@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import ClassVar, Literal, final, get_args
 
 import torch
@@ -11,9 +12,9 @@ from torch import Tensor
 
 from steadydecay.norms.protocol import LmoBlock, LmoCost
 from steadydecay.polar import polar_express_of_each
-from steadydecay.polar.choice import ProductsName, require_products_name
+from steadydecay.polar.choice import ProductsName, chosen_dtype, require_products_name
 from steadydecay.polar.cost import multiplications, workspace_bytes
-from steadydecay.tensors.real_weights import require_real
+from steadydecay.tensors.fillable_weights import require_fillable
 
 Scale = Literal["rms", "max", "none"]
 
@@ -74,6 +75,11 @@ class Spectral:
         multiplied = sum(multiplications(block, self.steps) for block in blocks)
         return LmoCost(multiplied, sum(workspace_bytes(block, self.steps) for block in blocks))
 
+    def lmo_dtype(self, gradient: Tensor) -> torch.dtype:
+        """In which the products are computed; of blocks in two dtypes the wider one."""
+        dtypes = (chosen_dtype(block, self.steps) for block in self._blocks(gradient))
+        return reduce(torch.promote_types, dtypes)
+
     def norm(self, weight: Tensor) -> Tensor:
         norms = [_singular_values(block).amax(dim=-1) / self._factor(block.shape) for block in self._blocks(weight)]
         return torch.stack(norms).amax(dim=0)
@@ -83,7 +89,7 @@ class Spectral:
         return torch.stack(duals).sum(dim=0)
 
     def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        require_real(weight)
+        require_fillable(weight)
         with torch.no_grad():
             for block in self._blocks(weight):
                 block.copy_(random_orthogonal(block, generator) * self._factor(block.shape))

@@ -11,7 +11,7 @@ from torch import Tensor
 from steadydecay.norms.protocol import LmoBlock, LmoCost
 from steadydecay.norms.spectral import Spectral
 from steadydecay.polar.choice import ProductsName, require_products_name
-from steadydecay.tensors.real_weights import require_real
+from steadydecay.tensors.fillable_weights import require_fillable
 
 
 @final
@@ -39,6 +39,10 @@ class SpectralConv:
         if self.spatial_dims < 1:
             raise ValueError(f"spatial_dims is {self.spatial_dims!r}; legal is 1 or more (Conv1d has 1)")
 
+    @property
+    def fewest_dimensions(self) -> int:
+        return 2 + self.spatial_dims
+
     def lmo(self, gradient: Tensor) -> Tensor:
         return self.lmo_of_each([gradient])[0]
 
@@ -52,6 +56,9 @@ class SpectralConv:
         multiplied, workspace_bytes = self._matrix_norm.lmo_cost(self._as_matrix(gradient))
         return LmoCost(multiplied, workspace_bytes + gradient.nbytes)
 
+    def lmo_dtype(self, gradient: Tensor) -> torch.dtype:
+        return gradient.dtype
+
     def norm(self, weight: Tensor) -> Tensor:
         return self._matrix_norm.norm(self._as_matrix(weight)) / self._factor(weight.shape)
 
@@ -59,7 +66,7 @@ class SpectralConv:
         return self._matrix_norm.dual_norm(self._as_matrix(gradient)) * self._factor(gradient.shape)
 
     def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        require_real(weight)
+        require_fillable(weight)
         with torch.no_grad():
             matrix = self._matrix_norm.init_(torch.empty_like(self._as_matrix(weight)), generator)
             return weight.copy_((matrix * self._factor(weight.shape)).view(weight.shape))

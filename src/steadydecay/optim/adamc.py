@@ -6,21 +6,24 @@
 η = γλ for AdamW, η ∝ γ² for AdamC: the second moment normalises, so momentum does not enter.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim.adamw import adamw
 from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 
 from steadydecay.correction.references import settled_decays
+from steadydecay.groups.key_types import NO_WEIGHT_CHANGED, as_pair, require_types
 from steadydecay.groups.settings import Group, may_move, require_adam_numbers, weight_decay_of_step
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM
 from steadydecay.optim.batches.parts import Number, StepBatch, parameters_with_gradient
 from steadydecay.optim.decoupled_step import move
 from steadydecay.optim.fitting_state import StateKeys
 from steadydecay.optim.stateful_optimizer import StatefulOptimizer
+from steadydecay.parallel.shards import local_part
 from steadydecay.tensors.low_precision import new_state, require_deterministic
 from steadydecay.theory.validation import require_in
 
@@ -108,6 +111,7 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
         # Of this group alone: a look at all of them for each of 10³ groups takes longer than the rest.
         has_new = any("compensation" in self.state[parameter] for parameter in group["params"])
         self._has_compensations = has_new or getattr(self, "_has_compensations", False)
+        self._has_sharded = _has_sharded(group) or getattr(self, "_has_sharded", False)
 
     def checked(self, group: Group) -> Group:
         _require_legal(group["lr"], group["betas"], group["eps"], group["weight_decay"])
@@ -145,9 +149,12 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
         # Weights, gradients, their averages, those of their squares, the largest of these, and counts of steps.
         lists: list[list[Tensor]] = [[], [], [], [], [], []]
         has_complex = self._init_group(group, *lists)
-        weights, lr = lists[0], group["lr"]
+        parameters, lr = lists[0], group["lr"]
+        if self._has_sharded and not group["differentiable"]:
+            lists = local_parts(lists)
+        weights = lists[0]
         decay = self._unless_skipped(lr * weight_decay)
-        apart = self._apart(weights, lr)
+        apart = self._apart(parameters, weights, lr)
         if apart:
             lists[0] = [apart.get(index, weight) for index, weight in enumerate(weights)]
         if isinstance(weight_decay, Tensor) and weight_decay is not group["weight_decay"] and weights:
@@ -156,8 +163,9 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
             weight_decay = 0.0
         self._adamw(group, lists, weight_decay, has_complex)
         for index, moved in apart.items():
-            weight, compensation = weights[index].detach(), self.state[weights[index]].get("compensation")
-            move(StepBatch([weight], [], [], [compensation]), [moved.detach()], lr, decay, scale=-1.0)
+            weight, kept = weights[index].detach(), self.state[parameters[index]].get("compensation")
+            compensation = None if kept is None else local_part(kept)
+            move(StepBatch([weight], [], [], [compensation], [None]), [moved.detach()], lr, decay, scale=-1.0)
 
     def _adamw(self, group: Group, lists: list[list[Tensor]], weight_decay: Number, has_complex: bool) -> None:
         beta1, beta2 = group["betas"]
@@ -182,21 +190,34 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
     def state_was_fitted(self) -> None:
         """Look once, for a look through 10⁴ small parameters in each step would cost 1 % of it."""
         self._has_compensations = any("compensation" in of_parameter for of_parameter in self.state.values())
+        self._has_sharded = any(map(_has_sharded, self.param_groups))
 
-    def _apart(self, weights: list[Tensor], lr: Number) -> dict[int, Tensor]:
-        """Zeros in place of weights that torch must not move, by position."""
+    def _apart(self, parameters: list[Tensor], weights: list[Tensor], lr: Number) -> dict[int, Tensor]:
+        """Zeros in place of what is here of parameters that torch must not move, by position."""
         if may_move(lr) and not self._has_compensations:
             return {}
         return {
             index: torch.zeros_like(weight)
-            for index, weight in enumerate(weights)
-            if not may_move(lr) or "compensation" in self.state[weight]
+            for index, (parameter, weight) in enumerate(zip(parameters, weights, strict=True))
+            if not may_move(lr) or "compensation" in self.state[parameter]
         }
 
     def _unless_skipped(self, decay: Number) -> Number:
         """A GradScaler's fused step skips itself where gradients overflowed; so must the decay."""
         found_inf = getattr(self, "found_inf", None)
         return decay if found_inf is None else decay * (1 - found_inf)
+
+
+@torch.no_grad()
+def local_parts(lists: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+    """What is here of weights, of their gradients in the layout of the weights, and of all else.
+
+    Adam looks at each entry alone. So plain weights may stand beside those that are cut over ranks, which torch's
+    functions on several tensors refuse, and nothing of the step is larger than what is here.
+    """
+    weights, gradients, *state = lists
+    of_weights = [local_part(gradient, weight) for gradient, weight in zip(gradients, weights, strict=True)]
+    return [list(map(local_part, weights)), of_weights, *(list(map(local_part, one)) for one in state)]
 
 
 def initial_state(parameter: Tensor, group: Group) -> dict[str, Tensor]:
@@ -221,11 +242,26 @@ def _weight_decay_of_step(group: Group, index: int) -> Number:
     """`weight_decay_of_step`, where torch's function can take the other numbers too."""
     found = weight_decay_of_step(group, NO_MOMENTUM, index)
     require_adam_numbers(group, index)
+    if group["capturable"] and not torch.compiler.is_compiling():
+        _require_capturable(group, index)
     tensors = [name for name in ("lr", "betas") if _has_tensor(group[name])]
     if tensors and group["foreach"] and not group["capturable"]:
-        remedy = "torch's foreach step takes numbers unless it is capturable. This step has changed no weight"
-        raise ValueError(f"{tensors[0]} of group {index} is {group[tensors[0]]!r}; legal is a number: {remedy}")
+        remedy = "torch's foreach step takes numbers unless it is capturable"
+        raise ValueError(
+            f"{tensors[0]} of group {index} is {group[tensors[0]]!r}; legal is a number: {remedy}. {NO_WEIGHT_CHANGED}"
+        )
     return found
+
+
+def _has_sharded(group: Group) -> bool:
+    return any(isinstance(parameter, DTensor) for parameter in group["params"])
+
+
+def _require_capturable(group: Group, index: int) -> None:
+    on_host = next((parameter for parameter in group["params"] if parameter.device.type == "cpu"), None)
+    if on_host is not None:
+        legal = "legal is False for weights on the CPU, where there is no graph to capture"
+        raise ValueError(f"capturable of group {index} is {group['capturable']!r}; {legal}. {NO_WEIGHT_CHANGED}")
 
 
 def _has_tensor(hyperparameter: Any) -> bool:
@@ -234,6 +270,7 @@ def _has_tensor(hyperparameter: Any) -> bool:
 
 
 def _require_legal(lr: Number, betas: tuple[Number, Number], eps: float, weight_decay: Number) -> None:
+    require_types({"lr": lr, "betas": as_pair(betas), "eps": eps, "weight_decay": weight_decay})
     require_in("lr", float(lr), 0, include_low=True)
     for index, beta in enumerate(betas):
         require_in(f"betas[{index}]", float(beta), 0, 1, include_low=True, remedy="the usual values are 0.9 and 0.999")

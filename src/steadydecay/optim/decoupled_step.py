@@ -7,11 +7,14 @@ Here is what they share: the average, the move, and the step that takes all grou
 # pyright: reportPrivateImportUsage=false
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeGuard
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from steadydecay.correction.references import settled_decays
 from steadydecay.groups.settings import Group, may_move, weight_decay_of_step
@@ -19,6 +22,10 @@ from steadydecay.optim.batches.elementwise_batches import Sizes, in_elementwise_
 from steadydecay.optim.batches.parts import Advance, Number, PartsOfGroup, StepBatch, parts_of
 from steadydecay.optim.fitting_state import StateKeys
 from steadydecay.optim.stateful_optimizer import StatefulOptimizer
+from steadydecay.parallel.cuts import Cut, cut_of, zeros_for
+from steadydecay.parallel.presence import gradients_of_others
+from steadydecay.parallel.rank_groups import RankGroups, is_alone
+from steadydecay.parallel.regions import positions_in
 from steadydecay.tensors.low_precision import (
     compensated,
     is_low_precision,
@@ -70,8 +77,8 @@ def move(
     weights, compensations = batch.weights, batch.compensations
     sizes = sizes_on(weights[0].device)
     if rounding_step is not None and is_low_precision(weights[0]):
-        for weight, update in zip(weights, updates, strict=True):
-            _move_at_random(weight, update, lr, decay, scale, rounding_step)
+        for weight, update, cut in zip(weights, updates, batch.cuts, strict=True):
+            _move_at_random(weight, update, lr, decay, scale, rounding_step, cut)
     elif compensations[0] is None and _is_small(weights[0], updates[0], sizes):
         _move_plainly(weights, updates, lr, decay, scale)
     else:
@@ -99,10 +106,17 @@ def _move_slice(
 
 
 def _move_at_random(
-    weight: Tensor, update: Tensor, lr: Number, decay: Number, scale: Number | None, rounding_step: Tensor
+    weight: Tensor,
+    update: Tensor,
+    lr: Number,
+    decay: Number,
+    scale: Number | None,
+    rounding_step: Tensor,
+    cut: Cut | None,
 ) -> None:
     """The random numbers belong to the whole weight."""
-    uniform = uniform_of_step(weight, rounding_step)
+    positions = None if cut is None else positions_in(cut.own_region(), cut.shape, weight.device)
+    uniform = uniform_of_step(weight, rounding_step, positions)
     weight.copy_(stochastic(weight, _scaled(update.float(), lr, scale), decay, uniform))
 
 
@@ -170,6 +184,10 @@ class DecoupledOptimizer(StatefulOptimizer):
     "low_precision".
     """
 
+    _peers: RankGroups | None = None
+    # States with what was gathered for each key of them.
+    _whole: Sequence[tuple[dict[str, Any], str, Tensor]] = ()
+
     @abstractmethod
     def advance(self, batch: StepBatch, group: Group, decay: Number) -> None:
         """One step of a batch of weights of a group, of one dtype and device, whose decay is η."""
@@ -191,7 +209,9 @@ class DecoupledOptimizer(StatefulOptimizer):
     def initial_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
         if group.get("memory_light"):
             return {}
-        return {"momentum": torch.zeros_like(parameter), **new_state(parameter, group["low_precision"])}
+        cut = self.cuts.get(parameter) if self.cuts else None
+        zeros_like = torch.zeros_like if cut is None else partial(zeros_for, cut=cut)
+        return {"momentum": zeros_like(parameter), **new_state(parameter, group["low_precision"], zeros_like)}
 
     def add_param_group(self, param_group: Group) -> None:
         """Check a group, fix its references, and give its parameters their state."""
@@ -208,15 +228,68 @@ class DecoupledOptimizer(StatefulOptimizer):
         # torch.compile takes this frame as one only if it names torch.
         with torch.enable_grad():
             loss = None if closure is None else closure()
+        if is_alone():
+            self._step()
+        else:
+            # A compiler does not see what other ranks do.
+            torch.compiler.disable(self._step)()  # pyright: ignore[reportCallIssue]  (as torch writes it)
+        return loss
+
+    def _step(self) -> None:
         self.fit_state()
+        self._whole = ()
         # Lists first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
-        parts = [parts_of(group, self.state, type(self).__name__) for group in self.param_groups]
+        absent = gradients_of_others(self.cuts, self.peers) if self.cuts else {}
+        name = type(self).__name__
+        parts = [parts_of(group, self.state, name, self.cuts, absent) for group in self.param_groups]
         decays = settled_decays(self, self.update_momentum, self._decay_of_step)
         self.in_batches(list(map(PartsOfGroup, self.param_groups, decays, parts)), self.advance)
         for group in self.param_groups:
             if "rounding_step" in group:
                 group["rounding_step"].add_(1)
-        return loss
+
+    def cuts_now(self) -> Mapping[Tensor, Cut]:
+        parameters = (parameter for group in self.param_groups for parameter in group["params"])
+        return {parameter: cut for parameter in parameters if (cut := cut_of(parameter)) is not None}
+
+    @property
+    def peers(self) -> RankGroups:
+        """The process groups in which this optimizer speaks."""
+        if self._peers is None:
+            self._peers = RankGroups()
+        return self._peers
+
+    @torch.no_grad()
+    def consolidate_state_dict(self, to: int = 0) -> None:
+        """Gather state that is cut over ranks, for the `state_dict` of one of them; every rank calls it.
+
+        The next `state_dict` of that rank, before the next step, holds it whole, on the CPU. It is called and does as
+        `torch.distributed.optim.ZeroRedundancyOptimizer`'s, which Lightning calls before it saves.
+
+        Args:
+            to: that rank; the other ranks keep nothing.
+        """
+        cut = [
+            (state, key, tensor)
+            for state in self.state.values()
+            for key, tensor in state.items()
+            if isinstance(tensor, DTensor)
+        ]
+        gathered = ((state, key, tensor.full_tensor()) for state, key, tensor in cut)
+        self._whole = [(state, key, whole.cpu()) for state, key, whole in gathered if dist.get_rank() == to]
+
+    def state_dict(self) -> dict[str, Any]:
+        """State and groups, as torch's; what `consolidate_state_dict` has gathered is whole."""
+        held = [(state, key, state[key]) for state, key, _ in self._whole]
+        try:
+            for state, key, whole in self._whole:
+                state[key] = whole
+            # A copy of each state, for those of this optimizer are put back.
+            saved = super().state_dict()
+            return saved | {"state": {index: dict(state) for index, state in saved["state"].items()}}
+        finally:
+            for state, key, part in held:
+                state[key] = part
 
     def state_was_fitted(self) -> None:
         for group in self.param_groups:

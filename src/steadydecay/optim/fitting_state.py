@@ -8,6 +8,7 @@ from torch import Tensor
 
 from steadydecay.groups.settings import Group
 from steadydecay.groups.weight_names import weight_names
+from steadydecay.parallel.cuts import Cut, brought_to, is_laid_out
 from steadydecay.tensors.legal_state import require_like_weight, require_one_number
 from steadydecay.tensors.low_precision import keeps_compensation
 
@@ -15,7 +16,7 @@ State = MutableMapping[str, Any]
 # Makes the state of a parameter of a group as it is before the first step.
 Begin = Callable[[Tensor, Group], dict[str, Any]]
 
-_dtype_of, _layout_of = attrgetter("dtype"), attrgetter("dtype", "device")
+_dtype_of = attrgetter("dtype")
 
 
 class StateKeys(NamedTuple):
@@ -46,7 +47,7 @@ def fingerprint(groups: Sequence[Group], states: Mapping[Tensor, Any]) -> list[A
     return [
         len(states),
         sum(map(len, states.values())),
-        [group.get("low_precision") for group in groups],
+        [(group.get("low_precision"), group.get("amsgrad"), group.get("memory_light")) for group in groups],
         [(id(parameter), parameter.device) for of_group in ends for parameter in of_group],
         [list(map(_dtype_of, group["params"])) for group in groups],
     ]
@@ -64,20 +65,28 @@ def require_fitting(groups: Sequence[Group], states: Mapping[Tensor, State], key
             _require_fitting(states.get(parameter) or {}, parameter, keys, name)
 
 
-def refit(groups: Sequence[Group], states: MutableMapping[Tensor, State], keys_of: KeysOf, begin: Begin) -> bool:
-    """Bring state to the dtype and device of the weights, add what they need and do not have, and say if any changed.
+def refit(
+    groups: Sequence[Group],
+    states: MutableMapping[Tensor, State],
+    keys_of: KeysOf,
+    begin: Begin,
+    cuts: Mapping[Tensor, Cut],
+) -> bool:
+    """Bring state to the dtype, device and layout of the weights, add what they lack, and say if any changed.
 
     Args:
         groups, states: of the optimizer; `require_fitting` has nothing to say against them.
         keys_of, begin: which state there has to be.
+        cuts: of the weights that are cut over ranks.
     """
     has_changed = False
     for group in groups:
         keys = keys_of(group)
         for parameter in group["params"] if keys.like_weight else ():
             held = states.get(parameter) or {}
-            if not _fits(held, parameter, keys, group):
-                refitted = _refitted(held, begin(parameter, group), parameter, keys)
+            cut = cuts.get(parameter) if cuts else None
+            if not _fits(held, parameter, keys, group, cut):
+                refitted = _refitted(held, begin(parameter, group), parameter, keys, cut)
                 # In place, for an optimizer that holds this one may share its state.
                 kept = states.setdefault(parameter, {})
                 kept.clear()
@@ -103,20 +112,29 @@ def _require_fitting(held: Mapping[str, Any], parameter: Tensor, keys: StateKeys
             require_one_number(held[key], key, name)
 
 
-def _fits(held: Mapping[str, Any], parameter: Tensor, keys: StateKeys, group: Group) -> bool:
+def _fits(held: Mapping[str, Any], parameter: Tensor, keys: StateKeys, group: Group, cut: Cut | None) -> bool:
     has_all = all(key in held for key in (*keys.like_weight, *keys.others, *keys.measures))
     is_compensated = "compensation" in held
     if not has_all or is_compensated != keeps_compensation(parameter, group["low_precision"]):
         return False
     alike = (*keys.like_weight, "compensation") if is_compensated else keys.like_weight
-    return all(_layout_of(held[key]) == _layout_of(parameter) for key in alike)
+    return all(_is_alike(held[key], parameter, cut) for key in alike)
 
 
-def _refitted(held: State, begun: State, parameter: Tensor, keys: StateKeys) -> State:
+def _is_alike(held: Tensor, parameter: Tensor, cut: Cut | None) -> bool:
+    is_cast = held.dtype == parameter.dtype and held.device == parameter.device
+    return is_cast and is_laid_out(held, parameter, cut)
+
+
+def _refitted(held: State, begun: State, parameter: Tensor, keys: StateKeys, cut: Cut | None) -> State:
     kept = {key: value for key, value in held.items() if key != "compensation"}
-    cast = {key: held[key].to(parameter.device, parameter.dtype) for key in keys.like_weight if key in held}
+    cast = {
+        key: brought_to(held[key].to(parameter.device, parameter.dtype), parameter, cut)
+        for key in keys.like_weight
+        if key in held
+    }
     remainder = held.get("compensation")
     # In another dtype its unit would be another.
     if remainder is not None and "compensation" in begun and remainder.dtype == parameter.dtype:
-        cast["compensation"] = remainder.to(parameter.device)
+        cast["compensation"] = brought_to(remainder.to(parameter.device), parameter, cut)
     return {**begun, **kept, **cast}

@@ -6,6 +6,7 @@
 The part u⊥ of the update perpendicular to the weight turns it, and no longer adds to its norm.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, final
 
 import torch
@@ -15,6 +16,7 @@ from steadydecay.groups.settings import Group
 from steadydecay.optim.adamc import AdamC
 from steadydecay.optim.batches.parts import Number, parameters_with_gradient
 from steadydecay.optim.fitting_state import StateKeys
+from steadydecay.parallel.shards import local_part, sharding_of, sum_over_ranks
 
 
 class Renormalization(NamedTuple):
@@ -42,17 +44,28 @@ def renormalization(before: Tensor, after: Tensor, lr: Number, decay: Number) ->
         lr: γ ≥ 0.
         decay: η of the step.
     """
-    before, after = _at_least_float(before), _at_least_float(after)
-    norm, norm_after = torch.linalg.vector_norm(before), torch.linalg.vector_norm(after)
-    direction = before / norm.where(norm != 0, 1)
-    # (1-η)‖θ‖ - γu∥ is what is left of θ' along θ.
-    wanted = (direction * after).sum().abs()
-    has_moved = (before != after).any()
+    return renormalization_of(renormalization_sums(before, after, decay), lr, decay)
+
+
+def renormalization_sums(before: Tensor, after: Tensor, decay: Number) -> Tensor:
+    """‖θ‖², ‖θ'‖², ⟨θ, γu⟩, ‖γu‖², and how many entries have moved: (5,). They add up over the parts of a weight."""
+    has_moved = (before != after).sum()
+    before, after = _precise(before), _precise(after)
+    scaled_update = (1 - decay) * before - after
+    products = ((before, before), (after, after), (before, scaled_update), (scaled_update, scaled_update))
+    return torch.stack([*((one * other).sum() for one, other in products), has_moved.to(before.dtype)])
+
+
+def renormalization_of(sums: Tensor, lr: Number, decay: Number) -> Renormalization:
+    """`renormalization` from the `renormalization_sums` of a whole weight."""
+    square, square_after, inner, update_sq, moved_entries = sums.unbind()
+    norm, norm_after, has_moved = square.sqrt(), square_after.sqrt(), moved_entries != 0
+    along = (inner / norm).where(norm != 0, 0)
+    # What is left of θ' along θ.
+    wanted = ((1 - decay) * norm - along).abs()
     factor = (wanted / norm_after).where(has_moved & (norm != 0) & (norm_after != 0), 1)
-    update = (((1 - decay) * before - after) / lr).where(has_moved, 0)
-    parallel = (direction * update).sum()
-    perpendicular = torch.linalg.vector_norm(update - parallel * direction)
-    return Renormalization(factor, parallel, perpendicular)
+    perpendicular = (update_sq - along.square()).clamp(min=0).sqrt()
+    return Renormalization(factor, (along / lr).where(has_moved, 0), (perpendicular / lr).where(has_moved, 0))
 
 
 @final
@@ -82,18 +95,29 @@ class RenormalizedAdamW(AdamC):
     def step_group(self, group: Group, weight_decay: Number) -> None:
         """An AdamW step from θ to θ', and from there to θ."""
         parameters = parameters_with_gradient(group, "RenormalizedAdamW")
-        befores = [parameter.detach().clone() for parameter in parameters]
+        # A weight that is cut over ranks may have a gradient on some of them alone: all must send its sums.
+        others = [one for one in group["params"] if one.grad is None and sharding_of(one) is not None]
+        with torch.no_grad():
+            befores = {parameter: local_part(parameter).clone() for parameter in (*parameters, *others)}
         super().step_group(group, weight_decay)
         with torch.no_grad():
-            for parameter, before in zip(parameters, befores, strict=True):
-                state, decay = self.state[parameter], group["lr"] * weight_decay
-                factor, parallel, perpendicular = renormalization(before, parameter, group["lr"], decay)
-                parameter.mul_(factor)
-                state["update_parallel"].copy_(parallel)
-                state["update_perpendicular"].copy_(perpendicular)
+            self._renormalize(befores, group["lr"], group["lr"] * weight_decay)
+
+    def _renormalize(self, befores: Mapping[Tensor, Tensor], lr: Number, decay: Number) -> None:
+        """From θ' to θ, with one collective for each process group that holds parts of some weights."""
+        pairs = ((before, local_part(weight)) for weight, before in befores.items())
+        sums = [renormalization_sums(before, after, decay) for before, after in pairs]
+        shardings = map(sharding_of, befores)
+        sum_over_ranks((one.groups(), [part]) for one, part in zip(shardings, sums, strict=True) if one is not None)
+        for weight, of_weight in zip(befores, sums, strict=True):
+            factor, parallel, perpendicular = renormalization_of(of_weight, lr, decay)
+            local_part(weight).mul_(factor)
+            self.state[weight]["update_parallel"].copy_(parallel)
+            self.state[weight]["update_perpendicular"].copy_(perpendicular)
 
 
-def _at_least_float(x: Tensor) -> Tensor:
-    """In float32 or better; a complex weight as its real view, as torch's AdamW steps it."""
+def _precise(x: Tensor) -> Tensor:
+    """In float64, for ‖u⊥‖² is a difference; a complex weight as its real view, as torch's AdamW steps it."""
     x = torch.view_as_real(x.detach()) if x.is_complex() else x.detach()
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    # Apple's GPUs have no float64.
+    return x.float() if x.device.type == "mps" else x.double()

@@ -9,12 +9,13 @@
 # torch's foreach functions have no public names.
 # pyright: reportPrivateImportUsage=false
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import Shard
 from torch.optim.optimizer import ParamsT
 
 from steadydecay.groups.param_groups import NORM_OF_ROLE
@@ -22,10 +23,13 @@ from steadydecay.groups.settings import Group
 from steadydecay.known_optimizers.update_momentum import AVERAGE
 from steadydecay.norms import NormSpec, fewest_dimensions, norm_for, plain_spec
 from steadydecay.optim.batches.alike_parts import require_workspace
+from steadydecay.optim.batches.owner_batches import OwnerBatches
 from steadydecay.optim.batches.parts import Advance, Number, PartsOfGroup, StepBatch
 from steadydecay.optim.batches.shape_batches import in_shape_batches, lmo_of_each
 from steadydecay.optim.decoupled_step import DecoupledOptimizer, average_, averages_of, move
 from steadydecay.optim.legal_weights import REAL
+from steadydecay.parallel.cuts import Cut
+from steadydecay.parallel.replicas import mesh_over, replica_groups
 from steadydecay.tensors.low_precision import require_mode
 
 
@@ -53,6 +57,10 @@ class Scion(DecoupledOptimizer):
             which is "compensated", and "stochastic" with memory_light. Other weights are as without it.
         workspace_bytes: for the temporaries of a step, beyond those of the largest weight alone; by default 0.4 for
             each entry of a group, of which one thread of a CPU takes 10 MiB at most, to stay in its cache.
+        data_parallel_group: the process group whose ranks hold the same plain weights and get the same gradients; each
+            then keeps a part of the state and computes a part of the updates (docs/scaling.md). "auto" takes the
+            group of `DistributedDataParallel`, unless Accelerate saves the state on one rank alone; None shares
+            nothing. Weights that are DTensors (FSDP2, tensor parallelism) are shared over their mesh in any case.
 
     Raises:
         ValueError: an argument outside its range, or two that exclude each other. Nothing has changed then.
@@ -61,6 +69,9 @@ class Scion(DecoupledOptimizer):
     update_momentum = AVERAGE
     # The norms are of real weights.
     steppable = REAL
+    # Of copies, which are not told.
+    _data_parallel_group: Any = "auto"
+    _made_owner_batches: OwnerBatches | None = None
 
     def __init__(
         self,
@@ -76,6 +87,7 @@ class Scion(DecoupledOptimizer):
         memory_light: bool = False,
         low_precision: str = "auto",
         workspace_bytes: int | None = None,
+        data_parallel_group: Any = "auto",
     ) -> None:
         defaults: Group = {
             "lr": lr,
@@ -89,21 +101,55 @@ class Scion(DecoupledOptimizer):
             "low_precision": low_precision,
             "workspace_bytes": workspace_bytes,
         }
+        # Not a default: process groups cannot be saved with the groups.
+        self._data_parallel_group = data_parallel_group
         super().__init__(params, defaults)
 
     def advance(self, batch: StepBatch, group: Group, decay: Number) -> None:
-        """Algorithm 2 for weights of one shape, or rows of one: m ← βm + (1-β)g, then θ ← (1-η)θ - γ lmo(m)."""
-        norm, beta = norm_for(group["norm"], batch.weights[0].ndim), group["momentum"]
+        """Algorithm 2 for weights of one shape, or rows of one."""
+        norm = norm_for(group["norm"], batch.weights[0].ndim)
+        self.descend(batch, lmo_of_each(norm, self.directions(batch, group)), group, decay)
+
+    def directions(self, batch: StepBatch, group: Group) -> Sequence[Tensor]:
+        """m ← βm + (1-β)g of each weight; returns m, or βm + (1-β)g with Nesterov momentum."""
+        beta = group["momentum"]
         if not group["memory_light"]:
             average_(batch.averages, batch.gradients, beta)
-        directions = averages_of(batch.averages, batch.gradients, beta) if group["nesterov"] else batch.averages
-        move(batch, lmo_of_each(norm, directions), group["lr"], decay, rounding_step=group.get("rounding_step"))
+        return averages_of(batch.averages, batch.gradients, beta) if group["nesterov"] else batch.averages
+
+    def descend(self, batch: StepBatch, updates: Sequence[Tensor], group: Group, decay: Number) -> None:
+        """θ ← (1-η)θ - γu of each weight, with u the lmo of its direction."""
+        move(batch, updates, group["lr"], decay, rounding_step=group.get("rounding_step"))
         if group["memory_light"]:
             # The next backward adds g to them. m is 1-β times what they are, of which an lmo takes no notice.
-            torch._foreach_mul_(batch.averages, beta)
+            torch._foreach_mul_(batch.averages, group["momentum"])
 
     def in_batches(self, groups: Sequence[PartsOfGroup], advance: Advance) -> None:
-        in_shape_batches(groups, advance)
+        if not self.cuts:
+            in_shape_batches(groups, advance)
+            return
+        in_shape_batches([of._replace(parts=[part for part in of.parts if part.cut is None]) for of in groups], advance)
+        cut = [of._replace(parts=[part for part in of.parts if part.cut is not None]) for of in groups]
+        self._owner_batches.step(cut, self)
+
+    def cuts_now(self) -> Mapping[Tensor, Cut]:
+        return {**super().cuts_now(), **self._shared_replicas()}
+
+    def _shared_replicas(self) -> dict[Tensor, Cut]:
+        """Matrices that every rank holds whole, cut so that each rank keeps and steps a part of them."""
+        weights = [
+            (weight, group)
+            for group in self.param_groups
+            for weight in ([] if group["memory_light"] else group["params"])
+            if weight.ndim > 1 and type(weight) in (Tensor, torch.nn.Parameter)
+        ]
+        groups = replica_groups(self, [weight for weight, _ in weights], self._data_parallel_group)
+        meshes = {group: mesh_over(group, weights[0][0].device.type) for group in dict.fromkeys(groups.values())}
+        return {
+            weight: Cut(tuple(weight.shape), meshes[groups[weight]], (Shard(_first_row(weight, group)),), weight)
+            for weight, group in weights
+            if weight in groups
+        }
 
     def checked(self, group: Group) -> Group:
         group["norm"] = plain_spec(group["norm"])
@@ -150,8 +196,20 @@ class Scion(DecoupledOptimizer):
             for parameter in self._memory_light_parameters():
                 self.state.pop(parameter, None)
 
+    @property
+    def _owner_batches(self) -> OwnerBatches:
+        if self._made_owner_batches is None:
+            self._made_owner_batches = OwnerBatches(self.peers)
+        return self._made_owner_batches
+
     def _memory_light_parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups if group["memory_light"] for p in group["params"]]
+
+
+def _first_row(weight: Tensor, group: Group) -> int:
+    """The dimension of the rows of each matrix in a stack."""
+    of_one = max(2, fewest_dimensions(norm_for(group["norm"], weight.ndim)))
+    return max(0, weight.ndim - of_one)
 
 
 class ScionC(Scion):

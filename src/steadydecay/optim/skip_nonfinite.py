@@ -12,9 +12,12 @@ from torch.optim import Optimizer
 
 from steadydecay.groups.weight_names import names_in_records
 from steadydecay.known_optimizers.wrappers import unwrapped
+from steadydecay.parallel.shards import local_part, sum_over_ranks
 
 # What is left out where one gradient is not finite: that tensor alone, or the whole step.
 Skip = Literal["tensor", "step"]
+# In place of a name.
+ELSEWHERE = "on another rank"
 # Entries of gradients whose norms are taken together; a copy of so few costs less than a call for each.
 LARGEST_TOGETHER = 2**12
 
@@ -24,7 +27,7 @@ class NonfiniteGradient(NamedTuple):
 
     Attributes:
         step: counted from 1 since the optimizer is watched over.
-        name: of the weight.
+        name: of the weight; "on another rank" where that rank alone has it, and all skip the step.
     """
 
     step: int
@@ -35,7 +38,9 @@ def skip_nonfinite(optimizer: Optimizer, skip: Skip = "tensor") -> "NonfiniteSki
     """Before each step, take away gradients that hold a NaN or an infinity: the optimizer then leaves the weight alone.
 
     Weight, momentum and decay of what is skipped stay as they are, bit for bit. One pass over the gradients and one
-    look at the device a step; with DTensors one small collective, so that every rank skips the same.
+    look at the device a step; with DTensors one small collective for each dimension of their mesh, so that every rank
+    skips the same and says so. Gradients of plain weights are looked at on each rank alone: under
+    `DistributedDataParallel` they are the same on all.
 
     Args:
         optimizer: any torch optimizer that leaves weights without a gradient alone, as all of torch and of this
@@ -131,79 +136,121 @@ class NonfiniteSkip:
             (name, parameter)
             for index, group in enumerate(self._optimizer.param_groups)
             for name, parameter in zip(names_in_records(group, index), group["params"], strict=True)
-            if parameter.grad is not None
+            # A rank without a gradient of a DTensor must not let those that have one wait.
+            if parameter.grad is not None or isinstance(parameter, DTensor)
         ]
-        is_finite = are_finite([parameter.grad for _, parameter in named])
+        weights = [parameter for _, parameter in named]
+        is_finite = are_finite([parameter.grad for parameter in weights], weights)
         bad = [pair for pair, finite in zip(named, is_finite, strict=True) if not finite]
-        if not bad:
-            return
+        is_elsewhere = self._skip == "step" and _is_anywhere(bool(bad), weights) and not bad
+        if bad or is_elsewhere:
+            self._leave_out(bad, weights)
+
+    def _leave_out(self, bad: Sequence[tuple[str, Tensor]], weights: Sequence[Tensor]) -> None:
+        """Take the gradients away and count them; none is bad where a rank beside this one has one in this step."""
         self.skipped_steps += 1
         for name, _ in bad:
             self.skipped[name] = self.skipped.get(name, 0) + 1
-        for _, parameter in named if self._skip == "step" else bad:
+        for parameter in weights if self._skip == "step" else [parameter for _, parameter in bad]:
             parameter.grad = None
         if self.first is None:
-            self.first = NonfiniteGradient(self._steps, bad[0][0])
+            name = bad[0][0] if bad else ELSEWHERE
+            self.first = NonfiniteGradient(self._steps, name)
             what = "the step is" if self._skip == "step" else f"it and {len(bad) - 1} others are"
+            whose = f"the gradient of {name!r}" if bad else f"a gradient {ELSEWHERE}"
             warnings.warn(
-                f"the gradient of {bad[0][0]!r} holds a NaN or an infinity at step {self._steps}; {what} skipped. The "
-                f"handle counts what follows without a word",
-                stacklevel=2,
+                f"{whose} holds a NaN or an infinity at step {self._steps}; {what} skipped. The handle counts what "
+                f"follows without a word",
+                stacklevel=3,
             )
 
 
-def are_finite(gradients: Sequence[Tensor]) -> list[bool]:
-    """Whether each holds finite numbers alone; of a sharded one, on all ranks. Waits for each device once.
+def are_finite(gradients: Sequence[Tensor | None], weights: Sequence[Tensor] | None = None) -> list[bool]:
+    """Whether each holds finite numbers alone; of a DTensor, on all ranks of its mesh. Waits for each device once.
+
+    Args:
+        gradients: None of a weight that has none, whose finite numbers are those of the other ranks.
+        weights: of each gradient; by default the gradients themselves.
 
     >>> are_finite([torch.tensor([1.0, torch.nan]), torch.tensor([3e38]), torch.tensor([torch.inf]), torch.empty(0)])
     [False, True, False, True]
     """
+    owners = [one for one in gradients if one is not None] if weights is None else list(weights)
+    here = [_here(gradient, owner) for gradient, owner in zip(gradients, owners, strict=True)]
     # A finite norm says that all is finite, in one pass without a temporary.
-    has_norm = _are_norms_finite(gradients)
-    return [is_finite or _is_finite(gradient) for is_finite, gradient in zip(has_norm, gradients, strict=True)]
+    has_norm = _agreed(_nonfinite_norms(here, owners), owners)
+    doubtful = [at for at, is_finite in enumerate(has_norm) if not is_finite]
+    if not doubtful:
+        return has_norm
+    found = {at: (~here[at].isfinite().all()).float().reshape(1) for at in doubtful}
+    surely = dict(zip(doubtful, _agreed(list(found.values()), [owners[at] for at in doubtful]), strict=True))
+    return [is_finite or surely[at] for at, is_finite in enumerate(has_norm)]
 
 
-def _are_norms_finite(gradients: Sequence[Tensor]) -> list[bool]:
+def _here(gradient: Tensor | None, weight: Tensor) -> Tensor:
+    """What is here of a gradient, as real numbers; of a sparse one those that it holds."""
+    if gradient is None:
+        return torch.zeros(0, device=weight.device)
+    # As it is: there may be thousands.
+    if type(gradient) is Tensor and gradient.layout == torch.strided and not gradient.is_complex():
+        return gradient
+    if not isinstance(gradient, DTensor):
+        gradient = gradient.coalesce().values() if gradient.is_sparse else gradient
+    here = local_part(gradient)
+    return torch.view_as_real(here.resolve_conj()) if here.is_complex() else here
+
+
+def _nonfinite_norms(here: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
+    """For each a (1,): not 0 where the norm of it, or of small ones that are looked at together, is not finite."""
     alike: dict[Any, list[int]] = defaultdict(list)
-    for at, gradient in enumerate(gradients):
-        is_small = gradient.layout == torch.strided and gradient.numel() <= LARGEST_TOGETHER
-        alike[gradient.device, gradient.dtype, isinstance(gradient, DTensor), is_small].append(at)
-    norms: dict[torch.device, list[tuple[list[int], Tensor]]] = defaultdict(list)
-    for (device, _, is_sharded, is_small), places in alike.items():
-        values = [_values(gradients[at]) for at in places]
-        if is_sharded:
-            norms[device] += [([at], _whole_norm(value)) for at, value in zip(places, values, strict=True)]
-        elif is_small:
+    for at, (values, weight) in enumerate(zip(here, weights, strict=True)):
+        is_small = values.numel() <= LARGEST_TOGETHER and not isinstance(weight, DTensor)
+        alike[values.device, values.dtype, is_small].append(at)
+    flags: dict[int, Tensor] = {}
+    for (_, _, is_small), places in alike.items():
+        if is_small:
             # One norm for all: each alone would take longer than the step of so small a weight.
-            norms[device].append((places, _norms([torch.cat([value.reshape(-1) for value in values])])[0]))
+            (norm,) = _norms([torch.cat([here[at].reshape(-1) for at in places])])
+            flags |= dict.fromkeys(places, (~norm.isfinite()).float().reshape(1))
         else:
-            norms[device] += [([at], norm) for at, norm in zip(places, _norms(values), strict=True)]
-    results = [False] * len(gradients)
-    for of_device in norms.values():
-        finite = torch.stack([norm for _, norm in of_device]).isfinite().tolist()
-        for (places, _), is_finite in zip(of_device, finite, strict=True):
-            for at in places:
-                results[at] = is_finite
-    return results
+            norms = torch.stack(_norms([here[at] for at in places]))
+            flags |= dict(zip(places, (~norms.isfinite()).float().split(1), strict=True))
+    return [flags[at] for at in range(len(here))]
+
+
+def _agreed(flags: Sequence[Tensor], weights: Sequence[Tensor]) -> list[bool]:
+    """Whether each flag (1,) is 0, on all ranks of the mesh of its weight: one collective for each process group."""
+    pairs = zip(weights, flags, strict=True)
+    sum_over_ranks((_groups(weight), [flag]) for weight, flag in pairs if isinstance(weight, DTensor))
+    # Many small weights share one.
+    of_device: dict[torch.device, dict[int, Tensor]] = defaultdict(dict)
+    for flag in flags:
+        of_device[flag.device][id(flag)] = flag
+    is_zero: dict[int, bool] = {}
+    for flags_there in of_device.values():
+        is_zero |= zip(flags_there, (torch.cat(list(flags_there.values())) == 0).tolist(), strict=True)
+    return [is_zero[id(flag)] for flag in flags]
+
+
+def _is_anywhere(is_here: bool, weights: Sequence[Tensor]) -> bool:
+    """Whether it is so on any rank of the meshes of the weights, the largest first, for plain ones have no mesh."""
+    shared = {weight.device_mesh: weight for weight in weights if isinstance(weight, DTensor)}
+    for mesh in sorted(shared, key=lambda one: -one.size()):
+        flag = torch.full((1,), float(is_here), device=shared[mesh].device)
+        sum_over_ranks([(_groups(shared[mesh]), [flag])])
+        is_here = bool(flag)
+    return is_here
+
+
+def _groups(weight: Tensor) -> list[Any]:
+    """Those along all dimensions of the mesh of a DTensor: ranks that hold the same must skip alike too."""
+    mesh = weight.device_mesh if isinstance(weight, DTensor) else None
+    if mesh is None or mesh.get_coordinate() is None:
+        return []
+    return [mesh.get_group(dimension) for dimension in range(mesh.ndim) if mesh.size(dimension) > 1]
 
 
 def _norms(values: list[Tensor]) -> list[Tensor]:
     """In float32 at least: a norm in float16 overflows at once."""
     dtype = torch.promote_types(values[0].dtype, torch.float32)
     return [norm.float() for norm in torch._foreach_norm(values, dtype=dtype)]  # pyright: ignore[reportPrivateImportUsage]
-
-
-def _whole_norm(value: Tensor) -> Tensor:
-    norm = torch.linalg.vector_norm(value, dtype=torch.promote_types(value.dtype, torch.float32))
-    return (norm.full_tensor() if isinstance(norm, DTensor) else norm).float()
-
-
-def _is_finite(gradient: Tensor) -> bool:
-    finite = _values(gradient).isfinite().all()
-    return bool(finite.full_tensor() if isinstance(finite, DTensor) else finite)
-
-
-def _values(gradient: Tensor) -> Tensor:
-    """Its entries as real numbers; of a sparse one those that it holds."""
-    gradient = gradient.coalesce().values() if gradient.is_sparse else gradient
-    return torch.view_as_real(gradient.resolve_conj()) if gradient.is_complex() else gradient

@@ -3,18 +3,21 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from steadydecay.correction.references import begin_references_anew, unsaid_reference
+from steadydecay.groups.key_types import NO_WEIGHT_CHANGED, as_pair, require_types
 from steadydecay.groups.settings import Group, saved_arguments, weight_decay_of_step, with_references
 from steadydecay.groups.weight_names import as_list
 from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.optim.fitting_state import StateKeys, fingerprint, refit, require_fitting
 from steadydecay.optim.legal_weights import REAL_AND_COMPLEX, illegal_weights, require_dtypes, require_no_gradient
-from steadydecay.tensors.low_precision import is_low_precision
+from steadydecay.parallel.cuts import Cut
+from steadydecay.tensors.low_precision import is_low_precision, require_mode
 
 
 def as_built(loaded: Mapping[str, Any], built: Mapping[str, Any], defaults: Mapping[str, Any]) -> Group:
@@ -33,8 +36,11 @@ class StatefulOptimizer(torch.optim.Optimizer):
 
     update_momentum: ClassVar[UpdateMomentum]
     steppable: ClassVar[tuple[torch.dtype, ...]] = REAL_AND_COMPLEX
-    # What was there at the last look. Neither is pickled, so that a copy looks for itself.
+    # Which weights are cut over ranks. None of these is pickled, so that a copy looks for itself.
+    cuts: Mapping[Tensor, Cut] = MappingProxyType({})
+    # What was there at the last look.
     _seen: list[Any] | None = None
+    _types: list[list[type]] | None = None
     _illegal_weights: Sequence[tuple[Tensor, str]] = ()
 
     @abstractmethod
@@ -56,6 +62,9 @@ class StatefulOptimizer(torch.optim.Optimizer):
     def admitted(self, param_group: Group, defaults: Mapping[str, Any]) -> Group:
         """A group as it is added: a list of parameters that can be stepped, defaults and references, all checked."""
         given = {**param_group, "params": as_list(param_group["params"])}
+        if "betas" in (settings := {**defaults, **given}):
+            given["betas"] = as_pair(settings["betas"])
+        require_types({**defaults, **given})
         require_dtypes(given, self.steppable, type(self).__name__)
         return self.checked(with_references(given, defaults, self.update_momentum)) | unsaid_reference(param_group)
 
@@ -63,21 +72,41 @@ class StatefulOptimizer(torch.optim.Optimizer):
         """Before a step: make state fit weights that were cast, moved or exchanged since the last one.
 
         Raises:
-            ValueError: state that no step could use, or a gradient of a weight that cannot be stepped.
+            ValueError: a value of a group that is none of `KEY_TYPES`, state that no step could use, or a gradient of a
+                weight that cannot be stepped.
         """
         # The compiler follows the look itself, and traces anew where a dtype has changed.
         if torch.compiler.is_compiling():
-            if refit(self.param_groups, self.state, self.state_keys, self.initial_state):
+            if refit(self.param_groups, self.state, self.state_keys, self.initial_state, self.cuts):
                 self.state_was_fitted()
             return
+        self._require_types()
         seen = fingerprint(self.param_groups, self.state)
         if seen != self._seen:
+            for group in self.param_groups:
+                require_mode(group["low_precision"])
             require_fitting(self.param_groups, self.state, self.state_keys)
-            refit(self.param_groups, self.state, self.state_keys, self.initial_state)
+            self.cuts = self.cuts_now()
+            refit(self.param_groups, self.state, self.state_keys, self.initial_state, self.cuts)
             self.state_was_fitted()
             self._illegal_weights = illegal_weights(self.param_groups, self.steppable, type(self).__name__)
             self._seen = fingerprint(self.param_groups, self.state)
         require_no_gradient(self._illegal_weights)
+
+    def _require_types(self) -> None:
+        """A look at all keys of 10³ groups would take a tenth of their step; the types of their values tell enough.
+
+        Numbers of another form or range are refused where the decay of the step is asked for.
+        """
+        types = [list(map(type, group.values())) for group in self.param_groups]
+        if types != self._types:
+            for index, group in enumerate(self.param_groups):
+                require_types(group, f" of group {index}", NO_WEIGHT_CHANGED)
+            self._types = types
+
+    def cuts_now(self) -> Mapping[Tensor, Cut]:
+        """How each weight that is cut over ranks is cut."""
+        return {}
 
     def state_was_fitted(self) -> None:
         """State has come or gone."""
@@ -92,6 +121,7 @@ class StatefulOptimizer(torch.optim.Optimizer):
         groups = state["param_groups"]
         unsaid = [index for index, group in enumerate(groups) if "reference_lr" not in group]
         for index, group in enumerate(groups):
+            require_types(group, f" of group {index} of the state", "Load the state of the same optimizer")
             # In place, for an optimizer that holds this one may share its groups.
             group.update(self._loaded(group, built[index] if index < len(built) else {}, defaults))
         require_fitting(groups, state["state"], self.saved_keys)
@@ -105,9 +135,9 @@ class StatefulOptimizer(torch.optim.Optimizer):
         _warn_of_lost_decay(groups, built)
 
     def _loaded(self, loaded: Group, built: Mapping[str, Any], defaults: Mapping[str, Any]) -> Group:
-        """Checked only where it is of another version or optimizer: what was saved once was legal once."""
+        """Its references are those of the state; where it is of another version or optimizer, they are found anew."""
         if loaded.keys() >= {*saved_arguments(defaults), "reference_lr", "reference_momentum"}:
-            return loaded
+            return self.checked(loaded)
         given = as_built(loaded, built, defaults)
         return self.checked(with_references(given, {}, self.update_momentum)) | unsaid_reference(loaded)
 

@@ -17,6 +17,7 @@ import torch
 
 from steadydecay.run_log.atomic_write import sync_folder
 from steadydecay.run_log.plain_file import open_plain
+from steadydecay.run_log.unicode_path import unicode_path
 from steadydecay.theory.validation import require_in
 
 # Below the folder of a run.
@@ -67,7 +68,7 @@ def save(folder: str | Path, step: int, state: dict[str, Any], keep: int = 3) ->
 
 
 def load_latest(
-    folder: str | Path, map_location: Any = "cpu", accept: Callable[[int, dict[str, Any]], None] | None = None
+    folder: str | Path, map_location: Any = "cpu", accept: Callable[[Checkpoint, dict[str, Any]], None] | None = None
 ) -> tuple[int, dict[str, Any]] | None:
     """Step and state of the newest whole checkpoint, or None where none was ever finished.
 
@@ -76,7 +77,7 @@ def load_latest(
     Args:
         folder: as given to `save`; may be missing.
         map_location: as in `torch.load`.
-        accept: called with step and state, newest first; the CheckpointError that it raises says what the state lacks.
+        accept: called with checkpoint and state, newest first; its CheckpointError says what the state lacks.
 
     Raises:
         CheckpointError: the folder cannot be read, or there are checkpoints and none is whole.
@@ -91,9 +92,9 @@ def load_latest(
         ) from error
     for checkpoint in found:
         try:
-            state = _state_in(checkpoint, map_location)
+            state = state_in(checkpoint, map_location)
             if accept is not None:
-                accept(checkpoint.step, state)
+                accept(checkpoint, state)
         except CheckpointError as error:
             warnings.warn(f"skipped {checkpoint.path}: {error}", stacklevel=2)
         else:
@@ -104,6 +105,23 @@ def load_latest(
             "whose content matches the checksum in its name: bring one back from a copy, or start anew (--restart)"
         )
     return None
+
+
+def state_in(checkpoint: Checkpoint, map_location: Any) -> dict[str, Any]:
+    """The content of a checkpoint, or CheckpointError with what is wrong with it."""
+    try:
+        if _checksum(checkpoint.path) != checkpoint.checksum:
+            raise CheckpointError("its content does not match the checksum in its name")
+        state = torch.load(checkpoint.path, map_location=map_location, weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"it cannot be read ({error.strerror or error})") from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # Where a content is none of torch's, its parsers raise whatever they like.
+        raise CheckpointError(f"it cannot be loaded ({short(error)})") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"it holds a {type(state).__name__}; legal is a dict")
+    return state
 
 
 def checkpoints(folder: str | Path) -> list[Checkpoint]:
@@ -166,23 +184,6 @@ def _is_whole(checkpoint: Checkpoint) -> bool:
         return False
 
 
-def _state_in(checkpoint: Checkpoint, map_location: Any) -> dict[str, Any]:
-    """The content of a checkpoint, or CheckpointError with what is wrong with it."""
-    try:
-        if _checksum(checkpoint.path) != checkpoint.checksum:
-            raise CheckpointError("its content does not match the checksum in its name")
-        state = torch.load(checkpoint.path, map_location=map_location, weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"it cannot be read ({error.strerror or error})") from error
-    except CheckpointError:
-        raise
-    except Exception as error:  # Where a content is none of torch's, its parsers raise whatever they like.
-        raise CheckpointError(f"it cannot be loaded ({short(error)})") from error
-    if not isinstance(state, dict):
-        raise CheckpointError(f"it holds a {type(state).__name__}; legal is a dict")
-    return state
-
-
 def _saved(folder: Path, step: int, state: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     delete_temporaries(folder)
@@ -214,7 +215,8 @@ def _write_synced(path: Path, state: dict[str, Any]) -> None:
 def _require_loadable(path: Path, step: int) -> None:
     """Refuse at the first save what would only fail when a run resumes; mapped, so no tensor is read."""
     try:
-        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with unicode_path(path) as named:
+            torch.load(named, map_location="cpu", weights_only=True, mmap=True)
     except UnpicklingError as error:
         raise CheckpointError(
             f"state of step {step} holds an object that torch.load(weights_only=True) refuses; legal are tensors, "

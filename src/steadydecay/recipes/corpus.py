@@ -39,6 +39,7 @@ def load_tokens(path: str | Path | None) -> TokenData:
             "data is '', as an unset variable of a shell gives it; legal is a path (. for the current folder), or no "
             "--data for the embedded text"
         )
+    _require_target(source)
     if not source.exists():
         raise FileNotFoundError(
             f"data is {name!r}, and nothing is there; legal is a text file, a folder of text files, a .bin shard, "
@@ -84,13 +85,23 @@ def _shard_folder(name: str, content: list[Path]) -> TokenData:
     return _data(name, SHARD_VOCABULARY, train, list(map(_shard_piece, validation)))
 
 
+def _require_target(path: Path) -> None:
+    """FileNotFoundError for a link that leads to nothing, as to a disk that is not there now."""
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(
+            f"{path} is a link to {path.readlink()}, and nothing is there; bring that back, or remove the link"
+        )
+
+
 def _split_shard(name: str, path: Path) -> TokenData:
+    _require_target(path)
     tokens = len(read_shard(path))
     cut = tokens - tokens // VALIDATION_ONE_IN
     return _data(name, SHARD_VOCABULARY, [_shard_piece(path, 0, cut)], [_shard_piece(path, cut, tokens)])
 
 
 def _shard_piece(path: Path, start: int = 0, stop: int | None = None) -> TokenPiece:
+    _require_target(path)
     return TokenPiece(str(path), Shard(path, start, len(read_shard(path)) if stop is None else stop))
 
 

@@ -5,8 +5,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import final
 
-NO_TEXT = "with NUL bytes, as UTF-16 and other binary files have (iconv -f UTF-16 -t UTF-8 makes text of UTF-16)"
 UNREADABLE = "that cannot be read"
+DANGLING = "links to nothing"
 SPECIAL = "that are no plain files"
 HIDDEN = "hidden"
 LINKED_FOLDER = "links to folders, which are not followed"

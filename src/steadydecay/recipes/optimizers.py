@@ -7,8 +7,8 @@ from typing import Any, final
 import torch
 from torch import nn
 
+from steadydecay.groups.intrinsic_roles import ROLES
 from steadydecay.groups.param_groups import param_groups
-from steadydecay.groups.roles import ROLES
 from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS
 from steadydecay.norms import Spectral
 from steadydecay.optim.adamc import AdamC

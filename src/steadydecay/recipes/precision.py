@@ -15,10 +15,14 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     Raises:
         ValueError: unknown precision.
     """
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(precision, device))
+
+
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether `autocast` does. Raises as it does."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; legal are {', '.join(map(repr, PRECISIONS))}")
-    is_low = precision == "bfloat16" or (precision == "auto" and _has_fast_bfloat16(device))
-    return torch.autocast(device.type, torch.bfloat16, enabled=is_low)
+    return precision == "bfloat16" or (precision == "auto" and _has_fast_bfloat16(device))
 
 
 def _has_fast_bfloat16(device: torch.device) -> bool:

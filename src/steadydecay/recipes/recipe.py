@@ -101,6 +101,14 @@ class Recipe(ABC):
         """What the data decided, for the first record of the log: numbers, text, lists and mappings."""
         return {}
 
+    def data_like(self, decided: Mapping[str, Any]) -> Any:
+        """Data without examples, for `build_model` where the run's own are gone; None if what is told is not enough.
+
+        Args:
+            decided: what `decided_by` said of the run's data, among other things, as a log may hold it.
+        """
+        return None
+
 
 def is_required(field: Field[Any]) -> bool:
     """Whether a recipe cannot be without a value for this field."""

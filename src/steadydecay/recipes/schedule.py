@@ -33,6 +33,11 @@ class RunSchedule:
         """Steps done."""
         return self._lr.last_epoch
 
+    @property
+    def base_lrs(self) -> list[float]:
+        """The peak of each group."""
+        return list(map(float, self._lr.base_lrs))
+
     def step(self) -> None:
         """Set the numbers of the next step."""
         for schedule in (self._lr, *self._steady_norms):

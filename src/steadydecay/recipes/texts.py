@@ -6,7 +6,8 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from steadydecay.recipes.left_out import HIDDEN, LINKED_FOLDER, NO_TEXT, SPECIAL, UNREADABLE, LeftOut, warn_left_out
+from steadydecay.recipes.left_out import DANGLING, HIDDEN, LINKED_FOLDER, SPECIAL, UNREADABLE, LeftOut, warn_left_out
+from steadydecay.recipes.no_text import START_BYTES, is_text, what_it_is
 from steadydecay.run_log.plain_file import open_plain, special_kind
 
 DOCUMENT_SEPARATOR = b"\0"
@@ -52,11 +53,9 @@ def split_file(path: Path) -> tuple[list[bytes], list[bytes]]:
         OSError: the file cannot be read.
         ValueError: the file is empty, no text, or no plain file.
     """
-    if not (text := _text(path)):
-        raise ValueError(
-            f"{path} is empty or holds a NUL byte; legal is text, or token shards that end in .bin (UTF-16 has NUL "
-            "bytes, and `iconv -f UTF-16 -t UTF-8` takes them out)"
-        )
+    text, why = _text(path)
+    if not text:
+        raise ValueError(f"{path} is {why or 'empty'}; legal is text, or token shards that end in .bin")
     train, validation = _split_at_line_end(text)
     return [train], [validation]
 
@@ -90,7 +89,7 @@ def texts_below(
             left_out.add(name, why)
     if not texts:
         raise ValueError(
-            f"{folder} holds no text; legal is a folder with text files (not hidden, no NUL byte) or .bin"
+            f"{folder} holds no text; legal is a folder with text files (not hidden) or .bin"
             + (f": left out are {left_out}" if left_out else "")
         )
     warn_left_out(folder, left_out)
@@ -127,21 +126,22 @@ def _text_or_why_not(path: Path) -> tuple[bytes | None, str]:
         # Looked at first: a pipe would block the read.
         if special_kind(path):
             return None, SPECIAL
-        text = _text(path)
+        return _text(path)
+    except FileNotFoundError:
+        return None, DANGLING
     except OSError:
         return None, UNREADABLE
-    return text, NO_TEXT if text is None else ""
 
 
-def _text(path: Path) -> bytes | None:
-    """The content of a file, or None if it is no text."""
+def _text(path: Path) -> tuple[bytes | None, str]:
+    """The content of a file and "", or None and what it is if it is no text."""
     blocks = []
     with open_plain(path) as file:
-        # No more than its size, for it may grow, and no further than a NUL byte: a hole in a file is endless zeros.
+        # No more than its size, for it may grow, and no further than text: a hole in a file is endless zeros.
         left = os.fstat(file.fileno()).st_size
         while block := file.read(min(left, BLOCK)):
-            if DOCUMENT_SEPARATOR in block:
-                return None
+            if not is_text(block):
+                return None, what_it_is((blocks or [block])[0][:START_BYTES])
             blocks.append(block)
             left -= len(block)
-    return b"".join(blocks)
+    return b"".join(blocks), ""

@@ -1,9 +1,10 @@
 """One training run, from the recipe to its log and checkpoints, as a linear function."""
 
+import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -12,15 +13,17 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from steadydecay.groups.roles import main_role
 from steadydecay.monitor.watch import Watch, watch
 from steadydecay.recipes import checkpoint
-from steadydecay.recipes.checkpoint import CHECKPOINT_FOLDER, CheckpointError
+from steadydecay.recipes.agreed_checkpoint import load_agreed
+from steadydecay.recipes.checkpoint import CHECKPOINT_FOLDER, Checkpoint, CheckpointError
 from steadydecay.recipes.divergence import NonFiniteError, require_finite
 from steadydecay.recipes.earlier_log import require_log_fits, require_replaceable
+from steadydecay.recipes.expected_state import ExpectedState, expected_state, require_expected, require_recipe
 from steadydecay.recipes.measurements import hyperparameters_by_role, norms_by_role
 from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable
 from steadydecay.recipes.overrides import differences
@@ -28,7 +31,9 @@ from steadydecay.recipes.precision import autocast
 from steadydecay.recipes.progress import RunProgress
 from steadydecay.recipes.recipe import Recipe, require_legal
 from steadydecay.recipes.schedule import RunSchedule
-from steadydecay.recipes.workers import Workers, joined_workers
+from steadydecay.recipes.strategy import SharedModel, Strategy, require_strategy, shared_model
+from steadydecay.recipes.whole_state import gathered, load_whole_model, load_whole_optimizer
+from steadydecay.recipes.workers import Workers, is_restarted, joined_workers
 from steadydecay.run_log.folder_lock import locked
 from steadydecay.run_log.record import LOG_NAME
 from steadydecay.run_log.writer import RunLog
@@ -46,18 +51,23 @@ class RunParts:
     recipe: Recipe
     folder: Path
     workers: Workers
+    strategy: Strategy
     data: Any
-    model: nn.Module
+    shared: SharedModel
     optimizer: torch.optim.Optimizer
     schedule: RunSchedule
     monitor: Watch
+
+    @property
+    def model(self) -> nn.Module:
+        return self.shared.model
 
     @property
     def is_writer(self) -> bool:
         return self.workers.rank == 0
 
 
-def train(recipe: Recipe, folder: Path | str, *, restart: bool = False) -> None:
+def train(recipe: Recipe, folder: Path | str, *, restart: bool = False, strategy: Strategy = "ddp") -> None:
     """Train, or go on from the last whole checkpoint in `folder`; a finished run returns at once.
 
     Writes `run.jsonl` (the recipe first) and `checkpoints/`; one run at a time writes to a folder. Under torchrun each
@@ -66,11 +76,14 @@ def train(recipe: Recipe, folder: Path | str, *, restart: bool = False) -> None:
     Args:
         recipe: of `recipe_for`, or with every field given.
         folder: made if missing; not "", which would be the current one.
-        restart: begin anew, without the checkpoints that an earlier run left there.
+        restart: begin anew, without the checkpoints that an earlier run left there. Processes that torchrun starts once
+            more (`--max-restarts`) go on with their own run all the same.
+        strategy: how the ranks of torchrun share the model: "ddp", whole on each of them, or "fsdp", cut over them by
+            FSDP2. A run may go on under the other, and with another number of ranks. One process has it whole.
 
     Raises:
-        ValueError: unknown optimizer, a number outside its range, a batch size that the ranks cannot share, or no
-            example to validate with.
+        ValueError: unknown optimizer or strategy, a number outside its range, a batch size that the ranks cannot share,
+            or no example to validate with.
         RecipeChangedError: the folder's checkpoints are of another recipe, and not `restart`.
         FolderInUseError: another run writes to the folder.
         CheckpointError: no checkpoint is whole, the log has none beside it, or one cannot be written; the last stays.
@@ -80,23 +93,29 @@ def train(recipe: Recipe, folder: Path | str, *, restart: bool = False) -> None:
     if not str(folder):
         raise ValueError("folder is '', and nothing is named so; legal is a path, . for the current folder")
     folder = Path(folder)
+    require_strategy(strategy)
     require_trainable(recipe.optimizer)
     require_legal(recipe)
     with joined_workers() as workers:
-        torch.manual_seed(recipe.seed)
-        data = recipe.load_data()
-        model = recipe.build_model(data).to(workers.device)
-        optimizer = OPTIMIZERS[recipe.optimizer](model, recipe)
-        schedule = RunSchedule(optimizer, recipe)
-        monitor = watch(optimizer, every=recipe.layers_every)
-        run = RunParts(recipe, folder, workers, data, model, optimizer, schedule, monitor)
-        with ExitStack() as held:
-            workers.first(lambda: _enter_folder(run, held, restart=restart))
-            steps_done = _resume(run)
-            if not restart:
-                workers.first(lambda: require_log_fits(folder / LOG_NAME, steps_done, recipe.checkpoint_every))
-            if steps_done < recipe.steps:
-                _train_on(run, steps_done)
+        _train_with(workers, recipe, folder, restart and not is_restarted(), strategy)
+
+
+def _train_with(workers: Workers, recipe: Recipe, folder: Path, restart: bool, strategy: Strategy) -> None:
+    # A function of its own, at whose end the model is freed, while there is still a process group.
+    torch.manual_seed(recipe.seed)
+    data = recipe.load_data()
+    shared = shared_model(recipe.build_model(data), recipe, workers, strategy)
+    optimizer = OPTIMIZERS[recipe.optimizer](shared.model, recipe)
+    schedule = RunSchedule(optimizer, recipe)
+    monitor = watch(optimizer, every=recipe.layers_every)
+    run = RunParts(recipe, folder, workers, strategy, data, shared, optimizer, schedule, monitor)
+    with ExitStack() as held:
+        workers.first(lambda: _enter_folder(run, held, restart=restart))
+        steps_done = _resume(run)
+        if not restart:
+            workers.first(lambda: require_log_fits(folder / LOG_NAME, steps_done, recipe.checkpoint_every))
+        if steps_done < recipe.steps:
+            _train_on(run, steps_done)
 
 
 def _enter_folder(run: RunParts, held: ExitStack, *, restart: bool) -> None:
@@ -109,15 +128,15 @@ def _enter_folder(run: RunParts, held: ExitStack, *, restart: bool) -> None:
 
 def _train_on(run: RunParts, steps_done: int) -> None:
     recipe, model, optimizer = run.recipe, run.model, run.optimizer
-    loss_of = _loss_function(run)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     shown = main_role([group["role"] for group in optimizer.param_groups])
     with _open_log(run, steps_done) as log, _open_progress(run, steps_done) as progress:
         for step in range(steps_done + 1, recipe.steps + 1):
             began = time.perf_counter()
-            loss = _backward(loss_of, run, step)
-            total_norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-            _stop_if_divergent(run, step, loss, total_norm, log)
+            own_loss = _backward(run, step)
+            loss = run.workers.mean(own_loss).item()
+            total_norm = _whole(get_total_norm([p.grad for p in parameters if p.grad is not None]))
+            _stop_if_divergent(run, step, own_loss, loss, total_norm, log)
             measures = hyperparameters_by_role(optimizer) | norms_by_role(optimizer, "gradient_norm")
             if recipe.clip is not None:
                 clip_grads_with_norm_(parameters, recipe.clip, total_norm)
@@ -134,37 +153,32 @@ def _train_on(run: RunParts, steps_done: int) -> None:
             if step % recipe.evaluate_every == 0 or step == recipe.steps:
                 log.write("validation", step=step, **_evaluate(run))
             if step % recipe.checkpoint_every == 0 or step == recipe.steps:
-                run.workers.first(partial(_save, run, step, log))
+                state = gathered(_state(run), is_kept=run.is_writer)
+                run.workers.first(partial(_save, run, step, state, log))
 
 
-def _save(run: RunParts, step: int, log: RunLog) -> None:
+def _save(run: RunParts, step: int, state: dict[str, Any], log: RunLog) -> None:
     # First the log: a checkpoint that outlives a crash must not be ahead of it.
     log.sync()
-    checkpoint.save(run.folder / CHECKPOINT_FOLDER, step, _state(run), keep=run.recipe.keep_checkpoints)
+    checkpoint.save(run.folder / CHECKPOINT_FOLDER, step, state, keep=run.recipe.keep_checkpoints)
 
 
-def _loss_function(run: RunParts) -> Callable[..., Tensor]:
-    loss_of: Any = torch.compile(run.model) if run.recipe.compile else run.model
-    return DistributedDataParallel(loss_of) if run.workers.world_size > 1 else loss_of
-
-
-def _backward(loss_of: Callable[..., Tensor], run: RunParts, step: int) -> float:
-    """Gradients of one step's mean loss, averaged over ranks; returns that loss."""
-    recipe, workers = run.recipe, run.workers
+def _backward(run: RunParts, step: int) -> Tensor:
+    """Gradients of one step's mean loss, averaged over ranks; returns the loss of this rank's share."""
+    recipe, workers, shared = run.recipe, run.workers, run.shared
     total = torch.zeros((), device=workers.device)
     for micro_step in range(recipe.accumulate):
         place = (step - 1, micro_step, workers.rank, workers.world_size)
         batch = recipe.train_batch(run.data, *place)
         batch = recipe.augmented(run.data, _to(workers.device, batch), *place)
-        # DDP exchanges gradients once, in the last backward pass of a step.
+        # Gradients are exchanged once, in the last backward pass of a step.
         is_last = micro_step == recipe.accumulate - 1
-        is_local = isinstance(loss_of, DistributedDataParallel) and not is_last
-        with loss_of.no_sync() if is_local else nullcontext():  # pyright: ignore[reportFunctionMemberAccess]
+        with nullcontext() if is_last else shared.without_exchange():
             with autocast(recipe.precision, workers.device):
-                loss = loss_of(*batch) / recipe.accumulate
+                loss = shared.loss_of(*batch) / recipe.accumulate
             loss.backward()
         total += loss.detach()
-    return workers.mean(total).item()
+    return total
 
 
 @torch.no_grad()
@@ -172,13 +186,12 @@ def _evaluate(run: RunParts) -> dict[str, float]:
     """Mean over validation examples of the loss, and of what else the model measures; ranks take turns over batches."""
     workers, sums, rows = run.workers, Counter[str](), 0
     run.model.eval()
-    for index, batch in enumerate(run.recipe.validation_batches(run.data)):
-        if index % workers.world_size == workers.rank:
-            with autocast(run.recipe.precision, workers.device):
-                given = run.model(*_to(workers.device, batch))
-            means = given if isinstance(given, dict) else {"loss": given}
+    for batch, is_own in workers.turns(run.recipe.validation_batches(run.data)):
+        with autocast(run.recipe.precision, workers.device):
+            given = run.model(*_to(workers.device, batch))
+        if is_own:
             rows += len(batch[0])
-            for name, mean in means.items():
+            for name, mean in (given if isinstance(given, dict) else {"loss": given}).items():
                 sums[name] += mean.item() * len(batch[0])
     run.model.train()
     of_ranks = workers.all_of((sums, rows))
@@ -193,35 +206,39 @@ def _evaluate(run: RunParts) -> dict[str, float]:
 def _resume(run: RunParts) -> int:
     """Steps already done, with model, optimizer and schedule as they were after them."""
 
-    def accept(step: int, state: dict[str, Any]) -> None:
-        _require_same_recipe(run, state)
-        _restore(run, step, state)
+    expected = expected_state(run.optimizer, run.schedule.base_lrs)
 
-    found = checkpoint.load_latest(run.folder / CHECKPOINT_FOLDER, accept=accept)
-    return 0 if found is None else found[0]
+    def accept(found: Checkpoint, state: dict[str, Any]) -> None:
+        _require_same_recipe(run, require_recipe(state))
+        _restore(run, found.step, state, expected)
+
+    return load_agreed(run.folder / CHECKPOINT_FOLDER, run.workers, accept) or 0
 
 
-def _require_same_recipe(run: RunParts, state: dict[str, Any]) -> None:
-    if not isinstance(state.get("recipe"), dict):
-        raise CheckpointError("it holds no recipe, so it is no checkpoint of a run")
-    if changed := differences(state["recipe"], asdict(run.recipe)):
+def _require_same_recipe(run: RunParts, recipe: Mapping[str, Any]) -> None:
+    if changed := differences(recipe, asdict(run.recipe)):
         remedy = "restart it (--restart) or choose another folder (--out)"
         raise RecipeChangedError(f"{run.folder} holds a run of another recipe ({'; '.join(changed)}); {remedy}")
 
 
-def _restore(run: RunParts, step: int, state: dict[str, Any]) -> None:
+def _restore(run: RunParts, step: int, state: dict[str, Any], expected: ExpectedState) -> None:
     """The parts as the state has them; what a state that is refused has changed of them, the next one replaces."""
     try:
-        run.model.load_state_dict(state["model"])
-        run.optimizer.load_state_dict(state["optimizer"])
+        load_whole_model(run.model, state["model"])
+        load_whole_optimizer(run.optimizer, state["optimizer"])
         run.schedule.load_state_dict(state["schedule"])
         # Checkpoints made before there was a monitor have no state of one.
         if "monitor" in state:
             run.monitor.load_state_dict(state["monitor"])
+        require_expected(expected, state)
+    except CheckpointError:
+        raise
     except Exception as error:  # Each part raises what it likes on a state that is not its own.
         raise CheckpointError(f"its content is not of this run ({checkpoint.short(error)})") from error
     if run.schedule.last_epoch != step:
         raise CheckpointError(f"its content is of step {run.schedule.last_epoch}")
+    if step > run.recipe.steps:
+        raise CheckpointError(f"it is of step {step:,}, and the run ends at step {run.recipe.steps:,}")
 
 
 def _state(run: RunParts) -> dict[str, Any]:
@@ -243,6 +260,8 @@ def _open_log(run: RunParts, steps_done: int) -> RunLog:
         "world_size": run.workers.world_size,
         "weight_dtype": ", ".join(sorted(dtypes)),
     }
+    if run.workers.world_size > 1:
+        machine["strategy"] = run.strategy
     configuration = asdict(run.recipe) | run.recipe.decided_by(run.data) | machine
     return RunLog.open(run.folder / LOG_NAME, configuration=configuration, resume_step=steps_done or None)
 
@@ -252,12 +271,22 @@ def _open_progress(run: RunParts, steps_done: int) -> RunProgress:
     return RunProgress(label, steps_done, run.recipe.steps, silent=not run.is_writer)
 
 
-def _stop_if_divergent(run: RunParts, step: int, loss: float, total_norm: Tensor, log: RunLog) -> None:
+def _stop_if_divergent(
+    run: RunParts, step: int, own_loss: Tensor, loss: float, total_norm: Tensor, log: RunLog
+) -> None:
+    def ranks() -> list[int]:
+        losses = run.workers.all_of(own_loss.item())
+        return [rank for rank, one in enumerate(losses) if len(losses) > 1 and not math.isfinite(one)]
+
     try:
-        require_finite(step, loss, total_norm, run.model)
+        require_finite(step, loss, total_norm, run.model, ranks)
     except NonFiniteError as error:
         log.write("failure", step=step, loss=loss, message=str(error))
         raise
+
+
+def _whole(norm: Tensor) -> Tensor:
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 def _to(device: torch.device, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

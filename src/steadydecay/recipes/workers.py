@@ -2,9 +2,10 @@
 
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import Any, TypeVar, final
 
 import torch
@@ -12,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 Value = TypeVar("Value")
+_times_joined = count()
 
 
 @final
@@ -48,6 +50,14 @@ class Workers:
         dist.all_gather_object(values, value)
         return values
 
+    def told(self, value: Any) -> Any:
+        """The value of rank 0, on every rank; what pickle takes."""
+        if self.world_size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values)
+        return values[0]
+
     def barrier(self) -> None:
         """Wait for all ranks."""
         if self.world_size > 1:
@@ -58,15 +68,42 @@ class Workers:
         if self.world_size == 1:
             act()
             return
-        error: list[Exception | None] = [None]
-        if self.rank == 0:
-            try:
-                act()
-            except Exception as raised:
-                error = [raised]
-        dist.broadcast_object_list(error)
-        if error[0] is not None:
-            raise error[0]
+        error = self.told(_error_of(act) if self.rank == 0 else None)
+        if error is not None:
+            raise error
+
+    def together(self, act: Callable[[], object]) -> None:
+        """Each rank acts; if some raise, the error of the first of them is raised on all, so that all go one way."""
+        errors = [error for error in self.all_of(_error_of(act)) if error is not None]
+        if errors:
+            raise errors[0]
+
+    def turns(self, items: Iterable[Value]) -> Iterator[tuple[Value, bool]]:
+        """This rank's turn in each round over the items, and whether the item is its own.
+
+        All ranks have as many turns, so that each may take part in what is done together: in the last round, those for
+        whom there is no item left have the round's first once more.
+        """
+        items = iter(items)
+        while turn := list(islice(items, self.world_size)):
+            yield (turn[self.rank], True) if self.rank < len(turn) else (turn[0], False)
+
+
+def _error_of(act: Callable[[], object]) -> Exception | None:
+    try:
+        act()
+    except Exception as error:
+        return error
+    return None
+
+
+def is_restarted() -> bool:
+    """Whether torchrun has started this process anew, because one of the run had ended (`--max-restarts`)."""
+    return _restarts() > 0
+
+
+def _restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
 
 
 def is_first_process() -> bool:
@@ -84,12 +121,29 @@ def joined_workers() -> Iterator[Workers]:
         return
     if has_cuda:
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if has_cuda else "gloo")
+    _join("nccl" if has_cuda else "gloo")
     try:
         yield Workers(dist.get_rank(), dist.get_world_size(), device)
         # Rank 0 may still be saving, and torchrun ends all ranks when one leaves in disorder.
         dist.barrier()
-    finally:
-        # DDP refers to itself and to the group. If it is freed as the process exits, threads of gloo abort the process.
-        gc.collect()
-        dist.destroy_process_group()
+    except BaseException:
+        # NCCL would first wait for the others, who wait for this rank; torchrun ends them once this process has ended.
+        if not has_cuda:
+            _leave_group()
+        raise
+    _leave_group()
+
+
+def _join(backend: str) -> None:
+    store, rank, world_size = next(dist.rendezvous("env://"))  # pyright: ignore[reportPrivateImportUsage]
+    # torchrun keeps one store for all. Ranks that join once more, as for the next run of a comparison, or that it has
+    # started anew, would find there the addresses of those that have left.
+    prefix = f"steadydecay {_restarts()}.{next(_times_joined)}"
+    store = dist.PrefixStore(prefix, store)  # pyright: ignore[reportPrivateImportUsage]
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+
+
+def _leave_group() -> None:
+    # DDP refers to itself and to the group. If it is freed as the process exits, threads of gloo abort the process.
+    gc.collect()
+    dist.destroy_process_group()

@@ -16,6 +16,7 @@ from steadydecay.report.find_logs import find_logs
 from steadydecay.report.own_machine import ADDRESS, refusal
 from steadydecay.report.report_page import content_of, page_around
 from steadydecay.report.runs import load_all
+from steadydecay.run_log.readable_text import utf8
 
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
@@ -88,14 +89,14 @@ class LiveReport:
 def _version(paths: Sequence[Path]) -> str:
     states = [(str(log), log.stat()) for log in find_logs(paths)[0]]
     texts = [f"{name} {state.st_mtime_ns} {state.st_size}" for name, state in states]
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+    return hashlib.sha256(utf8("\n".join(texts))).hexdigest()[:16]
 
 
 def _built(paths: Sequence[Path], version: str) -> Shown:
     runs, missing = load_all(paths)
     content = content_of(runs, missing)
     page = page_around(content, runs, live_version=version)
-    return Shown(version.encode(), page.encode(), content.encode())
+    return Shown(version.encode(), utf8(page), utf8(content))
 
 
 def server_for(report: LiveReport, port: int) -> ThreadingHTTPServer:
@@ -156,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = getattr(self._report.current(), part)
         except ValueError as error:
             # A log that is just being replaced; the page asks again.
-            return self._answer(HTTPStatus.SERVICE_UNAVAILABLE, TEXT, str(error).encode())
+            return self._answer(HTTPStatus.SERVICE_UNAVAILABLE, TEXT, utf8(str(error)))
         return self._answer(HTTPStatus.OK, kind, body)
 
     def version_string(self) -> str:

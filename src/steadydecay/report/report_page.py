@@ -25,6 +25,7 @@ from steadydecay.report.summary import summary_of
 from steadydecay.report.summary_table import Column, columns_of, summary_row
 from steadydecay.report.variants import Variant, differing_settings, setting_text, variants_of
 from steadydecay.run_log.atomic_write import replace_file
+from steadydecay.run_log.readable_text import utf8
 
 # More heat maps than these are folded.
 OPEN_MAPS = 4
@@ -65,7 +66,7 @@ def write_page(runs: Sequence[Run], missing: Sequence[str], path: Path) -> Path:
         OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, [page_of(runs, missing).encode()])
+    replace_file(path, [utf8(page_of(runs, missing))])
     return path
 
 

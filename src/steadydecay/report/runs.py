@@ -12,6 +12,7 @@ import numpy as np
 from steadydecay.groups.roles import main_role
 from steadydecay.report.find_logs import find_logs, unique_names
 from steadydecay.report.series import EMPTY, Series
+from steadydecay.run_log.readable_text import readable
 from steadydecay.run_log.reader import LogFaults, records_over_steps
 from steadydecay.run_log.record import LOG_NAME, logged_number
 
@@ -144,7 +145,7 @@ def load_run(path: Path, name: str) -> Run:
             columns.add(record)
             verdicts = _verdicts(record) or verdicts
             not_finite = not_finite or _not_finite(record)
-    return Run(name, path, configuration or {}, columns.as_series(), verdicts, failure, faults, not_finite)
+    return Run(readable(name), path, configuration or {}, columns.as_series(), verdicts, failure, faults, not_finite)
 
 
 @final

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedWriter
@@ -9,11 +10,15 @@ from pathlib import Path
 
 from steadydecay.run_log.held_file import hold
 
+# Threads of one process, and processes of one number on several machines, need names of their own.
+TOKEN_BYTES = 4
+
 
 def replace_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     """Write `parts` one after the other as the new content of `path`; an error leaves the old one, and nothing else.
 
-    What killed processes left of the same attempt is removed.
+    What killed processes left of the same attempt is removed. Any number of writers may replace one file at the same
+    time: the last one's content stays.
 
     Args:
         path: its folder exists.
@@ -23,9 +28,10 @@ def replace_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
         OSError: the file cannot be written or replaced.
     """
     _sweep(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(TOKEN_BYTES)}.tmp")
     try:
-        with naming(path), BufferedWriter(hold(temporary).file) as file:
+        # Nobody else writes by this name, but another writer may be looking whether it was left behind.
+        with naming(path), BufferedWriter(hold(temporary, wait=True).file) as file:
             file.truncate(0)
             file.writelines(parts)
             file.flush()
@@ -60,7 +66,7 @@ def sync_folder(folder: Path) -> None:
 
 def _sweep(path: Path) -> None:
     """Remove temporary files of `path` that nobody writes."""
-    leftover = re.compile(rf"\.{re.escape(path.name)}\.\d+\.tmp")
+    leftover = re.compile(rf"\.{re.escape(path.name)}\.\d+(-[0-9a-f]{{{2 * TOKEN_BYTES}}})?\.tmp")
     for other in path.parent.iterdir():
         if leftover.fullmatch(other.name):
             # Held, it is being written; what is no file of ours is left alone.
@@ -69,7 +75,7 @@ def _sweep(path: Path) -> None:
 
 
 def _remove_if_free(path: Path) -> None:
-    held = hold(path)
+    held = hold(path, make=False)
     if held.is_locked:
         path.unlink()
     held.file.close()

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import final
 
+from steadydecay.run_log.atomic_write import naming
 from steadydecay.run_log.held_file import HeldFile, hold
 
 LOCK_NAME = ".lock"
@@ -55,9 +56,19 @@ def _held(folder: Path, path: Path) -> HeldFile:
             f"the file system of {folder} has no locks, so a second run in it would not be noticed: start only one",
             stacklevel=4,
         )
-    held.file.truncate(0)
-    held.file.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M}".encode())
+    try:
+        with naming(path):
+            _sign(held)
+    except OSError:
+        _release(held, path)
+        raise
     return held
+
+
+def _sign(held: HeldFile) -> None:
+    owner = f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M}"
+    held.file.truncate(0)
+    held.file.write(owner.encode())
 
 
 def _owner(path: Path) -> str:

@@ -35,17 +35,22 @@ class HeldFile:
     is_locked: bool
 
 
-def hold(path: Path) -> HeldFile:
-    """Open a file, made if missing, and hold it against all others that ask, also in this process.
+def hold(path: Path, *, make: bool = True, wait: bool = False) -> HeldFile:
+    """Open a file and hold it against all others that ask, also in this process.
+
+    Args:
+        path: of the file.
+        make: the file is made if it is missing, and made anew if whoever held it before removed it.
+        wait: until whoever holds it lets it go.
 
     Raises:
-        BlockingIOError: it is held.
+        BlockingIOError: it is held, and not `wait`.
         OSError: it cannot be opened.
     """
     while True:
-        file = FileIO(_opened(path), "r+")
+        file = FileIO(_opened(path, make), "r+")
         try:
-            is_locked = _is_locked(file)
+            is_locked = _is_locked(file, wait)
         except BaseException:
             file.close()
             raise
@@ -56,16 +61,17 @@ def hold(path: Path) -> HeldFile:
         file.close()
 
 
-def _opened(path: Path) -> int:
+def _opened(path: Path, make: bool) -> int:
+    made = os.O_CREAT if make else 0
     # A pipe or a device of this name must not block.
-    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0), 0o666)
+    return os.open(path, os.O_RDWR | made | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0), 0o666)
 
 
-def _is_locked(file: FileIO) -> bool:
+def _is_locked(file: FileIO, wait: bool) -> bool:
     if fcntl is None:
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
         if error.errno in NO_LOCKS:
             return False

@@ -8,7 +8,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from steadydecay.run_log.readable_text import readable
+
 LOG_NAME = "run.jsonl"
+# A surrogate as JSON escapes it: that of a name of a file, or one of the two of a rare character.
+HALF_CHARACTER = b"\\ud"
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -35,6 +39,7 @@ def parsed_record(line: bytes) -> dict[str, Any] | None:
         record = json.loads(line)
         if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
             return None
+        record = _readable(record) if HALF_CHARACTER in line.lower() else record
         return _restored(record) if any(name in line for name in _QUOTED_NON_FINITE) else record
     except (ValueError, RecursionError):
         return None
@@ -79,6 +84,14 @@ def _strict(value: Any, name: str) -> Any:
         f"{name} of a log record is {value!r}, a {type(value).__name__}; legal are numbers, strings, bools, None, "
         "lists and mappings: call float() on a tensor or an array of one element, str() on a path"
     )
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {readable(key): _readable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_readable(item) for item in value]
+    return readable(value) if isinstance(value, str) else value
 
 
 def _non_finite_name(value: float) -> str:

@@ -1,5 +1,6 @@
 """A schedule of the effective learning rate, carried by the lr, by the momentum, or by both."""
 
+from numbers import Integral
 from typing import Any, Literal, final, get_args
 
 from torch.optim import Optimizer
@@ -88,6 +89,9 @@ class EffectiveLR(ShapeScheduler):
         optimizer = required_optimizer(optimizer)
         if via not in get_args(Via):
             raise ValueError(f"via is {via!r}; legal are {', '.join(map(repr, get_args(Via)))}")
+        if isinstance(last_epoch, bool) or not isinstance(last_epoch, Integral) or last_epoch < -1:
+            legal = "legal is -1 to begin, or the number of the last step to resume"
+            raise ValueError(f"last_epoch is {last_epoch!r}; {legal}")
         share = share_at(shape, last_epoch + 1, steps, warmup_steps)
         self.via: Via = via
         for index, group in enumerate(optimizer.param_groups):

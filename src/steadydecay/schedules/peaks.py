@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import (
 
 from steadydecay.groups.settings import Group
 from steadydecay.known_optimizers.wrappers import held_optimizers
+from steadydecay.schedules.alike_groups import leave_one_of_each_kind
 from steadydecay.schedules.sandbox import Copier, OutOfReachError, untouched_generators
 from steadydecay.schedules.shape_scheduler import ShapeScheduler
 
@@ -88,14 +89,17 @@ def peaks_of(scheduler: LRScheduler, optimizer: Optimizer) -> list[float] | None
         # A schedule may warn of its future.
         with warnings.catch_warnings(), untouched_generators():
             warnings.simplefilter("ignore")
-            twin = Copier(_stand_in(optimizer)).copied(scheduler)
+            stand_in = _stand_in(optimizer)
+            twin = Copier(stand_in).copied(scheduler)
+            places = leave_one_of_each_kind(stand_in.param_groups, list(_parts(twin)))
             peaks = _peaks_out_of_turn(twin) if is_asked_out_of_turn(twin) else _peaks_in_turn(twin)
     except Exception:
         # Somebody else's scheduler may need anything: what it cannot tell is said when the lr shows it.
         return None
     starts = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
-    if peaks is None or len(peaks) != len(starts):
+    if peaks is None or len(peaks) != len(set(places)):
         return None
+    peaks = [peaks[place] for place in places]
     # Bit for bit the lr that it began with, where rounding on the way is all that parts them.
     return [
         start if math.isclose(peak, start, rel_tol=1e-9) else peak for peak, start in zip(peaks, starts, strict=True)

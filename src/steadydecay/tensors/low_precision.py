@@ -8,6 +8,7 @@ there is no decay at all. Two remedies, measured in docs/low_precision.md:
 - "stochastic": round up or down at random so that the mean is right (same source). No bytes, but noise.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -63,17 +64,19 @@ def stochastic(weight: Tensor, scaled_update: Tensor, decay: float | Tensor, uni
     return ((value / unit + uniform).floor() * unit).to(weight.dtype).where(value != weight, weight)
 
 
-def uniform_of_step(like: Tensor, rounding_step: Tensor) -> Tensor:
-    """Random numbers in [0, 1) in float32 that are a function of the step alone.
+def uniform_of_step(like: Tensor, rounding_step: Tensor, positions: Tensor | None = None) -> Tensor:
+    """Random numbers in [0, 1) in float32 that are a function of the step and of an entry's place in the weight alone.
 
-    So ranks that hold the same weight round it the same way, a resumed run rounds as the first one would have, and
-    the global generator is left to the model.
+    So ranks that hold the same weight round it the same way, each a part of it or all, a resumed run rounds as the
+    first one would have, and the global generator is left to the model.
 
     Args:
         like: of the wanted shape and device.
         rounding_step: 0-d int64 tensor, counted on with each step.
+        positions: of each entry in the whole weight, int64 of like's shape, where `like` is a part of it.
     """
-    bits = _mixed(_mixed(torch.arange(like.numel(), device=like.device)) ^ _mixed(rounding_step))
+    places = torch.arange(like.numel(), device=like.device) if positions is None else positions.reshape(-1)
+    bits = _mixed(_mixed(places) ^ _mixed(rounding_step))
     # 24 bits: a float32 of more would round up to 1.
     return ((bits >> 8).float() * 2.0**-24).view(like.shape)
 
@@ -83,9 +86,11 @@ def keeps_compensation(parameter: Tensor, mode: str) -> bool:
     return mode == "compensated" and is_low_precision(parameter)
 
 
-def new_state(parameter: Tensor, mode: str) -> dict[str, Any]:
+def new_state(
+    parameter: Tensor, mode: str, zeros_like: Callable[[Tensor], Tensor] = torch.zeros_like
+) -> dict[str, Any]:
     """State that a parameter needs from construction on: "compensation", or nothing."""
-    return {"compensation": torch.zeros_like(parameter)} if keeps_compensation(parameter, mode) else {}
+    return {"compensation": zeros_like(parameter)} if keeps_compensation(parameter, mode) else {}
 
 
 def require_mode(mode: str) -> None:

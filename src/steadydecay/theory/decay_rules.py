@@ -114,7 +114,7 @@ def unchecked_reference_weight_decay(steady_norm_sq: float, lr: float, start: Mo
 
 def rule_named(name: str) -> DecayRule:
     """The rule of that name, or ValueError with the names there are."""
-    if name not in DECAY_RULES:
+    if not isinstance(name, str) or name not in DECAY_RULES:
         raise ValueError(f"decay rule is {name!r}; legal are {', '.join(map(repr, DECAY_RULES))}")
     return DECAY_RULES[name]
 

@@ -64,10 +64,10 @@ def test_rows_of_a_large_weight_are_views_of_each_of_its_tensors(
     chunks = [rows_of for (rows_of,) in alike([whole], room, is_by_rows=True).chunks(lanes=1)]
     assert [len(chunk.weight) for chunk in chunks] == rows
     for chunk in chunks:
-        for tensor in chunk:
+        for tensor in chunk[:4]:
             if tensor is not None:
                 tensor.add_(10)
-    assert [None if tensor is None else tensor.unique().tolist() for tensor in whole] == [
+    assert [None if tensor is None else tensor.unique().tolist() for tensor in whole[:4]] == [
         [10.0],
         [11.0],
         [12.0],

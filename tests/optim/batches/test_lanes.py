@@ -194,7 +194,7 @@ def test_no_thread_stays() -> None:
 
 def model(dtype: torch.dtype = torch.float32) -> list[nn.Parameter]:
     generator = torch.Generator().manual_seed(0)
-    shapes = [(256, 256)] * 20 + [(768, 256), (256, 768)] * 10 + [(3, 256, 256), (300, 256), (256,)]
+    shapes = [(256, 256)] * 12 + [(768, 256), (256, 768)] * 6 + [(3, 256, 256), (300, 256), (256,)]
     return [nn.Parameter((torch.randn(shape, generator=generator) / 16).to(dtype)) for shape in shapes]
 
 

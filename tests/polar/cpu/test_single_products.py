@@ -15,8 +15,8 @@ SHAPES = [(6, 9), (512, 40), (770, 33), (1030, 7), (1, 5), (2, 2), (1300, 3), (4
 
 @pytest.fixture(autouse=True, params=[2, 3, 4], ids=lambda count: f"{count} panels")
 def every_symmetric_product_by_panels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(single_products, "PANELS", request.param)
-    monkeypatch.setattr(single_products, "SMALLEST_BY_PANELS", 0)
+    monkeypatch.setattr(single_products, "MOST_PANELS", request.param)
+    monkeypatch.setattr(single_products, "LEAST_OF_A_PANEL", 1)
 
 
 def gaussian(*shape: int, seed: int = 0) -> Tensor:
@@ -92,7 +92,7 @@ def test_bfloat16_panels_are_torchs_product_and_mirrored(side: int, monkeypatch:
     result = SINGLE_PRODUCTS.symmetric(addend, left, right, 1.5, -0.5)
     wanted = 1.5 * addend.double() - 0.5 * (left.double() @ right.double())
     torch.testing.assert_close(result.double(), wanted, rtol=2**-7, atol=2**-7)
-    height = -(-side // single_products.PANELS)
+    height = -(-side // single_products.MOST_PANELS)
     assert torch.equal(result[height:, :height], result[:height, height:].mT)
     x = gaussian(side, 40).bfloat16()
     gram = SINGLE_PRODUCTS.gram(x)
@@ -102,7 +102,7 @@ def test_bfloat16_panels_are_torchs_product_and_mirrored(side: int, monkeypatch:
 
 def test_small_products_and_those_of_bfloat16_on_amx_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(single_products, "HAS_AMX", True)
-    monkeypatch.setattr(single_products, "SMALLEST_BY_PANELS", 10**6)
+    monkeypatch.setattr(single_products, "LEAST_OF_A_PANEL", 5 * 10**5)
     monkeypatch.setattr(single_products, "_product_by_panels", None)
     x, square = gaussian(90, 100), symmetric(99, 1)
     assert torch.equal(SINGLE_PRODUCTS.gram(x), x @ x.mT)

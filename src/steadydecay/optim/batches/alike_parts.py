@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from steadydecay.norms.protocol import LmoCost
 from steadydecay.optim.batches.parts import Part
@@ -38,7 +37,7 @@ class AlikeParts(NamedTuple):
         room = self.room // lanes
         if first.device.type == "cpu":
             room = min(room, LARGEST_CPU_CHUNK)
-        if bytes_of_one > room and self.is_by_rows and not isinstance(first, DTensor):
+        if bytes_of_one > room and self.is_by_rows:
             rows = max(1, room * len(first) // bytes_of_one)
             yield from ([some_rows] for part in self.parts for some_rows in part.split_rows(rows))
         else:

@@ -42,10 +42,7 @@ def in_elementwise_batches(groups: Iterable[PartsOfGroup], advance: Advance) -> 
     """
     for of in groups:
         for parts in batches_of(of.parts, of.group["foreach"]):
-            batch, dtype = batch_of(parts), parts[0].average.dtype
-            if parts[0].gradient.dtype != dtype:
-                batch = batch._replace(gradients=[gradient.to(dtype) for gradient in batch.gradients])
-            advance(batch, of.group, of.decay)
+            advance(batch_of(parts), of.group, of.decay)
 
 
 def batches_of(parts: Iterable[Part], foreach: bool | None = None) -> Iterator[list[Part]]:
@@ -83,8 +80,8 @@ def packed(parts: Iterable[Part], sizes: Sizes) -> Iterator[list[Part]]:
     for part in parts:
         size = part.weight.numel()
         if size > sizes.together // 2:
-            tensors = [tensor for tensor in part if tensor is not None]
-            yield from ([Part(*views, *part[len(views) :])] for views in slices_of(tensors, sizes.alone))
+            tensors = [tensor for tensor in part[:4] if tensor is not None]
+            yield from ([part.seen_as(views)] for views in slices_of(tensors, sizes.alone))
             continue
         if entries + size > sizes.together:
             yield batch
@@ -98,8 +95,7 @@ def packed(parts: Iterable[Part], sizes: Sizes) -> Iterator[list[Part]]:
 def slices_of(tensors: Sequence[Tensor], most: int) -> Iterator[Sequence[Tensor]]:
     """Views of corresponding entries of tensors of one shape, equally many each, at most `most`.
 
-    They are rows, of any length, where something is not contiguous. A sharded tensor comes whole, for a view of it may
-    be a copy.
+    They are rows, of any length, where something is not contiguous.
     """
     count = math.ceil(tensors[0].numel() / most)
     if count <= 1 or type(tensors[0]) not in (Tensor, nn.Parameter):

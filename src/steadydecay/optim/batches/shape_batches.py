@@ -5,9 +5,8 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor, distribute_tensor
 
-from steadydecay.norms import norm_for
+from steadydecay.norms import is_row_wise, norm_for
 from steadydecay.norms.protocol import LmoCost, Norm
 from steadydecay.optim.batches.alike_parts import AlikeParts, by_shape, workspace_of
 from steadydecay.optim.batches.lanes import lanes_for, run_in_lanes
@@ -39,14 +38,11 @@ def lmo_of_each(norm: Norm, directions: Sequence[Tensor]) -> Sequence[Tensor]:
 
     Args:
         norm: whose leading dimensions are a batch.
-        directions: at least one; not written to. Of DTensors the results have the same placements.
+        directions: at least one; not written to.
 
     Returns:
         An lmo of each, in its dtype or the lower one of the products that made it.
     """
-    sharded = [direction for direction in directions if isinstance(direction, DTensor)]
-    if sharded:
-        return _lmo_of_sharded(norm, sharded)
     own = getattr(norm, "lmo_of_each", None)
     if own is not None:
         return own(directions)
@@ -56,12 +52,9 @@ def lmo_of_each(norm: Norm, directions: Sequence[Tensor]) -> Sequence[Tensor]:
 
 
 def lmo_cost(norm: Norm, direction: Tensor) -> LmoCost:
-    """The cost of one direction like this, whose numbers are not read; multiplications of sharded ones do not count."""
+    """The cost of one direction like this, whose numbers are not read."""
     own = getattr(norm, "lmo_cost", None)
-    # To look at the blocks of a sharded direction would gather it.
-    if own is None or isinstance(direction, DTensor):
-        return LmoCost(0, BYTES_PER_ENTRY * direction.numel())
-    return own(direction)
+    return LmoCost(0, BYTES_PER_ENTRY * direction.numel()) if own is None else own(direction)
 
 
 def _alike_parts(of: PartsOfGroup, room: int) -> list[AlikeParts]:
@@ -75,20 +68,9 @@ def _priced(parts: list[Part], of: PartsOfGroup, room: int) -> AlikeParts:
     if of.group["nesterov"]:
         workspace_bytes += average.nbytes
     # The random numbers of stochastic rounding belong to whole weights.
-    is_by_rows = getattr(norm, "is_row_wise", False) and "rounding_step" not in of.group
+    is_by_rows = average.ndim > 1 and is_row_wise(norm) and "rounding_step" not in of.group
     return AlikeParts(parts, LmoCost(multiplied, workspace_bytes), room, is_by_rows)
 
 
 def _advance(advance: Advance, parts: list[Part], of: PartsOfGroup) -> None:
-    batch, dtype = batch_of(parts), parts[0].average.dtype
-    same = [gradient if gradient.dtype == dtype else gradient.to(dtype) for gradient in batch.gradients]
-    advance(batch._replace(gradients=same), of.group, of.decay)
-
-
-def _lmo_of_sharded(norm: Norm, directions: Sequence[DTensor]) -> Sequence[Tensor]:
-    """Every rank gathers the directions, computes the same, and keeps its part of it without a word to the others."""
-    whole = lmo_of_each(norm, [direction.full_tensor() for direction in directions])
-    return [
-        distribute_tensor(one, direction.device_mesh, direction.placements, src_data_rank=None)
-        for one, direction in zip(whole, directions, strict=True)
-    ]
+    advance(batch_of(parts), of.group, of.decay)

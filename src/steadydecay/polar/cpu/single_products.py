@@ -11,10 +11,10 @@ from torch import Tensor
 from steadydecay.polar.products import is_tall
 
 # Numbers of multiplications: of a Gram matrix from which on matrices had better not be multiplied as a stack, and of a
-# symmetric product from which on panels are faster than the whole one on several threads too.
+# whole symmetric product for each of its panels, of which one would be that product.
 SMALLEST_ALONE = {torch.float32: 5 * 10**7, torch.bfloat16: 2 * 10**8}
-SMALLEST_BY_PANELS = 10**8
-PANELS = 4
+LEAST_OF_A_PANEL = 25 * 10**6
+MOST_PANELS = 4
 # With it whole products in bfloat16 are so fast that panels cost a tenth of a step; without it they save a seventh.
 HAS_AMX = torch.cpu._is_amx_tile_supported()
 # A block of an n×m matrix is 2 squares, no more room than the Gram form had a moment before, or more if there would be
@@ -27,16 +27,18 @@ class SingleProducts:
     """`Products` whose operands are (n, n) or (n, m), no stacks."""
 
     def gram(self, x: Tensor) -> Tensor:
-        if _is_by_panels(x, x):
-            return _product_by_panels(x, x, x.new_empty(len(x), len(x)))
+        panels = _panel_count(x, x)
+        if panels > 1:
+            return _product_by_panels(panels, x, x, x.new_empty(len(x), len(x)))
         return torch.mm(x, x.t())
 
     def symmetric(
         self, addend: Tensor, left: Tensor, right: Tensor, beta: float, alpha: float, out: Tensor | None = None
     ) -> Tensor:
-        if _is_by_panels(left, right):
+        panels = _panel_count(left, right)
+        if panels > 1:
             out = torch.empty_like(addend) if out is None else out
-            return _product_by_panels(left, right, out, addend, beta, alpha)
+            return _product_by_panels(panels, left, right, out, addend, beta, alpha)
         return torch.addmm(addend, left, right, beta=beta, alpha=alpha, out=out)
 
     def transform_(self, x: Tensor, scale: float, matrix: Tensor) -> None:
@@ -66,13 +68,19 @@ def _factors(x: Tensor, matrix: Tensor, is_left: bool) -> tuple[Tensor, Tensor]:
     return (x, matrix) if is_left else (matrix, x)
 
 
-def _is_by_panels(left: Tensor, right: Tensor) -> bool:
+def _panel_count(left: Tensor, right: Tensor) -> int:
     is_faster = left.dtype == torch.float32 or (left.dtype == torch.bfloat16 and not HAS_AMX)
-    return is_faster and left.numel() * len(right) >= SMALLEST_BY_PANELS
+    return min(left.numel() * len(right) // LEAST_OF_A_PANEL, MOST_PANELS) if is_faster else 1
 
 
 def _product_by_panels(
-    left: Tensor, right: Tensor, out: Tensor, addend: Tensor | None = None, beta: float = 0.0, alpha: float = 1.0
+    panels: int,
+    left: Tensor,
+    right: Tensor,
+    out: Tensor,
+    addend: Tensor | None = None,
+    beta: float = 0.0,
+    alpha: float = 1.0,
 ) -> Tensor:
     """beta·addend + alpha·left·rightᵀ, known to be symmetric, and in float32 bitwise so.
 
@@ -80,7 +88,7 @@ def _product_by_panels(
     difference until singular values leave the interval of the polynomials; one of two steps, as in bfloat16, does not.
     Not even a matrix with itself gives such blocks on every CPU.
     """
-    height = -(-len(out) // PANELS)
+    height = -(-len(out) // panels)
     for start in range(0, len(out), height):
         end = min(start + height, len(out))
         panel, rows, columns = out[start:end, :end], left[start:end], right[:end].t()

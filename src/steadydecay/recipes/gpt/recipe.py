@@ -11,8 +11,10 @@ from steadydecay.recipes.corpus import load_tokens
 from steadydecay.recipes.derivation import recipe_for
 from steadydecay.recipes.gpt.model import GPT
 from steadydecay.recipes.recipe import Batch, Recipe
-from steadydecay.recipes.tokens import TokenData, batch, validation_batches
+from steadydecay.recipes.tokens import TokenData, TokenStream, batch, validation_batches
 
+# More than any tokenizer of today has; a log may say anything.
+LARGEST_VOCABULARY = 10**8
 # mini: the settings of the demo, tuned on the embedded text (docs/log.md). 124m: the paper's, one epoch of 100B tokens.
 SIZES: dict[str, dict[str, Any]] = {
     "mini": {"layers": 3, "heads": 2, "width": 128, "length": 128, "batch_size": 16, "steps": 600},
@@ -77,6 +79,16 @@ class GPTRecipe(Recipe):
 
     def build_model(self, data: TokenData) -> nn.Module:
         return GPT(data.vocabulary_size, self.layers, self.heads, self.width)
+
+    def decided_by(self, data: TokenData) -> dict[str, Any]:
+        return {"vocabulary_size": data.vocabulary_size}
+
+    def data_like(self, decided: Mapping[str, Any]) -> TokenData | None:
+        size = decided.get("vocabulary_size")
+        if not isinstance(size, int) or not 1 <= size <= LARGEST_VOCABULARY:
+            return None
+        nothing = TokenStream("nothing", (), size)
+        return TokenData(train=nothing, validation=nothing, vocabulary_size=size, name=str(self.data))
 
     def train_batch(self, data: TokenData, step: int, micro_step: int, rank: int, world_size: int) -> Batch:
         return batch(

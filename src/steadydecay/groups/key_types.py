@@ -1,0 +1,148 @@
+"""Of what type the value of each key of a parameter group must be, before anything computes with it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+NOTHING_CHANGED, NO_WEIGHT_CHANGED = "Nothing has changed", "This step has changed no weight"
+
+
+class KeyType(NamedTuple):
+    """What a key may hold.
+
+    Attributes:
+        accepts: whether a value is of the type; a tensor's entries are not looked at, which would wait for the device.
+        legal: what is legal, for the error, with its verb.
+    """
+
+    accepts: Callable[[Any], bool]
+    legal: str
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a real number of Python or NumPy, or a real tensor of no dimension."""
+    if type(value) is float:
+        # A look through the abstract classes takes ten times as long.
+        return True
+    if isinstance(value, Tensor):
+        return value.ndim == 0 and not value.is_complex()
+    return isinstance(value, Real)
+
+
+def is_pair(value: Any) -> bool:
+    """Whether it is a tuple or a list of two numbers."""
+    return isinstance(value, tuple | list) and len(value) == 2 and all(map(is_number, value))
+
+
+def as_pair(value: Any) -> Any:
+    """A tuple in place of a pair that another package holds otherwise (a list of OmegaConf, an array, a tensor).
+
+    >>> as_pair([0.9, 0.99]), as_pair(0.9), as_pair("ab")
+    ((0.9, 0.99), 0.9, 'ab')
+    """
+    has_order = isinstance(value, Sequence) or getattr(value, "ndim", 0) == 1
+    return value if isinstance(value, str | bytes) or not has_order else tuple(value)
+
+
+def require_types(group: Mapping[str, Any], where: str = "", remedy: str = NOTHING_CHANGED) -> None:
+    """ValueError unless each key of a group holds what `KEY_TYPES` says.
+
+    Args:
+        group: some keys of it are enough.
+        where: " of group 1", for the error.
+        remedy: a sentence to end the error with.
+    """
+    for key, (accepts, legal) in KEY_TYPES.items():
+        if key in group and not accepts(group[key]):
+            raise ValueError(f"{key}{where} is {described(group[key])}; legal {legal}{_hint(group[key])}. {remedy}")
+
+
+def require_number(name: str, value: Any) -> None:
+    """ValueError unless it is a number, or a tensor of one."""
+    if not is_number(value):
+        legal = f"legal is a number, or a real tensor of no dimension{_hint(value)}"
+        raise ValueError(f"{name} is {described(value)}; {legal}. {NOTHING_CHANGED}")
+
+
+def described(value: Any) -> str:
+    """A value for an error; of a tensor or an array its shape."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        kind = "a tensor" if isinstance(value, Tensor) else f"of type {type(value).__name__}"
+        return f"{kind} of shape {tuple(value.shape)} and {value.dtype}"
+    return repr(value)
+
+
+def _hint(value: Any) -> str:
+    if isinstance(value, str):
+        return ". A text is not converted; YAML reads 1e-4 as a text and 1.0e-4 as a number"
+    return "; value.item() makes a number of one entry" if getattr(value, "size", None) is not None else ""
+
+
+def _is_flag(value: Any) -> bool:
+    # NumPy has a bool of its own; JSON and command lines have 0 and 1.
+    return type(value).__name__ in ("bool", "bool_") or (type(value) is int and 0 <= value <= 1)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _or_none(kind: KeyType) -> KeyType:
+    return KeyType(lambda value: value is None or kind.accepts(value), f"{kind.legal}, or None")
+
+
+NUMBER = KeyType(is_number, "is [0, inf), a number or a real tensor of no dimension")
+SHARE = KeyType(is_number, "is [0, 1), a number or a real tensor of no dimension")
+NUMBERS = KeyType(lambda value: is_number(value) or is_pair(value), "is a number in [0, 1), or two in a tuple for Lion")
+PAIR = KeyType(
+    is_pair, "are two numbers in [0, 1) in a tuple, such as (0.9, 0.99); each may be a tensor of no dimension"
+)
+FLAG = KeyType(_is_flag, "is True or False")
+NAME = KeyType(_is_name, "is a text")
+NAMES = KeyType(lambda value: isinstance(value, tuple | list) and all(map(_is_name, value)), "is a list of texts")
+# Torch takes no other for it.
+BOOL = KeyType(lambda value: isinstance(value, bool), "is True or False")
+NORM = KeyType(
+    lambda value: isinstance(value, str | dict) or (not isinstance(value, type) and hasattr(value, "lmo_blocks")),
+    "is 'auto', a name of steadydecay.norms.NORMS, or a Norm",
+)
+WHOLE = KeyType(lambda value: isinstance(value, Integral), "is a whole number")
+
+# Of our optimizers, of torch's Adam, and what our verbs and torch's schedulers add.
+KEY_TYPES: dict[str, KeyType] = {
+    "lr": NUMBER,
+    "weight_decay": NUMBER,
+    "momentum": SHARE,
+    "betas": PAIR,
+    "eps": NUMBER,
+    "decay": NAME,
+    "low_precision": NAME,
+    "steady_norm_sq": _or_none(NUMBER),
+    **dict.fromkeys(("nesterov", "memory_light", "amsgrad", "maximize", "capturable"), FLAG),
+    "differentiable": BOOL,
+    "norm": NORM,
+    **dict.fromkeys(("foreach", "fused"), _or_none(FLAG)),
+    "workspace_bytes": _or_none(WHOLE),
+    "reference_lr": _or_none(NUMBER),
+    "reference_momentum": _or_none(NUMBERS),
+    "reference_weight_decay": NUMBER,
+    "reference_is_fixed": FLAG,
+    **dict.fromkeys(("max_lr", "initial_lr"), _or_none(NUMBER)),
+    **dict.fromkeys(("initial_momentum", "base_momentum"), _or_none(SHARE)),
+    "role": _or_none(NAME),
+    "param_names": _or_none(NAMES),
+}
+# Those that mean the same in the groups of every optimizer; betas or eps may be of another form there.
+KEYS_OF_ANY = (
+    "lr",
+    "weight_decay",
+    "decay",
+    "steady_norm_sq",
+    "reference_lr",
+    "reference_momentum",
+    "max_lr",
+    "initial_lr",
+    "base_momentum",
+)

@@ -1,0 +1,58 @@
+"""What an output is looked for in, and what is found."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, final
+
+from torch import Tensor, nn
+
+from steadydecay.groups.intrinsic_roles import Role
+from steadydecay.groups.layers import Layer, layers_of
+from steadydecay.groups.loose_ends import loose_ends, possible_ends
+from steadydecay.groups.model_structure import Structure, candidates, structure_of
+from steadydecay.groups.places import Place
+
+REMEDY = "say output=... if that is wrong"
+
+
+@final
+class FoundOutput(NamedTuple):
+    """The output layer.
+
+    Attributes:
+        parameters: of it; none where there is none.
+        doubts: what was guessed and why, by the id of the parameter that the guess is about.
+    """
+
+    parameters: Sequence[Tensor] = ()
+    doubts: dict[int, str] = {}  # noqa: RUF012
+
+
+@final
+class Search(NamedTuple):
+    """What an output is looked for in.
+
+    Attributes:
+        structure: of the model.
+        layers: of it, in its order.
+        outside: those that may be an output.
+        ends: those of `outside` that nothing reads, by sizes.
+        maybe_ends: those besides that a later layer may read by chance.
+        places: of all parameters.
+    """
+
+    structure: Structure
+    layers: Sequence[Layer]
+    outside: Sequence[Layer]
+    ends: Sequence[Layer]
+    maybe_ends: Sequence[Layer]
+    places: Sequence[Place]
+
+
+def search_of(model: nn.Module, places: Sequence[Place], roles: Mapping[str, Role]) -> Search:
+    """What the modules and the sizes of a model tell; `roles` are those of its parameters by themselves."""
+    layers = layers_of(places, roles)
+    structure = structure_of(model, layers, places)
+    outside = candidates(structure, layers)
+    ends = loose_ends(outside, layers, places)
+    maybe = [layer for layer in possible_ends(outside, layers, places) if layer not in ends]
+    return Search(structure, layers, outside, ends, maybe, places)

@@ -1,0 +1,1 @@
+"""Who computes which update, and how the ranks of torch.distributed exchange what they hold."""

@@ -1,0 +1,66 @@
+"""Updates whose vectors (rows, columns, biases) are cut over ranks: only their lengths travel, as sums."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from steadydecay.parallel.cuts import Cut
+from steadydecay.parallel.rank_groups import RankGroups, Ranks
+
+
+class CutVectors(NamedTuple):
+    """This rank's part of a tensor of vectors.
+
+    Attributes:
+        part: in float32 or better; overwritten.
+        dims: of the tensor, which make up a vector; not negative.
+        length: that every vector is brought to.
+        cut: of the tensor.
+    """
+
+    part: Tensor
+    dims: tuple[int, ...]
+    length: float
+    cut: Cut
+
+
+def unit_vectors_over_ranks_(of: Sequence[CutVectors], peers: RankGroups) -> None:
+    """Every vector x ← length · x / ‖x‖₂ in place, a zero vector stays: two collectives for each group of ranks.
+
+    As `steadydecay.tensors.unit_vectors`, with the largest entry and the sum of squares over all ranks.
+    """
+    largest = [_over(torch.amax, vectors.part.abs(), vectors.dims) for vectors in of]
+    _reduce(largest, of, dist.ReduceOp.MAX, peers)
+    for vectors, most in zip(of, largest, strict=True):
+        vectors.part.div_(most.where(most != 0, 1))
+    squares = [_over(torch.sum, vectors.part.square(), vectors.dims) for vectors in of]
+    _reduce(squares, of, dist.ReduceOp.SUM, peers)
+    for vectors, square in zip(of, squares, strict=True):
+        norm = square.sqrt()
+        vectors.part.div_(norm.where(norm != 0, 1) / vectors.length)
+
+
+def _over(reduce: Callable[..., Tensor], x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    if x.numel() == 0:
+        return x.new_zeros([1 if dim in dims else length for dim, length in enumerate(x.shape)])
+    return reduce(x, dim=dims, keepdim=True)
+
+
+def _reduce(partial: Sequence[Tensor], of: Sequence[CutVectors], operation: Any, peers: RankGroups) -> None:
+    """Replace each by its result over the ranks along which its vectors are cut."""
+    together: dict[Any, tuple[Ranks, list[Tensor]]] = {}
+    lists: dict[Any, list[Tensor]] = defaultdict(list)
+    for tensor, vectors in zip(partial, of, strict=True):
+        mesh_dims = vectors.cut.cutting(vectors.dims)
+        key = (vectors.cut.mesh, mesh_dims, tensor.dtype)
+        together[key] = (peers.along(vectors.cut.mesh, mesh_dims), lists[key])
+        lists[key].append(tensor)
+    for ranks, tensors in together.values():
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat, operation, group=ranks.group)
+        for tensor, reduced in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(reduced.view_as(tensor))

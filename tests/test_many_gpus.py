@@ -1,0 +1,59 @@
+"""The examples for many GPUs run as a reader would run them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+
+import steadydecay as sd
+
+PROGRAM = Path(__file__).parents[1] / "examples/many_gpus/sharded_checkpoint.py"
+
+
+def losses(ranks: int, strategy: str, folder: Path, *, steps: int = 2, save: str = "sync") -> dict[int, float]:
+    """By step; of one rank without torchrun."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
+    command = [sys.executable, *launcher, str(PROGRAM), strategy, str(folder), str(steps)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "SAVE": save}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return {int(step): float(loss) for step, loss in re.findall(r"^step (\d+): loss ([\d.]+)$", done.stdout, re.M)}
+
+
+def test_a_folder_of_parts_moves_between_numbers_of_ranks_and_strategies(tmp_path: Path) -> None:
+    """Four whole models save their state in a thread, two parts of one go on and save, then one process."""
+    moved = losses(4, "ddp", tmp_path / "moved", save="async")
+    moved |= losses(2, "fsdp", tmp_path / "moved")
+    moved |= losses(1, "one", tmp_path / "moved")
+    expected = losses(1, "one", tmp_path / "one", steps=6)
+    assert list(moved) == list(expected) == list(range(1, 7))
+    assert len(set(expected.values())) == 6
+    for step, loss in expected.items():
+        assert abs(moved[step] - loss) < 1e-5, step
+
+
+def test_a_flat_state_dict_as_torchtitan_takes_it_holds_all_that_groups_say() -> None:
+    flat = StateDictOptions(flatten_optimizer_state_dict=True)
+
+    def made(lr: float) -> tuple[nn.Module, torch.optim.Optimizer]:
+        model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 3))
+        return model, sd.ScionC(sd.param_groups(model, "scion", lr=lr, weight_decay=0.1), lr)
+
+    model, optimizer = made(0.02)
+    model(torch.randn(5, 4)).square().sum().backward()
+    optimizer.step()
+    other, loaded = made(0.5)
+    set_optimizer_state_dict(other, loaded, get_optimizer_state_dict(model, optimizer, options=flat), options=flat)
+    found, expected = loaded.state_dict(), optimizer.state_dict()
+    assert found["param_groups"] == expected["param_groups"]
+    for index, state in expected["state"].items():
+        assert torch.equal(found["state"][index]["momentum"], state["momentum"])
