@@ -22,6 +22,7 @@ from steadydecay.norms import (
     Spectral,
     SpectralConv,
     fewest_dimensions,
+    is_row_wise,
     lmo_norm_sq,
     norm_for,
     plain_spec,
@@ -90,7 +91,7 @@ spectral_rows = pytest.mark.parametrize(
 # A stack of scalars is a vector.
 stackable_rows = pytest.mark.parametrize(("norm", "shape"), [row for row in ROWS if row[1]], ids=label)
 row_wise_rows = pytest.mark.parametrize(
-    ("norm", "shape"), [row for row in ROWS if getattr(row[0], "is_row_wise", False) and len(row[1]) >= 2], ids=label
+    ("norm", "shape"), [row for row in ROWS if is_row_wise(row[0]) and len(row[1]) >= 2], ids=label
 )
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 

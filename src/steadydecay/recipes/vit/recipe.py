@@ -143,7 +143,7 @@ def small_patch(height: int, width: int) -> int:
     """The smallest side of a patch from 2 on with which an image has at most 64 patches, the last ones padded.
 
     >>> small_patch(8, 8), small_patch(28, 28), small_patch(32, 64)
-    (2, 4, 6)
+    (2, 4, 7)
     """
     side = 2
     while math.ceil(height / side) * math.ceil(width / side) > MOST_PATCHES:
