@@ -8,6 +8,7 @@ Each command goes on where the one before has stopped, and takes two steps more,
 says; the losses are those of one process. SAVE=async has the folders written while training goes on.
 """
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -89,10 +90,8 @@ def batch_of(step: int, rank: int, ranks: int) -> Tensor:
     return whole.chunk(ranks)[rank]
 
 
-def main(strategy: str, folder: Path, steps: int = 2) -> None:
+def train(strategy: str, folder: Path, steps: int) -> None:
     is_alone = strategy == "one"
-    if not is_alone:
-        dist.init_process_group()
     rank, ranks = (0, 1) if is_alone else (dist.get_rank(), dist.get_world_size())
     model, optimizer, schedule = parts = built(strategy)
     earlier = sorted(folder.glob("step-*"))
@@ -115,8 +114,18 @@ def main(strategy: str, folder: Path, steps: int = 2) -> None:
         save_while_training(name, *parts).result()
     else:
         save(name, *parts)
-    if not is_alone:
-        dist.destroy_process_group()
+
+
+def main(strategy: str, folder: Path, steps: int = 2) -> None:
+    if strategy == "one":
+        train(strategy, folder, steps)
+        return
+    dist.init_process_group()
+    train(strategy, folder, steps)
+    # FSDP2's parts refer to one another. If they outlive the process group, the process aborts.
+    gc.collect()
+    dist.barrier()
+    dist.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -58,7 +58,8 @@ OTHERS: dict[str, Callable[[Groups], torch.optim.Optimizer]] = {
 
 
 # What they do of their own is the same in every layout.
-FEWER_LAYOUTS = ("memory_light", "one at a time", "lion", "sgdw")
+FEWER_LAYOUTS = ("memory_light", "one at a time", "compensated in bfloat16", "none in bfloat16", "lion", "sgdw")
+STEPS = 2
 
 
 class Trained(NamedTuple):
@@ -107,12 +108,11 @@ def stepped(
     build: Callable[[Groups], torch.optim.Optimizer],
     dtype: torch.dtype = torch.float32,
     gradients: Callable[[int, int, Tensor], Tensor | None] = lambda step, index, gradient: gradient,
-    steps: int = 3,
 ) -> Trained:
     """Weights after some steps on noise; `gradients` may exchange or leave out one of a step."""
     weights = [nn.Parameter(layout(tensor)) for tensor in tensors(0, dtype)]
     optimizer = build(groups_of(weights))
-    for step in range(steps):
+    for step in range(STEPS):
         for index, (weight, gradient) in enumerate(zip(weights, tensors(step + 1, dtype), strict=True)):
             weight.grad_dtype = None  # pyright: ignore[reportAttributeAccessIssue]
             given = gradients(step, index, gradient)
@@ -183,7 +183,7 @@ def of_gradients() -> Differences:
 def _with_absent(rows: Layout) -> list[nn.Parameter]:
     weights = [nn.Parameter(rows(tensor)) for tensor in tensors(0, torch.float32)]
     optimizer = SCIONS["corrected"](groups_of(weights))
-    for step in range(3):
+    for step in range(STEPS):
         for index, (weight, gradient) in enumerate(zip(weights, tensors(step + 1, torch.float32), strict=True)):
             weight.grad = rows(gradient)
             if dist.get_rank() == 1 and index in (0, 7) and step > 0:
