@@ -271,19 +271,25 @@ def of_experts() -> Differences:
         "and replicas": (square, [Replicate(), Shard(0)]),
         "and rows of each": (square, [Shard(1), Shard(0)]),
     }
-    weights = torch.randn(6, 20, 12, generator=torch.Generator().manual_seed(0))
+    found: Differences = {}
+    # One expert leaves ranks without any.
+    for count in (6, 1):
+        alone = _experts(count, Tensor.clone)
+        for name, (mesh, where) in placements.items():
+            found[f"{count}, {name}"] = difference(_experts(count, laid_out(mesh, *where)), alone)
+    return found
 
-    def experts(layout: Layout) -> list[nn.Parameter]:
-        parameter = nn.Parameter(layout(weights.clone()))
-        optimizer = sd.ScionC([{"params": [parameter], "norm": "spectral"}], 0.05, weight_decay=0.5)
-        for step in range(3):
-            gradient = torch.randn(6, 20, 12, generator=torch.Generator().manual_seed(step + 1))
-            parameter.grad = layout(gradient)
-            optimizer.step()
-        return [parameter]
 
-    alone = experts(Tensor.clone)
-    return {name: difference(experts(laid_out(mesh, *where)), alone) for name, (mesh, where) in placements.items()}
+def _experts(count: int, layout: Layout) -> list[nn.Parameter]:
+    def drawn(seed: int) -> Tensor:
+        return layout(torch.randn(count, 20, 12, generator=torch.Generator().manual_seed(seed)))
+
+    parameter = nn.Parameter(drawn(0))
+    optimizer = sd.ScionC([{"params": [parameter], "norm": "spectral"}], 0.05, weight_decay=0.5)
+    for step in range(3):
+        parameter.grad = drawn(step + 1)
+        optimizer.step()
+    return [parameter]
 
 
 def of_replicas() -> dict[str, Any]:

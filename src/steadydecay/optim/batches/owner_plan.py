@@ -38,7 +38,9 @@ def planned(matrices: Sequence[CutPart], peers: RankGroups) -> list[Bucket]:
     """Buckets in the order in which every rank exchanges them; one small collective for each group of ranks."""
     shared: dict[Any, list[int]] = defaultdict(list)
     for index, one in enumerate(matrices):
-        shared[one.cut.mesh, one.shared].append(index)
+        # Ranks beyond the last expert of a stack hold none, and neither do those that share with them.
+        if one.entries():
+            shared[one.cut.mesh, one.shared].append(index)
     buckets: list[Bucket] = []
     for (mesh, mesh_dims), indices in shared.items():
         ranks, loads = peers.along(mesh, mesh_dims), list[int]()
