@@ -280,6 +280,8 @@ class DecoupledOptimizer(StatefulOptimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """State and groups, as torch's; what `consolidate_state_dict` has gathered is whole."""
+        if not self._whole:
+            return super().state_dict()
         held = [(state, key, state[key]) for state, key, _ in self._whole]
         try:
             for state, key, whole in self._whole:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, final
 
 import torch
@@ -32,7 +33,7 @@ class Cut:
 
     def region(self, coordinate: Iterable[int]) -> Region:
         """What the rank at this coordinate of the mesh holds."""
-        return region_of(self.shape, tuple(self.mesh.shape), tuple(coordinate), cuts_in_order(self.placements))
+        return region_of(self.shape, self._mesh_shape, tuple(coordinate), self._cuts)
 
     def own_region(self) -> Region:
         """What this rank holds."""
@@ -41,13 +42,22 @@ class Cut:
     def region_without(self, mesh_dims: Iterable[int]) -> Region:
         """What the ranks along these dimensions of the mesh, through this rank, hold together."""
         together = set(mesh_dims)
-        cuts = tuple(cut for cut in cuts_in_order(self.placements) if cut[0] not in together)
-        return region_of(self.shape, tuple(self.mesh.shape), coordinate_in(self.mesh), cuts)
+        cuts = tuple(cut for cut in self._cuts if cut[0] not in together)
+        return region_of(self.shape, self._mesh_shape, coordinate_in(self.mesh), cuts)
 
     def cutting(self, dims: Iterable[int]) -> tuple[int, ...]:
         """The dimensions of the mesh along which these dimensions of the tensor are cut, in the order of the mesh."""
         wanted = set(dims)
-        return tuple(sorted(mesh_dim for mesh_dim, dim in cuts_in_order(self.placements) if dim in wanted))
+        return tuple(sorted(mesh_dim for mesh_dim, dim in self._cuts if dim in wanted))
+
+    # Kept, for a step asks for the region of every rank.
+    @cached_property
+    def _cuts(self) -> tuple[tuple[int, int], ...]:
+        return cuts_in_order(self.placements)
+
+    @cached_property
+    def _mesh_shape(self) -> tuple[int, ...]:
+        return tuple(self.mesh.shape)
 
 
 def cut_of(tensor: Tensor) -> Cut | None:

@@ -4,7 +4,8 @@ Where replicas of all pieces exist (HSDP), each owner speaks with the ranks of i
 every rank hands on what it has got to the ranks that hold the same pieces.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple, final
 
 import torch
@@ -88,6 +89,8 @@ class Exchange:
         pieces, replicas = sharers
         self._here = pieces.coordinates[pieces.rank]
         self.owned = [unit for unit in units if unit.owner == self._here]
+        # What each rank of this replica holds of them.
+        self._regions_of_owned = [[unit.region(at) for unit in self.owned] for at in pieces.coordinates]
         # By replica, the units that its ranks own, and of this one's by owner.
         self._of_replica: list[list[Unit]] = [[] for _ in range(replicas.size)]
         for unit in units:
@@ -100,17 +103,15 @@ class Exchange:
         self._device = pieces[0].device
         piece_of = {id(unit): piece for unit, piece in zip(self._units, pieces, strict=True)}
         outgoing = [[piece_of[id(unit)] for unit in units] for units in self._of_owner]
-        arriving = [self._regions_of_owned(at) for at in self._sharers.pieces.coordinates]
-        self._work, self._buffer = self._all_to_all(outgoing, arriving, pieces[0])
+        self._work, self._buffer = self._all_to_all(outgoing, self._regions_of_owned, pieces[0])
 
     def collected(self) -> list[Tensor]:
         """Each unit that this rank owns, whole."""
         self._wait()
         whole = [self._buffer.new_empty(unit.shape) for unit in self.owned]
-        regions = [region for at in self._sharers.pieces.coordinates for region in self._regions_of_owned(at)]
-        arrived = iter(_split(self._buffer, regions))
-        for at in self._sharers.pieces.coordinates:
-            for one, region in zip(whole, self._regions_of_owned(at), strict=True):
+        arrived = iter(_split(self._buffer, list(chain.from_iterable(self._regions_of_owned))))
+        for of_rank in self._regions_of_owned:
+            for one, region in zip(whole, of_rank, strict=True):
                 one[index_of(region)] = next(arrived)
         del self._buffer
         return whole
@@ -119,8 +120,8 @@ class Exchange:
         """Start to send the update of each unit that this rank owns to the ranks of its replica, each its piece."""
         cast = [update.to(self._update_dtype) for update in updates]
         outgoing = [
-            [update[index_of(region)] for update, region in zip(cast, self._regions_of_owned(at), strict=True)]
-            for at in self._sharers.pieces.coordinates
+            [update[index_of(region)] for update, region in zip(cast, of_rank, strict=True)]
+            for of_rank in self._regions_of_owned
         ]
         arriving = [list(map(self._region_here, units)) for units in self._of_owner]
         like = torch.empty(0, dtype=self._update_dtype, device=self._device)
@@ -153,9 +154,6 @@ class Exchange:
             found |= {id(unit): part for unit, part in zip(units, parts, strict=True)}
         return found
 
-    def _regions_of_owned(self, coordinate: tuple[int, ...]) -> list[Region]:
-        return [unit.region(coordinate) for unit in self.owned]
-
     def _region_here(self, unit: Unit) -> Region:
         return unit.region(self._here)
 
@@ -177,7 +175,6 @@ class Exchange:
         return dist.all_to_all_single(received, sent, counts, leaving, group=group, async_op=True), received
 
 
-def _split(buffer: Tensor, regions: Iterable[Region]) -> list[Tensor]:
-    regions = list(regions)
+def _split(buffer: Tensor, regions: Sequence[Region]) -> list[Tensor]:
     parts = buffer.split([count_of(region) for region in regions])
     return [part.view(size_of(region)) for part, region in zip(parts, regions, strict=True)]

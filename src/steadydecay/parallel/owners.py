@@ -2,6 +2,45 @@
 
 import heapq
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+
+class Work(NamedTuple):
+    """The units of work in one tensor: its matrices.
+
+    Attributes:
+        shape: of the tensor.
+        units: how many.
+        cost: of each.
+        size: bytes of all.
+    """
+
+    shape: tuple[int, ...]
+    units: int
+    cost: int
+    size: int
+
+
+def dealt(work: Sequence[Work], ranks: int, least_bytes: int, loads: list[int]) -> list[list[tuple[int, list[int]]]]:
+    """Buckets of tensors, each tensor by its index in `work` with the owners of its units.
+
+    The longest come first, and those of one shape together.
+
+    Args:
+        work: of each tensor.
+        ranks, loads: of `owners_of`, which writes to `loads`.
+        least_bytes: of a bucket.
+
+    >>> dealt([Work((2, 2), 1, 8, 16), Work((4, 4), 2, 64, 128)], 2, 128, [])
+    [[(1, [0, 1])], [(0, [0])]]
+    """
+    order = sorted(range(len(work)), key=lambda index: (-work[index].cost, work[index].shape, index))
+    ordered = [work[index] for index in order]
+    owners = owners_of([one.cost for one in ordered for _ in range(one.units)], ranks, loads)
+    of_each = [owners[start:stop] for start, stop in pairwise(accumulate((one.units for one in ordered), initial=0))]
+    runs = buckets_of([one.units for one in ordered], [one.size for one in ordered], ranks, least_bytes)
+    return [list(zip(order[run], of_each[run], strict=True)) for run in runs]
 
 
 def owners_of(costs: Sequence[int], ranks: int, loads: list[int] | None = None) -> list[int]:

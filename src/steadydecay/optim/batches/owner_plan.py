@@ -1,6 +1,5 @@
 """Which rank owns which matrix, and which matrices travel together; the same on every rank that asks."""
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -9,9 +8,9 @@ import torch
 import torch.distributed as dist
 
 from steadydecay.optim.batches.cut_parts import CutPart
-from steadydecay.optim.batches.shape_batches import lmo_cost
+from steadydecay.optim.batches.shape_batches import effort, lmo_dtype
 from steadydecay.parallel.exchange import Sharers, Unit
-from steadydecay.parallel.owners import buckets_of, owners_of
+from steadydecay.parallel.owners import Work, dealt
 from steadydecay.parallel.rank_groups import RankGroups, Ranks
 
 # Of a bucket, for each rank that shares it: several buckets of a small model, and few collectives.
@@ -64,27 +63,20 @@ def _buckets(
     loads: list[int],
 ) -> Iterator[Bucket]:
     """Those of one dtype; `loads` is what each of the ranks has to do already, and is written to."""
-    costs = {index: _cost_of_one(matrices[index]) for index in indices}
-    # The longest first, and those of one shape together.
-    ordered = sorted(indices, key=lambda index: (-costs[index], matrices[index].cut.shape, index))
-    entries = [matrices[index].entries() for index in ordered]
-    each = [costs[index] for index, of_one in zip(ordered, entries, strict=True) for _ in of_one]
-    owners = (ranks.coordinates[owner] for owner in owners_of(each, ranks.size, loads))
-    units = [
-        [Unit(matrices[index].cut, entry, next(owners)) for entry in of_one]
-        for index, of_one in zip(ordered, entries, strict=True)
-    ]
-    sizes = [
-        len(of_one) * matrices[index].one_unread().numel() * matrices[index].part.average.itemsize
-        for index, of_one in zip(ordered, entries, strict=True)
-    ]
-    for run in buckets_of(list(map(len, units)), sizes, ranks.size, ranks.size * BYTES_OF_A_RANK):
-        yield Bucket(ordered[run], units[run], sharers, dtype)
+    work = [_work(matrices[index]) for index in indices]
+    for bucket in dealt(work, ranks.size, ranks.size * BYTES_OF_A_RANK, loads):
+        of_bucket = [(indices[place], owners) for place, owners in bucket]
+        units = [_units(matrices[index], [ranks.coordinates[owner] for owner in owners]) for index, owners in of_bucket]
+        yield Bucket([index for index, _ in of_bucket], units, sharers, dtype)
 
 
-def _cost_of_one(one: CutPart) -> int:
-    like = one.one_unread()
-    return lmo_cost(one.norm, like).multiplications or math.prod(like.shape)
+def _work(one: CutPart) -> Work:
+    like, count = one.one_unread(), len(one.entries())
+    return Work(one.cut.shape, count, effort(one.norm, like), count * like.numel() * like.itemsize)
+
+
+def _units(one: CutPart, owners: Sequence[tuple[int, ...]]) -> list[Unit]:
+    return [Unit(one.cut, entry, owner) for entry, owner in zip(one.entries(), owners, strict=True)]
 
 
 def _agreed_dtypes(parts: Sequence[CutPart], peers: Ranks) -> list[torch.dtype]:
@@ -99,5 +91,4 @@ def _agreed_dtypes(parts: Sequence[CutPart], peers: Ranks) -> list[torch.dtype]:
 
 
 def _lmo_dtype(one: CutPart) -> torch.dtype:
-    own, like = getattr(one.norm, "lmo_dtype", None), one.one_unread()
-    return like.dtype if own is None else own(like)
+    return lmo_dtype(one.norm, one.one_unread())

@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from steadydecay.norms.protocol import LmoCost, Norm
+from steadydecay.norms.protocol import LmoCost
 from steadydecay.optim.batches.laid_out import LaidOutWeight, RankGroup
-from steadydecay.parallel.owners import buckets_of, owners_of
+from steadydecay.optim.batches.shape_batches import effort, lmo_cost, lmo_dtype
+from steadydecay.parallel.owners import Work, dealt
 from steadydecay.parallel.regions import cuts_in_order, size_of
 
 
@@ -56,14 +56,9 @@ def plan_of(
     """
     found_of = {weight: _matrices(weight, group, like) for weight in dict.fromkeys(weights)}
     found = [found_of[weight] for weight in weights]
-    order = sorted(range(len(found)), key=lambda index: (-_effort(found[index]), weights[index].shape, index))
-    ordered = [found[index] for index in order]
-    ranks, numbers = len(group.ranks), [one.number for one in ordered]
-    owners = owners_of([_effort(one) for one in ordered for _ in range(one.number)], ranks, loads)
-    of_each = [owners[start:stop] for start, stop in pairwise(accumulate(numbers, initial=0))]
-    sizes = [one.number * one.entries * one.weight.dtype.itemsize for one in ordered]
-    runs = buckets_of(numbers, sizes, ranks, ranks * bucket_bytes)
-    return [together(zip(ordered[run], of_each[run], strict=True)) for run in runs]
+    ranks = len(group.ranks)
+    buckets = dealt([_work(one, like) for one in found], ranks, ranks * bucket_bytes, loads)
+    return [together((found[index], owners) for index, owners in bucket) for bucket in buckets]
 
 
 def together(of: Iterable[tuple[Matrices, list[int]]]) -> Bucket:
@@ -76,24 +71,22 @@ def together(of: Iterable[tuple[Matrices, list[int]]]) -> Bucket:
 
 def update_dtype(weight: LaidOutWeight, like: Tensor) -> torch.dtype:
     """In which the updates of its matrices travel, if all ranks have the same kind of device."""
-    own = getattr(weight.norm, "lmo_dtype", None)
-    one = like.to(weight.dtype).expand(weight.shape[weight.stacked :])
-    return one.dtype if own is None else own(one)
-
-
-def lmo_cost(norm: Norm, direction: Tensor) -> LmoCost:
-    """As the norm says; a norm that does not say multiplies no matrices."""
-    own = getattr(norm, "lmo_cost", None)
-    return LmoCost(0, 0) if own is None else own(direction)
+    return lmo_dtype(weight.norm, _one(weight, like))
 
 
 def _matrices(weight: LaidOutWeight, group: RankGroup, like: Tensor) -> Matrices:
     held = size_of(*weight.regions(group.coordinates[:1]))
     cut = {dim for _, dim in cuts_in_order(weight.placements)}
     number = math.prod(held[dim] if dim in cut else weight.shape[dim] for dim in range(weight.stacked))
-    one = like.to(weight.dtype).expand(weight.shape[weight.stacked :])
-    return Matrices(weight, number, lmo_cost(weight.norm, one))
+    return Matrices(weight, number, lmo_cost(weight.norm, _one(weight, like)))
 
 
-def _effort(matrices: Matrices) -> int:
-    return matrices.cost.multiplications or matrices.entries
+def _work(matrices: Matrices, like: Tensor) -> Work:
+    weight, number = matrices.weight, matrices.number
+    size = number * matrices.entries * weight.dtype.itemsize
+    return Work(weight.shape, number, effort(weight.norm, _one(weight, like)), size)
+
+
+def _one(weight: LaidOutWeight, like: Tensor) -> Tensor:
+    """A tensor of the shape and dtype of one of its matrices, without its memory."""
+    return like.to(weight.dtype).expand(weight.shape[weight.stacked :])

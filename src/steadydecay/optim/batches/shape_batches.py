@@ -57,6 +57,17 @@ def lmo_cost(norm: Norm, direction: Tensor) -> LmoCost:
     return LmoCost(0, BYTES_PER_ENTRY * direction.numel()) if own is None else own(direction)
 
 
+def lmo_dtype(norm: Norm, direction: Tensor) -> torch.dtype:
+    """In which `lmo_of_each` gives the lmo of a direction like this, whose numbers are not read."""
+    own = getattr(norm, "lmo_dtype", None)
+    return direction.dtype if own is None else own(direction)
+
+
+def effort(norm: Norm, direction: Tensor) -> int:
+    """What ranks are dealt the lmo of one direction like this by: its multiplications, or else its entries."""
+    return lmo_cost(norm, direction).multiplications or direction.numel()
+
+
 def _alike_parts(of: PartsOfGroup, room: int) -> list[AlikeParts]:
     return [_priced(parts, of, room) for parts in by_shape(of.parts)]
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from steadydecay.optim.batches.laid_out import LaidOutWeight, RankGroup, coordinates_of, groups_along
-from steadydecay.optim.batches.paper_plan import Bucket, Matrices, lmo_cost, plan_of, together, update_dtype
+from steadydecay.optim.batches.paper_plan import Bucket, Matrices, plan_of, together, update_dtype
+from steadydecay.optim.batches.shape_batches import lmo_cost
 from steadydecay.parallel.gathering import BUFFER_BYTES, LEAST_BYTES_OF_A_RANK
 from steadydecay.parallel.regions import count_of, size_of
 
