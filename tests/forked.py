@@ -1,5 +1,6 @@
 """Processes forked from one that has imported torch once for all tests, alone or as ranks of a group."""
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -51,6 +52,8 @@ def _own(rank: int) -> dict[str, str]:
 def _rank(environment: dict[str, str], shown: Path, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
     os.environ |= environment | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     torch.set_num_threads(1)
+    # An optimizer that looks for its DDP wrapper passes all objects, half a million of imported packages among them.
+    gc.freeze()
     with shown.open("w") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
