@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 # The first optimizer imports torch._dynamo, which takes longer than all steps of a small run.
-PRELOADED = ["pytest", "steadydecay.recipes.train", "torch._dynamo", "torch.distributed.fsdp"]
+PRELOADED = ["pytest", "steadydecay.commands.command_line", "torch._dynamo", "torch.distributed.fsdp"]
 PRELOADED += ["torch.distributed.tensor.parallel", "torch.distributed.launcher.api"]
 
 FORKED = multiprocessing.get_context("forkserver")
@@ -23,36 +23,46 @@ FORKED.set_forkserver_preload(PRELOADED)
 
 
 def on_ranks(ranks: int, work: Callable[..., object], *arguments: Any, code: int = 0, timeout: float = 120) -> str:
-    """What processes show that do the work as ranks, with the variables that torchrun gives its own.
-
-    They stay on this machine's CPU, with one thread each, and end all with the exit status `code`.
-    """
+    """What processes show that do the work as ranks, with the variables that torchrun gives its own."""
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
-    shared |= {"WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), "TORCHELASTIC_RUN_ID": "test"}
-    shared |= {"TORCHELASTIC_RESTART_COUNT": "0"}
+    shared |= {"TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_RESTART_COUNT": "0"}
+    shared |= {"WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
+    own = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(ranks)]
+    return _shown([shared | of_rank for of_rank in own], work, arguments, code, timeout)
+
+
+def alone(work: Callable[..., object], *arguments: Any, timeout: float = 120) -> str:
+    """What one process shows that does the work."""
+    return _shown([{}], work, arguments, 0, timeout)
+
+
+def _shown(
+    environments: list[dict[str, str]],
+    work: Callable[..., object],
+    arguments: tuple[Any, ...],
+    code: int,
+    timeout: float,
+) -> str:
+    """By processes on this machine's CPU, with one thread each, that all end with the exit status `code`."""
     with tempfile.TemporaryDirectory() as folder:
-        shown = [Path(folder, str(rank)) for rank in range(ranks)]
+        shown = [Path(folder, str(rank)) for rank in range(len(environments))]
         processes = [
-            FORKED.Process(target=_rank, args=(shared | _own(rank), path, work, arguments))
-            for rank, path in enumerate(shown)
+            FORKED.Process(target=_work, args=(environment, path, work, arguments))
+            for environment, path in zip(environments, shown, strict=True)
         ]
         for process in processes:
             process.start()
         _end(processes, code, time.monotonic() + timeout)
-        everything = "".join(path.read_text() for path in shown)
-    assert [process.exitcode for process in processes] == [code] * ranks, everything
+        everything = "".join(path.read_text() for path in shown if path.exists())
+    assert [process.exitcode for process in processes] == [code] * len(processes), everything
     return everything
 
 
-def _own(rank: int) -> dict[str, str]:
-    return {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-
-
-def _rank(environment: dict[str, str], shown: Path, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+def _work(environment: dict[str, str], shown: Path, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
     os.environ |= environment | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     torch.set_num_threads(1)
-    # An optimizer that looks for its DDP wrapper passes all objects, half a million of imported packages among them.
+    # An optimizer that looks for its DDP wrapper passes all objects, those of imported packages among them.
     gc.freeze()
     with shown.open("w") as file:
         for stream in (sys.stdout, sys.stderr):
