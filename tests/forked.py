@@ -32,9 +32,9 @@ def on_ranks(ranks: int, work: Callable[..., object], *arguments: Any, code: int
     return _shown([shared | of_rank for of_rank in own], work, arguments, code, timeout)
 
 
-def alone(work: Callable[..., object], *arguments: Any, timeout: float = 120) -> str:
+def alone(work: Callable[..., object], *arguments: Any, code: int = 0, timeout: float = 120) -> str:
     """What one process shows that does the work."""
-    return _shown([{}], work, arguments, 0, timeout)
+    return _shown([{}], work, arguments, code, timeout)
 
 
 def _shown(
