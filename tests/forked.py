@@ -24,7 +24,7 @@ FORKED.set_forkserver_preload(PRELOADED)
 
 def on_ranks(ranks: int, work: Callable[..., object], *arguments: Any, code: int = 0, timeout: float = 120) -> str:
     """What processes show that do the work as ranks, with the variables that torchrun gives its own."""
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # pyright: ignore[reportPrivateImportUsage]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
     shared |= {"TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_RESTART_COUNT": "0"}
     shared |= {"WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
