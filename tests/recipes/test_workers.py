@@ -1,7 +1,6 @@
 """Workers in real processes, joined as torchrun joins them."""
 
 import gc
-import multiprocessing
 import os
 import socket
 import time
@@ -16,6 +15,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from forked import FORKED
 from steadydecay.recipes.workers import Workers, is_restarted, joined_workers
 
 
@@ -93,10 +93,8 @@ def in_processes(target: Callable[..., None], count: int) -> list[Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["steadydecay.recipes.workers"])
-    answers = context.Queue()
-    processes = [context.Process(target=target, args=(rank, port, answers)) for rank in range(count)]
+    answers = FORKED.Queue()
+    processes = [FORKED.Process(target=target, args=(rank, port, answers)) for rank in range(count)]
     for process in processes:
         process.start()
     try:
