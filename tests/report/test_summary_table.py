@@ -81,3 +81,11 @@ def test_accuracy_has_a_column_where_some_run_has_it() -> None:
     header = ("optimizer", "seeds", *columns_of(runs))
     rows = [dict(zip(header, row, strict=True)) for row in summary_rows(runs)]
     assert [row["accuracy"] for row in rows] == ["97.50%", "25.00%", "–"]
+
+
+def test_the_speed_has_a_column_where_all_runs_count_one_thing() -> None:
+    runs = [replace(RUN, item="tokens", items_per_second=speed) for speed in (1e5, 2e5)]
+    header = ("optimizer", "seeds", *columns_of(runs))
+    assert header[-1] == "tokens/s"
+    assert dict(zip(header, summary_rows(runs)[0], strict=True))["tokens/s"] == "150,000.0 ± 70,710.7"
+    assert not [name for name in columns_of([*runs, replace(RUN, item="images")]) if name.endswith("s/s")]

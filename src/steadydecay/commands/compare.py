@@ -5,16 +5,18 @@ from pathlib import Path
 
 from rich.console import Console
 
+from steadydecay.commands.dry_run import DryRun
 from steadydecay.commands.given_path import GivenPath
 from steadydecay.commands.what import What
-from steadydecay.experiments.compare import compare
+from steadydecay.experiments.compare import compare, run_folder
+from steadydecay.recipes.recipe import Recipe
 from steadydecay.report.picture import write_picture
 from steadydecay.report.report_page import write_report
 from steadydecay.report.summary_table import summary_table
 
 
 @dataclass
-class Compare(What):
+class Compare(DryRun, What):
     """Train the same model under several optimizers; print the table, write summary.json, report.html, picture.png."""
 
     optimizers: str | None = None
@@ -25,8 +27,15 @@ class Compare(What):
     """Folder for everything that is written."""
 
     def run(self) -> None:
+        self.require_dry()
         names = self.kind.COMPARED if self.optimizers is None else self.optimizers.split(",")
         recipes = [self.recipe_of(name, seed) for name in names for seed in self.seed]
+        if self.dry_run:
+            self.print_comparison(recipes, [run_folder(self.out, recipe) for recipe in recipes])
+        else:
+            self._compare(recipes)
+
+    def _compare(self, recipes: list[Recipe]) -> None:
         summaries = compare(recipes, self.out, restart=self.restart)
         write_picture(self.out, self.out / "picture.png")
         report = write_report(self.out, self.out / "report.html")

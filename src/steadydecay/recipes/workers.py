@@ -31,6 +31,14 @@ class Workers:
     world_size: int
     device: torch.device
 
+    @property
+    def device_name(self) -> str:
+        """In words, for the log."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        threads = torch.get_num_threads()
+        return f"{self.device.type}, {threads} thread{'s' * (threads > 1)}"
+
     def mean(self, value: Tensor) -> Tensor:
         """The mean over ranks, on every rank."""
         return self.sum(value) / self.world_size

@@ -23,14 +23,21 @@ COLUMNS: dict[str, Column] = {
     "‖g‖ end ÷ mid": (lambda run: _ratio(run.grad_norm_final, run.grad_norm_mid), ".3f"),
     "s/step": (lambda run: run.seconds_per_step, ".3f"),
 }
+SPEED: Column = (lambda run: math.nan if run.items_per_second is None else run.items_per_second, ",.1f")
 # Optimizers whose columns fit a terminal of 80 characters.
 MOST_COLUMNS = 3
 
 
 def columns_of(summaries: Iterable[RunSummary]) -> dict[str, Column]:
-    """The columns for which runs of their kind have numbers: accuracy only where a model names classes."""
+    """The columns for which runs of their kind have numbers: accuracy only where a model names classes.
+
+    The speed is in what they all count (tokens, images), if they count one thing.
+    """
+    summaries = list(summaries)
     has_accuracy = any(summary.top1 is not None for summary in summaries)
-    return {name: column for name, column in COLUMNS.items() if has_accuracy or name != ACCURACY}
+    items = {summary.item for summary in summaries}
+    speed = {f"{item}/s": SPEED for item in items if item is not None and len(items) == 1}
+    return {name: column for name, column in COLUMNS.items() if has_accuracy or name != ACCURACY} | speed
 
 
 def summary_rows(summaries: Sequence[RunSummary]) -> list[tuple[str, ...]]:
