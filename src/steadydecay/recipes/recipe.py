@@ -1,7 +1,7 @@
 """What a recipe is: plain fields that say what is trained, and four methods that know the model and its data."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass
 from typing import Any, ClassVar
 
@@ -105,8 +105,12 @@ class Recipe(ABC):
         """A rank's share of one backward pass; a pure function, so that a run resumes at any step."""
 
     @abstractmethod
-    def validation_batches(self, data: Any) -> Iterator[Batch]:
-        """The same batches on every call."""
+    def validation_batches(self, data: Any) -> Iterable[Batch]:
+        """The same batches on every call.
+
+        Each rank goes through all of them and evaluates its own. Where batches cost much to make, let them be
+        `steadydecay.recipes.workers.MadeItems`, of which each rank makes its own alone.
+        """
 
     def augmented(self, data: Any, batch: Batch, step: int, micro_step: int, rank: int, world_size: int) -> Batch:
         """A training batch, on the device that trains, as the model is called with it; a pure function."""

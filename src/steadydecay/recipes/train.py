@@ -191,7 +191,8 @@ def _evaluate(run: RunParts) -> dict[str, float]:
     for batch, is_own in workers.turns(run.recipe.validation_batches(run.data)):
         with autocast(run.recipe.precision, workers.device):
             given = run.model(*_to(workers.device, batch))
-        if is_own:
+        # A batch of broken images is empty.
+        if is_own and len(batch[0]):
             rows += len(batch[0])
             for name, mean in (given if isinstance(given, dict) else {"loss": given}).items():
                 sums[name] += mean.item() * len(batch[0])

@@ -1,6 +1,6 @@
 """What a model of images is trained and validated on, wherever the images are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, final
 
@@ -26,7 +26,7 @@ class ImageSplit(Protocol):
         """
         ...
 
-    def in_order(self, rows: int) -> Iterator[Batch]:
+    def in_order(self, rows: int) -> Iterable[Batch]:
         """All images, `rows` at a time, the same on every call."""
         ...
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -134,7 +134,7 @@ class ViTRecipe(Recipe):
     def augmented(self, data: ImageData, batch: Batch, step: int, micro_step: int, rank: int, world_size: int) -> Batch:
         return data.augmentation(batch, seed_of(self.seed, step, micro_step), rank, world_size)
 
-    def validation_batches(self, data: ImageData) -> Iterator[Batch]:
+    def validation_batches(self, data: ImageData) -> Iterable[Batch]:
         return data.validation.in_order(EVALUATION_ROWS)
 
     def decided_by(self, data: ImageData) -> dict[str, Any]:
