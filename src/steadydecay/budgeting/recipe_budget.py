@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from steadydecay.budgeting.counted_model import CountedModel, bytes_of, counted_model
 from steadydecay.budgeting.device_shares import cost_of_step, device_share, state_bytes
 from steadydecay.budgeting.run_budget import RunBudget
+from steadydecay.recipes.optimizers import require_usable
 from steadydecay.recipes.recipe import Recipe, require_legal
 from steadydecay.recipes.strategy import Strategy, require_strategy
 
@@ -40,6 +41,7 @@ def recipe_budget(recipe: Recipe, devices: Sequence[int] | None = None, strategy
         OSError: the data are not there, and no others are known for this size; or they cannot be read.
     """
     require_legal(recipe)
+    require_usable(recipe)
     require_strategy(strategy)
     examples = recipe.batch_size // recipe.accumulate
     devices = _legal_devices(devices, examples, recipe)
