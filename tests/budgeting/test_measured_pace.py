@@ -70,6 +70,19 @@ def test_a_result_of_another_model_says_nothing(changed: dict[str, Any], tmp_pat
     assert measured_paces(MINI, PARAMETERS, tmp_path / "none", write_result(tmp_path, **changed)) == []
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"model": "mini", "item": "tokens", "parameters": 622592}'])
+def test_a_file_that_is_no_result_is_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "end_to_end_mini.json").write_text(content)
+    with pytest.raises(ValueError, match=r"end_to_end_mini\.json is no result of benchmarks/end_to_end\.py"):
+        measured_paces(MINI, PARAMETERS, tmp_path / "none", tmp_path)
+
+
+def test_a_log_without_the_time_of_a_step_says_nothing(tmp_path: Path) -> None:
+    with RunLog.open(tmp_path / "run.jsonl", configuration=dataclasses.asdict(MINI), resume_step=None) as log:
+        log.write("step", step=1, loss=1.0)
+    assert measured_paces(MINI, PARAMETERS, tmp_path, tmp_path) == []
+
+
 def test_the_repository_s_own_results_are_read() -> None:
     results = Path(__file__).parents[2] / "benchmarks/results"
     large = gpt_recipe("124m", "scionc", {})

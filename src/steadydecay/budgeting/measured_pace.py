@@ -11,6 +11,7 @@ from steadydecay.budgeting.run_budget import step_seconds
 from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS
 from steadydecay.recipes.recipe import Recipe
 from steadydecay.report.runs import load_run
+from steadydecay.report.series import EMPTY
 from steadydecay.run_log.record import LOG_NAME
 
 # Fields of every recipe that decide what a step costs, beside those that a recipe adds.
@@ -51,6 +52,9 @@ def measured_paces(recipe: Recipe, parameters: int, run_folder: Path, results: P
         parameters: of its model.
         run_folder: that may hold a run of it.
         results: a folder that may hold files of benchmarks/end_to_end.py.
+
+    Raises:
+        ValueError: a file there is named like one of them and is none.
     """
     return [*_pace_of_run(recipe, run_folder), *_paces_of_results(recipe, parameters, results)]
 
@@ -62,19 +66,23 @@ def _pace_of_run(recipe: Recipe, folder: Path) -> Iterator[MeasuredPace]:
     run = load_run(path, folder.name)
     own = {field.name for field in fields(recipe)} - {field.name for field in fields(Recipe)}
     is_alike = all(run.configuration.get(name) == getattr(recipe, name) for name in (*COSTLY, *own))
-    series = run.series.get(("step", "seconds", ""))
-    if series is None or not is_alike:
-        return
-    seconds = series.finite().values.tolist()
-    device, count = run.configuration.get("device", "an unnamed device"), run.configuration.get("world_size", 1)
-    yield MeasuredPace(str(path), str(device), int(count), recipe.optimizer, statistics.median(seconds), None)
+    seconds = run.series.get(("step", "seconds", ""), EMPTY).finite().values.tolist()
+    if seconds and is_alike:
+        device, count = run.configuration.get("device", "an unnamed device"), run.configuration.get("world_size")
+        devices = count if isinstance(count, int) and count > 0 else 1
+        yield MeasuredPace(str(path), str(device), devices, recipe.optimizer, statistics.median(seconds), None)
 
 
 def _paces_of_results(recipe: Recipe, parameters: int, folder: Path) -> Iterator[MeasuredPace]:
     for path in sorted(folder.glob("end_to_end_*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        if _is_of_model(result, recipe, parameters):
-            yield from _paces_of_rows(result, recipe, path)
+        try:
+            result = json.loads(path.read_text(encoding="utf-8"))
+            found = list(_paces_of_rows(result, recipe, path)) if _is_of_model(result, recipe, parameters) else []
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is no result of benchmarks/end_to_end.py ({error!r}); write it again or take it away"
+            ) from None
+        yield from found
 
 
 def _is_of_model(result: Mapping[str, Any], recipe: Recipe, parameters: int) -> bool:
