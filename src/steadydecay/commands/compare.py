@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-
 from steadydecay.commands.dry_run import DryRun
 from steadydecay.commands.given_path import GivenPath
 from steadydecay.commands.what import What
@@ -12,7 +10,7 @@ from steadydecay.experiments.compare import compare, run_folder
 from steadydecay.recipes.recipe import Recipe
 from steadydecay.report.picture import write_picture
 from steadydecay.report.report_page import write_report
-from steadydecay.report.summary_table import summary_table
+from steadydecay.report.summary_table import summary_table, wide_enough
 
 
 @dataclass
@@ -39,7 +37,7 @@ class Compare(DryRun, What):
         summaries = compare(recipes, self.out, restart=self.restart)
         write_picture(self.out, self.out / "picture.png")
         report = write_report(self.out, self.out / "report.html")
-        # A table of many optimizers is wider than a narrow terminal; a number cut short would be worse.
-        console = Console(width=max(Console().width, 90))
-        console.print(summary_table(summaries))
+        table = summary_table(summaries)
+        console = wide_enough(table)
+        console.print(table)
         console.print(f"report: {report}", soft_wrap=True, highlight=False)

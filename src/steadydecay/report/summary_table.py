@@ -5,6 +5,8 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from steadydecay.report.style import title_of
@@ -26,6 +28,7 @@ COLUMNS: dict[str, Column] = {
 SPEED: Column = (lambda run: math.nan if run.items_per_second is None else run.items_per_second, ",.1f")
 # Optimizers whose columns fit a terminal of 80 characters.
 MOST_COLUMNS = 3
+MOST_CHARACTERS = 1_000
 
 
 def columns_of(summaries: Iterable[RunSummary]) -> dict[str, Column]:
@@ -57,11 +60,18 @@ def summary_table(summaries: Sequence[RunSummary]) -> Table:
         lines = list(zip(*lines, strict=True))
     table = Table() if is_upright else Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for index, cells in enumerate(zip(*lines, strict=True)):
-        # On a narrow terminal headers break into lines, numbers never.
-        table.add_column(cells[0], justify="right" if index else "left", min_width=max(map(len, cells[1:])))
+        # Headers break into lines between their words, numbers never.
+        width = max(map(len, [*cells[1:], *cells[0].split()]))
+        table.add_column(cells[0], justify="right" if index else "left", width=width)
     for line in lines[1:]:
         table.add_row(*line)
     return table
+
+
+def wide_enough(table: Table) -> Console:
+    """A console in which no number of the table is cut short; on a narrower terminal its lines break."""
+    endless = Console(width=MOST_CHARACTERS)
+    return Console(width=max(Console().width, Measurement.get(endless, endless.options, table).maximum))
 
 
 def summary_row(label: str, runs: Sequence[RunSummary], columns: Mapping[str, Column]) -> tuple[str, ...]:
