@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from steadydecay.experiments.adam_steps import AdamSettings, adam_l2_step, adam_path, adamw_step
+from steadydecay.experiments.adam_steps import EXAMPLE, AdamSettings, adam_l2_step, adam_path, adamw_step
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs
 from steadydecay.experiments.panels import Line, Panel
 from steadydecay.experiments.rare_tokens import EmbeddingRun, WordModel, embedded_words, train_embedding
@@ -44,7 +44,18 @@ def examine(unused: Runs, model: WordModel | None = None) -> Finding:
         [_over_time(first), _by_class(first)],
         ("steps with a gradient", "words", *map(title_of_run, first), "v ratio"),
         [*class_rows(first), prediction_row(first), _loss_row(first)],
+        worked_example(),
     )
+
+
+def worked_example() -> dict[str, float]:
+    """One late step of a weight of 0.4 with a gradient of 0.01, worked by hand in the note."""
+    decoupled, coupled = adamw_step(*EXAMPLE), adam_l2_step(*EXAMPLE)
+    return {
+        "θ after one step of AdamW in the worked example": decoupled.weight,
+        "θ after one step of Adam with L2 in it": coupled.weight,
+        "v of Adam with L2 over that of AdamW in it": coupled.moments.second / decoupled.moments.second,
+    }
 
 
 def embedding_runs(model: WordModel) -> list[EmbeddingRun]:
