@@ -11,11 +11,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from steadydecay.experiments.criterion import RULE
 from steadydecay.experiments.experiment import Experiment
 from steadydecay.experiments.named_experiments import EXPERIMENTS
-from steadydecay.experiments.reproduce import FIGURE_NAME, VERDICT_NAME
+from steadydecay.experiments.reproduction import FIGURE_NAME, VERDICT_NAME
 from steadydecay.experiments.scales import KINDS
-from steadydecay.experiments.verdict import RULE
 
 ROOT = Path(__file__).parents[1]
 PAGE, RESULTS = ROOT / "docs/reproduction.md", ROOT / "results"

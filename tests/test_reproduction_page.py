@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from steadydecay.experiments.criterion import Criterion, judged, overall
 from steadydecay.experiments.experiment import Experiment
 from steadydecay.experiments.named_experiments import EXPERIMENTS
 from steadydecay.experiments.scales import KINDS
-from steadydecay.experiments.verdict import Criterion, judged, overall
 
 ROOT = Path(__file__).parents[1]
 

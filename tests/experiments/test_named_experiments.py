@@ -6,10 +6,10 @@ import re
 import pytest
 from fake_runs import fake_runs
 
+from steadydecay.experiments.criterion import judged, overall
 from steadydecay.experiments.experiment import Experiment, Finding, Part
 from steadydecay.experiments.named_experiments import EXPERIMENTS
 from steadydecay.experiments.scales import KINDS, SCALES, plain_recipe, recipes_of
-from steadydecay.experiments.verdict import judged, overall
 
 # The rows of the paper's experiments.
 NAMES = {f"fig{number}" for number in range(1, 14)} | {f"table{number}" for number in range(2, 6)}

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from steadydecay.commands.given_path import GivenPath
 from steadydecay.experiments.named_experiments import EXPERIMENTS
-from steadydecay.experiments.reproduce import FIGURE_NAME, Outcome, Place, reproduce
+from steadydecay.experiments.reproduction import FIGURE_NAME, Outcome, Place, reproduce
 from steadydecay.experiments.run_measures import mean_and_deviation
 from steadydecay.experiments.scales import require_fields
 from steadydecay.recipes.recipe import Recipe

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.panels import Panel
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 from steadydecay.report.runs import Run
 

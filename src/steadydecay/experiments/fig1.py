@@ -1,10 +1,10 @@
 """AdamW against AdamW whose update cannot change the weight norm (arXiv 2512.08217, Sec. 1.1, Fig. 1)."""
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.curves import curves_of
 from steadydecay.experiments.experiment import Experiment, Finding, Runs, of_both_kinds
 from steadydecay.experiments.rows import usual_table
 from steadydecay.experiments.run_measures import final_loss, gap, gradient_norm, pairs, weight_norm
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 
 ADAMW, RENORMALIZED = "AdamW", "renormalised AdamW"

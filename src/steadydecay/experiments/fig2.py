@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.experiment import Experiment, Finding, Runs, of_both_kinds
 from steadydecay.experiments.panels import Line, Panel
 from steadydecay.experiments.run_measures import final_loss, mean_and_deviation
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 from steadydecay.theory import effective_lr
 

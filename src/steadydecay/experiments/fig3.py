@@ -3,11 +3,11 @@
 from itertools import pairwise
 from statistics import fmean
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.curves import curves_of
 from steadydecay.experiments.experiment import Experiment, Finding, Runs, of_both_kinds
 from steadydecay.experiments.rows import usual_table
 from steadydecay.experiments.run_measures import gap, gradient_norm, pairs, weight_norm
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 from steadydecay.report.runs import Run
 from steadydecay.report.series import Series

@@ -1,11 +1,11 @@
 """Scion against ScionC on a GPT (arXiv 2512.08217, Sec. 3.1, Fig. 4)."""
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.curves import curves_of
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs
 from steadydecay.experiments.panels import Panel, over_seeds
 from steadydecay.experiments.rows import usual_table
 from steadydecay.experiments.run_measures import differences, final_loss, gradient_rise, norm_kept
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 from steadydecay.report.runs import Run
 from steadydecay.report.series import Series

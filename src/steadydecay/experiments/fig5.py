@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.curves import curves_of
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs
 from steadydecay.experiments.rows import USUAL, rows_of
 from steadydecay.experiments.run_measures import final_accuracy, weight_norm
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 from steadydecay.report.runs import Run
 

@@ -1,11 +1,11 @@
 """Scion beside ScionC with an S that falls (arXiv 2512.08217, Sec. 3.2, Fig. 6)."""
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.curves import curves_of
 from steadydecay.experiments.decay_sweeps import ENDS
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs
 from steadydecay.experiments.rows import usual_table
 from steadydecay.experiments.run_measures import differences, final_accuracy, norm_kept
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 
 SCION = "Scion"

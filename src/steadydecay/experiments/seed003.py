@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from steadydecay.experiments.adam_steps import EXAMPLE, AdamSettings, adam_l2_step, adam_path, adamw_step
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs
 from steadydecay.experiments.panels import Line, Panel
 from steadydecay.experiments.rare_tokens import EmbeddingRun, WordModel, embedded_words, train_embedding
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.report.style import title_of
 
 SETTINGS = AdamSettings(lr=1e-3, weight_decay=0.1, beta1=0.9, beta2=0.95)

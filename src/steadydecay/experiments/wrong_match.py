@@ -2,6 +2,7 @@
 
 import math
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.curves import curves_of
 from steadydecay.experiments.experiment import Experiment, Finding, Runs, Variants, of_both_kinds
 from steadydecay.experiments.panels import Panel, over_seeds
@@ -15,7 +16,6 @@ from steadydecay.experiments.run_measures import (
     swing,
     weight_norm,
 )
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 from steadydecay.report.runs import Run
 from steadydecay.report.series import Series

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from steadydecay.experiments.verdict import Criterion, Verdict, confidence_interval, judged, overall
+from steadydecay.experiments.criterion import Criterion, Verdict, confidence_interval, judged, overall
 
 BELOW = Criterion("something", high=1.0)
 BETWEEN = Criterion("something", low=-1.0, high=1.0)

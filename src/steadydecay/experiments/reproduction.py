@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from steadydecay.experiments.criterion import RULE, Judged, Verdict, judged, overall
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs
 from steadydecay.experiments.panels import Panel, write_figure, write_lines
 from steadydecay.experiments.scales import KINDS, recipes_of
-from steadydecay.experiments.verdict import RULE, Judged, Verdict, judged, overall
 from steadydecay.recipes.recipe import Recipe
 from steadydecay.report.runs import load_run
 from steadydecay.run_log.atomic_write import replace_file
