@@ -2,7 +2,7 @@
 
 import itertools
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from steadydecay.experiments.criterion import Criterion
@@ -11,6 +11,7 @@ from steadydecay.experiments.panels import Line, Panel
 from steadydecay.experiments.run_measures import differences, final_loss, mean_and_deviation, norm_kept
 from steadydecay.recipes.derivation import recipe_for
 from steadydecay.recipes.recipe import Fields, Recipe
+from steadydecay.report.runs import Run
 
 # By title: the optimizer, and that whose decay its own corrects.
 TWINS = {"AdamW": "AdamC", "Scion": "ScionC", "Muon": "MuonC", "SGDW": "SGDC"}
@@ -98,10 +99,9 @@ def _row(title: str, setting: Setting, runs: Runs) -> tuple[str, ...]:
 def _panel(decay: float, runs: Runs) -> Panel:
     lines = []
     for title in NAMES:
-        losses: Mapping[float, list[float]] = {
-            lr: [final_loss(run) for run in runs[label_of(title, lr, decay)]] for lr in LR_FACTORS
-        }
-        lines.append(Line(title, list(losses), [statistics.fmean(of_lr) for of_lr in losses.values()]))
+        found: Mapping[float, Sequence[Run]] = {lr: runs[label_of(title, lr, decay)] for lr in LR_FACTORS}
+        losses = {lr: statistics.fmean(map(final_loss, of_lr)) for lr, of_lr in found.items() if of_lr}
+        lines.append(Line(title, list(losses), list(losses.values())))
     return Panel(f"decay × {decay:g}", "γ ÷ the recipe's", "validation loss", lines, is_log_x=True)
 
 
