@@ -6,7 +6,7 @@ import re
 import pytest
 from fake_runs import fake_runs
 
-from steadydecay.experiments.criterion import judged, overall
+from steadydecay.experiments.criterion import Verdict, judged, overall
 from steadydecay.experiments.experiment import Experiment, Finding, Part
 from steadydecay.experiments.named_experiments import EXPERIMENTS
 from steadydecay.experiments.scales import KINDS, SCALES, plain_recipe, recipes_of
@@ -84,7 +84,9 @@ def test_its_examination_has_a_value_for_each_seed_and_criterion(name: str, kind
 def test_equal_runs_reproduce_no_claim_of_a_difference(name: str) -> None:
     parts = [part for part in EXPERIMENTS[name].parts if part.kind is not None]
     found = [(part, part.examine(fake_runs(part)).values) for part in parts]
-    verdicts = [judged(one, values[key]).verdict for part, values in found for key, one in part.criteria.items()]
+    verdicts: list[Verdict] = [
+        judged(one, values[key]).verdict for part, values in found for key, one in part.criteria.items()
+    ]
     assert overall(verdicts) != "reproduced"
 
 

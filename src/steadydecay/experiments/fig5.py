@@ -52,8 +52,8 @@ def initial_share(run: Run) -> float:
 
 FIG5 = Experiment(
     title="who reaches steady state",
-    claim="Under Scion and ScionC ‖θ‖ reaches its steady state within the run; under AdamC, whose decay is smaller, the "
-    "run is too short to forget its start.",
+    claim="Under Scion and ScionC ‖θ‖ reaches its steady state within the run; under AdamC, whose decay is smaller, "
+    "the run is too short to forget its start.",
     paper="ViT-S/16: ScionC reaches steady state, AdamC does not even in 300 epochs.",
     parts=[Part("vit", CRITERIA, examine, variants, seeds=5, embedded=LONGER)],
     paper_kind="vit",
