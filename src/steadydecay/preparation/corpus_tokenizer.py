@@ -2,7 +2,7 @@
 
 import gzip
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, final
@@ -43,7 +43,7 @@ class CorpusTokenizer:
     vocabulary_size: int
     end_of_text: str
     end_of_text_id: int
-    content: str
+    content: str = field(repr=False)
 
     def facts(self) -> dict[str, Any]:
         """What the manifest says of it."""

@@ -128,10 +128,10 @@ class GrowingShards:
         return file
 
     def _require_full(self, path: Path) -> None:
-        if not path.exists() or (tokens := len(read_shard(path))) != self._shard_tokens:
-            found = f"{tokens:,}" if path.exists() else "no"
+        tokens = len(read_shard(path)) if path.exists() else 0
+        if tokens != self._shard_tokens:
             raise ShardError(
-                f"{path} has {found} tokens; legal is {self._shard_tokens:,}, as when it was written: bring it back, "
+                f"{path} has {tokens:,} tokens; legal is {self._shard_tokens:,}, as when it was written: bring it back, "
                 "or prepare the corpus again in another folder"
             )
 

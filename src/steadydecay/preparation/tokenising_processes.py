@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -20,7 +20,7 @@ _own: dict[str, Any] = {}
 
 def tokenised_in_order(
     batches: Iterable[Batch], encoding: Encoding, processes: int
-) -> Iterator[tuple[Batch, Tokenised]]:
+) -> Generator[tuple[Batch, Tokenised], None, None]:
     """Each batch with its tokens, in the order of the batches; the same for any number of processes.
 
     Args:
