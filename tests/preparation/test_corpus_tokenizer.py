@@ -2,22 +2,22 @@
 
 import gzip
 import hashlib
-import json
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import regex
-from tokenizers import Tokenizer, models, pre_tokenizers
 
+from small_tokenizer import write_tokenizer
 from steadydecay.preparation.corpus_tokenizer import CorpusTokenizer, encoder_of, load_tokenizer
 
 GPT2_WORDS = regex.compile(r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+""")
 PAGE = (
     Path(__file__).read_text(encoding="utf-8")
-    + "Ⅷ naïve café Größe — “quotes” … Здравствуй, мир! 你好，世界 🙂👩‍👩‍👧 e\u0301 \u00a0x\u2003y\r\n\r\n\t\t\n   it's I'LL we've\n"
+    + "Ⅷ naïve café Größe — “quotes” … Здравствуй, мир! 你好，世界 🙂👩‍👩‍👧"
+    + " e\u0301 \u00a0x\u2003y\r\n\r\n\t\t\n   it's I'LL we've\n"
     + "12345678901234567890  \x00\x07 <|endoftext|>\n\n\n"
 )
 
@@ -50,9 +50,9 @@ def slow_encoding(text: str) -> list[int]:
     found = []
     for word in GPT2_WORDS.findall(text):
         parts = [bytes([byte]) for byte in word.encode()]
-        while pairs := [pair for pair in zip(parts, parts[1:], strict=False) if pair in ranks]:
+        while pairs := [pair for pair in pairwise(parts) if pair in ranks]:
             first = min(pairs, key=lambda pair: ranks[pair])
-            place = list(zip(parts, parts[1:], strict=False)).index(first)
+            place = list(pairwise(parts)).index(first)
             parts[place : place + 2] = [first[0] + first[1]]
         found += [tokens[part] for part in parts]
     return found
@@ -95,19 +95,8 @@ def test_every_token_is_its_bytes(gpt2: CorpusTokenizer) -> None:
     assert encoder.decode_batch([[number] for number in readable.values()]) == [token.decode() for token in readable]
 
 
-def own_tokenizer(path: Path, *special: str, size: int = 300, **changes: Any) -> Path:
-    """A tokenizer.json of single bytes, and of words that nobody uses."""
-    tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *(f"unused{number}" for number in range(size - 256))]
-    tokenizer = Tokenizer(models.BPE({token: number for number, token in enumerate(tokens)}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
-    tokenizer.add_special_tokens(list(special))
-    content = json.loads(tokenizer.to_str()) | changes
-    path.write_text(json.dumps(content), encoding="utf-8")
-    return path
-
-
 def test_a_tokenizer_of_ones_own_is_known_by_its_file(tmp_path: Path) -> None:
-    path = own_tokenizer(tmp_path / "tokenizer.json", "<s>", "</s>")
+    path = write_tokenizer(tmp_path / "tokenizer.json", "<s>", "</s>", size=300)
     for given in (path, tmp_path):
         loaded = load_tokenizer(str(given))
         assert (loaded.vocabulary_size, loaded.end_of_text, loaded.end_of_text_id) == (302, "</s>", 301)
@@ -119,22 +108,22 @@ def test_documents_keep_their_length_whatever_the_file_says(tmp_path: Path) -> N
     truncation = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
     padding = {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0}
     padding |= {"pad_type_id": 0, "pad_token": "x"}
-    path = own_tokenizer(tmp_path / "t.json", "</s>", truncation=truncation, padding=padding)
+    path = write_tokenizer(tmp_path / "t.json", "</s>", truncation=truncation, padding=padding)
     encoder = encoder_of(load_tokenizer(str(path)).content)
     encoded = encoder.encode_batch_fast(["abc", "abcdefgh"], add_special_tokens=False)
     assert [len(one.ids) for one in encoded] == [3, 8]
 
 
 def test_what_uint16_can_hold_is_the_largest_vocabulary(tmp_path: Path) -> None:
-    largest = own_tokenizer(tmp_path / "largest.json", "</s>", size=2**16 - 1)
+    largest = write_tokenizer(tmp_path / "largest.json", "</s>", size=2**16 - 1)
     assert load_tokenizer(str(largest)).vocabulary_size == 2**16
-    larger = own_tokenizer(tmp_path / "larger.json", "</s>", size=2**16)
+    larger = write_tokenizer(tmp_path / "larger.json", "</s>", size=2**16)
     with pytest.raises(ValueError, match=r"has a vocabulary of 65,537 tokens; legal is 1 to 65,536, which is what"):
         load_tokenizer(str(larger))
 
 
 def test_a_tokenizer_without_an_end_of_text_is_refused(tmp_path: Path) -> None:
-    path = str(own_tokenizer(tmp_path / "t.json", "[SEP]"))
+    path = str(write_tokenizer(tmp_path / "t.json", "[SEP]", size=300))
     with pytest.raises(ValueError, match=r"has no token <\|endoftext\|> or .* to stand before each .*--end-of-text"):
         load_tokenizer(path)
     with pytest.raises(ValueError, match=r"has no token \[EOS\] to stand"):

@@ -39,9 +39,7 @@ def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path: Path) -> None:
     ],
     ids=["parquet", "JSON lines", "text"],
 )
-def test_a_folder_is_read_as_one_kind(
-    tmp_path: Path, names: tuple[str, ...], read: list[str], left_out: str
-) -> None:
+def test_a_folder_is_read_as_one_kind(tmp_path: Path, names: tuple[str, ...], read: list[str], left_out: str) -> None:
     files, without = source_files(str(filled(tmp_path, *names)))
     assert [file.name for file in files] == read
     assert str(without).startswith(left_out)
@@ -125,6 +123,6 @@ def test_a_network_that_fails_is_an_error_a_person_can_read(monkeypatch: pytest.
     with pytest.raises(OSError, match=r"hf://x cannot be listed \(connection refused\): look at the URL and the"):
         source_files("hf://x")
     file = SourceFile("hf://x/a.parquet", "a.parquet", "parquet", 9)
-    with pytest.raises(SourceError, match=r"hf://x/a\.parquet cannot be read \(connection lost\): .* the same command"):
-        with opened(file):
-            pass
+    message = r"hf://x/a\.parquet cannot be read \(connection lost\): .* the same command"
+    with pytest.raises(SourceError, match=message), opened(file):
+        pass

@@ -131,8 +131,8 @@ class GrowingShards:
         tokens = len(read_shard(path)) if path.exists() else 0
         if tokens != self._shard_tokens:
             raise ShardError(
-                f"{path} has {tokens:,} tokens; legal is {self._shard_tokens:,}, as when it was written: bring it back, "
-                "or prepare the corpus again in another folder"
+                f"{path} has {tokens:,} tokens; legal is {self._shard_tokens:,}, as when it was written: bring it "
+                "back, or prepare the corpus again in another folder"
             )
 
     def _path(self, number: int) -> Path:

@@ -1,5 +1,6 @@
 """Progress of a preparation: a bar on a terminal, a line now and then elsewhere."""
 
+import math
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -47,10 +48,15 @@ class PreparationProgress:
             f"{documents:,} documents  {tokens:,} tokens  {speed:,.0f} tokens/s  {self._left(bytes_read, seconds)} left"
         )
         self._bar.update(self._task, completed=bytes_read, measures=measures)
-        if not self._console.is_terminal and self._clock() >= self._next_line:
-            self._next_line = self._clock() + SECONDS_BETWEEN_LINES
+        is_end = bytes_read >= self._total
+        if not self._console.is_terminal and self._is_due(is_end):
+            # Several batches may come from the last bytes of a packed file.
+            self._next_line = math.inf if is_end else self._clock() + SECONDS_BETWEEN_LINES
             share = min(1.0, bytes_read / self._total)
             self._console.print(f"{share:.1%}  {measures}", highlight=False, soft_wrap=True)
+
+    def _is_due(self, is_end: bool) -> bool:
+        return self._clock() >= self._next_line or (is_end and self._next_line < math.inf)
 
     def _left(self, bytes_read: int, seconds: float) -> timedelta:
         done = max(1, bytes_read - self._begin_bytes)
