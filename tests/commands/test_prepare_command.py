@@ -105,9 +105,7 @@ def test_a_mistake_writes_nothing(
 def test_without_its_packages_it_says_how_to_install_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "tokenizers", None)
-    for name in [name for name in sys.modules if name.startswith("steadydecay.preparation.")]:
-        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr("steadydecay.commands.prepare.find_spec", lambda name: None)
     told = mistake(["prepare", "text", "--out", "o"], capsys)
     assert "prepare needs tokenizers, which is not installed: pip install 'steadydecay[prepare]'" in told
 

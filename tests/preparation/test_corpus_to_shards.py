@@ -66,8 +66,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("source")
     words = Path(__file__).read_text(encoding="utf-8").split()
     for number in range(3):
-        texts = [" ".join(words[number * 60 + row :][: 10 + 7 * row]) for row in range(20)]
-        texts[5:7] = ["", None]  # pyright: ignore[reportArgumentType]
+        texts: list[str | None] = [" ".join(words[number * 60 + row :][: 10 + 7 * row]) for row in range(20)]
+        texts[5:7] = ["", None]
         columns = {"text": texts, "id": [f"<urn:{row}>" for row in range(20)], "dump": ["local"] * 20}
         columns |= {"url": ["file://"] * 20, "language_score": [0.9] * 20, "token_count": [100] * 20}
         pq.write_table(pa.table(columns), folder / f"{number:03d}_00000.parquet", row_group_size=8)

@@ -15,7 +15,7 @@ from steadydecay.preparation.document_rows import Reading, document_rows, requir
 from steadydecay.preparation.source_files import SourceError, SourceFile, kind_of
 
 TEXTS = ["first\nof all", "", "Größe 🙂", "  spaces ", "x" * 2000, "last"]
-READING = Reading("text", "<|endoftext|>")
+READING = Reading("text")
 
 
 def source_file(path: Path) -> SourceFile:
@@ -84,7 +84,7 @@ def test_packed_files_of_several_parts_are_read_to_their_end(tmp_path: Path) -> 
 
 def test_another_key(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"content": "a", "text": 1}\n')
-    assert contents(tmp_path / "a.jsonl", Reading("content", "</s>")) == [b"a"]
+    assert contents(tmp_path / "a.jsonl", Reading("content")) == [b"a"]
 
 
 def test_text_that_is_not_utf8_is_passed_on_as_it_is(tmp_path: Path) -> None:

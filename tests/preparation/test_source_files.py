@@ -105,7 +105,7 @@ def test_a_url_is_listed_and_streamed(url: str) -> None:
             ("memory:///corpus/a/1.jsonl.gz", "a/1.jsonl.gz"),
             ("memory:///corpus/b/2.jsonl.gz", "b/2.jsonl.gz"),
         ]
-        rows = [row for file in files for row in document_rows(file, Reading("text", "</s>"))]
+        rows = [row for file in files for row in document_rows(file, Reading("text"))]
         assert [row.content for row in rows] == [b"a/1", b"b/2"]
     finally:
         memory.rm("/corpus", recursive=True)

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ class Prepare:
     """Processes that tokenise; by default one for each CPU."""
 
     def run(self) -> None:
+        if find_spec("tokenizers") is None:
+            raise ValueError("prepare needs tokenizers, which is not installed: pip install 'steadydecay[prepare]'")
         # They need packages of the extra, which other commands do without.
         from steadydecay.preparation.corpus_to_shards import Corpus, prepare
         from steadydecay.preparation.corpus_tokenizer import load_tokenizer

@@ -154,7 +154,7 @@ def _finished(
     progress = manifest.progress
     assert progress is not None
     encoding = Encoding(corpus.tokenizer, corpus.holdout)
-    reading = Reading(corpus.text_key, corpus.tokenizer.end_of_text)
+    reading = Reading(corpus.text_key)
     with ExitStack() as held:
         splits: dict[str, GrowingShards] = {}
         for split in SPLITS:

@@ -7,13 +7,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, final
 
-from steadydecay.run_log.plain_file import open_plain
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
 
-try:
-    from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
-    from tokenizers.models import BPE
-except ImportError:
-    raise ValueError("prepare needs tokenizers, which is not installed: pip install 'steadydecay[prepare]'") from None
+from steadydecay.run_log.plain_file import open_plain
 
 GPT2 = "gpt2"
 GPT2_MERGES = "gpt2_merges.txt.gz"

@@ -6,6 +6,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from steadydecay.preparation.source_files import SourceError, SourceFile, opened
 
+# What stands between the documents of a text file, as in WebText and TinyStories.
+SEPARATOR = b"<|endoftext|>"
 # A text is cut into documents of at most about so many bytes, so that a file of any size fits in memory.
 LONGEST_TEXT = 2**20
 ROWS_AT_ONCE = 256
@@ -30,12 +32,10 @@ class Reading(NamedTuple):
 
     Attributes:
         text_key: of JSON lines, and the column of parquet files.
-        end_of_text: as it stands between the documents of a text file.
         skip: documents that are passed over.
     """
 
     text_key: str
-    end_of_text: str
     skip: int = 0
 
 
@@ -131,17 +131,17 @@ def _text_of_line(place: str, line: bytes, text_key: str) -> bytes:
 
 
 def _text_rows(file: SourceFile, stream: Any, raw: BinaryIO, reading: Reading) -> Iterator[Row]:
-    texts = _texts_between(stream, reading.end_of_text.encode())
+    texts = _texts_between(stream)
     for number, text in enumerate(texts):
         if number >= reading.skip:
             yield Row(text, raw.tell())
 
 
-def _texts_between(stream: Any, separator: bytes) -> Iterator[bytes]:
+def _texts_between(stream: Any) -> Iterator[bytes]:
     """The texts between the separators; those that are longer than `LONGEST_TEXT` are cut after a line."""
     rest = b""
     while block := stream.read(LONGEST_TEXT):
-        *whole, rest = (rest + block).split(separator)
+        *whole, rest = (rest + block).split(SEPARATOR)
         yield from whole
         while len(rest) > LONGEST_TEXT:
             cut = rest.rfind(b"\n", 0, LONGEST_TEXT) + 1 or _character_end(rest, LONGEST_TEXT)

@@ -190,7 +190,7 @@ def _remote_files(url: str) -> list[SourceFile]:
         raise FileNotFoundError(f"source is {url!r}, and nothing is there; look at the URL")
     start = len(path.partition("*")[0].rpartition("/")[0] if "*" in path else path.rstrip("/"))
     return [
-        SourceFile(filesystem.unstrip_protocol(name), name[start:].strip("/") or name, kind_of(name), info["size"])
+        SourceFile(filesystem.unstrip_protocol(name), name[start:].strip("/") or name, kind_of(name), info["size"] or 0)
         for name, info in sorted(found.items())
         if info["type"] == "file" and not Path(name).name.startswith(".")
     ]
