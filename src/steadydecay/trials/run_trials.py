@@ -1,0 +1,174 @@
+"""Train the runs of a list that are missing, several at a time, whatever happens to the processes that train them."""
+
+import multiprocessing
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from steadydecay.recipes.checkpoint import CheckpointError
+from steadydecay.recipes.recipe import Recipe
+from steadydecay.theory.validation import require_in
+from steadydecay.trials.trial_folder import Ending, ending_of, trial_name
+from steadydecay.trials.worker_process import begin_worker, train_trial
+
+ATTEMPTS = 3
+# What a second attempt would meet again.
+FINAL_ERRORS = (ValueError, CheckpointError)
+
+
+@final
+@dataclass(frozen=True)
+class TrialEnd:
+    """What became of one trial.
+
+    Attributes:
+        recipe: what was trained.
+        folder: of its run.
+        ending: how it ended.
+        attempts: how many times a process began or resumed it now; 0 where an earlier command had ended it.
+        seconds: how long that took.
+    """
+
+    recipe: Recipe
+    folder: Path
+    ending: Ending
+    attempts: int = 0
+    seconds: float = 0.0
+
+
+Told = Callable[[TrialEnd], None]
+
+
+def run_trials(
+    recipes: Iterable[Recipe], store: Path, *, processes: int | None = None, told: Told = lambda end: None
+) -> list[TrialEnd]:
+    """Train each recipe in a folder of its own below `store`, unless that was done before.
+
+    An interrupted trial resumes from its last checkpoint. One whose process died is tried again, as is one that an
+    error ended which may have passed by then, up to three times in all. The other trials are not affected.
+
+    Args:
+        recipes: the trials; equal ones are trained once.
+        store: made if missing; trials of other lists may lie there, too.
+        processes: trials at a time, which share the cores; by default one for each core, ≥ 1.
+        told: is called with the end of each trial, those that had ended before first, in the thread of the caller.
+
+    Returns:
+        One end for each different recipe, in their order.
+
+    Raises:
+        ValueError: processes below 1.
+    """
+    cores = usable_cores()
+    processes = cores if processes is None else processes
+    require_in("processes", processes, 1, include_low=True)
+    folders = {recipe: store / trial_name(recipe) for recipe in dict.fromkeys(recipes)}
+    ends: dict[Recipe, TrialEnd] = {}
+    for recipe, folder in folders.items():
+        if (ending := ending_of(recipe, folder)) is not None:
+            ends[recipe] = TrialEnd(recipe, folder, ending)
+            told(ends[recipe])
+    missing = [recipe for recipe in folders if recipe not in ends]
+    slots = min(processes, len(missing))
+    for end in _ends_of(missing, folders, slots, max(1, cores // processes)):
+        ends[end.recipe] = end
+        told(end)
+    return [ends[recipe] for recipe in folders]
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _ends_of(recipes: Sequence[Recipe], folders: dict[Recipe, Path], slots: int, threads: int) -> Iterator[TrialEnd]:
+    """The ends of all recipes as they come, from `slots` threads that each drive one process."""
+    waiting: queue.SimpleQueue[Recipe] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[TrialEnd | BaseException] = queue.SimpleQueue()
+    for recipe in recipes:
+        waiting.put(recipe)
+    with _slots(slots, threads) as made:
+        for slot in made:
+            threading.Thread(target=_drive, args=(slot, waiting, folders, ended), daemon=True).start()
+        for _ in recipes:
+            end = ended.get()
+            if isinstance(end, BaseException):
+                raise end
+            yield end
+
+
+def _drive(
+    slot: "_Slot",
+    waiting: "queue.SimpleQueue[Recipe]",
+    folders: dict[Recipe, Path],
+    ended: "queue.SimpleQueue[TrialEnd | BaseException]",
+) -> None:
+    try:
+        while True:
+            recipe = waiting.get_nowait()
+            ended.put(_end_of(slot, recipe, folders[recipe]))
+    except queue.Empty:
+        return
+    except BaseException as error:  # Whatever it is, the caller must not wait for ever.
+        ended.put(error)
+
+
+def _end_of(slot: "_Slot", recipe: Recipe, folder: Path) -> TrialEnd:
+    began, attempt, ending = time.perf_counter(), 0, Ending("failed")
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            ending = slot.train(recipe, folder)
+        except FINAL_ERRORS as error:
+            return TrialEnd(recipe, folder, Ending("failed", str(error)), attempt, time.perf_counter() - began)
+        except BrokenProcessPool:
+            ending = Ending("failed", f"its process died, {attempt} times")
+        except Exception as error:  # A disk that is full now may have room later.
+            ending = Ending("failed", f"{type(error).__name__}: {error}")
+        if ending.status != "failed":
+            break
+    return TrialEnd(recipe, folder, ending, attempt, time.perf_counter() - began)
+
+
+@final
+class _Slot:
+    """One worker process, which is replaced if it dies; torch is imported once in each."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._pool = self._new_pool()
+
+    def train(self, recipe: Recipe, folder: Path) -> Ending:
+        try:
+            return self._pool.submit(train_trial, recipe, folder).result()
+        except BrokenProcessPool:
+            self._pool = self._new_pool()
+            raise
+
+    def end(self) -> None:
+        # Not shutdown alone: it waits for the trial that is being trained.
+        for process in list((self._pool._processes or {}).values()):
+            process.kill()
+        self._pool.shutdown(cancel_futures=True)
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        # A forked process would inherit torch's thread pools without their threads.
+        spawn = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(1, mp_context=spawn, initializer=begin_worker, initargs=(self._threads,))
+
+
+@contextmanager
+def _slots(count: int, threads: int) -> Iterator[list[_Slot]]:
+    slots = [_Slot(threads) for _ in range(count)]
+    try:
+        yield slots
+    finally:
+        for slot in slots:
+            slot.end()

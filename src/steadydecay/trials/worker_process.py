@@ -1,0 +1,47 @@
+"""What runs in a worker process: one trial after the other, silently, and never longer than its parent."""
+
+import os
+import signal
+import threading
+import time
+from contextlib import redirect_stderr
+from pathlib import Path
+
+import torch
+
+from steadydecay.recipes.divergence import NonFiniteError
+from steadydecay.recipes.recipe import Recipe
+from steadydecay.recipes.train import train
+from steadydecay.trials.trial_folder import Ending
+
+OUTPUT_NAME = "output.txt"
+SECONDS_BETWEEN_LOOKS = 0.5
+
+
+def begin_worker(threads: int) -> None:
+    """Set up a worker: its share of the cores, and a watch over its parent.
+
+    A parent that is killed cannot end its workers. One that trained on would hold the folder of its run against the
+    parent's next start.
+    """
+    torch.set_num_threads(threads)
+    # Ctrl-C reaches every process of a terminal; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def train_trial(recipe: Recipe, folder: Path) -> Ending:
+    """Train, or resume, in this process; what training prints goes to `output.txt` in the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / OUTPUT_NAME).open("a", encoding="utf-8") as output, redirect_stderr(output):
+        try:
+            train(recipe, folder)
+        except NonFiniteError as error:
+            return Ending("diverged", str(error))
+    return Ending("finished")
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    os._exit(1)
