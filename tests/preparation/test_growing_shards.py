@@ -53,7 +53,9 @@ def test_a_split_without_tokens_leaves_nothing(tmp_path: Path) -> None:
 def test_what_came_after_the_last_sync_is_done_again(tmp_path: Path, synced: int, more: int) -> None:
     folder = tmp_path / "here"
     folder.mkdir()
-    write_shard(folder / "val_000000.bin", [1])
+    others = ("val_000000.bin", "train_old.bin")
+    for name in others:
+        write_shard(folder / name, [1])
     first = GrowingShards(folder, "train", 10)
     first.add(TOKENS[:synced])
     first.sync()
@@ -63,7 +65,8 @@ def test_what_came_after_the_last_sync_is_done_again(tmp_path: Path, synced: int
     again = GrowingShards(folder, "train", 10, *state)
     again.add(TOKENS[synced:])
     again.finish()
-    (folder / "val_000000.bin").unlink()
+    for name in others:
+        (folder / name).unlink()
     assert content(folder) == expected(tmp_path / "expected")
 
 
@@ -75,7 +78,8 @@ def stopped(folder: Path) -> None:
 
 
 def test_tokens_that_went_missing_are_noticed(tmp_path: Path) -> None:
-    stopped(tmp_path / "a" if (tmp_path / "a").mkdir() is None else tmp_path)
+    (tmp_path / "a").mkdir()
+    stopped(tmp_path / "a")
     for name, message in (
         (".train_000002.bin.part", r"train_000002\.bin\.part lacks some of the 5 tokens that were written to it"),
         ("train_000001.bin", r"train_000001\.bin has 0 tokens; legal is 10, as when it was written: bring it back"),

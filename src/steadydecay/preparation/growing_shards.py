@@ -111,9 +111,10 @@ class GrowingShards:
         if self._path(self.whole).exists():
             # It was completed after the last sync.
             self._path(self.whole).replace(growing)
-        for path in [*self._folder.glob(f"{self._split}_*.bin"), *self._folder.glob(f".{self._split}_*.bin.part")]:
-            if path != growing and path.name not in {self._path(number).name for number in range(self.whole)}:
-                path.unlink()
+        names = f"{self._split}_{'[0-9]' * 6}.bin"
+        kept = {growing, *map(self._path, range(self.whole))}
+        for path in {*self._folder.glob(names), *self._folder.glob(f".{names}.part")} - kept:
+            path.unlink()
         if not self.tokens:
             return self._begun()
         size = SHARD_HEADER_BYTES + 2 * self.tokens
