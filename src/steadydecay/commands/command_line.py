@@ -10,6 +10,7 @@ from steadydecay.commands.explore import Explore
 from steadydecay.commands.export import Export
 from steadydecay.commands.forecast import Forecast
 from steadydecay.commands.inspect import Inspect
+from steadydecay.commands.prepare import Prepare
 from steadydecay.commands.report import Report
 from steadydecay.commands.reproduce import Reproduce
 from steadydecay.commands.train import Train
@@ -23,6 +24,7 @@ USER_ERRORS = (ValueError, OSError, NonFiniteError, CheckpointError, FolderInUse
 Command = (
     Annotated[Train, tyro.conf.subcommand("train", prefix_name=False)]
     | Annotated[Compare, tyro.conf.subcommand("compare", prefix_name=False)]
+    | Annotated[Prepare, tyro.conf.subcommand("prepare", prefix_name=False)]
     | Annotated[Report, tyro.conf.subcommand("report", prefix_name=False)]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce", prefix_name=False)]
     | Annotated[Explore, tyro.conf.subcommand("explore", prefix_name=False)]
