@@ -10,6 +10,7 @@ from steadydecay.forecasting.hyperparameters import Hyperparameters, groups_of, 
 from steadydecay.forecasting.layer_kinds import LayerKind, layer_kinds, norm_sq_of_rms, unit_norm_sq
 from steadydecay.forecasting.trained_run import TrainedRun, kinds_of_run, read_run
 from steadydecay.forecasting.transformers_model import model_on_meta
+from steadydecay.recipes.optimizers import LR_SQUARED
 from steadydecay.schedules.shapes import share_at
 from steadydecay.theory.validation import require_in
 
@@ -45,6 +46,11 @@ def plan_of_run(folder: Path) -> Plan:
     recipe = run.recipe
     if reason := why_unpredictable(recipe.optimizer):
         raise ValueError(f"folder is {str(folder)!r}, a run of {recipe.optimizer!r}, {reason}")
+    if recipe.carrier != "lr" or recipe.decay_rule == LR_SQUARED:
+        moved = f"carrier {recipe.carrier!r} and decay_rule {recipe.decay_rule!r}"
+        raise ValueError(
+            f"folder is {str(folder)!r}, a run with {moved}; a run can be forecast if its lr carries it all"
+        )
     start = f"those of the model with seed {recipe.seed}"
     return Plan(kinds_of_run(run), shares_of("cosine", recipe.steps, recipe.warmup_steps), start, run)
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from steadydecay.known_optimizers.named_optimizers import NAMED_OPTIMIZERS
-from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable, usual_momentum
+from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable, require_usable, usual_momentum
 from steadydecay.recipes.overrides import nearest
 from steadydecay.recipes.recipe import Fields, Recipe, is_required, require_divisor, require_legal
 
@@ -45,6 +45,7 @@ def recipe_for(kind: type[RecipeKind], size: str, optimizer: str, given: Mapping
     recipe = kind(**{name: of(values) for name, of in {**DERIVED, **kind.DERIVED}.items()} | values)
     require_divisor(recipe)
     require_legal(recipe)
+    require_usable(recipe)
     return recipe
 
 

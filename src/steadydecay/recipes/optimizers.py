@@ -19,8 +19,11 @@ from steadydecay.optim.sgdw import SGDW
 from steadydecay.recipes.optimizer_chain import OptimizerChain
 from steadydecay.recipes.overrides import nearest
 from steadydecay.recipes.recipe import Recipe
+from steadydecay.theory import DECAY_RULES
 from steadydecay.theory.steady_state import effective_lr
 
+# PyTorch's classes, and what is built like them: nothing in them follows a rule.
+OF_CONSTANT_DECAY = ("adamw", "renormalized_adamw", "adam_l2")
 ADAM_BETA2 = 0.95
 LION_BETA2 = 0.99
 MUON_ADAM_BETAS = (0.9, ADAM_BETA2)
@@ -53,9 +56,33 @@ def usual_momentum(optimizer: str) -> float:
     return usual["betas"][0] if "betas" in usual else usual["momentum"]
 
 
+# η ∝ γ² whatever the momentum does (arXiv 2506.02285; arXiv 2512.08217, Appendix C.3): the schedule writes λ ∝ γ.
+LR_SQUARED = "lr_squared"
+
+
 def decay_rule_of(recipe: Recipe) -> str:
-    """The decay rule of its optimizer, a key of `DECAY_RULES`."""
-    return NAMED_OPTIMIZERS[recipe.optimizer].rule
+    """The decay rule that its optimizer is given, a key of `DECAY_RULES`."""
+    rule = recipe.decay_rule or NAMED_OPTIMIZERS[recipe.optimizer].rule
+    return "constant" if rule == LR_SQUARED else rule
+
+
+def is_nesterov(recipe: Recipe) -> bool:
+    """Whether its optimizer looks ahead by one gradient."""
+    usual = NAMED_OPTIMIZERS[recipe.optimizer].usual.get("nesterov", False)
+    return usual if recipe.nesterov is None else recipe.nesterov
+
+
+def require_usable(recipe: Recipe) -> None:
+    """ValueError if a field says what its optimizer does not have."""
+    name, known = recipe.optimizer, NAMED_OPTIMIZERS[recipe.optimizer]
+    if recipe.decay_rule is not None and recipe.decay_rule not in (*DECAY_RULES, LR_SQUARED):
+        raise ValueError(f"decay_rule is {recipe.decay_rule!r}{nearest(recipe.decay_rule, (*DECAY_RULES, LR_SQUARED))}")
+    if decay_rule_of(recipe) != "constant" and name in OF_CONSTANT_DECAY:
+        raise ValueError(f"decay_rule is {recipe.decay_rule!r} for {name!r}, whose λ is constant; use adamc or scionc")
+    if recipe.nesterov is not None and "nesterov" not in known.usual:
+        raise ValueError(f"nesterov is {recipe.nesterov!r}, and {name!r} has no such choice; legal is none")
+    if recipe.beta2 is not None and "betas" not in known.usual:
+        raise ValueError(f"beta2 is {recipe.beta2!r}, and {name!r} has no second beta; legal is none")
 
 
 def require_trainable(optimizer: str) -> None:
@@ -66,11 +93,20 @@ def require_trainable(optimizer: str) -> None:
 
 def elementwise_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """One lr for all; no decay for vectors."""
-    return param_groups(model, "adamw", lr=recipe.lr, weight_decay=recipe.decay_per_step / recipe.lr)
+    groups = param_groups(model, "adamw", lr=recipe.lr, weight_decay=recipe.decay_per_step / recipe.lr)
+    return _with_output_rule(groups, recipe)
+
+
+def _with_output_rule(groups: list[dict[str, Any]], recipe: Recipe) -> list[dict[str, Any]]:
+    """The rule of all layers for the output layer, too, if the recipe wants it corrected (Appendix D, Fig. 12)."""
+    if not recipe.correct_output:
+        return groups
+    rule = {"decay": decay_rule_of(recipe)}
+    return [group | rule if group["role"] == "output" else group for group in groups]
 
 
 def adam_betas(recipe: Recipe) -> tuple[float, float]:
-    return recipe.momentum, ADAM_BETA2
+    return recipe.momentum, ADAM_BETA2 if recipe.beta2 is None else recipe.beta2
 
 
 def adamw(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -91,28 +127,29 @@ def adam_l2(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def lion(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    betas = (recipe.momentum, LION_BETA2)
+    betas = (recipe.momentum, LION_BETA2 if recipe.beta2 is None else recipe.beta2)
     return Lion(elementwise_groups(model, recipe), recipe.lr, betas, decay=decay_rule_of(recipe))
 
 
 def sgdw(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    return SGDW(elementwise_groups(model, recipe), recipe.lr, recipe.momentum, decay=decay_rule_of(recipe))
+    groups, rule = elementwise_groups(model, recipe), decay_rule_of(recipe)
+    return SGDW(groups, recipe.lr, recipe.momentum, nesterov=is_nesterov(recipe), decay=rule)
 
 
 def scion(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     lr = {role: recipe.output_lr if role in ("output", "embedding") else recipe.lr for role in ROLES}
     weight_decay = {role: recipe.decay_per_step / role_lr for role, role_lr in lr.items()}
-    groups = param_groups(model, "scion", lr=lr, weight_decay=weight_decay)
+    groups = _with_output_rule(param_groups(model, "scion", lr=lr, weight_decay=weight_decay), recipe)
     if recipe.steady_norm_end is not None:
         groups = [_with_steady_norm(group, recipe) for group in groups]
-    return Scion(groups, recipe.lr, recipe.momentum, decay=decay_rule_of(recipe))
+    return Scion(groups, recipe.lr, recipe.momentum, nesterov=is_nesterov(recipe), decay=decay_rule_of(recipe))
 
 
 def _with_steady_norm(group: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     """S instead of a decay, where the decay is corrected: η = γ_eff²/(2S) is that of the recipe at the start."""
-    if "decay" in group or not recipe.decay_per_step:
+    if group.get("decay") == "constant" or not recipe.decay_per_step:
         return group
-    steady_norm_sq = effective_lr(group["lr"], recipe.momentum) ** 2 / (2 * recipe.decay_per_step)
+    steady_norm_sq = effective_lr(group["lr"], recipe.momentum, is_nesterov(recipe)) ** 2 / (2 * recipe.decay_per_step)
     return group | {"weight_decay": 0.0, "steady_norm_sq": steady_norm_sq}
 
 
@@ -125,10 +162,11 @@ def muon(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     decay = decay_rule_of(recipe)
     lr = {role: recipe.lr if role == "hidden" else recipe.output_lr for role in ROLES}
     weight_decay = {role: recipe.decay_per_step / role_lr for role, role_lr in lr.items()}
-    groups = param_groups(model, "adamw", lr=lr, weight_decay=weight_decay)
+    groups = _with_output_rule(param_groups(model, "adamw", lr=lr, weight_decay=weight_decay), recipe)
     hidden = [group for group in groups if group["role"] == "hidden"]
     others = [group for group in groups if group["role"] != "hidden"]
-    spectral = Scion(hidden, recipe.lr, recipe.momentum, nesterov=True, norm=Spectral(scale="max"), decay=decay)
+    nesterov, norm = is_nesterov(recipe), Spectral(scale="max")
+    spectral = Scion(hidden, recipe.lr, recipe.momentum, nesterov=nesterov, norm=norm, decay=decay)
     return OptimizerChain(spectral, AdamC(others, recipe.output_lr, MUON_ADAM_BETAS, decay=decay))
 
 

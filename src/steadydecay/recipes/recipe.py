@@ -38,7 +38,13 @@ class Recipe(ABC):
         accumulate: backward passes per optimizer step, a divisor of batch_size.
         lr, output_lr: γ at the peak, of the output layer and embeddings apart.
         momentum: β, or Adam's β₁.
+        beta2: Adam's or Lion's β₂; None for the usual one, 0.95 or 0.99.
+        nesterov: look ahead by one gradient, under Scion and SGDW; None for what is usual (only Muon does).
         decay_per_step: η = γλ at the peak, for every layer.
+        decay_rule: how the decay follows the schedule: a key of `steadydecay.theory.DECAY_RULES`, or "lr_squared" for
+            η ∝ γ² whatever the momentum does; None for the optimizer's own.
+        correct_output: whether the rule holds for the output layer, too, whose decay is otherwise constant.
+        carrier: what the cosine is carried by, a key of `steadydecay.recipes.carriers.CARRIERS`: "lr", "momentum", …
         steady_norm_end: the share of its start at which S ends on a cosine; None for no schedule.
         clip: largest gradient norm, None for no clipping.
         precision: "float32", "bfloat16" (autocast) or "auto".
@@ -64,7 +70,12 @@ class Recipe(ABC):
     lr: float
     output_lr: float
     momentum: float
+    beta2: float | None = None
+    nesterov: bool | None = None
     decay_per_step: float
+    decay_rule: str | None = None
+    correct_output: bool = False
+    carrier: str = "lr"
     steady_norm_end: float | None = None
     clip: float | None
     precision: str = "auto"
@@ -126,6 +137,8 @@ def require_legal(recipe: Recipe) -> None:
     require_in("lr", recipe.lr, 0)
     require_in("output_lr", recipe.output_lr, 0)
     require_in("momentum", recipe.momentum, 0, 1, include_low=True, remedy="PyTorch's convention is 0.9")
+    if recipe.beta2 is not None:
+        require_in("beta2", recipe.beta2, 0, 1, include_low=True, remedy="PyTorch's convention is 0.999")
     require_in("decay_per_step", recipe.decay_per_step, 0, 1, include_low=True, remedy="it is the share lost in a step")
     if recipe.steady_norm_end is not None:
         require_in("steady_norm_end", recipe.steady_norm_end, 0, remedy="it is a share of S; 1 holds it")

@@ -1,10 +1,13 @@
-"""What moves in a run: the learning rate, and S where the recipe says so. One object to step, save and resume."""
+"""What moves in a run: learning rate, momentum, decay and S, as the recipe says; one object to step and resume."""
 
 from typing import Any, final
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from steadydecay.known_optimizers.table import known_optimizer
+from steadydecay.recipes.carriers import Carried, Carrier, Moment, carrier_named
+from steadydecay.recipes.optimizers import LR_SQUARED
 from steadydecay.recipes.recipe import Recipe
 from steadydecay.schedules.shapes import cosine
 from steadydecay.schedules.steady_norm import SteadyNorm
@@ -14,18 +17,23 @@ STEADY_NORMS = "steady_norms"
 
 @final
 class RunSchedule:
-    """The learning rate on a cosine with linear warm-up; S of each corrected role on a cosine, too, if it has an end.
+    """A cosine with linear warm-up, carried by the lr or as the recipe says; S on a cosine, too, if it has an end.
 
     Args:
         optimizer: that the recipe names, as `OPTIMIZERS` builds it.
-        recipe: steps, warmup_steps and steady_norm_end.
+        recipe: steps, warmup_steps, carrier, decay_rule and steady_norm_end.
 
     Raises:
-        ValueError: a steady_norm_end, and no group whose decay follows from S; or an S outside its range.
+        ValueError: a steady_norm_end, and no group whose decay follows from S; an S outside its range; or a carrier
+            other than "lr" for an optimizer whose momentum does not carry the effective learning rate.
     """
 
     def __init__(self, optimizer: Optimizer, recipe: Recipe) -> None:
-        self._lr = LambdaLR(optimizer, lambda step: cosine(step, recipe.steps, recipe.warmup_steps))
+        self._optimizer, self._recipe = optimizer, recipe
+        self._carrier = _carrier(optimizer, recipe)
+        self._lr = LambdaLR(optimizer, self._share)
+        self._decays = [group["weight_decay"] for group in optimizer.param_groups]
+        self._carry()
         self._steady_norms = _steady_norms(optimizer, recipe)
 
     @property
@@ -42,6 +50,23 @@ class RunSchedule:
         """Set the numbers of the next step."""
         for schedule in (self._lr, *self._steady_norms):
             schedule.step()
+        self._carry()
+
+    def _share(self, step: int) -> float:
+        return cosine(step, self._recipe.steps, self._recipe.warmup_steps)
+
+    def _carry(self) -> None:
+        """Write what is not the lr's alone to the groups, over what LambdaLR wrote."""
+        moment = Moment(self._share(self.last_epoch), min(1.0, self.last_epoch / self._recipe.steps))
+        if self._recipe.decay_rule == LR_SQUARED:
+            for group, decay in zip(self._optimizer.param_groups, self._decays, strict=True):
+                if group["role"] != "output" or self._recipe.correct_output:
+                    group["weight_decay"] = decay * moment.share
+        if self._recipe.carrier != "lr":
+            for group, lr in zip(self._optimizer.param_groups, self.base_lrs, strict=True):
+                peak, nesterov = Carried(lr, self._recipe.momentum), bool(group.get("nesterov", False))
+                group["lr"], momentum = self._carrier(moment, peak, nesterov)
+                group.update(_written(self._optimizer, group, momentum))
 
     def state_dict(self) -> dict[str, Any]:
         """That of the learning rate's schedule, as it was before there was another; the others under a key of it."""
@@ -53,6 +78,25 @@ class RunSchedule:
         self._lr.load_state_dict({key: value for key, value in state.items() if key != STEADY_NORMS})
         for one, own in zip(self._steady_norms, state.get(STEADY_NORMS, []), strict=True):
             one.load_state_dict(own)
+
+
+def _carrier(optimizer: Optimizer, recipe: Recipe) -> Carrier:
+    carrier = carrier_named(recipe.carrier)
+    if recipe.carrier != "lr":
+        for group in optimizer.param_groups:
+            known = known_optimizer(optimizer, group)
+            if known is None or known.momentum is None or known.momentum.written is None:
+                raise ValueError(
+                    f"carrier is {recipe.carrier!r}, and the momentum of {recipe.optimizer!r} does not carry the "
+                    "effective learning rate; legal is lr, or an optimizer of Scion's kind"
+                )
+    return carrier
+
+
+def _written(optimizer: Optimizer, group: dict[str, Any], momentum: float) -> dict[str, Any]:
+    known = known_optimizer(optimizer, group)
+    assert known is not None and known.momentum is not None and known.momentum.written is not None
+    return known.momentum.written(group, momentum)
 
 
 def _steady_norms(optimizer: Optimizer, recipe: Recipe) -> list[SteadyNorm]:

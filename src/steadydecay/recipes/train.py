@@ -25,7 +25,7 @@ from steadydecay.recipes.divergence import NonFiniteError, require_finite
 from steadydecay.recipes.earlier_log import require_log_fits, require_replaceable
 from steadydecay.recipes.expected_state import ExpectedState, expected_state, require_expected, require_recipe
 from steadydecay.recipes.measurements import hyperparameters_by_role, norms_by_role
-from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable
+from steadydecay.recipes.optimizers import OPTIMIZERS, require_trainable, require_usable
 from steadydecay.recipes.overrides import differences
 from steadydecay.recipes.precision import autocast
 from steadydecay.recipes.progress import RunProgress
@@ -96,6 +96,7 @@ def train(recipe: Recipe, folder: Path | str, *, restart: bool = False, strategy
     require_strategy(strategy)
     require_trainable(recipe.optimizer)
     require_legal(recipe)
+    require_usable(recipe)
     with joined_workers() as workers:
         _train_with(workers, recipe, folder, restart and not is_restarted(), strategy)
 

@@ -1,0 +1,97 @@
+"""Numbers that the experiments read off a run, or off two runs of the same seed."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from steadydecay.report.runs import Run
+from steadydecay.report.series import Series, mean, mean_within, smoothed
+from steadydecay.report.summary import end_of, middle_of
+
+Read = Callable[[Run], Series]
+# Gradient norms and losses of single batches are noisy; means over this share of a run are compared.
+WINDOW_SHARE = 0.05
+
+
+def weight_norm(run: Run) -> Series:
+    """‖θ‖ of the hidden layers after each step."""
+    return run.of_role("weight_norm", run.main_role)
+
+
+def gradient_norm(run: Run) -> Series:
+    """‖g‖ of the hidden layers in each step."""
+    return run.of_role("gradient_norm", run.main_role)
+
+
+def final_loss(run: Run) -> float:
+    """Validation loss after the last step, in nats."""
+    return run.validation_loss.last
+
+
+def final_accuracy(run: Run) -> float:
+    """Share of validation images whose class is found, after the last step, in percent."""
+    return 100 * run.accuracy.last
+
+
+def norm_kept(run: Run) -> float:
+    """‖θ‖ at the end over the mean around the middle."""
+    norms, steps = weight_norm(run), run.steps_planned
+    return norms.last / mean_within(norms, *middle_of(steps))
+
+
+def gradient_rise(run: Run) -> float:
+    """Mean ‖g‖ over the last 5 % of the steps over the mean around the middle."""
+    norms, steps = gradient_norm(run), run.steps_planned
+    return mean_within(norms, *end_of(steps)) / mean_within(norms, *middle_of(steps))
+
+
+def swing(run: Run, read: Read, after: float, until: float) -> float:
+    """Largest over smallest value of a smoothed measure between two shares of a run."""
+    part = _smooth(run, read).within(after * run.steps_planned, until * run.steps_planned)
+    return float(part.values.max() / part.values.min()) if len(part) else math.nan
+
+
+def gap(one: Run, other: Run, read: Read, after: float = 0.0, until: float = 1.0) -> float:
+    """Mean over steps of |log(one ÷ other)| of a smoothed measure, between two shares of the runs: 0.01 is 1 %."""
+    first, second = _smooth(one, read), _smooth(other, read)
+    steps = one.steps_planned
+    both = np.intersect1d(first.steps, second.steps)
+    both = both[(both > after * steps) & (both <= until * steps)]
+    if not len(both):
+        return math.nan
+    values = (np.interp(both, series.steps, series.values) for series in (first, second))
+    return float(np.abs(np.log(np.divide(*values))).mean())
+
+
+def pairs(ones: Sequence[Run], others: Sequence[Run]) -> list[tuple[Run, Run]]:
+    """Runs of the same seed."""
+    by_seed = {run.configuration.get("seed"): run for run in others}
+    return [(run, by_seed[run.configuration.get("seed")]) for run in ones if run.configuration.get("seed") in by_seed]
+
+
+def differences(ones: Sequence[Run], others: Sequence[Run], measure: Callable[[Run], float]) -> list[float]:
+    """Of a number of each run, one less the other, seed by seed."""
+    return [measure(one) - measure(other) for one, other in pairs(ones, others)]
+
+
+def mean_and_deviation(values: Sequence[float], digits: int = 3) -> str:
+    """As text, with the sample standard deviation where there are several values.
+
+    >>> mean_and_deviation([1.0, 2.0, 3.0], 2)
+    '2.00 ± 1.00'
+    """
+    found = np.array(values, dtype=float)
+    if len(found) < 2:
+        return f"{found.mean():.{digits}f}" if len(found) else "none"
+    return f"{found.mean():.{digits}f} ± {found.std(ddof=1):.{digits}f}"
+
+
+def _smooth(run: Run, read: Read) -> Series:
+    series = read(run).finite()
+    return smoothed(series, max(1, round(WINDOW_SHARE * len(series))))
+
+
+def mean_value(run: Run, read: Read, after: float, until: float) -> float:
+    """Mean of a measure between two shares of a run."""
+    return mean(read(run).within(after * run.steps_planned, until * run.steps_planned))

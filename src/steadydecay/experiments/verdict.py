@@ -1,0 +1,109 @@
+"""From measured numbers to a verdict, by a rule that is written down before anything is measured."""
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, final
+
+Verdict = Literal["reproduced", "not reproduced", "inconclusive"]
+CONFIDENCE = 0.95
+RULE = (
+    "Every quantity below is measured in each seed. Its 95 % confidence interval is that of Student's t for the mean over "
+    "the seeds. A criterion holds if the whole interval lies in its range, fails if the whole interval lies outside, and "
+    "is open otherwise. The claim is reproduced if all criteria hold, not reproduced if one fails, and inconclusive "
+    "otherwise."
+)
+
+
+@final
+@dataclass(frozen=True)
+class Criterion:
+    """What a quantity must be for a claim to hold.
+
+    Attributes:
+        quantity: in words, with its unit.
+        low, high: the range in which its mean must lie.
+    """
+
+    quantity: str
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def range_in_words(self) -> str:
+        if math.isinf(self.low):
+            return f"below {self.high:g}"
+        return f"above {self.low:g}" if math.isinf(self.high) else f"between {self.low:g} and {self.high:g}"
+
+
+class Judged(NamedTuple):
+    """A criterion and what was measured.
+
+    Attributes:
+        criterion: with its range.
+        values: one for each seed.
+        mean, deviation: over the seeds; the sample standard deviation, NaN for one seed.
+        low, high: the confidence interval of the mean.
+        verdict: what follows.
+    """
+
+    criterion: Criterion
+    values: Sequence[float]
+    mean: float
+    deviation: float
+    low: float
+    high: float
+    verdict: Verdict
+
+
+def judged(criterion: Criterion, values: Sequence[float]) -> Judged:
+    """Hold values, one for each seed, against a criterion. No value, or one that is not finite, leaves it open.
+
+    >>> judged(Criterion("‖θ‖ at the end over that in the middle", high=0.9), [0.41, 0.43, 0.42]).verdict
+    'reproduced'
+    >>> judged(Criterion("difference of loss", high=0.0), [-0.01, 0.02, -0.02]).verdict
+    'inconclusive'
+    >>> judged(Criterion("difference of loss", high=0.0), [0.01]).verdict
+    'inconclusive'
+    """
+    if not values or not all(map(math.isfinite, values)):
+        return Judged(criterion, values, math.nan, math.nan, -math.inf, math.inf, "inconclusive")
+    mean = statistics.fmean(values)
+    deviation = statistics.stdev(values) if len(values) > 1 else math.nan
+    low, high = confidence_interval(values)
+    if criterion.low <= low and high <= criterion.high:
+        return Judged(criterion, values, mean, deviation, low, high, "reproduced")
+    is_outside = high < criterion.low or criterion.high < low
+    return Judged(criterion, values, mean, deviation, low, high, "not reproduced" if is_outside else "inconclusive")
+
+
+def confidence_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of Student's t for the mean of independent values; infinite for one.
+
+    >>> [round(bound, 3) for bound in confidence_interval([1.0, 2.0, 3.0])]
+    [-0.484, 4.484]
+    """
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return -math.inf, math.inf
+    # scipy comes with scikit-learn, which the extra brings for the digits.
+    from scipy.stats import t
+
+    half = t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    return mean - half, mean + half
+
+
+def overall(verdicts: Iterable[Verdict]) -> Verdict:
+    """Of a claim, from those of its criteria.
+
+    >>> overall(["reproduced", "inconclusive"])
+    'inconclusive'
+    >>> overall(["reproduced", "inconclusive", "not reproduced"])
+    'not reproduced'
+    """
+    found = set(verdicts)
+    for decisive in ("not reproduced", "inconclusive"):
+        if decisive in found:
+            return decisive
+    return "reproduced" if found else "inconclusive"
