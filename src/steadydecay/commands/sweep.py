@@ -19,15 +19,12 @@ from steadydecay.sweeps.first_estimate import seconds_of_all
 from steadydecay.sweeps.ray_cluster import joined_cluster
 from steadydecay.sweeps.ray_slot import RaySlot
 from steadydecay.sweeps.run_sweep import FailedTrialsError, missing_trials, run_sweep
-from steadydecay.sweeps.sweep_page import sweep_report, write_sweep_page
+from steadydecay.sweeps.sweep_page import write_sweep_page
+from steadydecay.sweeps.sweep_report import sweep_report
 from steadydecay.sweeps.sweep_settings import Axes, Setting, axes_of, combined, listed_settings, shown_settings
-from steadydecay.sweeps.sweep_terminal import shown_sweep
-from steadydecay.sweeps.sweep_words import counts_in_words
+from steadydecay.sweeps.sweep_terminal import print_sweep
 from steadydecay.sweeps.table_files import require_parquet
 from steadydecay.trials.run_trials import Slot, usable_cores
-
-# On a narrower terminal the tables' lines would break.
-NARROWEST = 90
 
 
 @dataclass
@@ -66,7 +63,7 @@ class Sweep(What):
         recipes = list(dict.fromkeys(map(self._recipe, settings)))
         swept = dict.fromkeys(name for setting in settings for name in setting if name != "seed")
         fields = sorted(swept, key=lambda name: name != "optimizer")
-        console = Console(width=max(Console().width, NARROWEST))
+        console = Console()
         missing = missing_trials(recipes, self.out) if not self.restart else recipes
         with self._place() as (processes, new_slot):
             console.print(shown_settings(settings), highlight=False, markup=False)
@@ -75,8 +72,7 @@ class Sweep(What):
                 return
             rows = run_sweep(recipes, fields, self.out, processes=processes, new_slot=new_slot, restart=self.restart)
         report = sweep_report(self.out.resolve().name, rows)
-        console.print(shown_sweep(report.maps, report.ranking), highlight=False)
-        console.print(counts_in_words(rows), highlight=False)
+        print_sweep(report)
         console.print(f"report: {write_sweep_page(report, self.out / 'report.html')}", soft_wrap=True, highlight=False)
         if failed := [row for row in rows if row.status == "failed"]:
             raise FailedTrialsError(failed, len(rows))

@@ -1,62 +1,16 @@
 """The report of a sweep: one HTML page, nothing beside it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import final
 
 from steadydecay.report.standalone_page import Drawing, standalone_page, template_of
 from steadydecay.report.style import title_of
 from steadydecay.run_log.atomic_write import replace_file
 from steadydecay.run_log.readable_text import utf8
-from steadydecay.sweeps.setting_row import Ranking, SettingRow, ranking_of, setting_rows
+from steadydecay.sweeps.setting_row import SettingRow
 from steadydecay.sweeps.sweep_figure import colour_range, sweep_figure
-from steadydecay.sweeps.sweep_map import SweepMap, chosen_fields, maps_of, unfinished_in_words
+from steadydecay.sweeps.sweep_map import unfinished_in_words
+from steadydecay.sweeps.sweep_report import SweepReport
 from steadydecay.sweeps.sweep_words import TITLES, counts_in_words, ranking_in_words
-from steadydecay.sweeps.trial_row import TrialRow
-
-
-@final
-@dataclass(frozen=True)
-class SweepReport:
-    """What is said of a sweep, on the page and on a terminal.
-
-    Attributes:
-        name: of the sweep's folder.
-        rows: its trials.
-        settings: the same over their seeds.
-        ranking: of the settings.
-        maps: of the measure over one or two fields.
-    """
-
-    name: str
-    rows: Sequence[TrialRow]
-    settings: Sequence[SettingRow]
-    ranking: Ranking
-    maps: Sequence[SweepMap]
-
-
-def sweep_report(
-    name: str, rows: Sequence[TrialRow], measure: str = "val_loss", over: str | None = None
-) -> SweepReport:
-    """What the trials of a sweep say.
-
-    Args:
-        name: of the sweep.
-        rows: its trials, one or more.
-        measure: "val_loss", or "top1" where the trials measured it.
-        over: the fields of the maps, as `chosen_fields` takes them.
-
-    Raises:
-        ValueError: another measure, or one that no trial has; a field over which the sweep does not go.
-    """
-    if measure not in TITLES:
-        raise ValueError(f"measure is {measure!r}; legal are {', '.join(TITLES)}")
-    if measure == "top1" and not any(measure in row.measures for row in rows):
-        raise ValueError("measure is 'top1', which no trial of this sweep has; leave it out to see the loss")
-    settings = setting_rows(rows)
-    maps = maps_of(rows, measure, chosen_fields(rows, over))
-    return SweepReport(name, rows, settings, ranking_of(settings, measure), maps)
 
 
 def write_sweep_page(report: SweepReport, path: Path) -> Path:

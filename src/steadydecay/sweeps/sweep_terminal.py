@@ -1,20 +1,22 @@
 """The maps of a sweep as tables for a terminal."""
 
-from collections.abc import Sequence
-
-from rich.console import Group
+from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from steadydecay.report.style import title_of
-from steadydecay.sweeps.setting_row import Ranking
 from steadydecay.sweeps.sweep_map import MapCell, SweepMap
-from steadydecay.sweeps.sweep_words import TITLES, ranking_in_words
+from steadydecay.sweeps.sweep_report import SweepReport
+from steadydecay.sweeps.sweep_words import TITLES, counts_in_words, ranking_in_words
+
+# On a narrower terminal the tables' lines would break.
+NARROWEST = 90
 
 
-def shown_sweep(maps: Sequence[SweepMap], ranking: Ranking) -> Group:
-    """A table for each map, and what the sweep found."""
-    return Group(*(_table(one) for one in maps), *(Text(sentence) for sentence in ranking_in_words(ranking)))
+def print_sweep(report: SweepReport) -> None:
+    """Print a table for each map, and what the sweep found."""
+    sentences = (*ranking_in_words(report.ranking), counts_in_words(report.rows))
+    console = Console(width=max(Console().width, NARROWEST))
+    console.print(*(_table(one) for one in report.maps), *sentences, sep="\n", highlight=False, markup=False)
 
 
 def _table(one: SweepMap) -> Table:
