@@ -76,7 +76,7 @@ class Report:
     def _require_not_given(self, names: Sequence[str], why: str) -> None:
         for name in names:
             if getattr(self, name):
-                raise ValueError(f"{name} is given {why}; leave one of them out")
+                raise ValueError(f"{name} is given {why}; leave it out")
 
     def _serve(self) -> None:
         report = LiveReport(self.runs)

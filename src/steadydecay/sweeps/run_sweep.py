@@ -10,8 +10,8 @@ from steadydecay.recipes.earlier_log import require_replaceable
 from steadydecay.recipes.recipe import Recipe
 from steadydecay.run_log.folder_lock import locked
 from steadydecay.run_log.record import LOG_NAME
-from steadydecay.sweeps.sweep_tables import rows_of, write_sweep
-from steadydecay.sweeps.trial_row import TrialRow
+from steadydecay.sweeps.sweep_tables import earlier_attempts, write_sweep
+from steadydecay.sweeps.trial_row import TrialRow, missing_row, row_of
 from steadydecay.trials.run_trials import Slot, TrialEnd, run_trials
 from steadydecay.trials.trial_folder import ending_of, trial_name
 from steadydecay.trials.trials_progress import TrialsProgress
@@ -63,23 +63,24 @@ def run_sweep(
         OSError: `out` cannot be written.
         ValueError: `processes` is below 1.
     """
-    store, ends = out / TRIALS_FOLDER, dict[Recipe, TrialEnd]()
+    store = out / TRIALS_FOLDER
     with locked(out), TrialsProgress("sweep", recipes) as progress:
+        attempts = earlier_attempts(out)
+        rows = {recipe: missing_row(recipe, fields, trial_name(recipe)) for recipe in recipes}
 
         def told(end: TrialEnd) -> None:
-            ends[end.recipe] = end
+            rows[end.recipe] = row_of(end, fields, attempts.get(end.folder.name, 0))
             progress(end)
             # Not for those that ended before, of which there may be hundreds: the table has them.
             if end.attempts:
-                write_sweep(rows_of(recipes, fields, ends, out), out)
+                write_sweep(list(rows.values()), out)
 
         if restart:
             for recipe in recipes:
                 _delete_run(store / trial_name(recipe))
         run_trials(recipes, store, processes=processes, told=told, new_slot=new_slot)
-        rows = rows_of(recipes, fields, ends, out)
-        write_sweep(rows, out)
-    return rows
+        write_sweep(list(rows.values()), out)
+    return list(rows.values())
 
 
 def _delete_run(folder: Path) -> None:

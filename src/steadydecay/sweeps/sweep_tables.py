@@ -1,30 +1,14 @@
 """The four tables of a sweep: what is written after each trial, and what a report reads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from steadydecay.recipes.recipe import Recipe
 from steadydecay.sweeps.setting_row import SUMMARY_COLUMNS, setting_rows
 from steadydecay.sweeps.table_files import read_csv, write_tables
-from steadydecay.sweeps.trial_row import RESULT_COLUMNS, TrialRow, missing_row, parsed_row, row_of
-from steadydecay.trials.run_trials import TrialEnd
-from steadydecay.trials.trial_folder import trial_name
+from steadydecay.sweeps.trial_row import RESULT_COLUMNS, TrialRow, parsed_row
 
 TABLE_NAME = "sweep.csv"
 SUMMARY_NAME = "sweep_summary.csv"
-
-
-def rows_of(
-    recipes: Sequence[Recipe], fields: Sequence[str], ends: Mapping[Recipe, TrialEnd], out: Path
-) -> list[TrialRow]:
-    """One row for each recipe, in their order; `out` is read for the attempts of an earlier command."""
-    earlier = {row.trial: row.attempts for row in earlier_rows(out)}
-    rows = []
-    for recipe in recipes:
-        name = trial_name(recipe)
-        end = ends.get(recipe)
-        rows.append(row_of(end, fields, earlier.get(name, 0)) if end else missing_row(recipe, fields, name))
-    return rows
 
 
 def write_sweep(rows: Sequence[TrialRow], out: Path) -> None:
@@ -62,9 +46,9 @@ def is_sweep(folder: Path) -> bool:
     return (folder / TABLE_NAME).is_file()
 
 
-def earlier_rows(out: Path) -> list[TrialRow]:
-    """As `read_sweep`, without any where there is no table, or one that someone has edited."""
+def earlier_attempts(out: Path) -> dict[str, int]:
+    """Attempts by trial that the table of an earlier command tells; none where it has been lost, or edited."""
     try:
-        return read_sweep(out)
+        return {row.trial: row.attempts for row in read_sweep(out)}
     except (OSError, ValueError):
-        return []
+        return {}

@@ -16,13 +16,17 @@ def print_sweep(report: SweepReport) -> None:
     """Print a table for each map, and what the sweep found."""
     sentences = (*ranking_in_words(report.ranking), counts_in_words(report.rows))
     console = Console(width=max(Console().width, NARROWEST))
-    console.print(*(_table(one) for one in report.maps), *sentences, sep="\n", highlight=False, markup=False)
+    shown = [part for one in report.maps for part in (_title(one), _table(one))]
+    console.print(*shown, *sentences, sep="\n", highlight=False, markup=False)
+
+
+def _title(one: SweepMap) -> str:
+    means = f", means over {' and '.join(one.averaged)}" if one.averaged else ""
+    return f"{title_of(one.title)} {TITLES[one.measure]}{means}".strip()
 
 
 def _table(one: SweepMap) -> Table:
-    means = f" (means over {', '.join(one.averaged)}, too)" if one.averaged else ""
-    title = f"{title_of(one.title)} {TITLES[one.measure]}{means}".strip()
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(f"{one.down} \\ {one.across}" if one.down else one.across)
     lines = [[_cell_text(one.cells.get((row, column))) for column in one.columns] for row in one.rows]
     for column, *cells in zip(one.columns, *lines, strict=True):
