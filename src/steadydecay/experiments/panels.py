@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -117,7 +117,9 @@ def write_lines(panels: Sequence[Panel], path: Path) -> None:
 def _draw(axes: Axes, panel: Panel, labels: Sequence[str]) -> None:
     for line in panel.lines:
         style = style_at(labels.index(line.label))
-        shape = {"linestyle": "", "marker": MARKERS[style.symbol]} if line.is_points else {"linestyle": DASHES[style.dash]}
+        shape: dict[str, Any] = (
+            {"linestyle": "", "marker": MARKERS[style.symbol]} if line.is_points else {"linestyle": DASHES[style.dash]}
+        )
         axes.plot(line.x, line.y, color=style.colour, label=line.label, **shape)
         if line.low:
             axes.fill_between(line.x, line.low, line.high, color=style.colour, alpha=BAND_OPACITY, linewidth=0)

@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple, final
 Verdict = Literal["reproduced", "not reproduced", "inconclusive"]
 CONFIDENCE = 0.95
 RULE = (
-    "Every quantity below is measured in each seed. Its 95 % confidence interval is that of Student's t for the mean over "
-    "the seeds. A criterion holds if the whole interval lies in its range, fails if the whole interval lies outside, and "
-    "is open otherwise. The claim is reproduced if all criteria hold, not reproduced if one fails, and inconclusive "
-    "otherwise."
+    "Every quantity below is measured in each seed. Its 95 % confidence interval is that of Student's t for the mean "
+    "over the seeds. A criterion holds if the whole interval lies in its range, fails if the whole interval lies "
+    "outside, and is open otherwise. The claim is reproduced if all criteria hold, not reproduced if one fails, and "
+    "inconclusive otherwise."
 )
 
 
@@ -90,7 +90,8 @@ def confidence_interval(values: Sequence[float]) -> tuple[float, float]:
     # scipy comes with scikit-learn, which the extra brings for the digits.
     from scipy.stats import t
 
-    half = t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    quantile = float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1))
+    half = quantile * statistics.stdev(values) / math.sqrt(len(values))
     return mean - half, mean + half
 
 

@@ -143,7 +143,7 @@ def _drive(
 
 
 def _end_of(slot: Slot, recipe: Recipe, folder: Path) -> TrialEnd:
-    began = time.perf_counter()
+    began, attempt, ending = time.perf_counter(), 0, Ending("failed")
     for attempt in range(1, ATTEMPTS + 1):
         try:
             ending = slot.train(recipe, folder)

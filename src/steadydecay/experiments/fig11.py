@@ -1,0 +1,46 @@
+"""Momentum that falls beside the learning rate, with decay that follows both or only one (Appendix C.3, Fig. 11)."""
+
+from steadydecay.experiments.curves import curves_of
+from steadydecay.experiments.experiment import Experiment, Finding, Runs, of_both_kinds
+from steadydecay.experiments.rows import usual_table
+from steadydecay.experiments.run_measures import gradient_norm, swing, weight_norm
+from steadydecay.experiments.verdict import Criterion
+from steadydecay.recipes.recipe import Fields, Recipe
+
+BASELINE, BOTH, ALONE = "constant momentum", "η ∝ γ_eff²", "η ∝ γ²"
+AFTER, UNTIL = 0.3, 0.9
+CRITERIA = {
+    "norm": Criterion("largest over smallest ‖θ‖ from 30 to 90 % of the run, η ∝ γ_eff²", high=1.2),
+    "gradient": Criterion(
+        "largest over smallest ‖g‖ from 30 to 90 % of the run, η ∝ γ_eff², over that of η ∝ γ²", high=1.0
+    ),
+    "swing": Criterion("largest over smallest ‖θ‖ from 30 to 90 % of the run, η ∝ γ²", low=1.4),
+}
+
+
+def variants(plain: Recipe) -> dict[str, Fields]:
+    linear = {"optimizer": "scionc", "carrier": "linear_momentum"}
+    return {BASELINE: {"optimizer": "scionc"}, BOTH: linear, ALONE: {**linear, "decay_rule": "lr_squared"}}
+
+
+def examine(runs: Runs) -> Finding:
+    def swings(label: str, read) -> list[float]:
+        return [swing(run, read, AFTER, UNTIL) for run in runs[label]]
+
+    gradients = zip(swings(BOTH, gradient_norm), swings(ALONE, gradient_norm), strict=True)
+    values = {
+        "norm": swings(BOTH, weight_norm),
+        "gradient": [one / other for one, other in gradients],
+        "swing": swings(ALONE, weight_norm),
+    }
+    return Finding(values, curves_of(runs), *usual_table(runs, "decay"))
+
+
+FIG11 = Experiment(
+    title="decay that follows a momentum schedule",
+    claim="When momentum falls with the learning rate, decay that follows γ_eff² keeps ‖θ‖ and ‖g‖ steady; decay that "
+    "follows γ² alone does not.",
+    paper="ViT-S/16, 90 epochs: with λ ∝ γ alone ‖θ‖ and ‖g‖ swing drastically.",
+    parts=of_both_kinds(variants, CRITERIA, examine, vit=3, gpt=3),
+    paper_kind="vit",
+)
