@@ -182,7 +182,7 @@ class _ProcessSlot:
     def _new_pool(self) -> ProcessPoolExecutor:
         # A forked process would inherit torch's thread pools without their threads.
         spawn = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(1, mp_context=spawn, initializer=begin_worker, initargs=(self._threads,))
+        return ProcessPoolExecutor(1, mp_context=spawn, initializer=begin_worker, initargs=(self._threads, os.getpid()))
 
 
 @contextmanager
