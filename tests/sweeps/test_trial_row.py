@@ -42,7 +42,9 @@ def test_another_end_has_its_message_and_no_number(status: str, tmp_path: Path) 
 
 def test_an_earlier_command_s_attempts_are_kept(tmp_path: Path) -> None:
     write_run(tmp_path / "trial", "scion", steps=40)
-    assert row_of(TrialEnd(RECIPE, tmp_path / "trial", Ending("finished")), FIELDS, 3).attempts == 3
+    end = TrialEnd(RECIPE, tmp_path / "trial", Ending("finished"))
+    assert row_of(end, FIELDS, 3).attempts == 3
+    assert row_of(end, FIELDS, 0).attempts == 1, "it was killed before it wrote its table"
 
 
 def test_a_missing_trial_has_a_row(tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def row_of(end: TrialEnd, fields: Sequence[str], earlier_attempts: int) -> Trial
     """
     setting, (status, message) = setting_of(end.recipe, fields), end.ending
     measures = _measures(end.folder) if status == "finished" else {}
-    attempts = end.attempts or earlier_attempts
+    # An earlier command that was killed right after the trial had ended has written none.
+    attempts = end.attempts or earlier_attempts or 1
     return TrialRow(setting, end.recipe.seed, status, measures, attempts, end.folder.name, message)
 
 
