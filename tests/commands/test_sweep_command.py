@@ -135,6 +135,21 @@ def test_a_dry_run_shows_the_trials_and_the_time_and_writes_nothing(capsys: pyte
     assert sorted(Path().rglob("*")) == before
 
 
+def test_failed_trials_end_the_command_with_2_after_its_tables(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = [row({"lr": "1"}, 0, 1.0), row({"lr": "2"}, 0, status="failed", message="no such file")]
+    monkeypatch.setattr("steadydecay.commands.sweep.run_sweep", lambda *_, **__: trials)
+    monkeypatch.setattr("steadydecay.commands.sweep.seconds_of_all", lambda *_: 1.0)
+    Path("out").mkdir()
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", "gpt", "--out", "out"])
+    assert stop.value.code == 2
+    shown = capsys.readouterr()
+    assert "The sweep has 2 trials: 1 finished, 1 failed.\nreport: out/report.html\n" in shown.out
+    assert shown.err.startswith("steadydecay: 1 of 2 trials failed, the first of them scionc-2-0 at attempt 1 (no such")
+
+
 def test_report_reads_a_sweep_s_folder(capsys: pytest.CaptureFixture[str]) -> None:
     Path("sweep").mkdir()
     trials = [

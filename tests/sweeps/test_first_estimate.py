@@ -22,6 +22,9 @@ def test_it_is_the_time_of_a_step_for_each_step(text: Path, monkeypatch: pytest.
     assert seconds_of_training(recipe) == 10 * (1 + 1)
     large = gpt_recipe("mini", "scionc", {"data": str(text), "steps": 10, **TINY, "batch_size": 64})
     assert seconds_of_training(large) == 10 * (64 / 8 + 1)
+    slow = iter(range(0, 9, 3))
+    monkeypatch.setattr(first_estimate.time, "perf_counter", lambda: float(next(slow)))
+    assert seconds_of_training(large) == 10 * (64 * 3 + 3), "after one slow example, no other is timed"
 
 
 def test_each_shape_of_model_is_timed_once_and_the_threads_are_as_before(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from running_sweep import SECONDS, TRIALS, finished, kill_all, start, wait_until
 
 from steadydecay.sweeps.sweep_tables import read_sweep
 
-NODE = {"num_cpus": 2, "object_store_memory": 80_000_000}
+NODE: dict[str, Any] = {"num_cpus": 2, "object_store_memory": 80_000_000}
 SOURCE = Path(__file__).parents[2] / "src"
 
 

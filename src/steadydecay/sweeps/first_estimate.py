@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from steadydecay.recipes.optimizers import OPTIMIZERS
 from steadydecay.recipes.precision import autocast
@@ -13,35 +14,52 @@ from steadydecay.recipes.recipe import Recipe
 
 # A step of the paper's batch would take an hour on a laptop: so many examples tell what the others cost.
 TIMED_EXAMPLES = 8
-TIMED_STEPS = 3
+# After a step of one example that took longer, no other step is timed.
+LONG_SECONDS = 2.0
 
 
 def seconds_of_training(recipe: Recipe) -> float:
-    """The seconds that a recipe's steps take on this machine, without evaluations, from the fastest of a few steps.
+    """The seconds that a recipe's steps take on this machine, without evaluations, from a few small steps.
 
     The timed steps have few examples, so the answer is too large where a large batch is cheaper per example. Draws from
     torch's random numbers.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    rows = min(recipe.batch_size, TIMED_EXAMPLES)
-    timed = replace(recipe, batch_size=rows, accumulate=1)
-    data = timed.load_data()
-    model = timed.build_model(data).to(device)
-    optimizer = OPTIMIZERS[timed.optimizer](model, timed)
-    gradients, updates = [], []
-    for step in range(TIMED_STEPS):
-        began = time.perf_counter()
-        batch = tuple(part.to(device) for part in timed.train_batch(data, step, 0, 0, 1))
-        with autocast(timed.precision, device):
-            loss = model(*timed.augmented(data, batch, step, 0, 0, 1))
-        loss.backward()
-        loss.item()
-        gradients.append(time.perf_counter() - began)
-        optimizer.step()
-        optimizer.zero_grad()
-        loss.item()
-        updates.append(time.perf_counter() - began - gradients[-1])
-    return recipe.steps * (min(gradients) * recipe.batch_size / rows + min(updates))
+    data = recipe.load_data()
+    model = recipe.build_model(data).to(device)
+    optimizer = OPTIMIZERS[recipe.optimizer](model, recipe)
+    few = min(recipe.batch_size, TIMED_EXAMPLES)
+    seconds = 0.0
+    # The first step warms up, and the last one counts.
+    for rows in (1, few, few):
+        timed = replace(recipe, batch_size=rows, accumulate=1)
+        gradient, update = _seconds_of_step(timed, data, model, optimizer, device)
+        seconds = recipe.steps * (gradient * recipe.batch_size / rows + update)
+        if gradient + update > LONG_SECONDS:
+            break
+    return seconds
+
+
+def _seconds_of_step(
+    recipe: Recipe, data: Any, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> tuple[float, float]:
+    """Of the gradient and of the update."""
+    began = time.perf_counter()
+    batch = tuple(part.to(device) for part in recipe.train_batch(data, 0, 0, 0, 1))
+    with autocast(recipe.precision, device):
+        loss = model(*recipe.augmented(data, batch, 0, 0, 0, 1))
+    loss.backward()
+    _finish(device)
+    between = time.perf_counter()
+    optimizer.step()
+    optimizer.zero_grad()
+    _finish(device)
+    return between - began, time.perf_counter() - between
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def seconds_of_all(recipes: Sequence[Recipe], threads: int) -> float:

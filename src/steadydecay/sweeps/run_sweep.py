@@ -29,7 +29,7 @@ class FailedTrialsError(RuntimeError):
     """
 
     def __init__(self, failed: Sequence[TrialRow], count: int) -> None:
-        first = f"{failed[0].trial} after {failed[0].attempts} attempts ({failed[0].message})"
+        first = f"{failed[0].trial} at attempt {failed[0].attempts} ({failed[0].message})"
         remedy = "put that right and give the same command again, which runs only those"
         super().__init__(f"{len(failed)} of {count} trials failed, the first of them {first}; {remedy}")
 
