@@ -57,7 +57,7 @@ def training(node: Any) -> list[psutil.Process]:
 def test_twelve_trials_survive_the_loss_of_a_node_and_of_a_trial(cluster: Any, text: Path, tmp_path: Path) -> None:
     out = tmp_path / "sweep"
     head, second = cluster.head_node, next(iter(cluster.worker_nodes))
-    sweep = start(text, out, "--ray", cluster.address, "--steps", "30")
+    sweep = start(text, out, "--ray", cluster.address, "--steps", "80")
     wait_until(lambda: len(finished(out)) >= 1 and bool(training(second)), sweep)
     kill_all(raylet_of(second))
     wait_until(lambda: len(finished(out)) >= 3 and bool(training(head)), sweep)
