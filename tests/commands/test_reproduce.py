@@ -1,12 +1,18 @@
-"""`steadydecay reproduce NAME`: prints the claim, the numbers and the verdicts, and writes the picture."""
+"""`steadydecay reproduce NAME`: trains, judges, prints and writes; reuses what is there; refuses what it cannot do."""
 
+import csv
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from steadydecay.cli import main
-from steadydecay.commands.reproduce import EXPERIMENTS, Reproduce
+from steadydecay.commands import reproduce as command
+from steadydecay.experiments.named_experiments import EXPERIMENTS
+
+TINY = ["steps=8", "layers=1", "width=16", "heads=1", "length=16", "batch_size=2", "evaluation_batches=1"]
 
 
 @pytest.fixture(autouse=True)
@@ -17,35 +23,57 @@ def one_thread(one_cpu_thread: None) -> None:
 def test_the_names_on_the_command_line_are_those_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["reproduce", "--help"])
-    names = re.search(r"\{([\w,]+)\}", capsys.readouterr().out)
+    names = re.search(r"\{([\w,\s│]+)\}", capsys.readouterr().out)
     assert names
-    assert names.group(1).split(",") == list(EXPERIMENTS)
+    assert re.sub(r"[\s│]", "", names.group(1)).split(",") == [*EXPERIMENTS, "all"]
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_prints_its_claim_and_writes_its_picture(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_experiment_trains_judges_writes_and_is_reused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["reproduce", name, "--out", str(tmp_path / "new" / "folder"), "--steps", "3"])
-    shown = capsys.readouterr().out
-    assert shown.startswith("claim: ")
-    assert "holds: " in shown or "DOES NOT HOLD: " in shown
-    assert f"{name}.png" in shown.replace("\n", "")
-    assert (tmp_path / "new" / "folder" / f"{name}.png").exists()
+    parts = [replace(part, seeds=2) for part in EXPERIMENTS["fig4"].parts]
+    monkeypatch.setitem(command.EXPERIMENTS, "fig4", replace(EXPERIMENTS["fig4"], parts=parts))
+    options = ["reproduce", "fig4", *TINY, "--out", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
+    main(options)
+    folder = tmp_path / "results" / "fig4" / "embedded-changed"
+    found = json.loads((folder / "verdict.json").read_text())
+    assert found["name"] == "fig4" and found["scale"] == "embedded" and found["runs"] == 4
+    assert found["verdict"] in ("reproduced", "not reproduced", "inconclusive")
+    assert all(criterion.quantity in found["rule"] for part in parts for criterion in part.criteria.values())
+    assert {len(one["values"]) for one in found["numbers"].values()} == {2}
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+    lines = list(csv.DictReader((folder / "figure.csv").open()))
+    assert {line["line"] for line in lines} == {"Scion", "ScionC"}
+    assert [row[0] for row in csv.reader((folder / "table.csv").open())] == ["optimizer", "Scion", "ScionC"]
+    shown = capsys.readouterr()
+    assert f"verdict: {found['verdict']}" in shown.out and "4/4" in shown.err
+
+    logs = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("run.jsonl")}
+    main(options)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("run.jsonl")} == logs
+    again = json.loads((folder / "verdict.json").read_text())
+    assert again == found
 
 
-def test_the_worked_example_is_printed_to_its_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["reproduce", "seed003", "--out", str(tmp_path), "--steps", "1"])
-    lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("holds: one step of AdamW takes 0.4 to 0.399854") for line in lines)
-    assert any(line.startswith("holds: one step of Adam-L2 takes 0.4 to 0.399866") for line in lines)
+def test_results_of_another_version_are_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for content in ('{"version": 99}', "{", "[]"):
+        path = tmp_path / "fig7" / "embedded" / "verdict.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        with pytest.raises(SystemExit):
+            main(["reproduce", "fig7", "--out", str(tmp_path), "--runs", str(tmp_path / "runs")])
+        assert "this is version 1 of the results: move that folder away" in capsys.readouterr().err
+        assert path.read_text() == content
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["fig7", "--steps", "0"], r"steps is 0; legal is \[1, inf\)"),
-        (["fig7", "--out", "file"], r".*file.*"),
+        (["fig4", "stepz=3"], r"override names 'stepz', which is no field; did you mean 'steps'\?"),
+        (["fig4", "steps=0"], r"steps is 0; legal is \[1, inf\).*"),
+        (["fig4", "--scale", "paper"], r"data is missing; at the paper's scale fig4 needs the data of gpt"),
+        (["fig4", "--processes", "0"], r"processes is 0; legal is \[1, inf\).*"),
+        (["fig4", "--runs", "file"], r".*file.*"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -66,9 +94,5 @@ def test_a_mistake_is_one_line(
 
 def test_an_unknown_experiment_shows_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["reproduce", "fig8"])
+        main(["reproduce", "fig99"])
     assert "fig7" in capsys.readouterr().err
-
-
-def test_the_defaults_are_the_experiments_own() -> None:
-    assert Reproduce("fig7").steps is None

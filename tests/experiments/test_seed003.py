@@ -1,24 +1,23 @@
-"""AdamW against Adam-L2: the table is that of the runs, the claim can fail, the picture shows every run."""
+"""AdamW against Adam-L2: the table is that of the runs, and the claim can fail."""
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from matplotlib.colors import to_rgb
-from matplotlib.image import imread
 
 from steadydecay.experiments import seed003 as experiment
 from steadydecay.experiments.rare_tokens import EmbeddingRun, WordModel
-from steadydecay.report.style import style_at
 
 
 @pytest.fixture(scope="module")
 def runs() -> list[EmbeddingRun]:
     """A small model: two thirds of its words are rare."""
     return experiment.embedding_runs(replace(WordModel(), vocabulary=1024, width=8, hidden=16, steps=150, batch=16))
+
+
+def broken_by(measured: dict[str, float]) -> list[str]:
+    return [name for name, one in experiment.CRITERIA.items() if not one.low <= measured[name] <= one.high]
 
 
 def fake(optimizer: str, seen: list[int], shares: list[float], second: list[float]) -> EmbeddingRun:
@@ -29,7 +28,7 @@ def fake(optimizer: str, seen: list[int], shares: list[float], second: list[floa
 
 
 def test_the_claim_holds_in_a_small_model(runs: list[EmbeddingRun]) -> None:
-    assert all(experiment.verdicts(runs).values())
+    assert broken_by(experiment.measures(runs)) == []
     assert [experiment.title_of_run(run) for run in runs] == [
         "AdamW λ=0.1",
         "Adam-L2 λ=0.1",
@@ -72,43 +71,26 @@ def test_the_rows_say_what_the_runs_did() -> None:
     ("shares", "second", "broken"),
     [
         ([0.1, 0.2, 1.4], [5e-6] * 3, []),
-        ([0.97, 0.99, 1.4], [5e-6] * 3, [0]),
-        ([0.5, 0.6, 0.4], [5e-6] * 3, [1]),
-        ([0.1, 0.2, 1.4], [5e-6, 5e-6, 5e-7], [2]),
+        ([0.97, 0.99, 1.4], [5e-6] * 3, ["smaller"]),
+        ([0.5, 0.6, 0.4], [5e-6] * 3, ["faster"]),
+        ([0.1, 0.2, 1.4], [5e-6, 5e-6, 5e-7], ["inflated"]),
     ],
 )
-def test_each_part_of_the_claim_can_fail(shares: list[float], second: list[float], broken: list[int]) -> None:
+def test_each_part_of_the_claim_can_fail(shares: list[float], second: list[float], broken: list[str]) -> None:
     adamw = fake("adamw", [0, 2, 300], [0.95, 0.96, 1.5], [1e-6] * 3)
     adam_l2 = fake("adam_l2", [0, 2, 300], shares, second)
-    verdicts = list(experiment.verdicts([adamw, adam_l2]).values())
-    assert [index for index, holds in enumerate(verdicts) if not holds] == broken
+    measured = experiment.measures([adamw, adam_l2])
+    assert [name for name in broken_by(measured) if name != "predicted"] == broken
+    # No optimizer made these numbers, and theory says so.
+    assert "predicted" in broken_by(measured)
 
 
-def test_where_every_word_is_rare_nothing_is_claimed_of_frequent_ones() -> None:
-    adamw = fake("adamw", [0, 0, 0], [0.95, 0.96, 0.96], [1e-6] * 3)
-    adam_l2 = fake("adam_l2", [0, 0, 0], [0.1, 0.2, 0.2], [5e-6] * 3)
-    assert list(experiment.verdicts([adamw, adam_l2]).values()) == [True, False, True]
-
-
-def test_the_worked_example_holds_to_its_digits() -> None:
-    verdicts = experiment.example_verdicts()
-    assert all(verdicts.values())
-    assert " ".join(verdicts).count("0.399854") == 1
-    assert " ".join(verdicts).count("0.399866") == 1
-    assert any("25 times" in part for part in verdicts)
-
-
-def test_the_picture_shows_every_run(runs: list[EmbeddingRun], tmp_path: Path) -> None:
-    pixels = imread(experiment.write_picture(runs, tmp_path / "seed003.png"))[..., :3]
-    for index in range(len(runs)):
-        drawn = np.abs(pixels - to_rgb(style_at(index).colour)).max(axis=-1) < 0.02
-        assert drawn.sum() > 200
-
-
-def test_the_whole_experiment_in_two_steps(tmp_path: Path) -> None:
-    finding = experiment.seed003(tmp_path, steps=2)
-    assert finding.picture == tmp_path / "seed003.png"
-    assert finding.picture.read_bytes().startswith(b"\x89PNG")
+def test_the_whole_experiment_in_two_steps() -> None:
+    finding = experiment.examine({}, replace(WordModel(), vocabulary=512, width=8, hidden=16, steps=2, batch=8))
+    assert finding.values.keys() == experiment.CRITERIA.keys()
+    assert {len(values) for values in finding.values.values()} == {experiment.SEEDS}
     assert [row[0] for row in finding.rows][-2:] == ["0, predicted", "loss, nats"]
     assert {len(row) for row in finding.rows} == {len(finding.columns)}
-    assert 7 < float(finding.rows[-1][2]) < 9.5
+    assert finding.notes["θ after one step of AdamW in the worked example"] == pytest.approx(0.399854, abs=5e-7)
+    assert finding.notes["θ after one step of Adam with L2 in it"] == pytest.approx(0.399866, abs=5e-7)
+    assert finding.notes["v of Adam with L2 over that of AdamW in it"] == pytest.approx(25)

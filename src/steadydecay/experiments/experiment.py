@@ -64,6 +64,7 @@ class Experiment:
         paper: what the paper shows, with its numbers.
         parts: what is run; their criteria all belong to the claim.
         paper_kind: the kind of model that the paper trained; the scale "paper" runs that part alone.
+        paper_table: columns and rows that the paper has, where it is a table.
         why_not: why the embedded scale cannot show it, and what scale would, where that is so.
     """
 
@@ -72,6 +73,7 @@ class Experiment:
     paper: str
     parts: Sequence[Part]
     paper_kind: str | None = None
+    paper_table: tuple[Sequence[str], Sequence[Sequence[str]]] = ((), ())
     why_not: str = ""
 
     def parts_at(self, scale: str) -> list[Part]:

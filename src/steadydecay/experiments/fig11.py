@@ -3,18 +3,18 @@
 from steadydecay.experiments.curves import curves_of
 from steadydecay.experiments.experiment import Experiment, Finding, Runs, of_both_kinds
 from steadydecay.experiments.rows import usual_table
-from steadydecay.experiments.run_measures import gradient_norm, swing, weight_norm
+from steadydecay.experiments.run_measures import Read, gradient_norm, swing, weight_norm
 from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 
 BASELINE, BOTH, ALONE = "constant momentum", "η ∝ γ_eff²", "η ∝ γ²"
-AFTER, UNTIL = 0.3, 0.9
+AFTER, UNTIL = 0.2, 0.9
 CRITERIA = {
-    "norm": Criterion("largest over smallest ‖θ‖ from 30 to 90 % of the run, η ∝ γ_eff²", high=1.2),
+    "norm": Criterion("largest over smallest ‖θ‖ from 20 to 90 % of the run, η ∝ γ_eff²", high=1.25),
+    "swing": Criterion("the same under η ∝ γ², over that under η ∝ γ_eff²", low=1.0),
     "gradient": Criterion(
-        "largest over smallest ‖g‖ from 30 to 90 % of the run, η ∝ γ_eff², over that of η ∝ γ²", high=1.0
+        "largest over smallest ‖g‖ from 20 to 90 % of the run, η ∝ γ_eff², over that of η ∝ γ²", high=1.0
     ),
-    "swing": Criterion("largest over smallest ‖θ‖ from 30 to 90 % of the run, η ∝ γ²", low=1.4),
 }
 
 
@@ -24,14 +24,16 @@ def variants(plain: Recipe) -> dict[str, Fields]:
 
 
 def examine(runs: Runs) -> Finding:
-    def swings(label: str, read) -> list[float]:
+    def swings(label: str, read: Read) -> list[float]:
         return [swing(run, read, AFTER, UNTIL) for run in runs[label]]
 
-    gradients = zip(swings(BOTH, gradient_norm), swings(ALONE, gradient_norm), strict=True)
+    norms, gradients = (
+        zip(swings(BOTH, read), swings(ALONE, read), strict=True) for read in (weight_norm, gradient_norm)
+    )
     values = {
         "norm": swings(BOTH, weight_norm),
-        "gradient": [one / other for one, other in gradients],
-        "swing": swings(ALONE, weight_norm),
+        "swing": [alone / both for both, alone in norms],
+        "gradient": [both / alone for both, alone in gradients],
     }
     return Finding(values, curves_of(runs), *usual_table(runs, "decay"))
 

@@ -11,7 +11,7 @@ from steadydecay.recipes.recipe import Fields, Recipe
 SCION = "Scion"
 CRITERIA = {
     "steady": Criterion("largest over smallest ‖θ‖ from 50 to 100 % of the run, worst S of ScionC", high=1.2),
-    "falls": Criterion("‖θ‖ of Scion at the end over that in the middle", high=0.7),
+    "falls": Criterion("‖θ‖ of Scion at the end over that in the middle", high=0.95),
     "gradients": Criterion(
         "rise of ‖g‖ from the middle to the end under ScionC, largest over S, over that of Scion", high=1.0
     ),

@@ -11,8 +11,8 @@ from steadydecay.recipes.recipe import Fields, Recipe
 SCION = "Scion"
 CRITERIA = {
     "accuracy": Criterion("accuracy of ScionC (cosine, to S/4) less that of Scion, in points", -0.5, 0.5),
-    "suppressed": Criterion("‖θ‖ of Scion at the end over that in the middle", high=0.7),
-    "held": Criterion("the same of ScionC (cosine, to S/4), less that of Scion", low=0.1),
+    "suppressed": Criterion("‖θ‖ of Scion at the end over that in the middle", high=0.95),
+    "held": Criterion("the same of ScionC (cosine, to S/4), less that of Scion", low=0.05),
 }
 
 

@@ -60,8 +60,8 @@ def gap(one: Run, other: Run, read: Read, after: float = 0.0, until: float = 1.0
     both = both[(both > after * steps) & (both <= until * steps)]
     if not len(both):
         return math.nan
-    values = (np.interp(both, series.steps, series.values) for series in (first, second))
-    return float(np.abs(np.log(np.divide(*values))).mean())
+    values = np.array([np.interp(both, series.steps, series.values) for series in (first, second)])
+    return float(np.abs(np.log(values[0] / values[1])).mean()) if (values > 0).all() else math.nan
 
 
 def pairs(ones: Sequence[Run], others: Sequence[Run]) -> list[tuple[Run, Run]]:

@@ -11,7 +11,7 @@ from steadydecay.recipes.recipe import Fields, Recipe
 
 # Of the plain recipe's steps: 30, 60, 90, 150 and 300 epochs of the paper, whose plain recipe has 90.
 LENGTHS_OF_PAPER = (1 / 3, 2 / 3, 1.0, 5 / 3, 10 / 3)
-LENGTHS = LENGTHS_OF_PAPER[:-1]
+LENGTHS = (1 / 3, 1.0, 5 / 3)
 
 
 def at_each_length(plain: Recipe, settings: Mapping[str, Fields]) -> dict[str, Fields]:

@@ -85,10 +85,12 @@ def run_trials(
 
     Raises:
         ValueError: processes below 1.
+        OSError: the store cannot be made.
     """
     cores = usable_cores()
     processes = cores if processes is None else processes
     require_in("processes", processes, 1, include_low=True)
+    store.mkdir(parents=True, exist_ok=True)
     folders = {recipe: store / trial_name(recipe) for recipe in dict.fromkeys(recipes)}
     ends: dict[Recipe, TrialEnd] = {}
     for recipe, folder in folders.items():
