@@ -5,16 +5,17 @@ RUN := $(VENV)/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 INSTALL := PIP_CONSTRAINT=$(CURDIR)/requirements.lock $(RUN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-gpu gpu-results check browser lock clean
+.PHONY: demo test test-gpu gpu-results check lint browser lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
 	$(RUN)/steadydecay compare gpt --optimizers adamw,scion,scionc --out runs/demo steps=400 evaluation_batches=8
 
 # Threads that wait for their next work had better sleep: two workers of pytest share the cores.
-test: $(VENV)/.dev browser check
+# Pyright and the stand-ins for a GPU take one core each.
+test: $(VENV)/.dev browser lint
+	$(RUN)/pyright & types=$$!; OMP_NUM_THREADS=1 $(RUN)/pytest gpu_tests --device cpu; stand_ins=$$?; wait $$types && exit $$stand_ins
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(RUN)/pytest --numprocesses 2 --dist worksteal
-	$(RUN)/pytest gpu_tests --device cpu
 
 # Needs a CUDA device and a torch built for it; `--device cpu` above runs the same tests on what stands for one.
 test-gpu: $(VENV)/.dev
@@ -24,10 +25,12 @@ test-gpu: $(VENV)/.dev
 gpu-results: $(VENV)/.dev
 	$(RUN)/python benchmarks/on_gpu.py
 
-check: $(VENV)/.dev
+check: lint
+	$(RUN)/pyright
+
+lint: $(VENV)/.dev
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
-	$(RUN)/pyright
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -37,7 +40,7 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml requirements.lock
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(INSTALL) --editable '.[recipes,vit,prepare,report,hf,lightning,explore,loggers,bench,dev]'
+	$(INSTALL) --editable '.[recipes,vit,prepare,report,sweep,hf,lightning,explore,loggers,bench,dev]'
 # Tests import timm's models without torchvision (tests/timm_models.py), whose build from PyPI does not fit torch's for CPUs.
 	$(INSTALL) --no-deps timm
 	touch $@

@@ -11,11 +11,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from steadydecay.experiments.criterion import RULE
 from steadydecay.experiments.experiment import Experiment
 from steadydecay.experiments.named_experiments import EXPERIMENTS
-from steadydecay.experiments.reproduce import FIGURE_NAME, VERDICT_NAME
+from steadydecay.experiments.reproduction import FIGURE_NAME, VERDICT_NAME
 from steadydecay.experiments.scales import KINDS
-from steadydecay.experiments.verdict import RULE
 
 ROOT = Path(__file__).parents[1]
 PAGE, RESULTS = ROOT / "docs/reproduction.md", ROOT / "results"
@@ -31,9 +31,9 @@ steadydecay reproduce all         # all of them; what an earlier command trained
 ```
 
 This page shows what they found at the **embedded** scale: a ViT with 2 layers of width 48 on scikit-learn's 8 × 8
-digits, and a GPT with 2 layers of width 64 on the standard library's own text, trained for some hundred steps each. This
-scale shows laws of norms and learning rates well. It is a poor judge of small differences in accuracy, and the tables
-say how small a difference they could have seen. `--scale paper --data …` runs the paper's own models on GPUs.
+digits, and a GPT with 2 layers of width 64 on the standard library's own text, trained for some hundred steps each.
+This scale shows laws of norms and learning rates well. It is a poor judge of small differences in accuracy, and the
+tables say how small a difference they could have seen. `--scale paper --data …` runs the paper's own models on GPUs.
 
 **How a verdict is made.** {rule} The criteria are in the source of each experiment, and they were committed before the
 runs whose results are shown here. This page is written by `python benchmarks/reproduction_page.py` from

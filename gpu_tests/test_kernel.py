@@ -21,6 +21,8 @@ from steadydecay.polar.gpu.triton_products import TritonProducts
 from steadydecay.polar.products import GEMM_PRODUCTS, GemmProducts
 
 NUMBERS = {"rounding", "iteration", "errors"}
+# Most of the cases and of the time; in the interpreter they are run by tests/polar.
+LAYOUTS_AND_STRIDES = ("gram of", "symmetric of", "far")
 LARGE_SIDE = {"cuda": 2048, "cpu": 48}
 # Of matrices of that side, enough for more than 2³¹ entries.
 LARGE_BATCH = {"cuda": 520, "cpu": 3}
@@ -45,7 +47,8 @@ def test_every_case_of_the_interpreter_holds(device: str, use_only: Any) -> None
     configuration = CONFIGURATIONS[0] if device == "cuda" else INTERPRETED_CONFIGURATIONS[0]
     use_only(configuration)
     cases = table(configuration.kwargs["BLOCK"])
-    assert failures(cases) == []
+    left_out = () if device == "cuda" else LAYOUTS_AND_STRIDES
+    assert failures({name: case for name, case in cases.items() if not name.startswith(left_out)}) == []
     # The interpreter cuts bfloat16 off, which is a whole unit.
     assert max(cases["rounding"]().values()) <= (0.51 if device == "cuda" else 1.001)
     assert 0 < max(cases["iteration"]().values()) < 0.01

@@ -17,7 +17,18 @@ __all__ = ["chromium", "open_page", "page_errors"]
 
 
 def pytest_collection_finish() -> None:
-    """A million objects of imported packages are no garbage: each look through the heap would pass them all."""
+    leave_packages_out_of_looks_through_the_heap()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def packages_of_a_module() -> Iterator[None]:
+    """Its tests import some too, and the collector as well as schedules and optimizers look through the heap."""
+    yield
+    leave_packages_out_of_looks_through_the_heap()
+
+
+def leave_packages_out_of_looks_through_the_heap() -> None:
+    """A million objects of imported packages are no garbage."""
     gc.collect()
     gc.freeze()
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -15,18 +15,22 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 import steadydecay as sd
+from forked import alone, on_ranks
 
 PROGRAM = Path(__file__).parents[1] / "examples/many_gpus/sharded_checkpoint.py"
 
 
 def losses(ranks: int, strategy: str, folder: Path, *, steps: int = 2, save: str = "sync") -> dict[int, float]:
-    """By step; of one rank without torchrun."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
-    command = [sys.executable, *launcher, str(PROGRAM), strategy, str(folder), str(steps)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "SAVE": save}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return {int(step): float(loss) for step, loss in re.findall(r"^step (\d+): loss ([\d.]+)$", done.stdout, re.M)}
+    """By step."""
+    given = (run_program, save, strategy, str(folder), str(steps))
+    shown = on_ranks(ranks, *given) if ranks > 1 else alone(*given)
+    return {int(step): float(loss) for step, loss in re.findall(r"^step (\d+): loss ([\d.]+)$", shown, re.M)}
+
+
+def run_program(save: str, *arguments: str) -> None:
+    os.environ["SAVE"] = save
+    sys.argv[1:] = arguments
+    runpy.run_path(str(PROGRAM), run_name="__main__")
 
 
 def test_a_folder_of_parts_moves_between_numbers_of_ranks_and_strategies(tmp_path: Path) -> None:

@@ -264,10 +264,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixtu
     assert "file" in mistake([*PLAN, "--html", "--out", "file"], capsys)
 
 
-def test_the_installed_command_forecasts_and_refuses_without_a_traceback() -> None:
-    installed = [Path(sys.executable).with_name("steadydecay"), "forecast"]
-    good = subprocess.run([*installed, *PLAN], capture_output=True, text=True, timeout=120, check=False)
-    assert (good.returncode, good.stderr) == (0, "") and "corrected" in good.stdout
-    bad = subprocess.run([*installed, "absent"], capture_output=True, text=True, timeout=120, check=False)
-    assert (bad.returncode, bad.stdout) == (2, "")
-    assert bad.stderr.startswith("steadydecay: folder is 'absent'") and bad.stderr.count("\n") == 1
+def test_the_installed_command_forecasts_and_says_nothing_else() -> None:
+    command = [Path(sys.executable).with_name("steadydecay"), "forecast", *PLAN]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and "corrected" in done.stdout

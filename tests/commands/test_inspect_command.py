@@ -5,8 +5,6 @@ import math
 import os
 import re
 import struct
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from inspected_peak import print_own_peak
 from safetensors.torch import load_file, save_file
 
 # Loaded now: once marimo has run in this process, transformers takes it for a notebook.
 from transformers import Trainer
 
 import steadydecay as sd
+from forked import alone
 from steadydecay.cli import main
 from steadydecay.recipes.checkpoint import checkpoints
 
@@ -401,23 +401,10 @@ def test_a_wrong_option_is_named_before_anything_is_read(options: str, capsys: p
 
 # Size
 
-PEAK = """
-import sys
-import steadydecay as sd
-from steadydecay.cli import main
-main(sys.argv[1:])
-memory = dict(line.split(":") for line in open("/proc/self/status"))
-print(int(memory["VmHWM"].split()[0]) // 1024)
-"""
-
 
 def peak_megabytes(path: str) -> int:
-    """Largest resident memory of a child that inspects a file."""
-    options = ["inspect", path, "--top", "1", "--no-spectral"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    child = subprocess.run([sys.executable, "-c", PEAK, *options], capture_output=True, text=True, env=environment)
-    assert child.returncode == 0, child.stderr
-    return int(child.stdout.split()[-1])
+    """Largest resident memory of a process that inspects a file."""
+    return int(alone(print_own_peak, str(Path(path).resolve())).split()[-1])
 
 
 def test_a_file_takes_a_part_of_its_size_in_memory() -> None:

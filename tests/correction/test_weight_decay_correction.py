@@ -145,7 +145,8 @@ def last_over_middle_norm(build: Build, rule: str | None) -> float:
     return float(parameter.detach().norm() / middle)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+# Three ways to the same step have the same norm.
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in ("AdamW, foreach", "AdamW, fused")])
 def test_the_norm_is_steady_with_the_verb_and_falls_as_the_root_of_the_lr_without(name: str) -> None:
     build = OPTIMIZERS[name]
     fallen = math.sqrt(LAST / cosine(STEPS // 2))
@@ -560,9 +561,24 @@ def with_other_numbers(optimizer: Optimizer) -> Optimizer:
     return optimizer
 
 
-@pytest.mark.parametrize("order", ["attached, then loaded", "loaded, then attached"])
-@pytest.mark.parametrize("rule", ["corrected", "exact", "cautious", "hyperball"])
-@pytest.mark.parametrize("kind", ["cosine", "one cycle", "sequential"])
+# Each pair of a rule, a schedule and an order.
+RESUMED = [
+    ("cosine", "corrected", "attached, then loaded"),
+    ("cosine", "exact", "loaded, then attached"),
+    ("cosine", "cautious", "attached, then loaded"),
+    ("cosine", "hyperball", "loaded, then attached"),
+    ("one cycle", "corrected", "loaded, then attached"),
+    ("one cycle", "exact", "attached, then loaded"),
+    ("one cycle", "cautious", "loaded, then attached"),
+    ("one cycle", "hyperball", "attached, then loaded"),
+    ("sequential", "corrected", "attached, then loaded"),
+    ("sequential", "exact", "loaded, then attached"),
+    ("sequential", "cautious", "attached, then loaded"),
+    ("sequential", "hyperball", "loaded, then attached"),
+]
+
+
+@pytest.mark.parametrize(("kind", "rule", "order"), RESUMED)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_resumed_run_continues_exactly(name: str, kind: str, rule: str, order: str) -> None:
     has_no_momentum = kind == "one cycle" and name == "Adafactor"

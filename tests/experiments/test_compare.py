@@ -19,7 +19,7 @@ from steadydecay.run_log.reader import read_log
 from steadydecay.run_log.writer import RunLog
 
 FIELDS = ["optimizer", "seed", "steps", "val_loss", "hidden_norm_max", "hidden_norm_final"]
-FIELDS += ["grad_norm_mid", "grad_norm_final", "seconds_per_step"]
+FIELDS += ["grad_norm_mid", "grad_norm_final", "seconds_per_step", "item", "items_per_second"]
 
 
 pytestmark = pytest.mark.usefixtures("one_cpu_thread")

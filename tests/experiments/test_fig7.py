@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from steadydecay.experiments import fig7 as experiment
+from steadydecay.experiments.criterion import judged
 from steadydecay.experiments.fig7 import Walk
-from steadydecay.experiments.verdict import judged
 from steadydecay.theory import forecast
 
 

@@ -5,15 +5,20 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from steadydecay.forecasting.hyperparameters import PREDICTABLE, Hyperparameters
 from steadydecay.forecasting.kind_forecast import forecast_kinds
 from steadydecay.forecasting.plan import plan_of, plan_of_run, shares_of
+from steadydecay.forecasting.trajectories import forecast_norms
 from steadydecay.recipes.gpt.recipe import gpt_recipe
 from steadydecay.recipes.optimizers import OPTIMIZERS as TRAINED
+from steadydecay.recipes.train import train
+from steadydecay.run_log.reader import read_log
 from steadydecay.run_log.writer import RunLog
 from steadydecay.schedules.shapes import cosine
+from steadydecay.theory import effective_lr
 
 SCION = Hyperparameters("scion", lr=0.1, decay_per_step=0.01)
 ADAMW = Hyperparameters("adamw", lr=0.1, decay_per_step=0.01)
@@ -106,3 +111,29 @@ def test_a_run_that_no_theory_predicts_is_refused(optimizer: str, tmp_path: Path
     RunLog.open(tmp_path / "run.jsonl", configuration=dataclasses.asdict(recipe), resume_step=None).close()
     with pytest.raises(ValueError, match=f"folder is .*, a run of '{optimizer}', (the size of whose|whose L2|whose S)"):
         plan_of_run(tmp_path)
+
+
+def test_under_scionc_cosine_the_decay_is_that_of_a_falling_s() -> None:
+    settings = Hyperparameters(optimizer="scionc_cosine", lr=0.1, decay_per_step=0.01)
+    plan = plan_of(["8x8", "32x8:output"], None, settings, shares_of("cosine", 100))
+    hidden, output = (one for one in plan.kinds if one.settings["role"] in ("hidden", "output"))
+    lr = 0.1 * np.asarray(plan.shares)
+    # Algorithm 2: η_t = γ_eff²/(2S_t), with S_t on a cosine to a quarter of where it starts.
+    start = effective_lr(0.1, 0.9) ** 2 / (2 * 0.01)
+    falling = start * (0.25 + 0.75 * (1 + np.cos(np.pi * np.arange(100) / 100)) / 2)
+    expected = np.array([effective_lr(one, 0.9) ** 2 for one in lr]) / (2 * falling)
+    assert forecast_norms(hidden, "corrected", plan.shares).decays == pytest.approx(expected)
+    assert forecast_norms(hidden, "constant", plan.shares).decays == pytest.approx(0.01 * np.asarray(plan.shares))
+    assert forecast_norms(output, "corrected", plan.shares).decays == pytest.approx(0.01 * np.asarray(plan.shares))
+    assert plan.steady_norm_end == 0.25
+
+
+def test_a_run_of_scionc_cosine_decays_as_its_forecast_does(text: Path, tmp_path: Path) -> None:
+    given = {"layers": 1, "width": 32, "heads": 1, "length": 16, "batch_size": 2, "evaluation_batches": 1}
+    given |= {"data": str(text), "precision": "float32", "steps": 12}
+    train(gpt_recipe("mini", "scionc_cosine", given), tmp_path / "run")
+    plan = plan_of_run(tmp_path / "run")
+    records = [one for one in read_log(tmp_path / "run/run.jsonl").records if one["kind"] == "step"]
+    for kind in plan.kinds:
+        logged = [record["decay"][kind.settings["role"]] for record in records]
+        assert forecast_norms(kind, kind.own_rule, plan.shares).decays == pytest.approx(logged)

@@ -1,21 +1,21 @@
 """Two real processes under gloo measure what one does: DDP, FSDP2, and weights cut in other ways."""
 
-from pathlib import Path
+import json
 from typing import Any
 
 import pytest
+from watched_training import main
 
+from forked import on_ranks
 from steadydecay.tensors.spectral_norm import COLD_ITERATIONS, WARM_ITERATIONS
-from torchrun import on_ranks
-
-PROGRAM = Path(__file__).with_name("watched_training.py")
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Records and collectives by mode; "one" is a process alone."""
     out = tmp_path_factory.mktemp("ranks") / "out.json"
-    return on_ranks(PROGRAM, out)
+    on_ranks(2, main, out)
+    return json.loads(out.read_text())
 
 
 @pytest.mark.parametrize("mode", ["ddp", "fsdp", "layouts", "meshes"])

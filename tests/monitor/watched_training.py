@@ -1,11 +1,10 @@
-"""A few watched steps of a small model, by one process alone and by all together: `torchrun watched_training.py OUT`.
+"""A few watched steps of a small model, by one process alone and by all ranks together.
 
-Not a test: test_watch_on_ranks.py starts it and compares what rank 0 writes. Sizes do not divide by two.
+Not a test: test_watch_on_ranks.py runs it and compares what rank 0 writes. Sizes do not divide by two.
 """
 
 import gc
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -136,7 +135,6 @@ def measured(mode: str, counts: list[int]) -> dict[str, Any]:
 
 
 def main(out: Path) -> None:
-    torch.set_num_threads(1)
     dist.init_process_group("gloo")
     counts = [0]
     count_collectives(counts)
@@ -147,7 +145,3 @@ def main(out: Path) -> None:
     # DDP refers to itself: freed as the process exits, it may outlive its group.
     gc.collect()
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

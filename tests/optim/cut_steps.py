@@ -1,4 +1,4 @@
-"""Run by torchrun: step weights that are cut in every way, and the same weights whole, and write how far they differ.
+"""Run on ranks: step weights that are cut in every way, and the same weights whole, and write how far they differ.
 
 Arguments: where to write, and which of `SECTIONS` to run.
 """
@@ -7,7 +7,6 @@ import copy
 import gc
 import io
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -386,16 +385,12 @@ SECTIONS: dict[str, Callable[[], Any]] = {
 }
 
 
-def main(out: str, *sections: str) -> None:
+def main(out: Path, *sections: str) -> None:
     dist.init_process_group("gloo")
     found = {name: SECTIONS[name]() for name in sections}
     if dist.get_rank() == 0:
-        Path(out).write_text(json.dumps(found))
+        out.write_text(json.dumps(found))
     # FSDP's reference cycles may outlive the process group, which then aborts.
     gc.collect()
     dist.barrier()
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

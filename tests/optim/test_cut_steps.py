@@ -1,14 +1,13 @@
 """Real processes with weights that are cut over them take the steps of one process with whole weights."""
 
-from pathlib import Path
+import json
 from typing import Any
 
 import pytest
-from cut_steps import SECTIONS
+from cut_steps import SECTIONS, main
 
-from torchrun import on_ranks
+from forked import on_ranks
 
-PROGRAM = Path(__file__).with_name("cut_steps.py")
 # The fewest with replicas of shards, and with two ways to cut one weight.
 RANKS = 4
 
@@ -17,7 +16,8 @@ RANKS = 4
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """By section and case: how far the weights are from those of one process, relative to them."""
     out = tmp_path_factory.mktemp("cut") / "out.json"
-    return on_ranks(PROGRAM, out, *SECTIONS, ranks=RANKS, timeout=240)
+    on_ranks(RANKS, main, out, *SECTIONS, timeout=240)
+    return json.loads(out.read_text())
 
 
 def above(limit: float, differences: dict[str, float]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Four ranks, a model whose weights are laid over them in many ways, and gradients to match; whole on every rank first.
 
-Not a test: programs under torchrun import it. All numbers are float64, and sizes do not divide by the ranks.
+Not a test: programs that run on ranks import it. All numbers are float64, and sizes do not divide by the ranks.
 """
 
 from collections.abc import Callable

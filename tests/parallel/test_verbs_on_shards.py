@@ -1,14 +1,14 @@
 """Four real processes with weights laid over them in many ways do what one does with whole weights, in float64."""
 
-from pathlib import Path
+import json
 from typing import Any
 
 import pytest
 from layouts import FEW_LAYOUTS, LAYOUTS, OF_ALL_RANKS, RANKS
+from verbs_on_shards import main
 
-from torchrun import on_ranks
+from forked import on_ranks
 
-PROGRAM = Path(__file__).with_name("verbs_on_shards.py")
 # Process groups over which parts of weights add up: one for each dimension of the mesh that cuts some.
 GROUPS = {"rows": 1, "columns": 1, "hsdp": 1, "tp": 1}
 SPOILT = "square.weight"
@@ -20,7 +20,8 @@ Found = list[dict[str, Any]]
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     """By rank: what each case has found."""
     out = tmp_path_factory.mktemp("shards") / "out.json"
-    return on_ranks(PROGRAM, out, ranks=RANKS, timeout=300)
+    on_ranks(RANKS, main, out, timeout=300)
+    return json.loads(out.read_text())
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

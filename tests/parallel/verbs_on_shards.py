@@ -1,8 +1,7 @@
-"""Run by torchrun on four ranks: what the verbs do to weights that are cut over them, beside one process alone."""
+"""Run on four ranks: what the verbs do to weights that are cut over them, beside one process alone."""
 
 import gc
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import watch_on_shards
 from layouts import FEW_LAYOUTS, LAYOUTS, made_meshes, of_all_ranks
 
 
-def main() -> None:
+def main(out: Path) -> None:
     dist.init_process_group("gloo")
     meshes = made_meshes()
     found: dict[str, Any] = {
@@ -47,12 +46,8 @@ def main() -> None:
     }
     everywhere = of_all_ranks(found)
     if dist.get_rank() == 0:
-        Path(sys.argv[1]).write_text(json.dumps(everywhere))
+        out.write_text(json.dumps(everywhere))
     # FSDP's reference cycles may outlive the process group, which then aborts.
     gc.collect()
     dist.barrier()
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,12 @@
-"""Training in which ranks die, raise or meet a NaN: `torchrun faulty_training.py OUT SCENARIO TEXT`.
+"""Training in which ranks die, raise or meet a NaN.
 
-Not a test: test_train_elastic.py starts it and reads what it leaves in the folder OUT.
+Not a test: test_train_elastic.py runs it on ranks and reads what it leaves in the folder `out`.
 """
 
 import contextlib
 import io
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,10 @@ from steadydecay.recipes.train import train
 
 TINY: dict[str, Any] = {"layers": 1, "width": 16, "heads": 1, "length": 8, "batch_size": 4, "evaluation_batches": 1}
 TINY |= {"steps": 10, "checkpoint_every": 2, "evaluate_every": 5, "layers_every": 5, "precision": "float32"}
-RANK, RESTARTS = (int(os.environ.get(name, "0")) for name in ("RANK", "TORCHELASTIC_RESTART_COUNT"))
+
+
+def told_by_torchrun(name: str) -> int:
+    return int(os.environ[name])
 
 
 def at_step(step: int, rank: int, act: Callable[[], None]) -> None:
@@ -32,7 +34,7 @@ def at_step(step: int, rank: int, act: Callable[[], None]) -> None:
     read = GPTRecipe.train_batch
 
     def train_batch(self: GPTRecipe, data: Any, step_done: int, *place: int) -> Any:
-        if (step_done + 1, RANK) == (step, rank):
+        if (step_done + 1, told_by_torchrun("RANK")) == (step, rank):
             act()
         return read(self, data, step_done, *place)
 
@@ -62,11 +64,11 @@ def break_newest(folder: Path) -> None:
     path.write_bytes(content)
 
 
-def restarts(out: Path, text: str) -> None:
+def restarts(out: Path, text: Path) -> None:
     """A run that nothing disturbs, and one that dies in a step, then in a checkpoint, and then ends."""
-    recipe = gpt_recipe("mini", "scionc", {"data": text, **TINY})
-    disturbed = out / "disturbed"
-    if RESTARTS == 0:
+    recipe = gpt_recipe("mini", "scionc", {"data": str(text), **TINY})
+    disturbed, count = out / "disturbed", told_by_torchrun("TORCHELASTIC_RESTART_COUNT")
+    if count == 0:
         train(recipe, out / "undisturbed", strategy="fsdp")
 
         def break_and_die() -> None:
@@ -74,26 +76,26 @@ def restarts(out: Path, text: str) -> None:
             die()
 
         at_step(7, 1, break_and_die)
-    elif RESTARTS == 1:
+    elif count == 1:
         die_half_saved(8)
     # A run that is started once more goes on, whatever the command says of a run before it.
     train(recipe, disturbed, strategy="fsdp", restart=True)
 
 
-def stops(out: Path, text: str) -> None:
+def stops(out: Path, text: Path) -> None:
     """A NaN in the loss of one rank; then, in another run, an error on it."""
-    forward, step = GPT.forward, [0]
+    forward, step, rank = GPT.forward, [0], told_by_torchrun("RANK")
 
     def nan_at_third(self: GPT, *batch: torch.Tensor) -> torch.Tensor:
         step[0] += 1
-        return forward(self, *batch) * (torch.nan if (RANK, step[0]) == (1, 3) else 1)
+        return forward(self, *batch) * (torch.nan if (rank, step[0]) == (1, 3) else 1)
 
     GPT.forward = nan_at_third  # pyright: ignore[reportAttributeAccessIssue]
     shown = io.StringIO()
     with contextlib.redirect_stderr(shown), contextlib.suppress(SystemExit):
         overrides = [f"{name}={value}" for name, value in TINY.items()]
-        main(["train", "gpt", *overrides, "--data", text, "--optimizer", "adamw", "--out", str(out / "nan")])
-    (out / f"nan.{RANK}.txt").write_text(shown.getvalue())
+        main(["train", "gpt", *overrides, "--data", str(text), "--optimizer", "adamw", "--out", str(out / "nan")])
+    (out / f"nan.{rank}.txt").write_text(shown.getvalue())
     GPT.forward = forward
 
     def fail() -> None:
@@ -101,8 +103,4 @@ def stops(out: Path, text: str) -> None:
         raise RuntimeError("of rank 1 alone")
 
     at_step(3, 1, fail)
-    train(gpt_recipe("mini", "adamw", {"data": text, **TINY}), out / "raised")
-
-
-if __name__ == "__main__":
-    {"restarts": restarts, "stops": stops}[sys.argv[2]](Path(sys.argv[1]), sys.argv[3])
+    train(gpt_recipe("mini", "adamw", {"data": str(text), **TINY}), out / "raised")

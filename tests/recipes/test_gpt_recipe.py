@@ -146,3 +146,13 @@ def test_124m_takes_a_step_on_real_shards(tmp_path: Path) -> None:
     # A Sign step: γ/d for every entry of the tied layer.
     assert torch.allclose(moved[moved > 1e-4], torch.tensor(3000 * 2**-12 / 96), rtol=1e-3)
     assert (moved > 1e-4).float().mean() > 0.9
+
+
+@pytest.mark.parametrize(("told", "tokens"), [(10**12, 10**12), (None, 9), ("x", 9), (10**30, 9), (3, 9)])
+def test_blank_tokens_stand_where_those_of_a_log_are_gone(told: object, tokens: int) -> None:
+    recipe = gpt_recipe("mini", "scionc", {"length": 8, "batch_size": 4})
+    blank = recipe.data_like({"vocabulary_size": 64, "train_tokens": told})
+    assert blank is not None and blank.train.token_count == tokens
+    assert recipe.epoch_examples(blank) == (tokens - 1) // 8
+    inputs, targets = recipe.train_batch(blank, 10**6, 0, 0, 1)
+    assert inputs.shape == targets.shape == (4, 8) and not inputs.any()

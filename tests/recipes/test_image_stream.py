@@ -18,6 +18,7 @@ from steadydecay.recipes.vit.encoded_image import Encoded
 from steadydecay.recipes.vit.image_files import FileSource, ImageFile, read_image_folder
 from steadydecay.recipes.vit.image_parquet import read_parquet
 from steadydecay.recipes.vit.image_stream import Decoders, Faults, ImageStream, decoded_at_once
+from steadydecay.recipes.workers import Workers
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,39 @@ def test_what_is_decoded_ahead_is_what_comes_next_and_nothing_is_decoded_twice(
     again = ImageStream(source, 8, decoders)
     assert torch.equal(again.training_batch([ranges[5]], seed=0)[0], found[5]), "a run that resumes needs no replay"
     assert not torch.equal(again.training_batch([ranges[5]], seed=1)[0], found[5])
+
+
+def test_a_rank_decodes_the_batches_of_its_turns_alone(
+    source: FileSource, decoders: Decoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, read = [], FileSource.read
+
+    def counted(self: FileSource, indices: Sequence[int]) -> list[Encoded]:
+        reads.append((min(indices), len(indices)))
+        return read(self, indices)
+
+    whole = list(ImageStream(source, 8, decoders).in_order(7))
+    monkeypatch.setattr(FileSource, "read", counted)
+    found: list[tuple[int, bool]] = []
+    for rank in (0, 1):
+        reads.clear()
+        turns = list(Workers(rank, 2, torch.device("cpu")).turns(ImageStream(source, 8, decoders).in_order(7)))
+        own = [(7 * place, len(labels)) for place, (_, labels) in enumerate(whole) if place % 2 == rank]
+        # Who has no batch in the last round takes part with that of the other.
+        assert sorted(reads) == sorted(own + ([(7 * (len(whole) - 1), len(whole[-1][1]))] * (len(own) < len(turns))))
+        found += [(len(labels), is_own) for (_, labels), is_own in turns]
+    assert sum(rows for rows, is_own in found if is_own) == len(source)
+
+
+def test_a_batch_of_broken_images_is_left_out_and_is_empty_at_its_place(
+    source: FileSource, decoders: Decoders, tmp_path: Path
+) -> None:
+    # One broken file at two places, of so many that it may be skipped.
+    often = FileSource("set", source.files * 3)
+    batches = ImageStream(with_broken(often, tmp_path, [4, 5]), 8, decoders).in_order(2)
+    with pytest.warns(UserWarning, match="skipped .*broken"):
+        (empty,) = batches.at([2])
+    assert empty[0].shape == (0, 3, 8, 8) and len(list(batches)) == len(batches) - 1
 
 
 def test_an_evaluation_has_every_image_once_in_order(source: FileSource, decoders: Decoders) -> None:

@@ -7,13 +7,16 @@ from contextlib import suppress
 
 import pytest
 
+from steadydecay.recipes.gpt.recipe import gpt_recipe
 from steadydecay.recipes.progress import RunProgress
 
 
 def show(steps: int, *, start: int = 0, silent: bool = False) -> None:
-    with RunProgress("scionc seed 3", start, steps, silent=silent) as progress:
+    recipe = gpt_recipe("mini", "scionc", {"seed": 3, "steps": steps, "batch_size": 4, "length": 100})
+    with RunProgress(recipe, start, silent=silent) as progress:
         for step in range(start + 1, steps + 1):
-            progress.update(step, 1 / step, 10.0 * step, 0.5)
+            # One step in four waits for a disk, which is not the speed of the run.
+            progress.update(step, 1 / step, 10.0 * step, 0.5, seconds=30.0 if step % 4 == 0 else 0.25)
 
 
 def test_a_file_gets_ten_lines(capfd: pytest.CaptureFixture[str]) -> None:
@@ -22,7 +25,7 @@ def test_a_file_gets_ten_lines(capfd: pytest.CaptureFixture[str]) -> None:
     lines = err.splitlines()
     assert out == ""
     assert [line.split("  ")[1] for line in lines] == [f"step {step}/200" for step in range(20, 201, 20)]
-    assert lines[-1] == "scionc seed 3  step 200/200  loss 0.005  ‖θ‖ 2000.00  ‖g‖ 0.500"
+    assert lines[-1] == "scionc seed 3  step 200/200  loss 0.005  ‖θ‖ 2000.00  ‖g‖ 0.500  1,600 tokens/s"
 
 
 @pytest.mark.parametrize(
@@ -67,10 +70,10 @@ def read_until_closed(descriptor: int, received: list[bytes]) -> None:
     os.close(descriptor)
 
 
-def test_a_terminal_gets_a_bar_with_loss_and_norms(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_gets_a_bar_with_loss_norms_and_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = shown_on_a_terminal(monkeypatch, silent=False)
     assert "scionc seed 3" in shown and "40/40" in shown
-    assert "loss 0.025  ‖θ‖ 400.00  ‖g‖ 0.500" in shown
+    assert "loss 0.025  ‖θ‖ 400.00  ‖g‖ 0.500  1,600 tokens/s" in shown
     assert "step 40/40" not in shown, "the lines are for files"
 
 

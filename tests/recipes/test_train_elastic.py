@@ -1,31 +1,44 @@
 """Ranks of real processes that die, raise or meet a NaN: what torchrun and the run make of it."""
 
-import os
 import re
-import subprocess
-import sys
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from faulty_training import restarts, stops
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from forked import alone
 from steadydecay.recipes.checkpoint import checkpoints, load_latest
 from steadydecay.run_log.reader import read_log
 
-PROGRAM = Path(__file__).with_name("faulty_training.py")
 
-
-def on_two_ranks(out: Path, scenario: str, text: Path, max_restarts: int) -> tuple[int, str]:
-    """Exit status and standard error."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launcher, "--max-restarts", str(max_restarts), str(PROGRAM), str(out), scenario, str(text)]
-    done = subprocess.run(
-        [sys.executable, *command], env=environment, capture_output=True, text=True, timeout=300, check=False
+def launched(work: Callable[[Path, Path], None], out: Path, text: Path, max_restarts: int) -> None:
+    """What torchrun does on one machine, but that it starts programs."""
+    launcher = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=2,
+        run_id="test",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=max_restarts,
+        monitor_interval=0.1,
+        start_method="fork",
     )
-    return done.returncode, done.stderr
+
+    def shows_its_error(*arguments: Path) -> None:
+        try:
+            work(*arguments)
+        except Exception:
+            traceback.print_exc()
+            raise
+
+    elastic_launch(launcher, shows_its_error)(out, text)
 
 
 def steps_of(folder: Path) -> list[int]:
@@ -43,8 +56,7 @@ def test_a_run_whose_ranks_are_killed_and_whose_checkpoint_breaks_ends_as_one_th
     tmp_path: Path, text: Path
 ) -> None:
     """First rank 1 breaks the newest checkpoint and is killed within a step, then rank 0 while it saves."""
-    code, shown = on_two_ranks(tmp_path, "restarts", text, max_restarts=2)
-    assert code == 0, shown
+    shown = alone(launched, restarts, tmp_path, text, 2, timeout=300)
     assert shown.count("(exitcode: -9)") == 2, "each kill ended all ranks, once"
     skipped = re.findall(r"skipped \S+/(step-0*6-[0-9a-f]+\.pt): its content does not match the checksum", shown)
     assert len(skipped) == 1, "one rank tells which checkpoint is broken"
@@ -61,15 +73,15 @@ def test_a_run_whose_ranks_are_killed_and_whose_checkpoint_breaks_ends_as_one_th
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory, text: Path) -> tuple[Path, int, str, float]:
-    """Folder, exit status, standard error and the seconds from an error on one rank to the end of all."""
+def stopped(tmp_path_factory: pytest.TempPathFactory, text: Path) -> tuple[Path, str, float]:
+    """Folder, what the ranks showed and the seconds from an error on one of them to the end of all."""
     out = tmp_path_factory.mktemp("stops")
-    code, shown = on_two_ranks(out, "stops", text, max_restarts=0)
-    return out, code, shown, time.time() - float((out / "raised.txt").read_text())
+    shown = alone(launched, stops, out, text, 0, code=1, timeout=300)
+    return out, shown, time.time() - float((out / "raised.txt").read_text())
 
 
 def test_a_nan_on_one_rank_stops_all_at_its_step_and_each_says_where_it_came_from(
-    stopped: tuple[Path, int, str, float],
+    stopped: tuple[Path, str, float],
 ) -> None:
     out = stopped[0]
     message = (
@@ -83,9 +95,8 @@ def test_a_nan_on_one_rank_stops_all_at_its_step_and_each_says_where_it_came_fro
     assert [one.step for one in checkpoints(out / "nan" / "checkpoints")] == [2]
 
 
-def test_a_rank_that_raises_ends_all_of_them_at_once(stopped: tuple[Path, int, str, float]) -> None:
-    out, code, shown, seconds = stopped
-    assert code == 1
+def test_a_rank_that_raises_ends_all_of_them_at_once(stopped: tuple[Path, str, float]) -> None:
+    out, shown, seconds = stopped
     assert "RuntimeError: of rank 1 alone" in shown
     assert seconds < 60
     assert steps_of(out / "raised") == [1, 2]

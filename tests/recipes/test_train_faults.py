@@ -1,7 +1,6 @@
 """A run that meets another one, a full disk, Ctrl-C or what it may not read: refused or mended, and said."""
 
 import json
-import multiprocessing
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from forked import FORKED
 from steadydecay.recipes import checkpoint
 from steadydecay.recipes.checkpoint import CheckpointError, checkpoints, load_latest
 from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
@@ -101,9 +101,7 @@ def test_a_second_run_is_refused_while_the_first_lives_and_takes_over_when_it_di
     tmp_path: Path, recipe: GPTRecipe, finished: Path, last: signal.Signals
 ) -> None:
     saved = tmp_path / "checkpoints"
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["steadydecay.recipes.train", "torch._dynamo", "pytest"])
-    process = context.Process(target=train_until_the_second_save, args=(recipe, tmp_path))
+    process = FORKED.Process(target=train_until_the_second_save, args=(recipe, tmp_path))
     process.start()
     wait_for(lambda: any(one.read_bytes() == b"half" for one in saved.glob(".step-000000008-*.tmp")), process)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

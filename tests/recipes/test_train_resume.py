@@ -1,6 +1,5 @@
 """A run that is cut and resumed is, bit for bit, the run that was not: after kill -9, broken files, mistakes."""
 
-import multiprocessing
 import os
 import random
 import shutil
@@ -15,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from forked import FORKED
 from steadydecay.recipes.checkpoint import checkpoints, load_latest
 from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
 from steadydecay.recipes.train import RecipeChangedError, train
@@ -122,10 +122,7 @@ def steps_logged(path: Path) -> int:
 
 def kill_while_training(recipe: GPTRecipe, folder: Path, step: int, delay: float) -> int:
     """Train in a process and kill -9 it `delay` after it logged `step`; how many logged steps no checkpoint holds."""
-    context = multiprocessing.get_context("forkserver")
-    # The first optimizer imports torch._dynamo, which takes longer than all steps of a run here.
-    context.set_forkserver_preload(["steadydecay.recipes.train", "torch._dynamo", "pytest"])
-    process = context.Process(target=train_on_one_thread, args=(recipe, folder))
+    process = FORKED.Process(target=train_on_one_thread, args=(recipe, folder))
     log = folder / "run.jsonl"
     # A run that goes on starts with a new file, so that an old one does not count.
     old_file = log.stat().st_ino if log.exists() else None

@@ -1,6 +1,5 @@
-"""Real processes under torchrun, whole models or cut ones, give the run of one process, and resume each other's."""
+"""Real processes, of whole models or cut ones, give the run of one process, and resume each other's."""
 
-import multiprocessing
 import os
 import shutil
 import socket
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from forked import on_ranks
 from steadydecay.cli import main
 from steadydecay.recipes.checkpoint import checkpoints, load_latest
 from steadydecay.recipes.gpt.recipe import GPTRecipe, gpt_recipe
@@ -51,38 +51,6 @@ def shown_by(process: "subprocess.Popen[str]") -> str:
     finally:
         process.kill()
     assert process.returncode == 0, shown
-    return shown
-
-
-def run_rank(arguments: list[str], environment: dict[str, str], errors: Path) -> None:
-    os.environ |= environment | {"CUDA_VISIBLE_DEVICES": ""}
-    torch.set_num_threads(1)
-    with errors.open("w") as sys.stderr:
-        main(arguments)
-
-
-def train_in_processes(count: int, folder: Path, arguments: list[str], code: int = 0) -> str:
-    """The same of some that have torchrun's variables, forked from one that has imported torch once for all tests."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
-    shared |= {"WORLD_SIZE": str(count)}
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["steadydecay.recipes.train", "torch._dynamo", "pytest"])
-    errors = [folder / f"errors-{rank}" for rank in range(count)]
-    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
-    processes = [
-        context.Process(target=run_rank, args=(arguments, shared | own, path))
-        for own, path in zip(ranks, errors, strict=True)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-        process.kill()
-    shown = "".join(path.read_text() for path in errors)
-    assert [process.exitcode for process in processes] == [code] * count, shown
     return shown
 
 
@@ -132,7 +100,7 @@ def test_a_run_moves_from_two_whole_models_to_four_parts_of_one_and_to_a_single_
     train(recipe, tmp_path / "one")
     run = tmp_path / "moved"
     arguments = arguments_of(text, run, "scionc", "accumulate=2")
-    shown = shown_by(torchrun(["--standalone", "--nproc-per-node", "2"], arguments))
+    shown = on_ranks(2, main, arguments)
     assert shown.count("scionc seed 3  step 12/12") == 1, "one of the ranks reports"
     kinds = [line.split('"')[3] for line in (run / "run.jsonl").read_text().splitlines()]
     assert (kinds[0], kinds.count("configuration")) == ("configuration", 1)
@@ -140,7 +108,7 @@ def test_a_run_moves_from_two_whole_models_to_four_parts_of_one_and_to_a_single_
     assert (configuration["world_size"], configuration["strategy"]) == (2, "ddp")
     assert_the_same_run(run, tmp_path / "one")
     go_back_to(3, run)
-    shown = train_in_processes(4, tmp_path, [*arguments, "--strategy", "fsdp"])
+    shown = on_ranks(4, main, [*arguments, "--strategy", "fsdp"])
     assert "step 4/12" in shown and "step 3/12" not in shown
     assert_the_same_run(run, tmp_path / "one")
     go_back_to(6, run)
@@ -173,7 +141,7 @@ def test_two_processes_say_why_they_are_refused_and_none_waits_for_the_other(tmp
     run = tmp_path / "run"
     run.mkdir()
     with locked(run):
-        shown = train_in_processes(2, tmp_path, arguments_of(text, run, "adamw"), code=2)
+        shown = on_ranks(2, main, arguments_of(text, run, "adamw"), code=2)
     assert shown.count(f"steadydecay: {run} is in use by process {os.getpid()} on ") == 2, "each rank says it"
     assert "Traceback" not in shown
     assert list(run.iterdir()) == []

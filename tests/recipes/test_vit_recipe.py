@@ -97,3 +97,26 @@ def test_the_first_record_says_what_the_data_decided() -> None:
         "validation_images": 354,
         "augmentation_used": ("turned up to 8 degrees, zoomed up to 8%, shifted up to 6.2% of each side, not mirrored"),
     }
+
+
+def test_blank_images_stand_where_those_of_a_log_are_gone() -> None:
+    recipe = vit_recipe("digits", "scionc", {"layers": 1, "width": 16, "heads": 1, "batch_size": 4})
+    decided = {"images": "3 × 6 × 9", "classes_found": 7, "train_images": 90, "validation_images": 5}
+    blank = recipe.data_like(decided)
+    assert blank is not None and recipe.epoch_examples(blank) == 90
+    images, labels = recipe.train_batch(blank, 50, 0, 1, 2)
+    assert (images.shape, labels.tolist()) == ((2, 3, 6, 9), [0, 0])
+    assert [len(batch[1]) for batch in recipe.validation_batches(blank)] == [5]
+    assert recipe.build_model(blank)(images, labels).isfinite()
+    told = recipe.decided_by(blank)
+    assert {name: told[name] for name in decided} == decided
+
+
+@pytest.mark.parametrize("images", [None, 3, "", "3 × 6", "3 × 0 × 9", "3 × -6 × 9", "3 × 6 × x", f"3 × 6 × {10**9}"])
+def test_a_log_that_does_not_say_how_large_images_are_gives_none(images: object) -> None:
+    assert vit_recipe("digits", "scionc", {}).data_like({"images": images, "classes_found": 7}) is None
+
+
+@pytest.mark.parametrize("classes", [None, "7", 0, 10**9])
+def test_a_log_that_does_not_say_how_many_classes_there_are_gives_none(classes: object) -> None:
+    assert vit_recipe("digits", "scionc", {}).data_like({"images": "1 × 8 × 8", "classes_found": classes}) is None

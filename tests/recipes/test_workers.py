@@ -1,12 +1,11 @@
 """Workers in real processes, joined as torchrun joins them."""
 
 import gc
-import multiprocessing
 import os
 import socket
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.queues import Queue
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from forked import FORKED
 from steadydecay.recipes.workers import Workers, is_restarted, joined_workers
 
 
@@ -43,6 +43,41 @@ def test_all_ranks_have_as_many_turns_and_each_item_counts_once() -> None:
         turns = [list(Workers(rank, 3, torch.device("cpu")).turns(range(count))) for rank in range(3)]
         assert {len(of_rank) for of_rank in turns} == {-(-count // 3)}
         assert sorted(item for of_rank in turns for item, is_own in of_rank if is_own) == list(range(count))
+
+
+class Squares:
+    """Numbers that are made when they are asked for."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.made = count, []
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        return self.at(range(self.count))
+
+    def at(self, places: Sequence[int]) -> Iterator[int]:
+        for place in places:
+            self.made.append(place)
+            yield place**2
+
+
+@pytest.mark.parametrize("count", range(7))
+def test_of_items_that_are_made_each_rank_makes_its_own_and_at_most_one_more(count: int) -> None:
+    made = []
+    for rank in range(3):
+        items = Squares(count)
+        turns = list(Workers(rank, 3, torch.device("cpu")).turns(items))
+        plain = list(Workers(rank, 3, torch.device("cpu")).turns([place**2 for place in range(count)]))
+        assert turns == plain, "as of items that are there"
+        assert len(items.made) == len(turns) == -(-count // 3)
+        made += [place for place, (_, is_own) in zip(items.made, turns, strict=True) if is_own]
+    assert sorted(made) == list(range(count))
+
+
+def test_one_process_goes_through_all_items_that_are_made() -> None:
+    assert list(Workers(0, 1, torch.device("cpu")).turns(Squares(3))) == [(0, True), (1, True), (4, True)]
 
 
 def test_a_process_that_torchrun_starts_once_more_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,10 +128,8 @@ def in_processes(target: Callable[..., None], count: int) -> list[Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["steadydecay.recipes.workers"])
-    answers = context.Queue()
-    processes = [context.Process(target=target, args=(rank, port, answers)) for rank in range(count)]
+    answers = FORKED.Queue()
+    processes = [FORKED.Process(target=target, args=(rank, port, answers)) for rank in range(count)]
     for process in processes:
         process.start()
     try:

@@ -41,9 +41,19 @@ def test_what_is_not_logged_is_not_a_number(tmp_path: Path, seed: object) -> Non
     summary = asdict(summary_of(load_run(path, "run")))
     known = {"optimizer": "mine", "seed": 2 if seed == 2 else 0, "steps": 5}
     assert {name: summary.pop(name) for name in known} == known
-    assert summary.pop("top1") is None
+    assert [summary.pop(name) for name in ("top1", "item", "items_per_second")] == [None] * 3
     assert all(math.isnan(value) for value in summary.values())
 
 
 def test_the_middle_is_a_tenth_of_the_run() -> None:
     assert middle_of(40) == (18.0, 22.0)
+
+
+@pytest.mark.parametrize(("item", "items", "expected"), [("tokens", 512, 2048), ("tokens", "x", None), (None, 5, None)])
+def test_the_speed_is_that_of_the_median_step(tmp_path: Path, item: object, items: object, expected: object) -> None:
+    path = tmp_path / "run.jsonl"
+    with RunLog.open(path, configuration={"item": item, "items_per_step": items}, resume_step=None) as log:
+        for step, seconds in enumerate((8.0, 0.25, 0.25), start=1):
+            log.write("step", step=step, loss=1.0, seconds=seconds)
+    summary = summary_of(load_run(path, "run"))
+    assert (summary.item, summary.items_per_second) == (item if expected else None, expected)

@@ -5,10 +5,11 @@ import math
 import statistics
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from steadydecay.report.summary import RunSummary
-from steadydecay.report.summary_table import columns_of, summary_row, summary_rows, summary_table
+from steadydecay.report.summary_table import columns_of, summary_row, summary_rows, summary_table, wide_enough
 
 RUN = RunSummary("scionc", 0, 100, 1.25, 64.0, 48.0, 0.5, 0.75, 0.0625)
 
@@ -81,3 +82,25 @@ def test_accuracy_has_a_column_where_some_run_has_it() -> None:
     header = ("optimizer", "seeds", *columns_of(runs))
     rows = [dict(zip(header, row, strict=True)) for row in summary_rows(runs)]
     assert [row["accuracy"] for row in rows] == ["97.50%", "25.00%", "–"]
+
+
+def test_the_speed_has_a_column_where_all_runs_count_one_thing() -> None:
+    runs = [replace(RUN, item="tokens", items_per_second=speed) for speed in (1e5, 2e5)]
+    header = ("optimizer", "seeds", *columns_of(runs))
+    assert header[-1] == "tokens/s"
+    assert dict(zip(header, summary_rows(runs)[0], strict=True))["tokens/s"] == "150,000.0 ± 70,710.7"
+    assert not [name for name in columns_of([*runs, replace(RUN, item="images")]) if name.endswith("s/s")]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_no_number_is_cut_short_on_a_narrow_terminal(seeds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    whole = replace(RUN, top1=0.9871, item="images", items_per_second=12_345.6)
+    names = ("adamw", "adamc", "scion", "scionc", "scionc_cosine")
+    runs = [replace(whole, optimizer=name, seed=seed) for name in names for seed in range(seeds)]
+    table = summary_table(runs)
+    console = wide_enough(table)
+    with console.capture() as capture:
+        console.print(table)
+    lines = [" ".join(line.split()) for line in capture.get().splitlines()]
+    assert all(" ".join(row) in lines for row in summary_rows(runs))

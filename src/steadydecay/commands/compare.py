@@ -3,18 +3,18 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-
+from steadydecay.commands.dry_run import DryRun
 from steadydecay.commands.given_path import GivenPath
 from steadydecay.commands.what import What
-from steadydecay.experiments.compare import compare
+from steadydecay.experiments.compare import compare, run_folder
+from steadydecay.recipes.recipe import Recipe
 from steadydecay.report.picture import write_picture
 from steadydecay.report.report_page import write_report
-from steadydecay.report.summary_table import summary_table
+from steadydecay.report.summary_table import summary_table, wide_enough
 
 
 @dataclass
-class Compare(What):
+class Compare(DryRun, What):
     """Train the same model under several optimizers; print the table, write summary.json, report.html, picture.png."""
 
     optimizers: str | None = None
@@ -25,12 +25,19 @@ class Compare(What):
     """Folder for everything that is written."""
 
     def run(self) -> None:
+        self.require_dry()
         names = self.kind.COMPARED if self.optimizers is None else self.optimizers.split(",")
         recipes = [self.recipe_of(name, seed) for name in names for seed in self.seed]
+        if self.dry_run:
+            self.print_comparison(recipes, [run_folder(self.out, recipe) for recipe in recipes])
+        else:
+            self._compare(recipes)
+
+    def _compare(self, recipes: list[Recipe]) -> None:
         summaries = compare(recipes, self.out, restart=self.restart)
         write_picture(self.out, self.out / "picture.png")
         report = write_report(self.out, self.out / "report.html")
-        # A table of many optimizers is wider than a narrow terminal; a number cut short would be worse.
-        console = Console(width=max(Console().width, 90))
-        console.print(summary_table(summaries))
+        table = summary_table(summaries)
+        console = wide_enough(table)
+        console.print(table)
         console.print(f"report: {report}", soft_wrap=True, highlight=False)

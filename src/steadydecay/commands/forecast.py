@@ -39,7 +39,7 @@ class Forecast:
     model: str | None = None
     """a transformers model: a config.json, the folder of one, or a type (gpt2) with its default configuration."""
     optimizer: str | None = None
-    """scion (by default), adamw, lion or muon; both decay rules are shown."""
+    """scion (by default), adamw, lion, muon, or scionc_cosine, whose S falls; both decay rules are shown."""
     lr: float | None = None
     """γ at the peak of the schedule."""
     output_lr: float | None = None
@@ -86,6 +86,8 @@ class Forecast:
         wanted = {"wanted_rms": self.wanted_rms, "is_decay_open": is_open}
         forecasts = forecast_kinds(plan.kinds, plan.shares, run=plan.run, **wanted)
         notes = [f"Weights at the start: {plan.start}.", *unreached(forecasts), *advice(forecasts)]
+        if plan.steady_norm_end is not None:
+            notes.insert(1, f"Under corrected decay S falls on a cosine to {plan.steady_norm_end:g} of its start.")
         if is_open:
             notes.insert(1, f"Each rule is shown with the decay that ends the run at an RMS of {self.wanted_rms:g}.")
         written = self._write(forecasts, notes, pictures)

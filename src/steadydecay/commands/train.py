@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from steadydecay.commands.dry_run import DryRun
 from steadydecay.commands.given_path import GivenPath
 from steadydecay.commands.what import What
 from steadydecay.recipes.optimizers import OPTIMIZERS
@@ -14,7 +15,7 @@ from steadydecay.recipes.train import train
 
 
 @dataclass
-class Train(What):
+class Train(DryRun, What):
     """Train one model, or go on with it. Under torchrun: on all its processes."""
 
     optimizer: Annotated[str, tyro.conf.arg(help=f"One of {', '.join(OPTIMIZERS)}.")] = "scionc"
@@ -26,4 +27,9 @@ class Train(What):
     """Folder for the log and the checkpoints."""
 
     def run(self) -> None:
-        train(self.recipe_of(self.optimizer, self.seed), self.out, restart=self.restart, strategy=self.strategy)
+        self.require_dry()
+        recipe = self.recipe_of(self.optimizer, self.seed)
+        if self.dry_run:
+            self.print_run(recipe, self.out, self.strategy)
+        else:
+            train(recipe, self.out, restart=self.restart, strategy=self.strategy)

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs
 from steadydecay.experiments.training_lengths import (
     at_each_length,
@@ -11,7 +12,6 @@ from steadydecay.experiments.training_lengths import (
     smallest_visible,
     table_of,
 )
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 
 # λ of 0.04, 0.08, 0.12 and 0.16, of which 0.08 is the plain recipe's.

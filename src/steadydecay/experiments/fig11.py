@@ -1,10 +1,10 @@
 """Momentum that falls beside the learning rate, with decay that follows both or only one (Appendix C.3, Fig. 11)."""
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.curves import curves_of
 from steadydecay.experiments.experiment import Experiment, Finding, Runs, of_both_kinds
 from steadydecay.experiments.rows import usual_table
 from steadydecay.experiments.run_measures import Read, gradient_norm, swing, weight_norm
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 
 BASELINE, BOTH, ALONE = "constant momentum", "η ∝ γ_eff²", "η ∝ γ²"

@@ -1,11 +1,11 @@
 """The output layer with corrected and with constant λ (arXiv 2512.08217, Appendix D, Fig. 12)."""
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.curves import quality_panel
 from steadydecay.experiments.experiment import Experiment, Finding, Runs, of_both_kinds
 from steadydecay.experiments.panels import Panel, over_seeds
 from steadydecay.experiments.rows import usual_table
 from steadydecay.experiments.run_measures import differences, mean_value
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 from steadydecay.report.runs import Run
 from steadydecay.report.series import Series

@@ -1,11 +1,11 @@
 """‖θ‖ and ‖g‖ of ScionC with several S beside Scion (arXiv 2512.08217, Appendix E, Fig. 13)."""
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.curves import curves_of
 from steadydecay.experiments.decay_sweeps import SCIONC_DECAYS
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs
 from steadydecay.experiments.rows import usual_table
 from steadydecay.experiments.run_measures import gradient_rise, norm_kept, swing, weight_norm
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 
 SCION = "Scion"

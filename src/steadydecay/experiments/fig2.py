@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.experiment import Experiment, Finding, Runs, of_both_kinds
 from steadydecay.experiments.panels import Line, Panel
 from steadydecay.experiments.run_measures import final_loss, mean_and_deviation
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 from steadydecay.theory import effective_lr
 
@@ -71,20 +71,23 @@ def best_factor(losses: Mapping[float, float]) -> float:
 
     >>> best_factor({0.5: 2.0, 1.0: 1.0, 2.0: 2.0})
     1.0
+    NaN if that is at an end of the grid, where the best may lie beyond.
+
     >>> best_factor({0.5: 1.0, 1.0: 2.0, 2.0: 3.0})
-    0.5
+    nan
     """
     factors = sorted(losses)
     lowest = min(range(len(factors)), key=lambda index: losses[factors[index]])
     if lowest in (0, len(factors) - 1):
-        return factors[lowest]
+        return math.nan
     near = factors[lowest - 1 : lowest + 2]
     curvature, slope, _ = np.polyfit(np.log2(near), [losses[factor] for factor in near], 2)
     return float(2 ** (-slope / (2 * curvature)))
 
 
 def _octaves(best: Mapping[float, float]) -> float:
-    return math.log2(max(best.values()) / min(best.values()))
+    found = list(best.values())
+    return math.log2(max(found) / min(found)) if all(map(math.isfinite, found)) else math.nan
 
 
 def _lines(runs: Runs, scale: float | None) -> list[Line]:

@@ -1,11 +1,11 @@
 """Scion beside ScionC with an S that falls (arXiv 2512.08217, Sec. 3.2, Fig. 6)."""
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.curves import curves_of
 from steadydecay.experiments.decay_sweeps import ENDS
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs
 from steadydecay.experiments.rows import usual_table
 from steadydecay.experiments.run_measures import differences, final_accuracy, norm_kept
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 
 SCION = "Scion"
@@ -39,6 +39,6 @@ FIG6 = Experiment(
     title="Scion and ScionC with an S that falls",
     claim="The accuracy does not depend on how ‖θ‖ falls, and does not gain from its suppression as γ → 0.",
     paper="ViT-S/16: ScionC (cosine) matches Scion, whose ‖θ‖ is suppressed at the end.",
-    parts=[Part("vit", CRITERIA, examine, variants, seeds=6)],
+    parts=[Part("vit", CRITERIA, examine, variants, seeds=24)],
     paper_kind="vit",
 )

@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs
 from steadydecay.experiments.panels import Line, Panel
 from steadydecay.experiments.run_measures import mean_and_deviation
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.schedules.shapes import cosine
 from steadydecay.theory import Reference, decay, forecast, simulate
 

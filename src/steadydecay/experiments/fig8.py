@@ -1,11 +1,11 @@
 """AdamC with other betas (arXiv 2512.08217, Appendix B, Fig. 8)."""
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.curves import curves_of
 from steadydecay.experiments.experiment import Experiment, Finding, Runs, of_both_kinds
 from steadydecay.experiments.panels import Panel, over_seeds
 from steadydecay.experiments.rows import usual_table
 from steadydecay.experiments.run_measures import gap, mean_value, pairs, weight_norm
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 from steadydecay.report.runs import Run
 from steadydecay.report.series import Series

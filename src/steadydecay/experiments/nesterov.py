@@ -2,12 +2,12 @@
 
 import statistics
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.curves import curves_of
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs, of_both_kinds
 from steadydecay.experiments.panels import Line, Panel
 from steadydecay.experiments.rows import usual_table
 from steadydecay.experiments.run_measures import gap, mean_and_deviation, pairs, weight_norm
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 from steadydecay.theory import effective_lr, simulate, steady_norm_sq
 

@@ -34,7 +34,7 @@ EMBEDDED = {
         "digits",
         {"layers": 2, "width": 48, "batch_size": 64, "steps": 500} | {"evaluate_every": 25},
         {
-            "scion": {"lr": 0.012, "output_lr": 0.2, "decay_per_step": 0.01},
+            "scion": {"lr": 0.012, "output_lr": 0.2, "decay_per_step": 0.006},
             "adam": {"lr": 4e-3, "decay_per_step": 4e-4},
         },
     ),
@@ -69,6 +69,7 @@ def recipes_of(part: Part, scale: str, given: Mapping[str, Any]) -> dict[str, li
     """
     if part.kind is None:
         return {}
+    given = {**(part.embedded if scale == "embedded" else {}), **given}
     seeds = part.seeds if scale == "embedded" else min(part.seeds, MOST_SEEDS_OF_PAPER)
     variants = part.variants(plain_recipe(scale, part.kind, given))
     return {

@@ -1,5 +1,6 @@
 """Accuracy of five optimizers over the length of training (arXiv 2512.08217, Sec. 3.2, Table 2)."""
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs
 from steadydecay.experiments.training_lengths import (
     at_each_length,
@@ -8,7 +9,6 @@ from steadydecay.experiments.training_lengths import (
     smallest_visible,
     table_of,
 )
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.recipes.recipe import Fields, Recipe
 
 OPTIMIZERS = {

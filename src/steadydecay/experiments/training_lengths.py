@@ -3,10 +3,10 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
+from steadydecay.experiments.criterion import confidence_interval
 from steadydecay.experiments.experiment import Finding, Runs
 from steadydecay.experiments.panels import Line, Panel
 from steadydecay.experiments.run_measures import final_accuracy, mean_and_deviation
-from steadydecay.experiments.verdict import confidence_interval
 from steadydecay.recipes.recipe import Fields, Recipe
 
 # Of the plain recipe's steps: 30, 60, 90, 150 and 300 epochs of the paper, whose plain recipe has 90.

@@ -76,8 +76,6 @@ def groups_of(
 
 def why_unpredictable(name: str) -> str:
     """Why no theory predicts the norms under an optimizer of this name; empty where one does, or there is none."""
-    if name == "scionc_cosine":
-        return "whose S falls on a schedule that no forecast draws yet"
     known = NAMED_OPTIMIZERS[name].known if name in NAMED_OPTIMIZERS else None
     if known is not None and known.decay == "l2":
         return "whose L2 passes through the second moment and holds no norm"

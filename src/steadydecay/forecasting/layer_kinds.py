@@ -29,6 +29,8 @@ class LayerKind:
         settings: the group without its parameters: lr and momentum at their peak, weight_decay, role, norm.
         optimizer: what is known of what steps the group.
         initial_norm_sq: mean of ‖θ‖_F² before the first step.
+        steady_shares: S of each step as a share of its start, where a schedule moves it under corrected decay; else
+            None.
     """
 
     names: tuple[str, ...]
@@ -37,6 +39,7 @@ class LayerKind:
     settings: Group
     optimizer: KnownOptimizer
     initial_norm_sq: float
+    steady_shares: tuple[float, ...] | None = None
 
     @property
     def title(self) -> str:

@@ -1,7 +1,7 @@
 """What is forecast: kinds of layers and the schedule of their lr, from hyperparameters or from a run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -10,8 +10,8 @@ from steadydecay.forecasting.hyperparameters import Hyperparameters, groups_of, 
 from steadydecay.forecasting.layer_kinds import LayerKind, layer_kinds, norm_sq_of_rms, unit_norm_sq
 from steadydecay.forecasting.trained_run import TrainedRun, kinds_of_run, read_run
 from steadydecay.forecasting.transformers_model import model_on_meta
-from steadydecay.recipes.optimizers import LR_SQUARED
-from steadydecay.schedules.shapes import share_at
+from steadydecay.recipes.optimizers import LR_SQUARED, OPTIMIZERS
+from steadydecay.schedules.shapes import cosine, share_at
 from steadydecay.theory.validation import require_in
 
 # A trajectory holds a number for each step.
@@ -28,12 +28,14 @@ class Plan:
         shares: lr of each step as a share of the peak.
         start: how large the weights are at the start, in words.
         run: whose settings these are, and whose measurements stand beside the forecast.
+        steady_norm_end: the share of its start at which S ends on a cosine, under corrected decay; None where S stays.
     """
 
     kinds: list[LayerKind]
     shares: list[float]
     start: str
     run: TrainedRun | None = None
+    steady_norm_end: float | None = None
 
 
 def plan_of_run(folder: Path) -> Plan:
@@ -52,7 +54,8 @@ def plan_of_run(folder: Path) -> Plan:
             f"folder is {str(folder)!r}, a run with {moved}; a run can be forecast if its lr carries it all"
         )
     start = f"those of the model with seed {recipe.seed}"
-    return Plan(kinds_of_run(run), shares_of("cosine", recipe.steps, recipe.warmup_steps), start, run)
+    shares, end = shares_of("cosine", recipe.steps, recipe.warmup_steps), recipe.steady_norm_end
+    return Plan(_with_steady_shares(kinds_of_run(run), end, recipe.steps), shares, start, run, end)
 
 
 def plan_of(
@@ -87,7 +90,8 @@ def plan_of(
         given_both = f"shape is {list(shapes)!r} and model is {model!r}"
         raise ValueError(f"{given_both}; legal is one of them, or the folder of a run")
     kinds = layer_kinds(groups, initial_norm_sq, counts)
-    return Plan(kinds, shares, _start(kinds, init_rms))
+    end = OPTIMIZERS[hyperparameters.optimizer].steady_norm_end
+    return Plan(_with_steady_shares(kinds, end, len(shares)), shares, _start(kinds, init_rms), steady_norm_end=end)
 
 
 def shares_of(schedule: str, steps: int, warmup: int = 0) -> list[float]:
@@ -105,6 +109,14 @@ def shares_of(schedule: str, steps: int, warmup: int = 0) -> list[float]:
     require_in("warmup", warmup, 0, steps, include_low=True, remedy="it is part of steps")
     first = share_at(schedule, 0, steps, warmup)
     return [first, *(share_at(schedule, step, steps, warmup) for step in range(1, steps))]
+
+
+def _with_steady_shares(kinds: list[LayerKind], end: float | None, steps: int) -> list[LayerKind]:
+    """S on a cosine from its start to this share of it, as `RunSchedule` moves it."""
+    if end is None:
+        return kinds
+    shares = tuple(end + (1 - end) * cosine(step, steps) for step in range(steps))
+    return [replace(kind, steady_shares=shares) for kind in kinds]
 
 
 def _require_norms_in_use(overrides: dict[str, dict[str, object]], given: Hyperparameters) -> None:

@@ -82,6 +82,9 @@ def _trajectory(kind: LayerKind, settings: Group, lr: np.ndarray, update_scale: 
     # Decay rules take floats and tensors; one tensor of all steps is a hundred times faster than as many floats.
     by_tensor = decay_of({**settings, "lr": torch.from_numpy(lr)}, kind.optimizer)
     decays = np.asarray(by_tensor, dtype=np.float64)
+    if kind.steady_shares is not None and settings["decay"] == "corrected":
+        # η_t = γ_eff,t²/(2S_t): arXiv 2512.08217, Algorithm 2.
+        decays = decays / np.asarray(kind.steady_shares)
     # N_t is linear in N_0, so that layers that differ in it alone share a forecast.
     forgotten = np.concatenate(([0.0], np.cumsum(2 * np.log1p(-decays))))
     norms_sq = kind.initial_norm_sq * np.exp(forgotten)

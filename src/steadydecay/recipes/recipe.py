@@ -1,7 +1,7 @@
 """What a recipe is: plain fields that say what is trained, and four methods that know the model and its data."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass
 from typing import Any, ClassVar
 
@@ -28,6 +28,9 @@ class Recipe(ABC):
         COUNTS: names of a subclass's own fields that are whole numbers from 1 on.
         DERIVED: a subclass's own fields that follow from others, as in `recipes/derivation.py`.
         COMPARED: the optimizers that `steadydecay compare` takes where nobody names some.
+        ITEM: what training is counted in, in the plural; `items_per_example` says how many an example has.
+        MEANT_DATA: by size, what `decided_by` would say of the data that the size is meant for; a budget is made of it
+            where the data are not at hand. Its `meant_data` names them.
         size: where the other values came from.
         optimizer: a key of `steadydecay.recipes.optimizers.OPTIMIZERS`.
         data: where the data are; None is what comes with the recipe.
@@ -58,6 +61,8 @@ class Recipe(ABC):
     COUNTS: ClassVar[tuple[str, ...]] = ()
     DERIVED: ClassVar[Mapping[str, Callable[[Fields], Any]]] = {}
     COMPARED: ClassVar[tuple[str, ...]] = ("adamw", "scion", "scionc")
+    ITEM: ClassVar[str] = "examples"
+    MEANT_DATA: ClassVar[Mapping[str, Fields]] = {}
 
     size: str
     optimizer: str
@@ -85,6 +90,16 @@ class Recipe(ABC):
     keep_checkpoints: int = 2
     layers_every: int
 
+    @property
+    def items_per_example(self) -> int:
+        """How many of `ITEM` an example has."""
+        return 1
+
+    @property
+    def items_per_step(self) -> int:
+        """How many of `ITEM` an optimizer step takes, over all ranks."""
+        return self.batch_size * self.items_per_example
+
     @abstractmethod
     def load_data(self) -> Any:
         """Open the data; small things in memory, large ones mapped."""
@@ -101,8 +116,12 @@ class Recipe(ABC):
         """A rank's share of one backward pass; a pure function, so that a run resumes at any step."""
 
     @abstractmethod
-    def validation_batches(self, data: Any) -> Iterator[Batch]:
-        """The same batches on every call."""
+    def validation_batches(self, data: Any) -> Iterable[Batch]:
+        """The same batches on every call.
+
+        Each rank goes through all of them and evaluates its own. Where batches cost much to make, let them be
+        `steadydecay.recipes.workers.MadeItems`, of which each rank makes its own alone.
+        """
 
     def augmented(self, data: Any, batch: Batch, step: int, micro_step: int, rank: int, world_size: int) -> Batch:
         """A training batch, on the device that trains, as the model is called with it; a pure function."""
@@ -112,8 +131,12 @@ class Recipe(ABC):
         """What the data decided, for the first record of the log: numbers, text, lists and mappings."""
         return {}
 
+    def epoch_examples(self, data: Any) -> int | None:
+        """How many examples there are to train on, each once in an epoch; None where the recipe does not know."""
+        return None
+
     def data_like(self, decided: Mapping[str, Any]) -> Any:
-        """Data without examples, for `build_model` where the run's own are gone; None if what is told is not enough.
+        """Data with blank examples, where the run's own are not at hand; None if what is told is not enough.
 
         Args:
             decided: what `decided_by` said of the run's data, among other things, as a log may hold it.

@@ -147,10 +147,12 @@ def _train_on(run: RunParts, steps_done: int) -> None:
             run.schedule.step()
             optimizer.zero_grad()
             measures |= norms_by_role(optimizer, "weight_norm")
-            log.write("step", step=step, loss=loss, seconds=time.perf_counter() - began, **measures)
+            seconds = time.perf_counter() - began
+            log.write("step", step=step, loss=loss, seconds=seconds, **measures)
             if step % recipe.layers_every == 0 or step == recipe.steps:
                 log.write("watch", step=step, **run.monitor.record())
-            progress.update(step, loss, measures["weight_norm"][shown], measures["gradient_norm"][shown])
+            norms = measures["weight_norm"][shown], measures["gradient_norm"][shown]
+            progress.update(step, loss, *norms, seconds)
             if step % recipe.evaluate_every == 0 or step == recipe.steps:
                 log.write("validation", step=step, **_evaluate(run))
             if step % recipe.checkpoint_every == 0 or step == recipe.steps:
@@ -190,7 +192,8 @@ def _evaluate(run: RunParts) -> dict[str, float]:
     for batch, is_own in workers.turns(run.recipe.validation_batches(run.data)):
         with autocast(run.recipe.precision, workers.device):
             given = run.model(*_to(workers.device, batch))
-        if is_own:
+        # A batch of broken images is empty.
+        if is_own and len(batch[0]):
             rows += len(batch[0])
             for name, mean in (given if isinstance(given, dict) else {"loss": given}).items():
                 sums[name] += mean.item() * len(batch[0])
@@ -260,6 +263,9 @@ def _open_log(run: RunParts, steps_done: int) -> RunLog:
         "torch": torch.__version__,
         "world_size": run.workers.world_size,
         "weight_dtype": ", ".join(sorted(dtypes)),
+        "device": run.workers.device_name,
+        "item": run.recipe.ITEM,
+        "items_per_step": run.recipe.items_per_step,
     }
     if run.workers.world_size > 1:
         machine["strategy"] = run.strategy
@@ -268,8 +274,7 @@ def _open_log(run: RunParts, steps_done: int) -> RunLog:
 
 
 def _open_progress(run: RunParts, steps_done: int) -> RunProgress:
-    label = f"{run.recipe.optimizer} seed {run.recipe.seed}"
-    return RunProgress(label, steps_done, run.recipe.steps, silent=not run.is_writer)
+    return RunProgress(run.recipe, steps_done, silent=not run.is_writer)
 
 
 def _stop_if_divergent(

@@ -2,18 +2,32 @@
 
 import gc
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import Any, TypeVar, final
+from typing import Any, Protocol, TypeVar, final, runtime_checkable
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 Value = TypeVar("Value")
+MadeValue = TypeVar("MadeValue", covariant=True)
 _times_joined = count()
+
+
+@runtime_checkable
+class MadeItems(Iterable[MadeValue], Protocol[MadeValue]):
+    """Items that are made when they are asked for, so that each rank makes its own alone."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def at(self, places: Sequence[int]) -> Iterator[MadeValue]:
+        """Those at these places, in this order."""
+        ...
 
 
 @final
@@ -30,6 +44,14 @@ class Workers:
     rank: int
     world_size: int
     device: torch.device
+
+    @property
+    def device_name(self) -> str:
+        """In words, for the log."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        threads = torch.get_num_threads()
+        return f"{self.device.type}, {threads} thread{'s' * (threads > 1)}"
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean over ranks, on every rank."""
@@ -84,9 +106,18 @@ class Workers:
         All ranks have as many turns, so that each may take part in what is done together: in the last round, those for
         whom there is no item left have the round's first once more.
         """
+        if self.world_size > 1 and isinstance(items, MadeItems):
+            yield from self._turns_of(items)
+            return
         items = iter(items)
         while turn := list(islice(items, self.world_size)):
             yield (turn[self.rank], True) if self.rank < len(turn) else (turn[0], False)
+
+    def _turns_of(self, items: MadeItems[Value]) -> Iterator[tuple[Value, bool]]:
+        rounds = range(0, len(items), self.world_size)
+        are_own = [first + self.rank < len(items) for first in rounds]
+        places = [first + self.rank if own else first for first, own in zip(rounds, are_own, strict=True)]
+        return zip(items.at(places), are_own, strict=True)
 
 
 def _error_of(act: Callable[[], object]) -> Exception | None:

@@ -27,6 +27,9 @@ class RunSummary:
         grad_norm_final: mean gradient norm over the last 5 % of the steps.
         seconds_per_step: median, without evaluations and checkpoints.
         top1: share of validation images whose class is found, at the last step; None where no model names classes.
+        item: what training is counted in, such as "tokens" or "images"; None where the log does not say.
+        items_per_second: how many of them a step takes ÷ `seconds_per_step`; None where `item` is, or no step was
+            timed.
     """
 
     optimizer: str
@@ -39,6 +42,8 @@ class RunSummary:
     grad_norm_final: float
     seconds_per_step: float
     top1: float | None = None
+    item: str | None = None
+    items_per_second: float | None = None
 
 
 def summary_of(run: Run, *, last_step_fills_in: bool = False) -> RunSummary:
@@ -54,6 +59,10 @@ def summary_of(run: Run, *, last_step_fills_in: bool = False) -> RunSummary:
     gradients = run.of_role("gradient_norm", run.main_role)
     second_half = _share(weights, (steps / 2, steps), last_step_fills_in)
     seconds = run.series.get(("step", "seconds", ""), EMPTY).finite().values.tolist()
+    seconds_per_step = statistics.median(seconds) if seconds else math.nan
+    item, items_per_step = run.configuration.get("item"), logged_number(run.configuration.get("items_per_step"))
+    if not isinstance(item, str) or items_per_step is None or not seconds_per_step > 0:
+        item = items_per_step = None
     return RunSummary(
         optimizer=run.optimizer,
         seed=_seed(run.configuration.get("seed")),
@@ -63,8 +72,10 @@ def summary_of(run: Run, *, last_step_fills_in: bool = False) -> RunSummary:
         hidden_norm_final=weights.last,
         grad_norm_mid=mean(_share(gradients, middle_of(steps), last_step_fills_in)),
         grad_norm_final=mean(_share(gradients, end_of(steps), last_step_fills_in)),
-        seconds_per_step=statistics.median(seconds) if seconds else math.nan,
+        seconds_per_step=seconds_per_step,
         top1=run.accuracy.last if len(run.accuracy) else None,
+        item=item,
+        items_per_second=None if items_per_step is None else items_per_step / seconds_per_step,
     )
 
 

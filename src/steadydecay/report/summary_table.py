@@ -5,6 +5,8 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from steadydecay.report.style import title_of
@@ -23,14 +25,22 @@ COLUMNS: dict[str, Column] = {
     "‖g‖ end ÷ mid": (lambda run: _ratio(run.grad_norm_final, run.grad_norm_mid), ".3f"),
     "s/step": (lambda run: run.seconds_per_step, ".3f"),
 }
+SPEED: Column = (lambda run: math.nan if run.items_per_second is None else run.items_per_second, ",.1f")
 # Optimizers whose columns fit a terminal of 80 characters.
 MOST_COLUMNS = 3
+MOST_CHARACTERS = 1_000
 
 
 def columns_of(summaries: Iterable[RunSummary]) -> dict[str, Column]:
-    """The columns for which runs of their kind have numbers: accuracy only where a model names classes."""
+    """The columns for which runs of their kind have numbers: accuracy only where a model names classes.
+
+    The speed is in what they all count (tokens, images), if they count one thing.
+    """
+    summaries = list(summaries)
     has_accuracy = any(summary.top1 is not None for summary in summaries)
-    return {name: column for name, column in COLUMNS.items() if has_accuracy or name != ACCURACY}
+    items = {summary.item for summary in summaries}
+    speed = {f"{item}/s": SPEED for item in items if item is not None and len(items) == 1}
+    return {name: column for name, column in COLUMNS.items() if has_accuracy or name != ACCURACY} | speed
 
 
 def summary_rows(summaries: Sequence[RunSummary]) -> list[tuple[str, ...]]:
@@ -50,11 +60,18 @@ def summary_table(summaries: Sequence[RunSummary]) -> Table:
         lines = list(zip(*lines, strict=True))
     table = Table() if is_upright else Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for index, cells in enumerate(zip(*lines, strict=True)):
-        # On a narrow terminal headers break into lines, numbers never.
-        table.add_column(cells[0], justify="right" if index else "left", min_width=max(map(len, cells[1:])))
+        # Headers break into lines between their words, numbers never.
+        width = max(map(len, [*cells[1:], *cells[0].split()]))
+        table.add_column(cells[0], justify="right" if index else "left", width=width)
     for line in lines[1:]:
         table.add_row(*line)
     return table
+
+
+def wide_enough(table: Table) -> Console:
+    """A console in which no number of the table is cut short; on a narrower terminal its lines break."""
+    endless = Console(width=MOST_CHARACTERS)
+    return Console(width=max(Console().width, Measurement.get(endless, endless.options, table).maximum))
 
 
 def summary_row(label: str, runs: Sequence[RunSummary], columns: Mapping[str, Column]) -> tuple[str, ...]:

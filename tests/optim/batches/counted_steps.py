@@ -1,11 +1,10 @@
-"""Run by torchrun on four ranks: steps of small models under every strategy, with what each rank really does.
+"""Run on four ranks: steps of small models under every strategy, with what each rank really does.
 
 Writes, by case and rank: bytes that came, went and were reduced, products, state, and how each weight is laid out.
 """
 
 import gc
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -193,7 +192,7 @@ def peak(mesh: DeviceMesh) -> dict[str, int]:
     return found
 
 
-def main() -> None:
+def main(out: Path) -> None:
     dist.init_process_group("gloo")
     owner_plan.BYTES_OF_A_RANK = BUCKET_BYTES
     mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("outer", "inner"))
@@ -204,12 +203,8 @@ def main() -> None:
     found: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(found, mine)
     if dist.get_rank() == 0:
-        Path(sys.argv[1]).write_text(json.dumps(found))
+        out.write_text(json.dumps(found))
     # FSDP's reference cycles may outlive the process group, which then aborts.
     gc.collect()
     dist.barrier()
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 import steadydecay as sd
+from steadydecay.bench.memory import allocations
 from steadydecay.norms.protocol import LmoCost
 from steadydecay.optim.batches import lanes, shape_batches
 from steadydecay.optim.batches.alike_parts import AlikeParts
 from steadydecay.optim.batches.lanes import lanes_for, run_in_lanes
 from steadydecay.optim.batches.parts import Part
 from steadydecay.polar import choice
-from step_costs import Operations, peak_bytes
+from step_costs import Operations
 
 THREADS = 2
 HEAVY = lanes.LEAST_OF_ALL // 20
@@ -269,8 +270,9 @@ def test_all_lanes_keep_to_the_workspace(nesterov: bool, monkeypatch: pytest.Mon
     def measured(jobs: Any, found: int) -> None:
         assert found == THREADS
         torch.set_num_threads(1)
-        # Every second one is measured, which takes a hundred times as long as to run it.
-        peaks.extend(peak_bytes(job) if at % 2 == nesterov else job() or 0 for at, job in enumerate(jobs))
+        each = allocations(list(jobs), torch.device("cpu"))
+        kept_before = [0, *(one.kept for one in each)]
+        peaks.extend(one.peak - before for one, before in zip(each, kept_before, strict=False))
         torch.set_num_threads(THREADS)
 
     weights = model()

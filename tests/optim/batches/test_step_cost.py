@@ -1,13 +1,14 @@
 """What a step costs on paper is what four real processes do, byte for byte, under every strategy."""
 
-from pathlib import Path
+import json
 from typing import Any
 
 import pytest
 import torch
-from counted_steps import BUCKET_BYTES, COUNTS, LARGE_BUCKET_BYTES, LARGE_SHAPES, NORMS
+from counted_steps import BUCKET_BYTES, COUNTS, LARGE_BUCKET_BYTES, LARGE_SHAPES, NORMS, main
 from torch.distributed.tensor import Shard
 
+from forked import on_ranks
 from steadydecay.norms import norm_for
 from steadydecay.norms.bias import Bias
 from steadydecay.norms.spectral import Spectral
@@ -15,9 +16,7 @@ from steadydecay.optim.batches.alike_parts import LARGEST_CPU_CHUNK
 from steadydecay.optim.batches.laid_out import LaidOutWeight
 from steadydecay.optim.batches.step_cost import Limits, on_one_rank, step_cost
 from steadydecay.parallel import strategies
-from torchrun import on_ranks
 
-PROGRAM = Path(__file__).with_name("counted_steps.py")
 CPU = torch.device("cpu")
 RANKS = 4
 TENSOR_CUTS: dict[str, strategies.TensorCut] = {"up": "rows", "gate": "rows", "down": "columns"}
@@ -30,7 +29,9 @@ CASES = ("ddp", "ddp of 2", "fsdp", "fsdp of 2", "hsdp", "tensor parallel of 2",
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """By rank and case: what was counted, and the layout of each weight."""
-    return on_ranks(PROGRAM, tmp_path_factory.mktemp("counted") / "out.json", ranks=RANKS)
+    out = tmp_path_factory.mktemp("counted") / "out.json"
+    on_ranks(RANKS, main, out)
+    return json.loads(out.read_text())
 
 
 def placements(case: str, name: str, shape: tuple[int, ...]) -> strategies.Placements:

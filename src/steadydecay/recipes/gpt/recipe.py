@@ -5,16 +5,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
+import numpy as np
 from torch import nn
 
 from steadydecay.recipes.corpus import load_tokens
 from steadydecay.recipes.derivation import recipe_for
 from steadydecay.recipes.gpt.model import GPT
 from steadydecay.recipes.recipe import Batch, Recipe
-from steadydecay.recipes.tokens import TokenData, TokenStream, batch, validation_batches
+from steadydecay.recipes.tokens import TokenData, TokenPiece, TokenStream, batch, validation_batches, window_count
 
 # More than any tokenizer of today has; a log may say anything.
 LARGEST_VOCABULARY = 10**8
+MOST_TOKENS = 10**15
 # mini: the settings of the demo, tuned on the embedded text (docs/log.md). 124m: the paper's, one epoch of 100B tokens.
 SIZES: dict[str, dict[str, Any]] = {
     "mini": {"layers": 3, "heads": 2, "width": 128, "length": 128, "batch_size": 16, "steps": 600},
@@ -48,6 +50,10 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
         "muon": {"lr": 0.02, "output_lr": 6e-4, "decay_per_step": 2e-4},
     },
 }
+# The paper's one epoch, in GPT-2's tokens (50,257, filled up to a multiple of 128).
+MEANT_DATA: dict[str, dict[str, Any]] = {
+    "124m": {"meant_data": "FineWeb-Edu's 100BT sample", "vocabulary_size": 50_304, "train_tokens": 100_000_000_000},
+}
 # Sequences in memory at once in an evaluation: the logits of the paper's batch of 256 would take 53 GB.
 EVALUATION_ROWS = 16
 
@@ -66,6 +72,8 @@ class GPTRecipe(Recipe):
 
     SIZES = SIZES
     TUNED = TUNED
+    ITEM = "tokens"
+    MEANT_DATA = MEANT_DATA
     COUNTS = ("layers", "heads", "width", "length", "evaluation_batches")
 
     layers: int
@@ -74,6 +82,10 @@ class GPTRecipe(Recipe):
     length: int
     evaluation_batches: int = 32
 
+    @property
+    def items_per_example(self) -> int:
+        return self.length
+
     def load_data(self) -> TokenData:
         return load_tokens(self.data)
 
@@ -81,14 +93,22 @@ class GPTRecipe(Recipe):
         return GPT(data.vocabulary_size, self.layers, self.heads, self.width)
 
     def decided_by(self, data: TokenData) -> dict[str, Any]:
-        return {"vocabulary_size": data.vocabulary_size}
+        return {"vocabulary_size": data.vocabulary_size, "train_tokens": data.train.token_count}
+
+    def epoch_examples(self, data: TokenData) -> int:
+        return window_count(data.train, self.length)
 
     def data_like(self, decided: Mapping[str, Any]) -> TokenData | None:
         size = decided.get("vocabulary_size")
         if not isinstance(size, int) or not 1 <= size <= LARGEST_VOCABULARY:
             return None
-        nothing = TokenStream("nothing", (), size)
-        return TokenData(train=nothing, validation=nothing, vocabulary_size=size, name=str(self.data))
+        tokens = decided.get("train_tokens")
+        # Logs of older versions do not say how many there were. A broadcast zero takes no memory.
+        count = self.length + 1
+        if isinstance(tokens, int) and count <= tokens <= MOST_TOKENS:
+            count = tokens
+        blank = TokenStream("blank tokens", (TokenPiece("blank", np.broadcast_to(np.uint16(0), (count,))),), size)
+        return TokenData(train=blank, validation=blank, vocabulary_size=size, name=str(self.data))
 
     def train_batch(self, data: TokenData, step: int, micro_step: int, rank: int, world_size: int) -> Batch:
         return batch(

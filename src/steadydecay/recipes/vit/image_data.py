@@ -1,6 +1,6 @@
 """What a model of images is trained and validated on, wherever the images are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, final
 
@@ -26,7 +26,7 @@ class ImageSplit(Protocol):
         """
         ...
 
-    def in_order(self, rows: int) -> Iterator[Batch]:
+    def in_order(self, rows: int) -> Iterable[Batch]:
         """All images, `rows` at a time, the same on every call."""
         ...
 
@@ -72,3 +72,24 @@ class ImagesInMemory:
 
     def in_order(self, rows: int) -> Iterator[Batch]:
         return zip(self.images.split(rows), self.labels.split(rows), strict=True)
+
+
+@final
+@dataclass(frozen=True)
+class BlankImages:
+    """A split of `count` black images (channels, height, width) of class 0, for what depends on their size alone."""
+
+    image: tuple[int, int, int]
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def training_batch(self, wanted: Sequence[range], seed: int) -> Batch:
+        return self._batch(len(wanted[0]))
+
+    def in_order(self, rows: int) -> Iterator[Batch]:
+        return (self._batch(min(rows, self.count - start)) for start in range(0, self.count, rows))
+
+    def _batch(self, rows: int) -> Batch:
+        return torch.zeros((rows, *self.image), dtype=torch.uint8), torch.zeros(rows, dtype=torch.int64)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, final
 
@@ -135,16 +136,12 @@ class ImageStream:
         self._ahead = {key: self._ahead.get(key) or self._readers.submit(self._cropped, *key) for key in keys}
         return self._ahead.pop(keys[0]).result()
 
-    def in_order(self, rows: int) -> Iterator[Batch]:
-        view = View(self.side, margin=SHORTER_SIDE_OVER_CROP)
-        ahead: deque[Future[Batch]] = deque()
-        for start in range(0, len(self), rows):
-            share = range(start, min(start + rows, len(self)))
-            ahead.append(self._readers.submit(self.batch_of, share, [view] * len(share)))
-            if len(ahead) > READERS:
-                yield from _unless_empty(ahead.popleft().result())
-        for last in ahead:
-            yield from _unless_empty(last.result())
+    def in_order(self, rows: int) -> "DecodedInOrder":
+        return DecodedInOrder(self, rows)
+
+    def read_ahead(self, indices: Sequence[int], views: Sequence[View]) -> Future[Batch]:
+        """`batch_of`, begun at once."""
+        return self._readers.submit(self.batch_of, indices, views)
 
     def _cropped(self, sequences: range, seed: int) -> Batch:
         indices = [self.source.training_order(sequence, seed) for sequence in sequences]
@@ -167,6 +164,39 @@ class ImageStream:
         pixels = [one for one, _ in whole]
         images = np.stack(pixels) if pixels else np.empty((0, 3, self.side, self.side), np.uint8)
         return torch.from_numpy(images), torch.tensor([label for _, label in whole], dtype=torch.int64)
+
+
+@final
+@dataclass(frozen=True)
+class DecodedInOrder:
+    """All images of a stream, seen whole, `rows` at a time: `MadeItems`, of which each rank decodes its own.
+
+    A batch of which no image can be decoded is left out as one iterates, and is empty at its place.
+    """
+
+    stream: ImageStream
+    rows: int
+
+    def __len__(self) -> int:
+        return -(-len(self.stream) // self.rows)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (batch for batch in self.at(range(len(self))) if len(batch[1]))
+
+    def at(self, places: Sequence[int]) -> Iterator[Batch]:
+        """The batches at these places, in this order, decoded a little ahead."""
+        ahead: deque[Future[Batch]] = deque()
+        for place in places:
+            ahead.append(self._begun(place))
+            if len(ahead) > READERS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+    def _begun(self, place: int) -> Future[Batch]:
+        share = range(place * self.rows, min((place + 1) * self.rows, len(self.stream)))
+        view = View(self.stream.side, margin=SHORTER_SIDE_OVER_CROP)
+        return self.stream.read_ahead(share, [view] * len(share))
 
 
 def _unless_empty(batch: Batch) -> Iterator[Batch]:

@@ -1,17 +1,19 @@
 """The ViT recipe: one dial, the size; visible lines derive the rest (arXiv 2512.08217, Sec. 3.2)."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
+import torch
 from torch import nn
 
 from steadydecay.recipes.derivation import DERIVED, recipe_for
 from steadydecay.recipes.epoch_order import rows_of_rank
 from steadydecay.recipes.recipe import Batch, Fields, Recipe
-from steadydecay.recipes.vit.augmentation import seed_of
-from steadydecay.recipes.vit.image_data import ImageData
+from steadydecay.recipes.vit.augmentation import Unchanged, seed_of
+from steadydecay.recipes.vit.image_data import BlankImages, ImageData
 from steadydecay.recipes.vit.load_images import AUTO, PHOTOGRAPHS, Wishes, load_images
 from steadydecay.recipes.vit.model import ViT
 
@@ -51,6 +53,12 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
         "muon": {"lr": 0.02, "output_lr": 1e-3, "decay_per_step": 2e-4},
     },
 }
+MEANT_DATA: dict[str, dict[str, Any]] = {
+    "s16": {"meant_data": "ImageNet-1k", "images": "3 × 224 × 224", "classes_found": 1_000}
+    | {"train_images": 1_281_167, "validation_images": 50_000},
+}
+# More than any data of today have; a log may say anything.
+MOST_CLASSES, MOST_IMAGES = 10**6, 10**12
 PAPER_WARMUP_STEPS = 10_000
 MOST_PATCHES = 64
 EVALUATION_ROWS = 256
@@ -83,6 +91,8 @@ class ViTRecipe(Recipe):
 
     SIZES = SIZES
     TUNED = TUNED
+    ITEM = "images"
+    MEANT_DATA = MEANT_DATA
     COUNTS = ("layers", "heads", "width", "patch", "image_size", "classes")
     DERIVED: ClassVar[Mapping[str, Callable[[Fields], Any]]] = {"warmup_steps": warmup_steps}
     COMPARED = ("adamw", "adamc", "scion", "scionc", "scionc_cosine")
@@ -124,7 +134,7 @@ class ViTRecipe(Recipe):
     def augmented(self, data: ImageData, batch: Batch, step: int, micro_step: int, rank: int, world_size: int) -> Batch:
         return data.augmentation(batch, seed_of(self.seed, step, micro_step), rank, world_size)
 
-    def validation_batches(self, data: ImageData) -> Iterator[Batch]:
+    def validation_batches(self, data: ImageData) -> Iterable[Batch]:
         return data.validation.in_order(EVALUATION_ROWS)
 
     def decided_by(self, data: ImageData) -> dict[str, Any]:
@@ -137,6 +147,26 @@ class ViTRecipe(Recipe):
             "validation_images": len(data.validation),
             "augmentation_used": str(data.augmentation),
         }
+
+    def epoch_examples(self, data: ImageData) -> int:
+        return len(data.train)
+
+    def data_like(self, decided: Mapping[str, Any]) -> ImageData | None:
+        image, classes = _sides(decided.get("images")), decided.get("classes_found")
+        if image is None or not isinstance(classes, int) or not 1 <= classes <= MOST_CLASSES:
+            return None
+        train, validation = (
+            BlankImages(image, count if isinstance(count, int) and 1 <= count <= MOST_IMAGES else 1)
+            for count in (decided.get("train_images"), decided.get("validation_images"))
+        )
+        half = torch.full((image[0],), 0.5)
+        return ImageData(train, validation, image, classes, half, half, str(self.data), Unchanged())
+
+
+def _sides(images: Any) -> tuple[int, int, int] | None:
+    """(channels, height, width), as `decided_by` writes them; None where it is something else."""
+    found = re.fullmatch(r"([1-9]\d{0,4}) × ([1-9]\d{0,4}) × ([1-9]\d{0,4})", images if isinstance(images, str) else "")
+    return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
 def small_patch(height: int, width: int) -> int:

@@ -23,7 +23,7 @@ class Criterion:
 
     Attributes:
         quantity: in words, with its unit.
-        low, high: the range in which its mean must lie.
+        low, high: the range in which its mean must lie; the ends are outside.
     """
 
     quantity: str
@@ -72,9 +72,9 @@ def judged(criterion: Criterion, values: Sequence[float]) -> Judged:
     mean = statistics.fmean(values)
     deviation = statistics.stdev(values) if len(values) > 1 else math.nan
     low, high = confidence_interval(values)
-    if criterion.low <= low and high <= criterion.high:
+    if criterion.low < low and high < criterion.high:
         return Judged(criterion, values, mean, deviation, low, high, "reproduced")
-    is_outside = high < criterion.low or criterion.high < low
+    is_outside = high <= criterion.low or criterion.high <= low
     return Judged(criterion, values, mean, deviation, low, high, "not reproduced" if is_outside else "inconclusive")
 
 

@@ -5,10 +5,10 @@ import statistics
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs
 from steadydecay.experiments.panels import Line, Panel
 from steadydecay.experiments.run_measures import mean_and_deviation
-from steadydecay.experiments.verdict import Criterion
 from steadydecay.theory import effective_lr, simulate, steady_norm_sq
 from steadydecay.theory.lmo_correlation import Lmo
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from steadydecay.experiments.criterion import RULE, Judged, Verdict, judged, overall
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs
 from steadydecay.experiments.panels import Panel, write_figure, write_lines
 from steadydecay.experiments.scales import KINDS, recipes_of
-from steadydecay.experiments.verdict import RULE, Judged, Verdict, judged, overall
 from steadydecay.recipes.recipe import Recipe
 from steadydecay.report.runs import load_run
 from steadydecay.run_log.atomic_write import replace_file
@@ -153,7 +153,7 @@ def _runs(of_part: Mapping[str, Sequence[Recipe]], ends: Sequence[TrialEnd]) -> 
 
 def _examined(part: Part, runs: Runs) -> Finding:
     missing = [label for label, of_label in runs.items() if not of_label]
-    if missing:
+    if missing and not part.may_lack_runs:
         return Finding({}, [], ("",), [(f"no run of {label!r} finished",) for label in missing])
     finding = part.examine(runs)
     assert finding.values.keys() == part.criteria.keys(), (finding.values.keys(), part.criteria.keys())
