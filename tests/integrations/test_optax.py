@@ -36,7 +36,7 @@ def double_precision() -> Iterator[None]:
 
 
 def lrs_of(schedule: Any) -> list[float]:
-    return [float(schedule(step)) if callable(schedule) else schedule for step in range(STEPS)]
+    return [float(schedule(step)) for step in range(STEPS)] if callable(schedule) else [schedule] * STEPS
 
 
 def weights() -> dict[str, np.ndarray]:
@@ -132,6 +132,7 @@ def energy(momentum: float, nesterov: bool) -> float:
 def test_the_decay_follows_the_square_of_the_effective_lr(name: str, nesterov: bool) -> None:
     """Eq. 4 with a scheduled momentum; a zero gradient of a sign leaves the decay alone."""
     schedule, momentum = SCHEDULES[name], optax.linear_schedule(0.95, 0.8, transition_steps=STEPS)
+    momenta = lrs_of(momentum)
     decay = add_steady_decay(
         schedule,
         WEIGHT_DECAY,
@@ -145,7 +146,7 @@ def test_the_decay_follows_the_square_of_the_effective_lr(name: str, nesterov: b
     path = trained(transform, [jax.tree.map(np.zeros_like, gradient) for gradient in gradients()])
     expected = weights()
     for step, lr in enumerate(lrs_of(schedule)):
-        share = (lr / PEAK) ** 2 * energy(0.95, nesterov) / energy(float(momentum(step)), nesterov)
+        share = (lr / PEAK) ** 2 * energy(0.95, nesterov) / energy(momenta[step], nesterov)
         expected["body"] = expected["body"] * (1 - PEAK * WEIGHT_DECAY * share)
         expected["head"] = expected["head"] * (1 - lr * WEIGHT_DECAY)
         assert_same([path[step]], [expected])
