@@ -19,17 +19,17 @@ class Report:
     """Write one page about runs: which is better and why, what to change, and the pictures; or follow runs live."""
 
     runs: tyro.conf.Positional[tuple[GivenPath, ...]]
-    """Folders of runs, folders of such folders, or run.jsonl files."""
+    """The runs to report: folders of runs, folders of such folders, or run.jsonl files."""
     out: GivenPath = Path("report.html")
-    """The page."""
+    """The file to which the page is written."""
     png: bool = False
-    """Draw the panels into a PNG beside the page, too."""
+    """Also draw the panels into a PNG beside the page."""
     figure: Path | None = None
-    """Draw the panels into this file, too, for papers: a PNG, SVG or PDF, as its suffix says."""
+    """Also draw the panels into this file, for papers. Its suffix chooses PNG, SVG or PDF."""
     follow: bool = False
     """Write nothing; serve the page on this machine (127.0.0.1) and refresh it while training goes on."""
     port: int = 0
-    """For --follow; 0 takes any free one."""
+    """The port for --follow. 0 takes any free port."""
 
     def run(self) -> None:
         if self.follow:
