@@ -1,6 +1,6 @@
 """Draw docs/contributors/architecture.svg: the rooms of the package, each above all that it imports.
 
-    python benchmarks/architecture_drawing.py
+python benchmarks/architecture_drawing.py
 """
 
 import ast
