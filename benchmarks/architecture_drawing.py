@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SOURCE, DRAWING = ROOT / "src/steadydecay", ROOT / "docs/contributors/architecture.svg"
 WIDTH, ROW, BOX, GAP, MARGIN = 760, 52, 32, 10, 16
-BOX_WIDTH = 112
+BOX_WIDTH = 128
 
 
 def rooms() -> list[str]:

@@ -85,11 +85,15 @@ def _forecast(decay: list[float]) -> list[float]:
 
 
 def _update_cosines(role: str) -> tuple[list[int], list[float]]:
-    """Of a classifier of two layers whose classes a teacher decides, under AdamW."""
+    """Of a classifier of two layers whose classes a teacher decides, under AdamW without momentum.
+
+    Momentum alone makes the cosine negative in every layer, and so does a hidden layer that no normalisation follows.
+    """
     torch.manual_seed(0)
     teacher = torch.randn(32, 8)
-    model = torch.nn.Sequential(torch.nn.Linear(32, 128), torch.nn.ReLU(), torch.nn.Linear(128, 8))
-    optimizer = torch.optim.AdamW(sd.param_groups(model, "adamw", lr=0.005, weight_decay=1.0))
+    hidden, normalisation = torch.nn.Linear(32, 128), torch.nn.LayerNorm(128)
+    model = torch.nn.Sequential(hidden, normalisation, torch.nn.ReLU(), torch.nn.Linear(128, 8))
+    optimizer = torch.optim.AdamW(sd.param_groups(model, "adamw", lr=0.005, weight_decay=1.0), betas=(0.0, 0.95))
     watch, steps, cosines = sd.watch(optimizer, every=10), [], []
     for step in range(1, 601):
         inputs = torch.randn(64, 32)
