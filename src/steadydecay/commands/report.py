@@ -23,8 +23,8 @@ from steadydecay.sweeps.sweep_terminal import print_sweep
 class Report:
     """Write one page about runs: which is better and why, what to change, and the pictures; or follow runs live.
 
-    For the folder of a sweep, the page shows the map of the loss over two of the swept fields, and the best setting with
-    its spread.
+    For the folder of a sweep, the page shows the map of the loss over two of the swept fields, and the best setting
+    with its spread.
     """
 
     runs: tyro.conf.Positional[tuple[GivenPath, ...]]
@@ -40,8 +40,8 @@ class Report:
     port: int = 0
     """The port for --follow. 0 takes any free port."""
     over: str | None = None
-    """For a sweep, the one or two fields of the map, across and then down, such as lr,decay_per_step. By default they are
-    those with the most values."""
+    """For a sweep, the one or two fields of the map, across and then down, such as lr,decay_per_step. By default they
+    are those with the most values."""
     measure: str | None = None
     """For a sweep, the measure of the map: val_loss (the default) or top1."""
 
