@@ -89,7 +89,7 @@ def of_lacking(layout: str, meshes: Any) -> dict[str, float]:
     return found
 
 
-def _leave_out(whole: nn.Parameter, cut: nn.Parameter, are_sums: bool) -> None:
+def _leave_out(whole: torch.Tensor, cut: torch.Tensor, are_sums: bool) -> None:
     """What the lacking rank had of the gradient, as far as no other rank has it."""
     regions = of_all_ranks(index_of(sharding_of(cut).region(cut.shape)))  # pyright: ignore[reportOptionalMemberAccess]
     lacked = regions[LACKING]
