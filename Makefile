@@ -40,7 +40,7 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml requirements.lock
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(INSTALL) --editable '.[recipes,vit,report,hf,lightning,explore,loggers,bench,dev]'
+	$(INSTALL) --editable '.[recipes,vit,prepare,report,sweep,hf,lightning,explore,loggers,bench,dev]'
 # Tests import timm's models without torchvision (tests/timm_models.py), whose build from PyPI does not fit torch's for CPUs.
 	$(INSTALL) --no-deps timm
 	touch $@

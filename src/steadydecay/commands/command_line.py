@@ -10,7 +10,10 @@ from typing import Annotated, Any, Protocol, Union
 import tyro
 
 # Each is a class of that name in a module of its own, named in lower case.
-NAMES = ("Train", "Compare", "Report", "Reproduce", "Explore", "Forecast", "Bench", "Inspect", "Export")
+NAMES = (
+    *("Train", "Compare", "Prepare", "Sweep", "Report", "Reproduce"),
+    *("Explore", "Forecast", "Bench", "Inspect", "Export"),
+)
 HELP = ("-h", "--help")
 
 
@@ -22,13 +25,8 @@ class Command(Protocol):
 
 def parsed(arguments: Sequence[str]) -> Command:
     """The subcommand that a command line calls, with its options; or its help or its error and the program's end."""
-    subcommands = [_subcommand(name, _is_needed(name, arguments)) for name in NAMES]
-    return tyro.cli(
-        Union[tuple(subcommands)],  # pyright: ignore[reportArgumentType]  # noqa: UP007
-        args=arguments,
-        prog="steadydecay",
-        description="Steady weight norms in training.",
-    )
+    subcommands: Any = Union[tuple(_subcommand(name, _is_needed(name, arguments)) for name in NAMES)]  # noqa: UP007
+    return tyro.cli(subcommands, args=arguments, prog="steadydecay", description="Steady weight norms in training.")
 
 
 def user_errors() -> tuple[type[Exception], ...]:
@@ -36,8 +34,9 @@ def user_errors() -> tuple[type[Exception], ...]:
     from steadydecay.recipes.checkpoint import CheckpointError
     from steadydecay.recipes.divergence import NonFiniteError
     from steadydecay.run_log.folder_lock import FolderInUseError
+    from steadydecay.sweeps.run_sweep import FailedTrialsError
 
-    return (ValueError, OSError, NonFiniteError, CheckpointError, FolderInUseError)
+    return (ValueError, OSError, NonFiniteError, CheckpointError, FolderInUseError, FailedTrialsError)
 
 
 def _is_needed(name: str, arguments: Sequence[str]) -> bool:
