@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 INSTALL := PIP_CONSTRAINT=$(CURDIR)/requirements.lock $(RUN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-gpu gpu-results check lint docs browser lock clean
+.PHONY: demo test test-gpu test-versions gpu-results check lint docs browser lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -20,6 +20,11 @@ test: $(VENV)/.dev browser lint
 # Needs a CUDA device and a torch built for it; `--device cpu` above runs the same tests on what stands for one.
 test-gpu: $(VENV)/.dev
 	$(RUN)/pytest gpu_tests
+
+# The core tests on every torch and Python that can be had here, which takes an hour and many GB; writes docs/versions.md.
+test-versions: $(VENV)/.dev
+	$(INSTALL) uv
+	PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python benchmarks/versions.py
 
 # All that needs a GPU, in under ten minutes: tests, benchmarks, and the result files that docs are made of.
 gpu-results: $(VENV)/.dev
@@ -45,7 +50,7 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml requirements.lock
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(INSTALL) --editable '.[recipes,vit,prepare,report,sweep,hf,lightning,explore,loggers,bench,docs,dev]'
+	$(INSTALL) --editable '.[recipes,vit,prepare,report,sweep,hf,lightning,jax,explore,loggers,bench,docs,dev]'
 # Tests import timm's models without torchvision (tests/timm_models.py), whose build from PyPI does not fit torch's for CPUs.
 	$(INSTALL) --no-deps timm
 	touch $@
