@@ -24,14 +24,12 @@ def _run(arguments: Sequence[str] | None) -> None:
         # A name from a disk, or a Greek letter on a terminal that has none, must not end the command.
         sys.stdout.reconfigure(errors="backslashreplace")
     # They take seconds, and Ctrl-C may come while they load.
-    import tyro
+    from steadydecay.commands.command_line import parsed, user_errors
 
-    from steadydecay.commands.command_line import USER_ERRORS, Command
-
-    command = tyro.cli(Command, args=arguments, prog="steadydecay", description="Steady weight norms in training.")
+    command = parsed(sys.argv[1:] if arguments is None else arguments)
     try:
         command.run()
-    except USER_ERRORS as error:
+    except user_errors() as error:
         _leave(str(error))
 
 

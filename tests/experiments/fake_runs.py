@@ -21,6 +21,7 @@ def fake_run(recipe: Recipe, label: str, **series: Any) -> Run:
     """A run whose measures are all 1, and a little more for each seed; `series` replaces some, as values over steps."""
     steps = np.arange(1, recipe.steps + 1, dtype=float)
     level = 1 + 0.01 * recipe.seed
+    series = {"decay": 0.01 * level, **series}
 
     def of(name: str, length: int = len(steps)) -> Series:
         values = series.get(name, level)

@@ -56,7 +56,7 @@ class Reproduce:
         names = list(EXPERIMENTS) if self.name == ALL else [self.name]
         given = self._given(names)
         # Wider than a narrow terminal: a number cut short would be worse.
-        console = Console(width=max(Console().width, 100))
+        console = Console(width=max(Console().width, 160))
         place = Place(self.out, self.runs / self.scale, self.processes)
         for name in names:
             outcome = reproduce(name, EXPERIMENTS[name], self.scale, place, partial(_progress, name), given)

@@ -44,6 +44,9 @@ class Part:
         examine: what the runs, by label, show. A simulation is given none.
         variants: from the plain recipe of ScionC to the fields of each run, "optimizer" among them, by label.
         seeds: of the runs at the embedded scale.
+        embedded: fields of all runs at the embedded scale, where this experiment needs more than the others.
+        may_lack_runs: whether `examine` can do without a variant of which no run finished, as in a grid whose largest
+            learning rates diverge. Otherwise the criteria stay open.
     """
 
     kind: str | None
@@ -51,6 +54,8 @@ class Part:
     examine: Callable[[Runs], Finding]
     variants: Variants = lambda plain: {}
     seeds: int = 3
+    embedded: Fields = field(default_factory=dict)
+    may_lack_runs: bool = False
 
 
 @final

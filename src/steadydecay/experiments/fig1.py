@@ -4,12 +4,19 @@ from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.curves import curves_of
 from steadydecay.experiments.experiment import Experiment, Finding, Runs, of_both_kinds
 from steadydecay.experiments.rows import usual_table
-from steadydecay.experiments.run_measures import final_loss, gap, gradient_norm, pairs, weight_norm
+from steadydecay.experiments.run_measures import (
+    gap,
+    gaps_over_seeds,
+    gradient_norm,
+    pairs,
+    validation_loss,
+    weight_norm,
+)
 from steadydecay.recipes.recipe import Fields, Recipe
 
 ADAMW, RENORMALIZED = "AdamW", "renormalised AdamW"
 CRITERIA = {
-    "loss": Criterion("validation loss of renormalised AdamW less that of AdamW, as a share of it", -0.03, 0.03),
+    "loss": Criterion("mean relative difference of the validation loss, over that between two seeds", high=1.5),
     "weights": Criterion("mean relative difference of ‖θ‖ over the run", high=0.05),
     "gradients": Criterion("mean relative difference of ‖g‖ over the run", high=0.15),
 }
@@ -22,7 +29,7 @@ def variants(plain: Recipe) -> dict[str, Fields]:
 def examine(runs: Runs) -> Finding:
     both = pairs(runs[RENORMALIZED], runs[ADAMW])
     values = {
-        "loss": [final_loss(one) / final_loss(other) - 1 for one, other in both],
+        "loss": gaps_over_seeds(runs[RENORMALIZED], runs[ADAMW], validation_loss),
         "weights": [gap(one, other, weight_norm) for one, other in both],
         "gradients": [gap(one, other, gradient_norm) for one, other in both],
     }

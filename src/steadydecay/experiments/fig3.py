@@ -1,16 +1,18 @@
 """A cosine of γ_eff that the learning rate carries, and the same one carried by momentum (arXiv 2512.08217, Fig. 3)."""
 
-from itertools import pairwise
-from statistics import fmean
-
 from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.curves import curves_of
 from steadydecay.experiments.experiment import Experiment, Finding, Runs, of_both_kinds
 from steadydecay.experiments.rows import usual_table
-from steadydecay.experiments.run_measures import gap, gradient_norm, pairs, weight_norm
+from steadydecay.experiments.run_measures import (
+    gap,
+    gaps_over_seeds,
+    gradient_norm,
+    pairs,
+    validation_loss,
+    weight_norm,
+)
 from steadydecay.recipes.recipe import Fields, Recipe
-from steadydecay.report.runs import Run
-from steadydecay.report.series import Series
 
 BY_LR, BY_MOMENTUM = "cosine learning rate", "momentum schedule"
 # β = 0.9 lets γ_eff fall to 0.23 of its start, where a cosine is after two thirds of a run.
@@ -32,18 +34,12 @@ def variants(plain: Recipe) -> dict[str, Fields]:
 
 def examine(runs: Runs) -> Finding:
     both = pairs(runs[BY_MOMENTUM], runs[BY_LR])
-    neighbours = pairwise([*runs[BY_LR], runs[BY_LR][0]])
-    between_seeds = fmean(gap(one, other, _validation_loss, AFTER, FOLLOWS_UNTIL) for one, other in neighbours)
     values = {
-        "loss": [gap(one, other, _validation_loss, AFTER, FOLLOWS_UNTIL) / between_seeds for one, other in both],
+        "loss": gaps_over_seeds(runs[BY_MOMENTUM], runs[BY_LR], validation_loss, AFTER, FOLLOWS_UNTIL),
         "weights": [gap(one, other, weight_norm, AFTER, FOLLOWS_UNTIL) for one, other in both],
         "gradients": [gap(one, other, gradient_norm, AFTER, FOLLOWS_UNTIL) for one, other in both],
     }
     return Finding(values, curves_of(runs), *usual_table(runs, "what carries γ_eff"))
-
-
-def _validation_loss(run: Run) -> Series:
-    return run.validation_loss
 
 
 FIG3 = Experiment(

@@ -14,6 +14,7 @@ from steadydecay.experiments.fig11 import FIG11
 from steadydecay.experiments.fig12 import FIG12
 from steadydecay.experiments.fig13 import FIG13
 from steadydecay.experiments.nesterov import NESTEROV_CASE
+from steadydecay.experiments.own_best import OWN_BEST
 from steadydecay.experiments.seed003 import SEED003
 from steadydecay.experiments.steady_norms import STEADY_NORM
 from steadydecay.experiments.table2 import TABLE2
@@ -40,4 +41,5 @@ EXPERIMENTS: dict[str, Experiment] = {
     "seed003": SEED003,
     "nesterov": NESTEROV_CASE,
     "steady_norm": STEADY_NORM,
+    "own_best": OWN_BEST,
 }

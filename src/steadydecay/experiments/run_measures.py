@@ -1,7 +1,9 @@
 """Numbers that the experiments read off a run, or off two runs of the same seed."""
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,6 +24,11 @@ def weight_norm(run: Run) -> Series:
 def gradient_norm(run: Run) -> Series:
     """‖g‖ of the hidden layers in each step."""
     return run.of_role("gradient_norm", run.main_role)
+
+
+def validation_loss(run: Run) -> Series:
+    """Mean over the validation examples, in nats."""
+    return run.validation_loss
 
 
 def final_loss(run: Run) -> float:
@@ -61,7 +68,21 @@ def gap(one: Run, other: Run, read: Read, after: float = 0.0, until: float = 1.0
     if not len(both):
         return math.nan
     values = np.array([np.interp(both, series.steps, series.values) for series in (first, second)])
-    return float(np.abs(np.log(values[0] / values[1])).mean()) if (values > 0).all() else math.nan
+    # A head that starts at zero gives the first step no gradient.
+    values = values[:, (values > 0).all(axis=0)]
+    return float(np.abs(np.log(values[0] / values[1])).mean()) if values.size else math.nan
+
+
+def gaps_over_seeds(
+    ones: Sequence[Run], others: Sequence[Run], read: Read, after: float = 0.0, until: float = 1.0
+) -> list[float]:
+    """`gap` of runs of the same seed, over the mean `gap` of two runs in `others` whose seeds differ.
+
+    1 means that the two settings differ as much as two seeds of one setting.
+    """
+    neighbours = pairwise([*others, others[0]])
+    between_seeds = statistics.fmean(gap(one, other, read, after, until) for one, other in neighbours)
+    return [gap(one, other, read, after, until) / between_seeds for one, other in pairs(ones, others)]
 
 
 def pairs(ones: Sequence[Run], others: Sequence[Run]) -> list[tuple[Run, Run]]:

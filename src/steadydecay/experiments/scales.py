@@ -69,6 +69,7 @@ def recipes_of(part: Part, scale: str, given: Mapping[str, Any]) -> dict[str, li
     """
     if part.kind is None:
         return {}
+    given = {**(part.embedded if scale == "embedded" else {}), **given}
     seeds = part.seeds if scale == "embedded" else min(part.seeds, MOST_SEEDS_OF_PAPER)
     variants = part.variants(plain_recipe(scale, part.kind, given))
     return {

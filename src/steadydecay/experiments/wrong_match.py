@@ -14,6 +14,7 @@ from steadydecay.experiments.run_measures import (
     mean_value,
     pairs,
     swing,
+    validation_loss,
     weight_norm,
 )
 from steadydecay.recipes.recipe import Fields, Recipe
@@ -77,7 +78,7 @@ def examine_from_01(runs: Runs) -> Finding:
     both = pairs(runs[RATIO], runs[BASELINE])
     values = {
         "effective": [_ratio(one, other, _effective_lr, AFTER, UNTIL) for one, other in both],
-        "middle": [math.log(_ratio(one, other, _loss, AFTER, UNTIL)) for one, other in both],
+        "middle": [math.log(_ratio(one, other, validation_loss, AFTER, UNTIL)) for one, other in both],
     }
     return _finding(runs, values)
 
@@ -99,10 +100,6 @@ def _finding(runs: Runs, values: dict[str, list[float]]) -> Finding:
 
 def _ratio(one: Run, other: Run, read: Read, after: float, until: float) -> float:
     return mean_value(one, read, after, until) / mean_value(other, read, after, until)
-
-
-def _loss(run: Run) -> Series:
-    return run.validation_loss
 
 
 def _effective_lr(run: Run) -> Series:

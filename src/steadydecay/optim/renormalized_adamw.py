@@ -103,10 +103,8 @@ class RenormalizedAdamW(AdamC):
     def step_group(self, group: Group, weight_decay: Number) -> None:
         """An AdamW step from θ to θ', and from there to θ."""
         parameters = parameters_with_gradient(group, "RenormalizedAdamW")
-        # A weight that is cut over ranks may have a gradient on some of them alone: all must send its sums.
-        others = [one for one in group["params"] if one.grad is None and sharding_of(one) is not None]
         with torch.no_grad():
-            befores = {parameter: local_part(parameter).clone() for parameter in (*parameters, *others)}
+            befores = {parameter: local_part(parameter).clone() for parameter in parameters}
         super().step_group(group, weight_decay)
         with torch.no_grad():
             self._renormalize(befores, group["lr"], group["lr"] * weight_decay)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from steadydecay.recipes.left_out import BESIDE_SHARDS, LeftOut, warn_left_out
+from steadydecay.recipes.shard_manifest import MANIFEST_NAME, ShardManifest, read_manifest, require_whole
 from steadydecay.recipes.texts import (
     DOCUMENT_SEPARATOR,
     VALIDATION_ONE_IN,
@@ -47,10 +48,12 @@ def load_tokens(path: str | Path | None) -> TokenData:
         )
     if source.is_dir():
         content = sorted(source.iterdir())
-        if any(path.suffix == ".bin" for path in content):
+        if any(path.suffix == ".bin" or path.name == MANIFEST_NAME for path in content):
             return _shard_folder(name, content)
         return _text_data(name, *split_texts(texts_below(source)))
-    return _split_shard(name, source) if source.suffix == ".bin" else _text_data(name, *split_file(source))
+    if source.suffix == ".bin":
+        return _split_shard(name, source, _vocabulary_size(read_manifest(source.parent)))
+    return _text_data(name, *split_file(source))
 
 
 def embedded_text() -> TokenData:
@@ -74,15 +77,24 @@ def _shard_folder(name: str, content: list[Path]) -> TokenData:
     paths = [path for path in content if path.suffix == ".bin"]
     left_out = LeftOut()
     for path in content:
-        left_out.add(path.name, "" if path in paths else BESIDE_SHARDS)
+        left_out.add(path.name, "" if path in paths or path.name == MANIFEST_NAME else BESIDE_SHARDS)
+    for path in paths:
+        _require_target(path)
+    if (manifest := read_manifest(Path(name))) is not None:
+        require_whole(Path(name), manifest)
+    vocabulary_size = _vocabulary_size(manifest)
     warn_left_out(Path(name), left_out)
     if len(paths) == 1:
-        return _split_shard(name, paths[0])
+        return _split_shard(name, paths[0], vocabulary_size)
     validation = [path for path in paths if "val" in path.name] or paths[-1:]
     train = [_shard_piece(path) for path in paths if path not in validation]
     if not train:
         raise ValueError(f'every .bin file in {name} has "val" in its name; legal is at least one without, to train on')
-    return _data(name, SHARD_VOCABULARY, train, list(map(_shard_piece, validation)))
+    return _data(name, vocabulary_size, train, list(map(_shard_piece, validation)))
+
+
+def _vocabulary_size(manifest: ShardManifest | None) -> int:
+    return SHARD_VOCABULARY if manifest is None else manifest.padded_vocabulary
 
 
 def _require_target(path: Path) -> None:
@@ -93,15 +105,13 @@ def _require_target(path: Path) -> None:
         )
 
 
-def _split_shard(name: str, path: Path) -> TokenData:
-    _require_target(path)
+def _split_shard(name: str, path: Path, vocabulary_size: int) -> TokenData:
     tokens = len(read_shard(path))
     cut = tokens - tokens // VALIDATION_ONE_IN
-    return _data(name, SHARD_VOCABULARY, [_shard_piece(path, 0, cut)], [_shard_piece(path, cut, tokens)])
+    return _data(name, vocabulary_size, [_shard_piece(path, 0, cut)], [_shard_piece(path, cut, tokens)])
 
 
 def _shard_piece(path: Path, start: int = 0, stop: int | None = None) -> TokenPiece:
-    _require_target(path)
     return TokenPiece(str(path), Shard(path, start, len(read_shard(path)) if stop is None else stop))
 
 

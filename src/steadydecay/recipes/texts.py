@@ -81,7 +81,7 @@ def texts_below(
     """
     texts: dict[str, bytes] = {}
     left_out = LeftOut()
-    named = sorted((path.relative_to(folder).as_posix(), why) for path, why in _below(folder, skipped_folders))
+    named = sorted((path.relative_to(folder).as_posix(), why) for path, why in files_below(folder, skipped_folders))
     for name, why in named:
         if name.endswith(suffixes):
             text, why = (None, why) if why else _text_or_why_not(folder / name)
@@ -96,7 +96,7 @@ def texts_below(
     return texts
 
 
-def _below(folder: Path, skipped_folders: frozenset[str]) -> Iterator[tuple[Path, str]]:
+def files_below(folder: Path, skipped_folders: frozenset[str] = frozenset()) -> Iterator[tuple[Path, str]]:
     """Files in a folder and its folders with "", and with the reason what is not looked into."""
     failed: list[OSError] = []
     for parent, folders, files in os.walk(folder, onerror=failed.append):

@@ -67,9 +67,14 @@ def write_shard(path: str | Path, tokens: Any) -> None:
     """
     path, array = Path(path), np.asarray(tokens)
     _require_shard_tokens(array)
+    replace_file(path, [shard_header(len(array)), array.astype("<u2").data])
+
+
+def shard_header(count: int) -> bytes:
+    """The 1,024 bytes that stand before `count` tokens, 1 ≤ count < 2³¹."""
     header = np.zeros(SHARD_HEADER_BYTES // 4, dtype="<i4")
-    header[:3] = SHARD_MAGIC, SHARD_VERSION, len(array)
-    replace_file(path, [header.tobytes(), array.astype("<u2").data])
+    header[:3] = SHARD_MAGIC, SHARD_VERSION, count
+    return header.tobytes()
 
 
 def _require_whole_shard(path: Path, header: bytes, size: int) -> None:

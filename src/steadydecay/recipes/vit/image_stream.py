@@ -14,8 +14,8 @@ from typing import Protocol, final
 import numpy as np
 import torch
 
+from steadydecay.recipes import helper_process
 from steadydecay.recipes.recipe import Batch
-from steadydecay.recipes.vit import decoder_process
 from steadydecay.recipes.vit.decoding import SHORTER_SIDE_OVER_CROP, Decoded, View, decoded
 from steadydecay.recipes.vit.encoded_image import Encoded
 from steadydecay.recipes.vit.image_data import ImagesInMemory
@@ -91,7 +91,7 @@ class Decoders:
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
         # Not forked: this process has threads by now.
-        return ProcessPoolExecutor(self.count, multiprocessing.get_context("spawn"), decoder_process.begin)
+        return ProcessPoolExecutor(self.count, multiprocessing.get_context("spawn"), helper_process.begin)
 
     def decode(self, images: Sequence[Encoded], views: Sequence[View]) -> list[Decoded]:
         """In order.

@@ -1,4 +1,4 @@
-"""How a process that decodes begins: it leaves Ctrl-C to the run that started it, and ends when that does."""
+"""How a process that helps begins: it leaves Ctrl-C to the process that started it, and ends when that one does."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ def begin() -> None:
 
 
 def _end_with_parent() -> None:
-    # A run that is killed tells nobody, and its processes would wait for images for ever.
+    # A parent that is killed tells nobody, and its processes would wait for work for ever.
     if (parent := parent_process()) is not None:
         wait([parent.sentinel])
         os._exit(1)
