@@ -14,12 +14,13 @@ from steadydecay.commands.explore import Explore
 from steadydecay.commands.export import Export
 from steadydecay.commands.forecast import Forecast
 from steadydecay.commands.inspect import Inspect
+from steadydecay.commands.prepare import Prepare
 from steadydecay.commands.report import Report
 from steadydecay.commands.reproduce import Reproduce
 from steadydecay.commands.sweep import Sweep
 from steadydecay.commands.train import Train
 
-COMMANDS = (Bench, Compare, Explore, Export, Forecast, Inspect, Report, Reproduce, Sweep, Train)
+COMMANDS = (Bench, Compare, Explore, Export, Forecast, Inspect, Prepare, Report, Reproduce, Sweep, Train)
 OPTIONS = [(command, field.name) for command in COMMANDS for field in fields(command) if field.init]
 # How a fragment begins that leaves out what it is about.
 FRAGMENT = re.compile(r"(Of|By default|At|On) |For --")
