@@ -20,14 +20,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / "benchmarks/results/versions.json", ROOT / "docs/versions.md"
 TORCHES, PYTHONS = ("2.9", "2.10", "2.11", "2.12", "2.13"), ("3.11", "3.12", "3.13")
-# All that reads torch's internals, its optimizers' state or its schedulers, in minutes: the mathematics, the norms,
-# what every optimizer promises, the references of the correction, and the schedules.
+# What reads torch's internals, its optimizers' state and its schedulers, in under a minute of one core: decay rules,
+# LMOs, steps against the float64 references, state and resuming, torch's own AdamW, references and schedules.
 TESTS = (
-    "tests/theory",
-    "tests/norms",
-    "tests/optim/test_contract.py",
+    "tests/theory/test_decay_rules.py",
+    "tests/theory/test_no_torch.py",
+    "tests/norms/test_norms.py::test_lmo_has_norm_one",
+    "tests/norms/test_norms.py::test_lmo_attains_the_dual_norm",
+    "tests/optim/test_contract.py::test_equals_the_reference_under_changing_lr_and_momentum",
+    "tests/optim/test_contract.py::test_state_exists_from_construction_with_the_keys_and_types_it_keeps",
+    "tests/optim/test_contract.py::test_a_run_that_resumes_with_other_numbers_continues_exactly",
+    "tests/optim/test_adamc.py",
     "tests/correction/test_references.py",
-    "tests/schedules/test_effective_lr.py",
     "tests/schedules/test_steady_norm.py",
 )
 # What these tests import beside torch; playwright is for a fixture that they do not use.
