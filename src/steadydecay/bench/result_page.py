@@ -12,31 +12,34 @@ from steadydecay.bench.shape_sets import SHAPE_SETS
 INTRODUCTION = """\
 # One optimizer step, measured
 
-Written by `python benchmarks/step.py` from `benchmarks/results/step_*.json`, which are written by
+This page compares the time, memory and accuracy of one step of each optimizer, ours and those of other packages. It is
+written by `python benchmarks/step.py` from `benchmarks/results/step_*.json`. You can repeat a measurement with
 
 ```sh
 steadydecay bench --set gpt2-small --out benchmarks/results/step_gpt2-small.json
 ```
 
-All optimizers of a run step in turn in one process, each repetition in another order, on weights of their own and the
-same float32 gradients. Five steps of the iteration on every matrix, in every optimizer. Those of Scion's kind take
-the sign on embeddings and output, those of Muon's kind AdamW on them and on vectors. Other packages run with their
-defaults; `pip install -e '.[bench]'` installs them. A package or a set of shapes more is an entry of `CONTESTANTS` or
-`SHAPE_SETS` in `src/steadydecay/bench/`.
+All optimizers of a run take their steps in turn in one process, in a different order in each repetition, on weights of
+their own and the same float32 gradients. Every optimizer takes five steps of the iteration on every matrix. Optimizers
+of Scion's kind take the sign on embeddings and output, and those of Muon's kind use AdamW for them and for vectors.
+Other packages run with their defaults; `pip install -e '.[bench]'` installs them. To add a package or a set of shapes,
+add an entry to `CONTESTANTS` or `SHAPE_SETS` in `src/steadydecay/bench/`.
 
-- **step**: median in milliseconds, quartiles in brackets. Compare within a run; **÷ scionc** is the median over the
-  repetitions of this step ÷ ScionC's in the same one.
-- **÷ plain floor**, **÷ least floor**: step ÷ the products of all hidden matrices at the rate of square products in
-  the same run, the best over three sizes. Products of the plain form, 5 (4n²m + 2n³); and of the form with the fewest
-  that is accurate enough in the dtype. The halves that symmetry makes equal are counted.
-- **state, B** and **extra, B**: bytes per parameter, held by the optimizer's state; and the most that a step takes
-  above weights, gradients and state, kept buffers included.
-- **scionc-shared** is ScionC whose threads share each product of matrices; where it takes another time than ScionC,
-  ScionC gives each thread matrices of its own. **scionc-** and the name of a form: ScionC that takes this form for all.
-- **polar error**: distance of the direction of an update to the polar factor UVᵀ, in float64, for gradients with
-  singular values from 1 to 0.05, and from 1 to 0.001. Each update is also checked to move every parameter and to be
-  nearly orthogonal: faults are noted below the table.
-- **calls**: of ATen operators in a step.
+- **step**: the median in milliseconds, with quartiles in brackets. Compare times only within one run. **÷ scionc** is
+  the median over the repetitions of this step divided by ScionC's step in the same repetition.
+- **÷ plain floor**, **÷ least floor**: the time of the step divided by the time that the products of all hidden
+  matrices would take at the rate of square products in the same run, the best over three sizes. The plain floor counts
+  the products of the plain form, 5 (4n²m + 2n³). The least floor counts those of the form with the fewest products that
+  is accurate enough in the dtype. Both count the halves that are equal by symmetry.
+- **state, B** and **extra, B**: bytes per parameter. The first is held by the optimizer's state. The second is the most
+  that a step needs in addition to weights, gradients and state, including buffers that it keeps.
+- **scionc-shared** is ScionC whose threads share each product of matrices. Where its time differs from that of ScionC,
+  ScionC gives each thread matrices of its own. **scionc-** followed by the name of a form is ScionC that uses this form
+  for all matrices.
+- **polar error**: the distance between the direction of an update and the polar factor UVᵀ, in float64, for gradients
+  with singular values from 1 to 0.05 and from 1 to 0.001. Each update is also checked to move every parameter and to be
+  nearly orthogonal; faults are noted below the table.
+- **calls**: the number of calls of ATen operators in a step.
 """
 
 
