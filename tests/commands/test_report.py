@@ -59,8 +59,8 @@ def test_a_figure_for_a_paper_is_what_its_suffix_says(
         (["nothing", "--follow"], "run is 'nothing', which does not exist"),
         (["runs", "--out", "empty"], "Is a directory"),
         (["runs", "--figure", "a.gif"], "figure is 'a.gif'; legal are files that end in .png, .svg, .pdf"),
-        (["runs", "--follow", "--figure", "a.svg"], "figure is given beside follow, which writes nothing; leave one"),
-        (["runs", "--follow", "--png"], "png is given beside follow, which writes nothing; leave one"),
+        (["runs", "--follow", "--figure", "a.svg"], "figure is given beside follow, which writes nothing; leave it"),
+        (["runs", "--follow", "--png"], "png is given beside follow, which writes nothing; leave it"),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(

@@ -1,5 +1,6 @@
 """`steadydecay report`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,28 +13,45 @@ from steadydecay.report.follow import LiveReport, server_for
 from steadydecay.report.picture import write_panels
 from steadydecay.report.report_page import write_page
 from steadydecay.report.runs import load_all
+from steadydecay.sweeps.sweep_page import write_sweep_page
+from steadydecay.sweeps.sweep_report import sweep_report
+from steadydecay.sweeps.sweep_tables import is_sweep, read_sweep
+from steadydecay.sweeps.sweep_terminal import print_sweep
 
 
 @dataclass
 class Report:
-    """Write one page about runs: which is better and why, what to change, and the pictures; or follow runs live."""
+    """Write one page about runs: which is better and why, what to change, and the pictures; or follow runs live.
+
+    For the folder of a sweep, the page shows the map of the loss over two of the swept fields, and the best setting
+    with its spread.
+    """
 
     runs: tyro.conf.Positional[tuple[GivenPath, ...]]
-    """Folders of runs, folders of such folders, or run.jsonl files."""
+    """The runs to report: folders of runs, folders of such folders, or run.jsonl files; or the folder of one sweep."""
     out: GivenPath = Path("report.html")
-    """The page."""
+    """The file to which the page is written."""
     png: bool = False
-    """Draw the panels into a PNG beside the page, too."""
+    """Also draw the panels into a PNG beside the page."""
     figure: Path | None = None
-    """Draw the panels into this file, too, for papers: a PNG, SVG or PDF, as its suffix says."""
+    """Also draw the panels into this file, for papers. Its suffix chooses PNG, SVG or PDF."""
     follow: bool = False
     """Write nothing; serve the page on this machine (127.0.0.1) and refresh it while training goes on."""
     port: int = 0
-    """For --follow; 0 takes any free one."""
+    """The port for --follow. 0 takes any free port."""
+    over: str | None = None
+    """For a sweep, the one or two fields of the map, across and then down, such as lr,decay_per_step. By default they
+    are those with the most values."""
+    measure: str | None = None
+    """For a sweep, the measure of the map: val_loss (the default) or top1."""
 
     def run(self) -> None:
+        if any(map(is_sweep, self.runs)):
+            self._write_sweep()
+            return
+        self._require_not_given(("over", "measure"), "for runs, and only a sweep has a map")
         if self.follow:
-            self._require_no_pictures()
+            self._require_not_given(("png", "figure"), "beside follow, which writes nothing")
             self._serve()
         else:
             self._write()
@@ -47,10 +65,19 @@ class Report:
         for what, path in written:
             Console().print(f"{what}: {path}", soft_wrap=True, highlight=False)
 
-    def _require_no_pictures(self) -> None:
-        for name in ("png", "figure"):
+    def _write_sweep(self) -> None:
+        self._require_not_given(("follow", "png", "figure"), "for a sweep, whose report is one page and a table")
+        if len(self.runs) > 1:
+            raise ValueError(f"{len(self.runs)} folders are given, and one of them is a sweep's; report on it alone")
+        folder = self.runs[0]
+        report = sweep_report(folder.resolve().name, read_sweep(folder), self.measure or "val_loss", self.over)
+        print_sweep(report)
+        Console().print(f"report: {write_sweep_page(report, self.out)}", soft_wrap=True, highlight=False)
+
+    def _require_not_given(self, names: Sequence[str], why: str) -> None:
+        for name in names:
             if getattr(self, name):
-                raise ValueError(f"{name} is given beside follow, which writes nothing; leave one of them out")
+                raise ValueError(f"{name} is given {why}; leave it out")
 
     def _serve(self) -> None:
         report = LiveReport(self.runs)

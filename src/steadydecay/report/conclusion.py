@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import final
 
 from steadydecay.report.advice_of_runs import decay_law
+from steadydecay.report.clear_difference import is_clear, standard_error
 from steadydecay.report.runs import Run
 from steadydecay.report.series import mean_within
 from steadydecay.report.summary import summary_of
 from steadydecay.report.variants import NOT_SETTINGS, Variant, differing_settings
 
-# Standard errors between two means from which a difference is called clear: Student's t at 97.5 % for one, two, ...
-# degrees of freedom; a variant's seeds less one is the least that Welch's formula can give.
-CLEAR = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 # More rivals than this are in the table.
 MOST_RIVALS = 3
 # Of the steps, at the end, over which rotations are compared.
@@ -36,7 +34,7 @@ class Losses:
     @property
     def error(self) -> float:
         """Standard error of the mean; NaN for one seed."""
-        return statistics.stdev(self.values) / math.sqrt(len(self.values)) if len(self.values) > 1 else math.nan
+        return standard_error(self.values)
 
     def __str__(self) -> str:
         if len(self.values) == 1:
@@ -108,13 +106,11 @@ def _accuracies(variants: Sequence[Variant], step: float) -> list[str]:
 def _distance(best: Losses, rival: Losses) -> str:
     difference = rival.mean - best.mean
     text = f"{rival.variant.label} has {rival}, which is {difference:.4f} more"
-    error = math.hypot(best.error, rival.error)
-    if not error > 0:
+    clear = is_clear(best.values, rival.values)
+    if clear is None:
         return f"{text}."
-    freedom = min(len(best.values), len(rival.values)) - 1
-    is_clear = difference >= CLEAR[min(freedom, len(CLEAR)) - 1] * error
-    verdict = "a clear difference" if is_clear else "not settled by these seeds"
-    return f"{text}: {difference / error:.1f} standard errors, {verdict}."
+    verdict = "a clear difference" if clear else "not settled by these seeds"
+    return f"{text}: {difference / math.hypot(best.error, rival.error):.1f} standard errors, {verdict}."
 
 
 def _reasons(ranked: Sequence[Variant]) -> list[str]:

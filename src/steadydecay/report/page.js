@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  // Numbers in the cells of a heat map are legible from this width on.
+  // Numbers in the cells of a heat map are legible from this width on, where its figure's meta says no other.
   const WIDTH_FOR_NUMBERS = 700;
   const POLL_MILLISECONDS = 2000;
   const isTouch = matchMedia("(pointer: coarse)").matches;
@@ -12,14 +12,13 @@
   // The page's colours, and on a touch screen a finger that scrolls the page instead of zooming the picture.
   function dressed(figure, width) {
     const layout = figure.layout;
-    const isNarrow = width < WIDTH_FOR_NUMBERS;
     Object.assign(layout, { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true });
     layout.font = { family: "system-ui, sans-serif", size: 12, color: colour("--ink") };
     if (isTouch) layout.dragmode = false;
     for (const axis of [layout.xaxis, layout.yaxis])
       Object.assign(axis, { gridcolor: colour("--line"), zerolinecolor: colour("--quiet"), fixedrange: isTouch });
     for (const trace of figure.data)
-      if (trace.type === "heatmap" && isNarrow) {
+      if (trace.type === "heatmap" && width < (trace.meta ?? WIDTH_FOR_NUMBERS)) {
         trace.texttemplate = "";
         trace.colorbar.x = 1;
         layout.yaxis.tickfont = { size: 10 };

@@ -1,18 +1,8 @@
 """One self-contained HTML page of several runs: no network, nothing beside the file."""
 
-import base64
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import Self, final
-
-import plotly.graph_objects as go
-from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from steadydecay.report.advice_of_runs import advice_for
 from steadydecay.report.conclusion import conclusion
@@ -21,6 +11,7 @@ from steadydecay.report.gaps import gaps_of
 from steadydecay.report.heatmap import HeatMap, heat_map_of
 from steadydecay.report.measure_panels import measure_panels
 from steadydecay.report.runs import Run, load_runs
+from steadydecay.report.standalone_page import Drawing, standalone_page, template_of
 from steadydecay.report.summary import summary_of
 from steadydecay.report.summary_table import Column, columns_of, summary_row
 from steadydecay.report.variants import Variant, differing_settings, setting_text, variants_of
@@ -29,25 +20,6 @@ from steadydecay.run_log.readable_text import utf8
 
 # More heat maps than these are folded.
 OPEN_MAPS = 4
-# Scripts run by their hash alone and nothing is fetched, whatever a name from a log may hold.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src {hashes}; connect-src {server}"
-
-
-@final
-@dataclass(frozen=True)
-class Drawing:
-    """A figure in its place on the page."""
-
-    key: str
-    height: int
-    json: Markup
-
-    @classmethod
-    def of(cls, key: str, figure: go.Figure) -> Self:
-        content = str(figure.to_json())
-        # plotly writes "<" and ">" as \\u escapes; a name that ended the script element would be a hole.
-        assert "<" not in content
-        return cls(key, int(figure.layout.height), Markup(content))
 
 
 def write_report(folder: Path, path: Path) -> Path:
@@ -77,16 +49,8 @@ def page_of(runs: Sequence[Run], missing: Sequence[str], *, live_version: str = 
 
 def page_around(content: str, runs: Sequence[Run], *, live_version: str = "") -> str:
     """The page whose <main> holds `content`, which `content_of` made of these runs."""
-    scripts = [get_plotlyjs(), _source("page.js")]
-    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
-    return _template("page.html").render(
-        title=" · ".join(variant.label for variant in variants_of(runs)),
-        policy=Markup(POLICY.format(hashes=hashes, server="'self'" if live_version else "'none'")),
-        style=Markup(_source("page.css")),
-        scripts=[Markup(script) for script in scripts],
-        content=Markup(content),
-        live_version=live_version,
-    )
+    title = " · ".join(variant.label for variant in variants_of(runs))
+    return standalone_page(title, content, live_version=live_version)
 
 
 def content_of(runs: Sequence[Run], missing: Sequence[str]) -> str:
@@ -95,7 +59,7 @@ def content_of(runs: Sequence[Run], missing: Sequence[str]) -> str:
     panels, undrawn = measure_panels(variants)
     maps = _heat_maps(variants)
     columns = columns_of(map(summary_of, runs))
-    return _template("content.html").render(
+    return template_of("steadydecay.report", "content.html").render(
         variants=variants,
         conclusion=conclusion(variants),
         header=("run", "seeds", "steps", *columns),
@@ -138,12 +102,3 @@ def _progress(run: Run) -> str:
 
 def _verdicts(variants: Sequence[Variant]) -> list[tuple[Run, Counter[str]]]:
     return [(run, Counter(run.verdicts.values())) for variant in variants for run in variant.runs if run.verdicts]
-
-
-def _template(name: str) -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_source(name))
-
-
-def _source(name: str) -> str:
-    return files("steadydecay.report").joinpath(name).read_text(encoding="utf-8")

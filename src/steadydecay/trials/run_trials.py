@@ -10,8 +10,9 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import final
+from typing import Protocol, final
 
 from steadydecay.recipes.checkpoint import CheckpointError
 from steadydecay.recipes.recipe import Recipe
@@ -47,8 +48,25 @@ class TrialEnd:
 Told = Callable[[TrialEnd], None]
 
 
+class Slot(Protocol):
+    """What trains one trial after the other, wherever it does. An error is as one of `train`, or may pass."""
+
+    def train(self, recipe: Recipe, folder: Path) -> Ending:
+        """Train, or resume; when it returns, the log of the run is in `folder`."""
+        ...
+
+    def end(self) -> None:
+        """End at once, whatever is being trained."""
+        ...
+
+
 def run_trials(
-    recipes: Iterable[Recipe], store: Path, *, processes: int | None = None, told: Told = lambda end: None
+    recipes: Iterable[Recipe],
+    store: Path,
+    *,
+    processes: int | None = None,
+    told: Told = lambda end: None,
+    new_slot: Callable[[], Slot] | None = None,
 ) -> list[TrialEnd]:
     """Train each recipe in a folder of its own below `store`, unless that was done before.
 
@@ -60,6 +78,7 @@ def run_trials(
         store: made if missing; trials of other lists may lie there, too.
         processes: trials at a time, which share the cores; by default one for each core, ≥ 1.
         told: is called with the end of each trial, those that had ended before first, in the thread of the caller.
+        new_slot: makes each of the `processes`; by default a worker process on this machine.
 
     Returns:
         One end for each different recipe, in their order.
@@ -79,8 +98,8 @@ def run_trials(
             ends[recipe] = TrialEnd(recipe, folder, ending)
             told(ends[recipe])
     missing = [recipe for recipe in folders if recipe not in ends]
-    slots = min(processes, len(missing))
-    for end in _ends_of(missing, folders, slots, max(1, cores // processes)):
+    made = new_slot or partial(_ProcessSlot, max(1, cores // processes))
+    for end in _ends_of(missing, folders, [made] * min(processes, len(missing))):
         ends[end.recipe] = end
         told(end)
     return [ends[recipe] for recipe in folders]
@@ -91,13 +110,15 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _ends_of(recipes: Sequence[Recipe], folders: dict[Recipe, Path], slots: int, threads: int) -> Iterator[TrialEnd]:
-    """The ends of all recipes as they come, from `slots` threads that each drive one process."""
+def _ends_of(
+    recipes: Sequence[Recipe], folders: dict[Recipe, Path], new_slots: Sequence[Callable[[], Slot]]
+) -> Iterator[TrialEnd]:
+    """The ends of all recipes as they come, from threads that each drive one slot."""
     waiting: queue.SimpleQueue[Recipe] = queue.SimpleQueue()
     ended: queue.SimpleQueue[TrialEnd | BaseException] = queue.SimpleQueue()
     for recipe in recipes:
         waiting.put(recipe)
-    with _slots(slots, threads) as made:
+    with _slots(new_slots) as made:
         for slot in made:
             threading.Thread(target=_drive, args=(slot, waiting, folders, ended), daemon=True).start()
         for _ in recipes:
@@ -108,7 +129,7 @@ def _ends_of(recipes: Sequence[Recipe], folders: dict[Recipe, Path], slots: int,
 
 
 def _drive(
-    slot: "_Slot",
+    slot: Slot,
     waiting: "queue.SimpleQueue[Recipe]",
     folders: dict[Recipe, Path],
     ended: "queue.SimpleQueue[TrialEnd | BaseException]",
@@ -123,7 +144,7 @@ def _drive(
         ended.put(error)
 
 
-def _end_of(slot: "_Slot", recipe: Recipe, folder: Path) -> TrialEnd:
+def _end_of(slot: Slot, recipe: Recipe, folder: Path) -> TrialEnd:
     began, attempt, ending = time.perf_counter(), 0, Ending("failed")
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -140,7 +161,7 @@ def _end_of(slot: "_Slot", recipe: Recipe, folder: Path) -> TrialEnd:
 
 
 @final
-class _Slot:
+class _ProcessSlot:
     """One worker process, which is replaced if it dies; torch is imported once in each."""
 
     def __init__(self, threads: int) -> None:
@@ -163,12 +184,12 @@ class _Slot:
     def _new_pool(self) -> ProcessPoolExecutor:
         # A forked process would inherit torch's thread pools without their threads.
         spawn = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(1, mp_context=spawn, initializer=begin_worker, initargs=(self._threads,))
+        return ProcessPoolExecutor(1, mp_context=spawn, initializer=begin_worker, initargs=(self._threads, os.getpid()))
 
 
 @contextmanager
-def _slots(count: int, threads: int) -> Iterator[list[_Slot]]:
-    slots = [_Slot(threads) for _ in range(count)]
+def _slots(new_slots: Sequence[Callable[[], Slot]]) -> Iterator[list[Slot]]:
+    slots = [new_slot() for new_slot in new_slots]
     try:
         yield slots
     finally:

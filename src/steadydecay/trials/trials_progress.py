@@ -65,4 +65,5 @@ class TrialsProgress:
 
 def _in_words(end: TrialEnd) -> str:
     why = f" ({end.ending.message})" if end.ending.message else ""
-    return f"{end.folder.name} {end.ending.status}{why}"
+    tried = f" after {end.attempts} attempts" if end.attempts > 1 else ""
+    return f"{end.folder.name} {end.ending.status}{tried}{why}"

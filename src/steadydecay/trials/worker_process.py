@@ -18,16 +18,16 @@ OUTPUT_NAME = "output.txt"
 SECONDS_BETWEEN_LOOKS = 0.5
 
 
-def begin_worker(threads: int) -> None:
+def begin_worker(threads: int, parent: int) -> None:
     """Set up a worker: its share of the cores, and a watch over its parent.
 
     A parent that is killed cannot end its workers. One that trained on would hold the folder of its run against the
-    parent's next start.
+    parent's next start. The parent says who it is: it may have died before this is called.
     """
     torch.set_num_threads(threads)
     # Ctrl-C reaches every process of a terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def train_trial(recipe: Recipe, folder: Path) -> Ending:

@@ -1,0 +1,52 @@
+"""What runs on a node of a cluster: one trial in a folder of the node's own, whose log goes back."""
+
+import hashlib
+import shutil
+import tempfile
+from contextlib import chdir, nullcontext, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from steadydecay.recipes.recipe import Recipe
+from steadydecay.run_log.record import LOG_NAME
+from steadydecay.trials.trial_folder import Ending, trial_name
+from steadydecay.trials.worker_process import OUTPUT_NAME, train_trial
+
+
+class Origin(NamedTuple):
+    """Where a sweep was started.
+
+    Attributes:
+        sweep: host and folder, which tell it from any other.
+        folder: that from which relative paths of data are meant.
+        threads: of a trial.
+    """
+
+    sweep: str
+    folder: str
+    threads: int
+
+
+def train_on_node(recipe: Recipe, origin: Origin) -> tuple[Ending, dict[str, bytes]]:
+    """Train, or resume what an earlier attempt left on this node; how it ended, and the files of its run by name."""
+    own = _node_folder(origin.sweep) / trial_name(recipe)
+    torch.set_num_threads(origin.threads)
+    with chdir(origin.folder) if Path(origin.folder).is_dir() else nullcontext():
+        ending = train_trial(recipe, own)
+    files = {path.name: path.read_bytes() for path in (own / LOG_NAME, own / OUTPUT_NAME) if path.is_file()}
+    shutil.rmtree(own)
+    # Other trials of the sweep may be there.
+    with suppress(OSError):
+        own.parent.rmdir()
+    return ending, files
+
+
+def _node_folder(sweep: str) -> Path:
+    import ray
+
+    # The node is part of the name: several may share a disk, and one that is thought dead may still write.
+    node = ray.get_runtime_context().get_node_id()
+    digest = hashlib.blake2b(f"{sweep} on {node}".encode(), digest_size=8).hexdigest()
+    return Path(tempfile.gettempdir()) / f"steadydecay-sweep-{digest}"
