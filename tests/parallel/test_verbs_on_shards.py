@@ -1,9 +1,11 @@
 """Four real processes with weights laid over them in many ways do what one does with whole weights, in float64."""
 
 import json
+import os
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from layouts import FEW_LAYOUTS, LAYOUTS, OF_ALL_RANKS, RANKS
 from verbs_on_shards import main
 
@@ -18,9 +20,12 @@ Found = list[dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    """By rank: what each case has found."""
-    out = tmp_path_factory.mktemp("shards") / "out.json"
-    on_ranks(RANKS, main, out, timeout=300)
+    """By rank: what each case has found, which workers of pytest-xdist share."""
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shards.json"
+    with FileLock(out.with_suffix(".lock")):
+        if not out.exists():
+            on_ranks(RANKS, main, out, timeout=300)
     return json.loads(out.read_text())
 
 
