@@ -4,12 +4,14 @@ import io
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import NoReturn
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line; exit with 2 and one message on what a person can put right, Ctrl-C among it."""
     try:
+        _require_extra()
         _run(arguments)
     except KeyboardInterrupt:
         # Who presses it once more must not get a traceback of the end.
@@ -29,6 +31,14 @@ def _run(arguments: Sequence[str] | None) -> None:
         command.run()
     except user_errors() as error:
         _leave(str(error))
+
+
+def _require_extra() -> None:
+    """Say which extra the command line needs, where the library was installed without it."""
+    missing = [name for name in ("tyro", "rich", "safetensors") if find_spec(name) is None]
+    if missing:
+        remedy = "install the extra of the command line: pip install 'steadydecay[recipes]'"
+        sys.exit(f"steadydecay: {' and '.join(missing)} cannot be imported; {remedy}")
 
 
 def _leave(message: str) -> NoReturn:

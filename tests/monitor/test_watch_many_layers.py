@@ -48,8 +48,8 @@ def calls(work: Callable[[], Any]) -> int:
 
 
 def calls_for_each(work_of: Callable[[int], Callable[[], Any]]) -> float:
-    few, many = (calls(work_of(count)) for count in (40, 120))
-    return (many - few) / 80
+    few, many = (calls(work_of(count)) for count in (100, 300))
+    return (many - few) / 200
 
 
 @pytest.mark.parametrize("shape", SHAPES)

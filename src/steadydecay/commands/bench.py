@@ -21,19 +21,20 @@ class Bench:
     """Time, memory and accuracy of one optimizer step, beside other packages' and the matrix products it needs."""
 
     set: str = "gpt-mini"
-    """Shapes of a model: gpt-mini, gpt2-small, gpt2-xl, vit-s16, llama-1b."""
+    """The model whose shapes are stepped: gpt-mini, gpt2-small, gpt2-xl, vit-s16, llama-1b."""
     only: list[str] = field(default_factory=list)
-    """Optimizers, by names or patterns: 'scionc*' torch-muon. By default all; ScionC always."""
+    """The optimizers to time, by names or patterns such as 'scionc*' torch-muon. By default all of them are timed, and
+    ScionC always is."""
     repetitions: int = 7
-    """Timed steps of each optimizer."""
+    """How many steps of each optimizer are timed."""
     threads: int | None = None
-    """On the CPU; by default torch's own choice."""
+    """How many threads a CPU uses. By default torch chooses."""
     device: str = "cpu"
-    """cpu or cuda."""
+    """The device to run on, cpu or cuda."""
     layers: int | None = None
-    """A smaller part of the model; the result says so."""
+    """Time only this many layers of the model. The result says so."""
     out: Path | None = None
-    """Write the result as JSON."""
+    """Write the result to this file as JSON."""
 
     def run(self) -> None:
         self._require_device()

@@ -18,11 +18,12 @@ class Compare(DryRun, What):
     """Train the same model under several optimizers; print the table, write summary.json, report.html, picture.png."""
 
     optimizers: str | None = None
-    """Names, separated by commas; by default adamw,scion,scionc, and for vit adamw,adamc,scion,scionc,scionc_cosine."""
+    """The optimizers to compare, separated by commas. The default is adamw,scion,scionc, and for vit
+    adamw,adamc,scion,scionc,scionc_cosine."""
     seed: list[int] = field(default_factory=lambda: [0])
-    """One or more seeds: --seed 0 1 2."""
+    """One or more seeds, such as --seed 0 1 2. Every optimizer is trained with each."""
     out: GivenPath = Path("runs/compare")
-    """Folder for everything that is written."""
+    """The folder for everything that is written."""
 
     def run(self) -> None:
         self.require_dry()

@@ -35,7 +35,7 @@ class DryRun:
     dry_run: bool = False
     """Print what training would take (FLOPs, memory, hours), without training and without writing a file."""
     gpus: list[int] = field(default_factory=list)
-    """With --dry-run, the numbers of GPUs to count for: --gpus 1 8. By default 1 and 8."""
+    """With --dry-run, the numbers of GPUs to count for, such as --gpus 1 8. The default is 1 and 8."""
     flops: float = H100_FLOPS
     """With --dry-run, the FLOP/s that one GPU could reach at most, for the time where none was measured."""
     utilisation: float = USUAL_UTILISATION

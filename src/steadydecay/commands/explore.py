@@ -10,7 +10,7 @@ class Explore:
     """A page with sliders, in the browser: AdamW against Adam-L2, norms under a schedule, momentum."""
 
     port: int = 2718
-    """Of 127.0.0.1, which only this machine reaches; 0 takes any that is free."""
+    """The port of 127.0.0.1, which only this machine can reach. 0 takes any free port."""
     browser: bool = True
     """Open the page in the default browser."""
 

@@ -32,41 +32,45 @@ class Forecast:
     """Weight norms over training before it happens, under constant and corrected decay."""
 
     folder: tyro.conf.Positional[Path | None] = None
-    """A run of `steadydecay train`: its settings, and beside them what it measured. Otherwise say what is planned:"""
+    """A run of `steadydecay train`, whose settings are forecast beside what it measured. Without it, the other options
+    say what is planned."""
     shape: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
-    """Layers, repeatable: 768x768, 3072x768:spectral, 50304x768:output, 768x768:12
-    (d_out x d_in, then role, norm, how many); or"""
+    """The shape of layers, as d_out x d_in and then role, norm and how many: 768x768, 3072x768:spectral,
+    50304x768:output or 768x768:12. You may repeat this option, or give --model instead."""
     model: str | None = None
-    """a transformers model: a config.json, the folder of one, or a type (gpt2) with its default configuration."""
+    """A transformers model: a config.json, its folder, or a type such as gpt2 with its default configuration."""
     optimizer: str | None = None
-    """scion (by default), adamw, lion, muon, or scionc_cosine, whose S falls; both decay rules are shown."""
+    """The optimizer: scion (the default), adamw, lion, muon, or scionc_cosine, whose S falls. Both decay rules are
+    shown."""
     lr: float | None = None
-    """γ at the peak of the schedule."""
+    """The learning rate γ at the peak of the schedule."""
     output_lr: float | None = None
-    """γ of the output layer and of embeddings; under muon, of all that is not hidden. By default --lr."""
+    """The learning rate γ of the output layer and of embeddings; under muon, of all that is not hidden. The default is
+    --lr."""
     weight_decay: float | None = None
-    """λ, which a step multiplies by lr; or"""
+    """The coefficient λ of weight decay, which a step multiplies by lr. --decay-per-step and --steady-norm-sq are other
+    ways to say it."""
     decay_per_step: float | None = None
-    """η, the share of the weight that a step at the peak removes; or"""
+    """The decay η, which is the share of the weight that a step at the peak removes."""
     steady_norm_sq: float | None = None
-    """S, the wanted E‖θ‖²/E‖u‖²."""
+    """The wanted steady state S, which is E‖θ‖²/E‖u‖²."""
     momentum: float | None = None
-    """β, or β₁; by default 0.9, for muon 0.95."""
+    """The momentum β, or β₁. The default is 0.9, and 0.95 for muon."""
     beta2: float | None = None
-    """Lion's β₂; by default 0.99."""
+    """Lion's β₂. The default is 0.99."""
     nesterov: bool = False
-    """Look ahead by one gradient (scion)."""
+    """Let scion's momentum look ahead by one gradient."""
     schedule: str | None = None
-    """cosine (by default), linear, wsd or constant."""
+    """The schedule: cosine (the default), linear, wsd or constant."""
     warmup: int | None = None
-    """Steps of a linear warm-up; by default 0."""
+    """The steps of a linear warm-up. The default is 0."""
     steps: int | None = None
-    """Optimizer steps."""
+    """The number of optimizer steps."""
     init_rms: float | None = None
-    """RMS of all weights at the start; by default as steadydecay.init_ makes them, and 0 for adamw and lion."""
+    """The RMS of all weights at the start. By default it is that of steadydecay.init_, and 0 for adamw and lion."""
     wanted_rms: float | None = None
-    """Suggest the decay that gives this RMS at the end of the run, and at steady state. Without another decay, each
-    rule is shown with the one that ends there."""
+    """Suggest the decay that gives this RMS at the end of the run, and at steady state. If you give no other decay,
+    each rule is shown with the one that ends there."""
     json: bool = False
     """Print a line of JSON instead of tables."""
     html: bool = False
@@ -74,9 +78,9 @@ class Forecast:
     png: bool = False
     """Write forecast.png."""
     figure: Path | None = None
-    """Draw the figures into this file, for papers: a PNG, SVG or PDF, as its suffix says."""
+    """Draw the figures into this file, for papers. Its suffix chooses PNG, SVG or PDF."""
     out: GivenPath = Path("runs/forecast")
-    """Folder for forecast.html and forecast.png."""
+    """The folder for forecast.html and forecast.png."""
 
     def run(self) -> None:
         pictures = [self.out / "forecast.png"] if self.png else []

@@ -36,39 +36,40 @@ class Inspect:
     """List each weight's norms beside the steady state that hyperparameters, stored or given, predict."""
 
     file: tyro.conf.Positional[GivenPath]
-    """A .safetensors or .pt file, an index.json of shards, or a folder: a model's or a run's."""
+    """The checkpoint: a .safetensors or .pt file, an index.json of shards, or the folder of a model or a run."""
     lr: float | None = None
-    """The learning rate at the peak. With it, options replace whatever is stored."""
+    """The learning rate at the peak. If you give it, options replace whatever is stored."""
     weight_decay: float | None = None
-    """PyTorch's coefficient, at the peak; or --decay."""
+    """PyTorch's coefficient of weight decay at the peak. You may give --decay instead."""
     decay: float | None = None
-    """lr times weight_decay: the share of a weight removed per step."""
+    """The share of a weight that is removed per step, which is lr times weight_decay."""
     optimizer: OptimizerName | None = None
-    """What trained the weights; by default adamw. A correction changes nothing at the peak."""
+    """The optimizer that trained the weights. The default is adamw. A correction changes nothing at the peak."""
     output_lr: float | None = None
-    """lr of output layer and embeddings, where it differs."""
+    """The learning rate of the output layer and of embeddings, if it differs."""
     momentum: float | None = None
-    """Of scion (0.9) or muon (0.95)."""
+    """The momentum of scion (by default 0.9) or muon (by default 0.95)."""
     nesterov: bool | None = None
-    """Of scion (off) or muon (on)."""
+    """Whether the momentum of scion (by default no) or muon (by default yes) looks ahead by one gradient."""
     betas: tuple[float, float] | None = None
-    """Of adamw (0.9 0.999) or lion (0.9 0.99)."""
+    """The betas of adamw (by default 0.9 0.999) or lion (by default 0.9 0.99)."""
     norm: str | None = None
-    """Of scion's hidden matrices (spectral)."""
+    """The norm of scion's hidden matrices. The default is spectral."""
     at: At = "peak"
-    """Stored lr to predict for: the schedule's peak, or the present one."""
+    """The stored learning rate to predict for: the peak of the schedule, or the present one (now)."""
     tolerance: float = 0.2
-    """Share by which a norm may differ from its prediction before it is marked."""
+    """The share by which a norm may differ from its prediction before it is marked."""
     sort: Sort = "name"
-    """Largest first; ratio: farthest from the prediction first."""
+    """The order of the rows. A measure puts the largest first, and ratio puts the farthest from the prediction
+    first."""
     top: int | None = None
-    """Show the first so many."""
+    """Show only this many rows, from the first."""
     spectral: bool = True
     """Measure spectral norms, which takes most of the time."""
     format: Format | None = None
-    """By default as the suffix of --out says, else table."""
+    """The format of the output. By default the suffix of --out decides; without --out it is a table."""
     out: Path | None = None
-    """File to write to."""
+    """The file to write to. By default the output goes to the terminal."""
 
     def run(self) -> None:
         given = self._given()

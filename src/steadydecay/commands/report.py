@@ -23,26 +23,27 @@ from steadydecay.sweeps.sweep_terminal import print_sweep
 class Report:
     """Write one page about runs: which is better and why, what to change, and the pictures; or follow runs live.
 
-    Of a sweep's folder, it is the map of the loss over two of the swept fields, and the best setting with its spread.
+    For the folder of a sweep, the page shows the map of the loss over two of the swept fields, and the best setting
+    with its spread.
     """
 
     runs: tyro.conf.Positional[tuple[GivenPath, ...]]
-    """Folders of runs, folders of such folders, or run.jsonl files; or the folder of one sweep."""
+    """The runs to report: folders of runs, folders of such folders, or run.jsonl files; or the folder of one sweep."""
     out: GivenPath = Path("report.html")
-    """The page."""
+    """The file to which the page is written."""
     png: bool = False
-    """Draw the panels into a PNG beside the page, too."""
+    """Also draw the panels into a PNG beside the page."""
     figure: Path | None = None
-    """Draw the panels into this file, too, for papers: a PNG, SVG or PDF, as its suffix says."""
+    """Also draw the panels into this file, for papers. Its suffix chooses PNG, SVG or PDF."""
     follow: bool = False
     """Write nothing; serve the page on this machine (127.0.0.1) and refresh it while training goes on."""
     port: int = 0
-    """For --follow; 0 takes any free one."""
+    """The port for --follow. 0 takes any free port."""
     over: str | None = None
-    """For a sweep, the one or two fields of the map, across and then down: lr,decay_per_step. By default those with the
-    most values."""
+    """For a sweep, the one or two fields of the map, across and then down, such as lr,decay_per_step. By default they
+    are those with the most values."""
     measure: str | None = None
-    """For a sweep, val_loss (by default) or top1."""
+    """For a sweep, the measure of the map: val_loss (the default) or top1."""
 
     def run(self) -> None:
         if any(map(is_sweep, self.runs)):

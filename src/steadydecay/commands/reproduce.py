@@ -39,17 +39,18 @@ class Reproduce:
     """Figures and tables have the paper's numbers. seed003 compares AdamW with Adam-L2 on rare words; nesterov and
     steady_norm are from the paper's third version."""
     overrides: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Fields of all runs as name=value, such as steps=20; the results go to a folder whose name ends in -changed."""
+    """Fields of all runs to change, written as name=value, such as steps=20. The results go to a folder whose name ends
+    in -changed."""
     scale: Literal["embedded", "paper"] = "embedded"
     """The embedded scale needs minutes on two CPU cores and no data. The paper's needs GPUs and --data."""
     data: str | None = None
-    """At the paper's scale: ImageNet-1k as parquet files for a ViT, token shards for a GPT."""
+    """The data at the paper's scale: ImageNet-1k as parquet files for a ViT, or token shards for a GPT."""
     out: GivenPath = Path("results")
-    """Folder for figures, tables and verdicts; each experiment has its own inside."""
+    """The folder for figures, tables and verdicts. Each experiment has its own folder inside."""
     runs: GivenPath = Path("runs/reproduce")
-    """Folder for the training runs, which experiments share."""
+    """The folder for the training runs, which the experiments share."""
     processes: int | None = None
-    """Runs that are trained at the same time; by default one on each core."""
+    """How many runs are trained at the same time. By default there is one on each core."""
 
     def run(self) -> None:
         names = list(EXPERIMENTS) if self.name == ALL else [self.name]

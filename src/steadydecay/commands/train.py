@@ -18,13 +18,14 @@ from steadydecay.recipes.train import train
 class Train(DryRun, What):
     """Train one model, or go on with it. Under torchrun: on all its processes."""
 
-    optimizer: Annotated[str, tyro.conf.arg(help=f"One of {', '.join(OPTIMIZERS)}.")] = "scionc"
+    optimizer: Annotated[str, tyro.conf.arg(help=f"The optimizer to use: one of {', '.join(OPTIMIZERS)}.")] = "scionc"
     seed: int = 0
-    """Seed of the weights and of the order of the data."""
+    """The seed of the weights and of the order of the data."""
     strategy: Strategy = "ddp"
-    """Under torchrun: the model whole on each process (ddp), or cut over them (fsdp); docs/many_gpus.md."""
+    """Under torchrun, keep the whole model on each process (ddp) or shard it over them (fsdp). See
+    docs/many_gpus.md."""
     out: GivenPath = Path("runs/train")
-    """Folder for the log and the checkpoints."""
+    """The folder for the log and the checkpoints."""
 
     def run(self) -> None:
         self.require_dry()

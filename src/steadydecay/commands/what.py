@@ -22,19 +22,20 @@ class What:
     """What to train."""
 
     recipe: tyro.conf.Positional[RecipeName]
-    """Which model and data."""
+    """The model and data to train."""
     overrides: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Fields of the recipe as name=value: lr=0.03 layers=4."""
+    """Fields of the recipe to change, written as name=value, such as lr=0.03 layers=4."""
     size: str | None = None
-    """gpt: mini (two CPU cores; the default), small, or 124m (the paper's). vit: digits (two CPU cores, any small
-    images; the default), mini, or s16 (the paper's)."""
+    """The size of the model. For gpt it is mini (for two CPU cores; the default), small, or 124m (the paper's). For vit
+    it is digits (for two CPU cores and any small images; the default), mini, or s16 (the paper's)."""
     data: str | None = None
-    """gpt: text file or folder, .bin token shard or folder of them; by default the standard library's own text. vit:
-    .npz, .parquet file or folder of them, folder with one of images per class; by default scikit-learn's digits."""
+    """The data to train on. A gpt takes a text file or folder, a .bin token shard, or a folder of shards; by default,
+    it trains on the standard library's own text. A vit takes an .npz file, a .parquet file or a folder of them, or a
+    folder with one folder of images per class; by default, it trains on scikit-learn's digits."""
     steps: int | None = None
-    """Optimizer steps; by default the size's."""
+    """The number of optimizer steps. By default the size decides."""
     restart: bool = False
-    """Begin anew where an earlier run left checkpoints."""
+    """Start again from the beginning, even if an earlier run left checkpoints."""
 
     @property
     def kind(self) -> type[Recipe]:

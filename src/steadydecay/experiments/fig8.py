@@ -48,6 +48,6 @@ FIG8 = Experiment(
     title="AdamC with other betas",
     claim="The betas of AdamC change neither its decay nor its steady weight norm.",
     paper="ViT-S/16, 90 epochs: changing the betas has no effect on decay and steady-state norm.",
-    parts=of_both_kinds(variants, CRITERIA, examine, vit=3, gpt=3),
+    parts=of_both_kinds(variants, CRITERIA, examine, vit=6, gpt=6),
     paper_kind="vit",
 )

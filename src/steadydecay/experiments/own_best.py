@@ -17,7 +17,7 @@ from steadydecay.report.runs import Run
 TWINS = {"AdamW": "AdamC", "Scion": "ScionC", "Muon": "MuonC", "SGDW": "SGDC"}
 NAMES = {title: title.lower() for pair in TWINS.items() for title in pair}
 # Of the recipe's own learning rate and decay, which were chosen to reach steady state and not for the loss.
-LR_FACTORS = (0.33, 0.58, 1.0, 1.73)
+LR_FACTORS = (0.5, 1.0, 2.0)
 DECAY_FACTORS = (0.11, 0.33, 1.0)
 # What may be lost: the spread of one setting over seeds is as large.
 MARGIN = 0.02
