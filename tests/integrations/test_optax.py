@@ -36,7 +36,8 @@ def double_precision() -> Iterator[None]:
 
 
 def lrs_of(schedule: Any) -> list[float]:
-    return [float(schedule(step)) for step in range(STEPS)] if callable(schedule) else [schedule] * STEPS
+    of_step: Any = schedule
+    return [float(of_step(step)) for step in range(STEPS)] if callable(schedule) else [schedule] * STEPS
 
 
 def weights() -> dict[str, np.ndarray]:
@@ -194,7 +195,7 @@ def test_masks(mask: Any, output: Any, decays: dict[str, float]) -> None:
     """At half the reference lr a constant decay takes γλ = 0.1, and a corrected one half of it."""
     params = jax.tree.map(jnp.asarray, weights())
     transform = add_steady_decay(PEAK / 2, 2.0, reference_lr=PEAK, mask=mask, output=output)
-    updates, _ = transform.update(jax.tree.map(jnp.zeros_like, params), transform.init(params), params)
+    updates: Any = transform.update(jax.tree.map(jnp.zeros_like, params), transform.init(params), params)[0]
     for name, decay in decays.items():
         np.testing.assert_allclose(updates[name] * PEAK / 2, decay * params[name], rtol=1e-12)
 

@@ -69,7 +69,7 @@ class Report:
         self._require_not_given(("follow", "png", "figure"), "for a sweep, whose report is one page and a table")
         if len(self.runs) > 1:
             raise ValueError(f"{len(self.runs)} folders are given, and one of them is a sweep's; report on it alone")
-        folder = self.runs[0]
+        folder = next(iter(self.runs))
         report = sweep_report(folder.resolve().name, read_sweep(folder), self.measure or "val_loss", self.over)
         print_sweep(report)
         Console().print(f"report: {write_sweep_page(report, self.out)}", soft_wrap=True, highlight=False)
