@@ -35,9 +35,10 @@ digits, and a GPT with 2 layers of width 64 on the standard library's own text, 
 This scale shows laws of norms and learning rates well. It is a poor judge of small differences in accuracy, and the
 tables say how small a difference they could have seen. `--scale paper --data …` runs the paper's own models on GPUs.
 
-**How a verdict is made.** {rule} The criteria are in the source of each experiment, and they were committed before the
-runs whose results are shown here. This page is written by `python benchmarks/reproduction_page.py` from
-`results/NAME/embedded/verdict.json`.
+**How a verdict is made.** {rule} The criteria are in the source of each experiment. They were committed before the
+runs, except where first results showed that a criterion, a size or a number of seeds was badly chosen.
+[log.md](log.md) lists each such change under "The paper, repeated". This page is written by
+`python benchmarks/reproduction_page.py` from `results/NAME/embedded/verdict.json`.
 
 Cost is the sum of the time that all training steps of an experiment took, on one CPU core each. Experiments share runs,
 so all of them together cost less than the sum.
