@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         # Who presses it once more must not get a traceback of the end.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _leave("stopped by Ctrl-C; a run goes on from its last checkpoint when the same command is given again")
+        _leave("stopped by Ctrl-C; a run resumes from its last checkpoint when the same command is given again")
 
 
 def _run(arguments: Sequence[str] | None) -> None:
@@ -26,7 +26,12 @@ def _run(arguments: Sequence[str] | None) -> None:
 
     from steadydecay.commands.command_line import USER_ERRORS, Command
 
-    command = tyro.cli(Command, args=arguments, prog="steadydecay", description="Steady weight norms in training.")
+    command = tyro.cli(
+        Command,
+        args=arguments,
+        prog="steadydecay",
+        description="Keep weight norms steady in training: train, compare, forecast, inspect and report.",
+    )
     try:
         command.run()
     except USER_ERRORS as error:

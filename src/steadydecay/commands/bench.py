@@ -18,22 +18,26 @@ DEVICES = ("cpu", "cuda")
 
 @dataclass
 class Bench:
-    """Time, memory and accuracy of one optimizer step, beside other packages' and the matrix products it needs."""
+    """Measure the time, memory and accuracy of one optimizer step, beside those of other packages.
+
+    Times are also shown relative to the matrix products that a step needs.
+    """
 
     set: str = "gpt-mini"
-    """Shapes of a model: gpt-mini, gpt2-small, gpt2-xl, vit-s16, llama-1b."""
+    """The model whose shapes are stepped: gpt-mini, gpt2-small, gpt2-xl, vit-s16, llama-1b."""
     only: list[str] = field(default_factory=list)
-    """Optimizers, by names or patterns: 'scionc*' torch-muon. By default all; ScionC always."""
+    """Names or patterns of the optimizers to measure, such as 'scionc*' torch-muon. The default is all of them.
+    ScionC is always measured."""
     repetitions: int = 7
-    """Timed steps of each optimizer."""
+    """Number of timed steps for each optimizer."""
     threads: int | None = None
-    """On the CPU; by default torch's own choice."""
+    """Number of threads on the CPU. The default is torch's own choice."""
     device: str = "cpu"
-    """cpu or cuda."""
+    """Device to measure on: cpu or cuda."""
     layers: int | None = None
-    """A smaller part of the model; the result says so."""
+    """Measure only so many layers of the model. The result says so."""
     out: Path | None = None
-    """Write the result as JSON."""
+    """File to which the result is written as JSON."""
 
     def run(self) -> None:
         self._require_device()

@@ -15,14 +15,19 @@ from steadydecay.report.summary_table import summary_table, wide_enough
 
 @dataclass
 class Compare(DryRun, What):
-    """Train the same model under several optimizers; print the table, write summary.json, report.html, picture.png."""
+    """Train the same model under several optimizers and compare them.
+
+    The command prints a table and writes summary.json, report.html and picture.png. An interrupted run resumes from its
+    last checkpoint when the same command is given again.
+    """
 
     optimizers: str | None = None
-    """Names, separated by commas; by default adamw,scion,scionc, and for vit adamw,adamc,scion,scionc,scionc_cosine."""
+    """Names of the optimizers, separated by commas. The default is adamw,scion,scionc for gpt and
+    adamw,adamc,scion,scionc,scionc_cosine for vit."""
     seed: list[int] = field(default_factory=lambda: [0])
-    """One or more seeds: --seed 0 1 2."""
+    """One or more seeds, such as --seed 0 1 2. Every run is repeated for each of them."""
     out: GivenPath = Path("runs/compare")
-    """Folder for everything that is written."""
+    """Folder for the runs, the summary, the report and the picture."""
 
     def run(self) -> None:
         self.require_dry()

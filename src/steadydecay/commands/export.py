@@ -14,9 +14,9 @@ class Export:
     """Write the weights of a run's newest checkpoint into one .safetensors file."""
 
     run_folder: tyro.conf.Positional[GivenPath]
-    """The folder of the run."""
+    """Folder of the run."""
     out: tyro.conf.Positional[GivenPath]
-    """The .safetensors file."""
+    """The .safetensors file to write."""
 
     def run(self) -> None:
         step = export_weights(self.run_folder, self.out)

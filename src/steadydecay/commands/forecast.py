@@ -29,52 +29,57 @@ PLANNED = (*HYPERPARAMETERS, "shape", "model", "schedule", "warmup", "steps", "i
 
 @dataclass
 class Forecast:
-    """Weight norms over training before it happens, under constant and corrected decay."""
+    """Predict the weight norms of a run before it is trained, under constant and under corrected weight decay."""
 
     folder: tyro.conf.Positional[Path | None] = None
-    """A run of `steadydecay train`: its settings, and beside them what it measured. Otherwise say what is planned:"""
+    """Folder of a run of `steadydecay train`. Its settings are forecast, and shown beside what it measured. Without a
+    folder, describe the plan with the options below."""
     shape: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
-    """Layers, repeatable: 768x768, 3072x768:spectral, 50304x768:output, 768x768:12
-    (d_out x d_in, then role, norm, how many); or"""
+    """Layers of the plan, such as 768x768, 3072x768:spectral, 50304x768:output or 768x768:12. A layer is d_out x d_in,
+    followed by a role, a norm and the number of such layers. Give the option once for each kind of layer."""
     model: str | None = None
-    """a transformers model: a config.json, the folder of one, or a type (gpt2) with its default configuration."""
+    """A transformers model in place of --shape: a config.json, the folder of one, or a model type such as gpt2 with its
+    default configuration."""
     optimizer: str | None = None
-    """scion (by default), adamw, lion, muon, or scionc_cosine, whose S falls; both decay rules are shown."""
+    """scion (the default), adamw, lion, muon, or scionc_cosine, whose S falls. Both decay rules are shown for each."""
     lr: float | None = None
-    """γ at the peak of the schedule."""
+    """Learning rate γ at the peak of the schedule."""
     output_lr: float | None = None
-    """γ of the output layer and of embeddings; under muon, of all that is not hidden. By default --lr."""
+    """Learning rate of the output layer and of embeddings; under muon, of everything that is not hidden. The default is
+    --lr."""
     weight_decay: float | None = None
-    """λ, which a step multiplies by lr; or"""
+    """PyTorch's coefficient λ, which a step multiplies by the learning rate. Give one of --weight-decay,
+    --decay-per-step and --steady-norm-sq."""
     decay_per_step: float | None = None
-    """η, the share of the weight that a step at the peak removes; or"""
+    """η = lr · weight_decay, the share of the weight that a step at the peak removes."""
     steady_norm_sq: float | None = None
-    """S, the wanted E‖θ‖²/E‖u‖²."""
+    """S, the squared weight norm at the steady state in units of the squared update norm, E‖θ‖²/E‖u‖²."""
     momentum: float | None = None
-    """β, or β₁; by default 0.9, for muon 0.95."""
+    """β, or β₁. The default is 0.9, and 0.95 for muon."""
     beta2: float | None = None
-    """Lion's β₂; by default 0.99."""
+    """Lion's β₂. The default is 0.99."""
     nesterov: bool = False
-    """Look ahead by one gradient (scion)."""
+    """Use Nesterov momentum, with scion."""
     schedule: str | None = None
-    """cosine (by default), linear, wsd or constant."""
+    """Shape of the schedule: cosine (the default), linear, wsd (constant, then linear to 0) or constant."""
     warmup: int | None = None
-    """Steps of a linear warm-up; by default 0."""
+    """Number of steps of a linear warm-up. The default is 0."""
     steps: int | None = None
-    """Optimizer steps."""
+    """Number of optimizer steps."""
     init_rms: float | None = None
-    """RMS of all weights at the start; by default as steadydecay.init_ makes them, and 0 for adamw and lion."""
+    """RMS of all weights at the start. By default they start as steadydecay.init_ makes them, and at 0 for adamw and
+    lion."""
     wanted_rms: float | None = None
-    """Suggest the decay that gives this RMS at the end of the run, and at steady state. Without another decay, each
-    rule is shown with the one that ends there."""
+    """Suggest the decay that leads to this RMS at the end of the run, and the one that leads to it at the steady state.
+    Without another decay, each rule is shown with the decay that ends the run at this RMS."""
     json: bool = False
-    """Print a line of JSON instead of tables."""
+    """Print one line of JSON instead of tables."""
     html: bool = False
-    """Write forecast.html, a page with figures."""
+    """Write forecast.html, a page with figures, into --out."""
     png: bool = False
-    """Write forecast.png."""
+    """Write forecast.png into --out."""
     figure: Path | None = None
-    """Draw the figures into this file, for papers: a PNG, SVG or PDF, as its suffix says."""
+    """Draw the figures into this file, for a paper. Its suffix chooses the format: .png, .svg or .pdf."""
     out: GivenPath = Path("runs/forecast")
     """Folder for forecast.html and forecast.png."""
 

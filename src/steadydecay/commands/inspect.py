@@ -33,42 +33,47 @@ WIDEST = 1000
 
 @dataclass
 class Inspect:
-    """List each weight's norms beside the steady state that hyperparameters, stored or given, predict."""
+    """List the norms of each weight in a checkpoint beside their predicted steady state.
+
+    The prediction follows from the hyperparameters in the file, or from those that you give.
+    """
 
     file: tyro.conf.Positional[GivenPath]
-    """A .safetensors or .pt file, an index.json of shards, or a folder: a model's or a run's."""
+    """A .safetensors or .pt file, an index.json of shards, or the folder of a model or a run."""
     lr: float | None = None
-    """The learning rate at the peak. With it, options replace whatever is stored."""
+    """Learning rate at the peak of the schedule. If it is given, the options replace everything that is stored."""
     weight_decay: float | None = None
-    """PyTorch's coefficient, at the peak; or --decay."""
+    """PyTorch's coefficient at the peak. Give this option or --decay."""
     decay: float | None = None
-    """lr times weight_decay: the share of a weight removed per step."""
+    """The share of a weight that a step removes, lr times weight_decay."""
     optimizer: OptimizerName | None = None
-    """What trained the weights; by default adamw. A correction changes nothing at the peak."""
+    """Optimizer that trained the weights. The default is adamw. Whether its decay was corrected makes no difference at
+    the peak."""
     output_lr: float | None = None
-    """lr of output layer and embeddings, where it differs."""
+    """Learning rate of the output layer and of embeddings, if it differs from --lr."""
     momentum: float | None = None
-    """Of scion (0.9) or muon (0.95)."""
+    """Momentum of scion (default 0.9) or muon (default 0.95)."""
     nesterov: bool | None = None
-    """Of scion (off) or muon (on)."""
+    """Whether the momentum is Nesterov's, for scion (off by default) or muon (on by default)."""
     betas: tuple[float, float] | None = None
-    """Of adamw (0.9 0.999) or lion (0.9 0.99)."""
+    """Betas of adamw (default 0.9 0.999) or lion (default 0.9 0.99)."""
     norm: str | None = None
-    """Of scion's hidden matrices (spectral)."""
+    """Norm of scion's hidden matrices. The default is spectral."""
     at: At = "peak"
-    """Stored lr to predict for: the schedule's peak, or the present one."""
+    """Which stored learning rate to predict for: that at the peak of the schedule, or the one at the saved step."""
     tolerance: float = 0.2
-    """Share by which a norm may differ from its prediction before it is marked."""
+    """Relative difference from the prediction above which a norm is marked."""
     sort: Sort = "name"
-    """Largest first; ratio: farthest from the prediction first."""
+    """Order of the weights: by name, with the largest value first, or, for ratio, with the weights farthest from their
+    prediction first."""
     top: int | None = None
-    """Show the first so many."""
+    """Show only this many weights, the first in the chosen order."""
     spectral: bool = True
-    """Measure spectral norms, which takes most of the time."""
+    """Measure spectral norms. This takes most of the time."""
     format: Format | None = None
-    """By default as the suffix of --out says, else table."""
+    """Format of the output. By default the suffix of --out decides, and without one it is a table."""
     out: Path | None = None
-    """File to write to."""
+    """File to which the output is written."""
 
     def run(self) -> None:
         given = self._given()

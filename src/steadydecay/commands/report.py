@@ -21,28 +21,29 @@ from steadydecay.sweeps.sweep_terminal import print_sweep
 
 @dataclass
 class Report:
-    """Write one page about runs: which is better and why, what to change, and the pictures; or follow runs live.
+    """Write a page about one or more runs: which is better and why, what to change, and pictures.
 
-    Of a sweep's folder, it is the map of the loss over two of the swept fields, and the best setting with its spread.
+    With --follow, the page is served and refreshed while the runs are training. For the folder of a sweep, the page
+    shows a map of the loss over two of the swept fields, and the best setting with its spread.
     """
 
     runs: tyro.conf.Positional[tuple[GivenPath, ...]]
-    """Folders of runs, folders of such folders, or run.jsonl files; or the folder of one sweep."""
+    """Folders of runs, folders of such folders, run.jsonl files, or the folder of one sweep."""
     out: GivenPath = Path("report.html")
-    """The page."""
+    """File to which the page is written."""
     png: bool = False
-    """Draw the panels into a PNG beside the page, too."""
+    """Also draw the pictures into a PNG file beside the page."""
     figure: Path | None = None
-    """Draw the panels into this file, too, for papers: a PNG, SVG or PDF, as its suffix says."""
+    """Also draw the pictures into this file, for a paper. Its suffix chooses the format: .png, .svg or .pdf."""
     follow: bool = False
-    """Write nothing; serve the page on this machine (127.0.0.1) and refresh it while training goes on."""
+    """Write nothing. Serve the page on this machine (127.0.0.1) and refresh it while training continues."""
     port: int = 0
-    """For --follow; 0 takes any free one."""
+    """Port for --follow. 0 chooses any free port."""
     over: str | None = None
-    """For a sweep, the one or two fields of the map, across and then down: lr,decay_per_step. By default those with the
-    most values."""
+    """For a sweep, the one or two fields of the map, first across and then down, such as lr,decay_per_step. The default
+    is the fields with the most values."""
     measure: str | None = None
-    """For a sweep, val_loss (by default) or top1."""
+    """For a sweep, the measure of the map: val_loss (the default) or top1."""
 
     def run(self) -> None:
         if any(map(is_sweep, self.runs)):

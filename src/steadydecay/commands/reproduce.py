@@ -30,26 +30,28 @@ else:
 
 @dataclass
 class Reproduce:
-    """Repeat one of the paper's experiments, or all of them, and judge its claim by a rule that was written before.
+    """Repeat one of the paper's experiments, or all of them, and judge its claim by a rule that was fixed beforehand.
 
     Runs that an earlier command trained are reused, and an interrupted one resumes.
     """
 
     name: tyro.conf.Positional[ExperimentName]
-    """Figures and tables have the paper's numbers. seed003 compares AdamW with Adam-L2 on rare words; nesterov and
-    steady_norm are from the paper's third version."""
+    """Name of the experiment. Figures and tables have the paper's numbers. seed003 compares AdamW with Adam-L2 on rare
+    words; nesterov and steady_norm are from the paper's third version."""
     overrides: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Fields of all runs as name=value, such as steps=20; the results go to a folder whose name ends in -changed."""
+    """Fields of all runs to change, as name=value, such as steps=20. The results are then written to a folder whose
+    name ends in -changed."""
     scale: Literal["embedded", "paper"] = "embedded"
-    """The embedded scale needs minutes on two CPU cores and no data. The paper's needs GPUs and --data."""
+    """Size of the experiment. The embedded scale takes minutes on two CPU cores and needs no data; the paper's scale
+    needs GPUs and --data."""
     data: str | None = None
-    """At the paper's scale: ImageNet-1k as parquet files for a ViT, token shards for a GPT."""
+    """Data for the paper's scale: ImageNet-1k as parquet files for a ViT, or token shards for a GPT."""
     out: GivenPath = Path("results")
-    """Folder for figures, tables and verdicts; each experiment has its own inside."""
+    """Folder for figures, tables and verdicts. Each experiment has a folder of its own inside it."""
     runs: GivenPath = Path("runs/reproduce")
     """Folder for the training runs, which experiments share."""
     processes: int | None = None
-    """Runs that are trained at the same time; by default one on each core."""
+    """Number of runs to train at the same time. The default is one for each core."""
 
     def run(self) -> None:
         names = list(EXPERIMENTS) if self.name == ALL else [self.name]

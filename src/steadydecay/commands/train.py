@@ -16,13 +16,14 @@ from steadydecay.recipes.train import train
 
 @dataclass
 class Train(DryRun, What):
-    """Train one model, or go on with it. Under torchrun: on all its processes."""
+    """Train one model, or resume its training from the last checkpoint. Under torchrun, all its processes train it."""
 
-    optimizer: Annotated[str, tyro.conf.arg(help=f"One of {', '.join(OPTIMIZERS)}.")] = "scionc"
+    optimizer: Annotated[str, tyro.conf.arg(help=f"Name of the optimizer, one of {', '.join(OPTIMIZERS)}.")] = "scionc"
     seed: int = 0
-    """Seed of the weights and of the order of the data."""
+    """Seed for the initial weights and for the order of the data."""
     strategy: Strategy = "ddp"
-    """Under torchrun: the model whole on each process (ddp), or cut over them (fsdp); docs/many_gpus.md."""
+    """How torchrun's processes share the model. ddp keeps a whole model on each process, and fsdp shards it over them;
+    see docs/many_gpus.md."""
     out: GivenPath = Path("runs/train")
     """Folder for the log and the checkpoints."""
 

@@ -22,19 +22,20 @@ class What:
     """What to train."""
 
     recipe: tyro.conf.Positional[RecipeName]
-    """Which model and data."""
+    """The kind of model to train."""
     overrides: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Fields of the recipe as name=value: lr=0.03 layers=4."""
+    """Fields of the recipe to change, as name=value, such as lr=0.03 layers=4."""
     size: str | None = None
-    """gpt: mini (two CPU cores; the default), small, or 124m (the paper's). vit: digits (two CPU cores, any small
-    images; the default), mini, or s16 (the paper's)."""
+    """Size of the model. For gpt: mini (the default, for two CPU cores), small, or 124m (the paper's). For vit: digits
+    (the default, for two CPU cores and any small images), mini, or s16 (the paper's)."""
     data: str | None = None
-    """gpt: text file or folder, .bin token shard or folder of them; by default the standard library's own text. vit:
-    .npz, .parquet file or folder of them, folder with one of images per class; by default scikit-learn's digits."""
+    """Training data. For gpt: a text file, a folder of text files, a .bin token shard, or a folder of shards; the
+    default is the text of Python's standard library. For vit: an .npz file, a .parquet file or a folder of them, or a
+    folder with one folder of images for each class; the default is scikit-learn's digits."""
     steps: int | None = None
-    """Optimizer steps; by default the size's."""
+    """Number of optimizer steps. The default depends on the size."""
     restart: bool = False
-    """Begin anew where an earlier run left checkpoints."""
+    """Start over even if an earlier run left checkpoints. Its log and checkpoints are deleted."""
 
     @property
     def kind(self) -> type[Recipe]:
