@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 INSTALL := PIP_CONSTRAINT=$(CURDIR)/requirements.lock $(RUN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-gpu gpu-results check lint browser lock clean
+.PHONY: demo test test-gpu test-versions gpu-results check lint docs browser lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -21,6 +21,11 @@ test: $(VENV)/.dev browser lint
 test-gpu: $(VENV)/.dev
 	$(RUN)/pytest gpu_tests
 
+# The core tests on every torch and Python that can be had here, which takes an hour and many GB; writes docs/versions.md.
+test-versions: $(VENV)/.dev
+	$(INSTALL) uv
+	PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python benchmarks/versions.py
+
 # All that needs a GPU, in under ten minutes: tests, benchmarks, and the result files that docs are made of.
 gpu-results: $(VENV)/.dev
 	$(RUN)/python benchmarks/on_gpu.py
@@ -32,6 +37,11 @@ lint: $(VENV)/.dev
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 
+# The site in site/; it needs no network, and a broken link is an error (mkdocs.yml).
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --quiet
+	@echo 'The site is in site/. To read it with its search: $(RUN)/python -m http.server --directory site'
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -40,7 +50,7 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml requirements.lock
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(INSTALL) --editable '.[recipes,vit,prepare,report,sweep,hf,lightning,explore,loggers,bench,dev]'
+	$(INSTALL) --editable '.[recipes,vit,prepare,report,sweep,hf,lightning,jax,explore,loggers,bench,docs,dev]'
 # Tests import timm's models without torchvision (tests/timm_models.py), whose build from PyPI does not fit torch's for CPUs.
 	$(INSTALL) --no-deps timm
 	touch $@
@@ -58,4 +68,4 @@ lock: $(VENV)/.dev
 	mv requirements.lock.new requirements.lock
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 # The first optimizer imports torch._dynamo, which takes longer than all steps of a small run.
-PRELOADED = ["pytest", "steadydecay.commands.command_line", "torch._dynamo", "torch.distributed.fsdp"]
+PRELOADED = ["pytest", "steadydecay.commands.train", "torch._dynamo", "torch.distributed.fsdp"]
 PRELOADED += ["torch.distributed.tensor.parallel", "torch.distributed.launcher.api"]
 
 FORKED = multiprocessing.get_context("forkserver")

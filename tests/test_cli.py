@@ -317,3 +317,9 @@ def test_control_c_while_it_loads_is_one_line(module: str) -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"steadydecay: stopped by Ctrl-C; [^\n]*\n", done.stderr)
+
+
+def test_without_its_extra_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("steadydecay.cli.find_spec", lambda name: None if name == "rich" else name)
+    with pytest.raises(SystemExit, match=r"rich cannot be imported; .*pip install 'steadydecay\[recipes\]'"):
+        main(["--help"])

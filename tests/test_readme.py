@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 import steadydecay as sd
+from page_blocks import NUMBER, run_python_blocks, wrong_numbers
 from steadydecay.recipes.gpt.model import GPT
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -14,10 +15,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 
 def test_python_runs_from_top_to_bottom() -> None:
     names: dict[str, Any] = {"torch": torch, "model": GPT(256, layers=3, heads=2, width=128)}
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) >= 3
-    for block in blocks:
-        exec(block, names)
+    assert len(run_python_blocks(README, names)) >= 3
     described = sd.describe(names["optimizer"].param_groups)
     shown = re.search(r"```\n(role .*?)```", README, re.DOTALL)
     assert shown is not None
@@ -26,10 +24,8 @@ def test_python_runs_from_top_to_bottom() -> None:
 
 
 def test_numbers_in_comments_are_what_the_call_gives() -> None:
-    found = re.findall(r"^(sd\.theory\.\S+\(.*\))\s+# ([\d.]+)\.\.\.$", README, re.MULTILINE)
-    assert found
-    for call, number in found:
-        assert str(eval(call, {"sd": sd})).startswith(number), call
+    assert NUMBER.search(README)
+    assert wrong_numbers(README, {"sd": sd}) == []
 
 
 def test_every_public_name_is_in_the_table() -> None:

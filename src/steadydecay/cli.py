@@ -4,12 +4,14 @@ import io
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import NoReturn
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line; exit with 2 and one message on what a person can put right, Ctrl-C among it."""
     try:
+        _require_extra()
         _run(arguments)
     except KeyboardInterrupt:
         # Who presses it once more must not get a traceback of the end.
@@ -22,20 +24,21 @@ def _run(arguments: Sequence[str] | None) -> None:
         # A name from a disk, or a Greek letter on a terminal that has none, must not end the command.
         sys.stdout.reconfigure(errors="backslashreplace")
     # They take seconds, and Ctrl-C may come while they load.
-    import tyro
+    from steadydecay.commands.command_line import parsed, user_errors
 
-    from steadydecay.commands.command_line import USER_ERRORS, Command
-
-    command = tyro.cli(
-        Command,
-        args=arguments,
-        prog="steadydecay",
-        description="Keep weight norms steady in training: train, compare, forecast, inspect and report.",
-    )
+    command = parsed(sys.argv[1:] if arguments is None else arguments)
     try:
         command.run()
-    except USER_ERRORS as error:
+    except user_errors() as error:
         _leave(str(error))
+
+
+def _require_extra() -> None:
+    """Say which extra the command line needs, where the library was installed without it."""
+    missing = [name for name in ("tyro", "rich", "safetensors") if find_spec(name) is None]
+    if missing:
+        remedy = "install the extra of the command line: pip install 'steadydecay[recipes]'"
+        sys.exit(f"steadydecay: {' and '.join(missing)} cannot be imported; {remedy}")
 
 
 def _leave(message: str) -> NoReturn:

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from layouts import (
     CountedReductions,
     Layers,
@@ -12,6 +13,7 @@ from layouts import (
     laid_out,
     largest_difference,
     named_groups,
+    of_all_ranks,
     placed_as,
     whole_model,
 )
@@ -19,6 +21,7 @@ from torch import nn
 from torch.distributed.tensor import Shard
 
 import steadydecay as sd
+from steadydecay.parallel.regions import index_of
 from steadydecay.parallel.shards import local_part, part_of_whole, sharding_of
 from step_costs import peak_bytes
 
@@ -28,6 +31,8 @@ BUILDS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "AdamC foreach": lambda groups: sd.AdamC(groups, 0.1, weight_decay=0.5, foreach=True, amsgrad=True),
     "RenormalizedAdamW": lambda groups: sd.RenormalizedAdamW(groups, 0.1, weight_decay=0.5),
 }
+# A rank that lacks the gradient of a weight in the second step.
+LACKED, LACKING = "square.weight", 1
 MEASURES = ("update_parallel", "update_perpendicular")
 
 
@@ -65,6 +70,32 @@ def of_layout(layout: str, name: str, meshes: Any) -> dict[str, Any]:
         ]
         differences.append(max([largest_difference(cut, alone), *measures]))
     return {"differences": differences, "collectives": counts}
+
+
+def of_lacking(layout: str, meshes: Any) -> dict[str, float]:
+    """One rank lacks a gradient: it takes that of the ranks that hold the same part, and else counts as zero."""
+    found = {}
+    for name, are_sums in (("AdamC", False), ("AdamC", True), ("RenormalizedAdamW", False)):
+        alone, cut = whole_model(), laid_out(layout, meshes)
+        expected, optimizer = BUILDS[name](named_groups(alone)), BUILDS[name](named_groups(cut))
+        for step in range(2):
+            give_gradients(alone, step)
+            give_gradients(cut, step, are_sums=are_sums, without=LACKED if step and dist.get_rank() == LACKING else "")
+            if step:
+                _leave_out(alone.square.weight, cut.square.weight, are_sums)
+            expected.step()
+            optimizer.step()
+        found[f"{name}, {are_sums}"] = largest_difference(cut, alone)
+    return found
+
+
+def _leave_out(whole: torch.Tensor, cut: torch.Tensor, are_sums: bool) -> None:
+    """What the lacking rank had of the gradient, as far as no other rank has it."""
+    regions = of_all_ranks(index_of(sharding_of(cut).region(cut.shape)))  # pyright: ignore[reportOptionalMemberAccess]
+    lacked = regions[LACKING]
+    holders = regions.count(lacked)
+    assert whole.grad is not None
+    whole.grad[lacked] *= (holders - 1) / holders if are_sums else float(holders > 1)
 
 
 def of_low_precision(meshes: Any) -> dict[str, Any]:

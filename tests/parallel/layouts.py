@@ -91,6 +91,7 @@ LAYOUTS = (*WAYS, "tp", "tp and fsdp2")
 OF_ALL_RANKS = tuple(layout for layout in LAYOUTS if layout != "tp")
 # Where the layout is not the point of a test.
 FEW_LAYOUTS = ("rows", "tp and fsdp2")
+WITH_REPLICAS = (*FEW_LAYOUTS, "hsdp")
 
 
 def laid_out(layout: str, meshes: dict[tuple[int, ...], DeviceMesh]) -> Any:

@@ -11,7 +11,7 @@ import groups_on_shards
 import rules_on_shards
 import torch.distributed as dist
 import watch_on_shards
-from layouts import FEW_LAYOUTS, LAYOUTS, made_meshes, of_all_ranks
+from layouts import FEW_LAYOUTS, LAYOUTS, WITH_REPLICAS, made_meshes, of_all_ranks
 
 
 def main(out: Path) -> None:
@@ -26,6 +26,7 @@ def main(out: Path) -> None:
             name: {layout: adams_on_shards.of_layout(layout, name, meshes) for layout in LAYOUTS}
             for name in adams_on_shards.BUILDS
         },
+        "lacking adams": {layout: adams_on_shards.of_lacking(layout, meshes) for layout in WITH_REPLICAS},
         "low precision": adams_on_shards.of_low_precision(meshes),
         "watch": {layout: watch_on_shards.of_layout(layout, meshes) for layout in LAYOUTS}
         | {"replicas": watch_on_shards.of_replicas()},

@@ -105,12 +105,21 @@ def test_a_streamed_run_with_the_paper_s_augmentation_resumes_bit_for_bit(tmp_pa
     assert "Mixup" in run.configuration["augmentation_used"] and len(run.accuracy) == 1
 
 
-def test_two_ranks_train_as_one_process_does(squares: Path, tmp_path: Path) -> None:
-    recipe = tiny(squares)
+def test_two_ranks_train_as_one_process_does_with_whole_models_and_then_with_parts_of_one(
+    squares: Path, tmp_path: Path
+) -> None:
+    """With accumulation and clipped gradients."""
+    recipe = tiny(squares, accumulate=2, clip=0.01)
     train(recipe, tmp_path / "one")
     names = ("layers", "width", "heads", "batch_size", "steps", "precision", "checkpoint_every", "evaluate_every")
-    overrides = [f"{name}={getattr(recipe, name)}" for name in (*names, "layers_every")]
-    on_ranks(2, main, ["train", "vit", *overrides, "--data", str(squares), "--out", str(tmp_path / "two")])
+    overrides = [f"{name}={getattr(recipe, name)}" for name in (*names, "layers_every", "accumulate", "clip")]
+    arguments = ["train", "vit", *overrides, "--data", str(squares), "--out", str(tmp_path / "two")]
+    on_ranks(2, main, arguments)
+    whole = logged(tmp_path / "two", "step", "loss")
+    assert min(sum(norms.values()) for norms in logged(tmp_path / "two", "step", "gradient_norm")) > 0.01
+    forgotten_weights(tmp_path / "two")
+    on_ranks(2, main, [*arguments, "--strategy", "fsdp"])
+    assert logged(tmp_path / "two", "step", "loss")[:6] == whole[:6]
     for kind, name in (("step", "loss"), ("validation", "loss"), ("validation", "top1")):
         assert logged(tmp_path / "two", kind, name) == pytest.approx(logged(tmp_path / "one", kind, name), rel=2e-4)
 

@@ -26,18 +26,18 @@ class Bench:
     set: str = "gpt-mini"
     """The model whose shapes are stepped: gpt-mini, gpt2-small, gpt2-xl, vit-s16, llama-1b."""
     only: list[str] = field(default_factory=list)
-    """Names or patterns of the optimizers to measure, such as 'scionc*' torch-muon. The default is all of them.
-    ScionC is always measured."""
+    """The optimizers to time, by names or patterns such as 'scionc*' torch-muon. By default all of them are timed, and
+    ScionC always is."""
     repetitions: int = 7
-    """Number of timed steps for each optimizer."""
+    """How many steps of each optimizer are timed."""
     threads: int | None = None
-    """Number of threads on the CPU. The default is torch's own choice."""
+    """How many threads a CPU uses. By default torch chooses."""
     device: str = "cpu"
-    """Device to measure on: cpu or cuda."""
+    """The device to run on, cpu or cuda."""
     layers: int | None = None
-    """Measure only so many layers of the model. The result says so."""
+    """Time only this many layers of the model. The result says so."""
     out: Path | None = None
-    """File to which the result is written as JSON."""
+    """Write the result to this file as JSON."""
 
     def run(self) -> None:
         self._require_device()

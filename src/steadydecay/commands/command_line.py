@@ -1,38 +1,63 @@
 """All subcommands as one command line, and the errors that a person can put right."""
 
-from typing import Annotated
+import ast
+from collections.abc import Sequence
+from dataclasses import make_dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any, Protocol, Union
 
 import tyro
 
-from steadydecay.commands.bench import Bench
-from steadydecay.commands.compare import Compare
-from steadydecay.commands.explore import Explore
-from steadydecay.commands.export import Export
-from steadydecay.commands.forecast import Forecast
-from steadydecay.commands.inspect import Inspect
-from steadydecay.commands.prepare import Prepare
-from steadydecay.commands.report import Report
-from steadydecay.commands.reproduce import Reproduce
-from steadydecay.commands.sweep import Sweep
-from steadydecay.commands.train import Train
-from steadydecay.recipes.checkpoint import CheckpointError
-from steadydecay.recipes.divergence import NonFiniteError
-from steadydecay.run_log.folder_lock import FolderInUseError
-from steadydecay.sweeps.run_sweep import FailedTrialsError
-
-# Everything else is our fault and shows its traceback.
-USER_ERRORS = (ValueError, OSError, NonFiniteError, CheckpointError, FolderInUseError, FailedTrialsError)
-
-Command = (
-    Annotated[Train, tyro.conf.subcommand("train", prefix_name=False)]
-    | Annotated[Compare, tyro.conf.subcommand("compare", prefix_name=False)]
-    | Annotated[Prepare, tyro.conf.subcommand("prepare", prefix_name=False)]
-    | Annotated[Sweep, tyro.conf.subcommand("sweep", prefix_name=False)]
-    | Annotated[Report, tyro.conf.subcommand("report", prefix_name=False)]
-    | Annotated[Reproduce, tyro.conf.subcommand("reproduce", prefix_name=False)]
-    | Annotated[Explore, tyro.conf.subcommand("explore", prefix_name=False)]
-    | Annotated[Forecast, tyro.conf.subcommand("forecast", prefix_name=False)]
-    | Annotated[Bench, tyro.conf.subcommand("bench", prefix_name=False)]
-    | Annotated[Inspect, tyro.conf.subcommand("inspect", prefix_name=False)]
-    | Annotated[Export, tyro.conf.subcommand("export", prefix_name=False)]
+# Each is a class of that name in a module of its own, named in lower case.
+NAMES = (
+    *("Train", "Compare", "Prepare", "Sweep", "Report", "Reproduce"),
+    *("Explore", "Forecast", "Bench", "Inspect", "Export"),
 )
+HELP = ("-h", "--help")
+
+
+class Command(Protocol):
+    """A parsed subcommand."""
+
+    def run(self) -> None: ...
+
+
+def parsed(arguments: Sequence[str]) -> Command:
+    """The subcommand that a command line calls, with its options; or its help or its error and the program's end."""
+    subcommands: Any = Union[tuple(_subcommand(name, _is_needed(name, arguments)) for name in NAMES)]  # noqa: UP007
+    return tyro.cli(subcommands, args=arguments, prog="steadydecay", description="Steady weight norms in training.")
+
+
+def user_errors() -> tuple[type[Exception], ...]:
+    """What one message says enough of. Everything else is our fault and shows its traceback."""
+    from steadydecay.recipes.checkpoint import CheckpointError
+    from steadydecay.recipes.divergence import NonFiniteError
+    from steadydecay.run_log.folder_lock import FolderInUseError
+    from steadydecay.sweeps.run_sweep import FailedTrialsError
+
+    return (ValueError, OSError, NonFiniteError, CheckpointError, FolderInUseError, FailedTrialsError)
+
+
+def _is_needed(name: str, arguments: Sequence[str]) -> bool:
+    """Whether its module must be imported, which may take seconds: not beside another, nor for the list of all."""
+    first = arguments[0] if arguments else HELP[0]
+    return first == name.lower() if first in (*HELP, *map(str.lower, NAMES)) else True
+
+
+def _subcommand(name: str, is_needed: bool) -> Any:
+    """Its class, or one with the same description and no options."""
+    module = f"{__package__}.{name.lower()}"
+    kind = getattr(import_module(module), name) if is_needed else make_dataclass(name, ())
+    if not is_needed:
+        kind.__doc__ = _docstring(module, name)
+    return Annotated[kind, tyro.conf.subcommand(name.lower(), prefix_name=False)]
+
+
+def _docstring(module: str, name: str) -> str | None:
+    """Of a class whose module is not imported."""
+    spec = find_spec(module)
+    assert spec is not None and spec.loader is not None
+    tree = ast.parse(spec.loader.get_source(module))  # pyright: ignore[reportAttributeAccessIssue]
+    (found,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+    return ast.get_docstring(found)

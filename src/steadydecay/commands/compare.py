@@ -22,12 +22,12 @@ class Compare(DryRun, What):
     """
 
     optimizers: str | None = None
-    """Names of the optimizers, separated by commas. The default is adamw,scion,scionc for gpt and
-    adamw,adamc,scion,scionc,scionc_cosine for vit."""
+    """The optimizers to compare, separated by commas. The default is adamw,scion,scionc, and for vit
+    adamw,adamc,scion,scionc,scionc_cosine."""
     seed: list[int] = field(default_factory=lambda: [0])
-    """One or more seeds, such as --seed 0 1 2. Every run is repeated for each of them."""
+    """One or more seeds, such as --seed 0 1 2. Every optimizer is trained with each."""
     out: GivenPath = Path("runs/compare")
-    """Folder for the runs, the summary, the report and the picture."""
+    """The folder for everything that is written."""
 
     def run(self) -> None:
         self.require_dry()

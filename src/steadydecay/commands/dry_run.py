@@ -35,11 +35,11 @@ class DryRun:
     dry_run: bool = False
     """Print what training would take (FLOPs, memory and hours) without training and without writing a file."""
     gpus: list[int] = field(default_factory=list)
-    """Numbers of GPUs for which --dry-run counts, such as --gpus 1 8. The default is 1 and 8."""
+    """With --dry-run, the numbers of GPUs to count for, such as --gpus 1 8. The default is 1 and 8."""
     flops: float = H100_FLOPS
-    """Highest rate of one GPU in FLOP/s. --dry-run derives the time from it if no time was measured."""
+    """With --dry-run, the FLOP/s that one GPU could reach at most, for the time where none was measured."""
     utilisation: float = USUAL_UTILISATION
-    """Share of --flops that training reaches, for --dry-run."""
+    """With --dry-run, the share of --flops that training reaches."""
 
     def require_dry(self) -> None:
         """ValueError if an option of the budget is given where none is printed."""

@@ -14,7 +14,7 @@ class Explore:
     """
 
     port: int = 2718
-    """Port on 127.0.0.1, which only this machine can reach. 0 chooses any free port."""
+    """The port of 127.0.0.1, which only this machine can reach. 0 takes any free port."""
     browser: bool = True
     """Open the page in the default browser."""
 

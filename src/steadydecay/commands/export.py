@@ -14,7 +14,7 @@ class Export:
     """Write the weights of a run's newest checkpoint into one .safetensors file."""
 
     run_folder: tyro.conf.Positional[GivenPath]
-    """Folder of the run."""
+    """The folder of the run to export."""
     out: tyro.conf.Positional[GivenPath]
     """The .safetensors file to write."""
 

@@ -32,56 +32,55 @@ class Forecast:
     """Predict the weight norms of a run before it is trained, under constant and under corrected weight decay."""
 
     folder: tyro.conf.Positional[Path | None] = None
-    """Folder of a run of `steadydecay train`. Its settings are forecast, and shown beside what it measured. Without a
-    folder, describe the plan with the options below."""
+    """A run of `steadydecay train`, whose settings are forecast beside what it measured. Without it, the other options
+    say what is planned."""
     shape: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
-    """Layers of the plan, such as 768x768, 3072x768:spectral, 50304x768:output or 768x768:12. A layer is d_out x d_in,
-    followed by a role, a norm and the number of such layers. Give the option once for each kind of layer."""
+    """The shape of layers, as d_out x d_in and then role, norm and how many: 768x768, 3072x768:spectral,
+    50304x768:output or 768x768:12. You may repeat this option, or give --model instead."""
     model: str | None = None
-    """A transformers model in place of --shape: a config.json, the folder of one, or a model type such as gpt2 with its
-    default configuration."""
+    """A transformers model: a config.json, its folder, or a type such as gpt2 with its default configuration."""
     optimizer: str | None = None
-    """scion (the default), adamw, lion, muon, or scionc_cosine, whose S falls. Both decay rules are shown for each."""
+    """The optimizer: scion (the default), adamw, lion, muon, or scionc_cosine, whose S falls. Both decay rules are
+    shown."""
     lr: float | None = None
-    """Learning rate γ at the peak of the schedule."""
+    """The learning rate γ at the peak of the schedule."""
     output_lr: float | None = None
-    """Learning rate of the output layer and of embeddings; under muon, of everything that is not hidden. The default is
+    """The learning rate γ of the output layer and of embeddings; under muon, of all that is not hidden. The default is
     --lr."""
     weight_decay: float | None = None
-    """PyTorch's coefficient λ, which a step multiplies by the learning rate. Give one of --weight-decay,
-    --decay-per-step and --steady-norm-sq."""
+    """The coefficient λ of weight decay, which a step multiplies by lr. --decay-per-step and --steady-norm-sq are other
+    ways to say it."""
     decay_per_step: float | None = None
-    """η = lr · weight_decay, the share of the weight that a step at the peak removes."""
+    """The decay η, which is the share of the weight that a step at the peak removes."""
     steady_norm_sq: float | None = None
-    """S, the squared weight norm at the steady state in units of the squared update norm, E‖θ‖²/E‖u‖²."""
+    """The wanted steady state S, which is E‖θ‖²/E‖u‖²."""
     momentum: float | None = None
-    """β, or β₁. The default is 0.9, and 0.95 for muon."""
+    """The momentum β, or β₁. The default is 0.9, and 0.95 for muon."""
     beta2: float | None = None
     """Lion's β₂. The default is 0.99."""
     nesterov: bool = False
-    """Use Nesterov momentum, with scion."""
+    """Let scion's momentum look ahead by one gradient."""
     schedule: str | None = None
-    """Shape of the schedule: cosine (the default), linear, wsd (constant, then linear to 0) or constant."""
+    """The schedule: cosine (the default), linear, wsd or constant."""
     warmup: int | None = None
-    """Number of steps of a linear warm-up. The default is 0."""
+    """The steps of a linear warm-up. The default is 0."""
     steps: int | None = None
-    """Number of optimizer steps."""
+    """The number of optimizer steps."""
     init_rms: float | None = None
-    """RMS of all weights at the start. By default they start as steadydecay.init_ makes them, and at 0 for adamw and
-    lion."""
+    """The RMS of all weights at the start. By default it is that of steadydecay.init_, and 0 for adamw and lion."""
     wanted_rms: float | None = None
-    """Suggest the decay that leads to this RMS at the end of the run, and the one that leads to it at the steady state.
-    Without another decay, each rule is shown with the decay that ends the run at this RMS."""
+    """Suggest the decay that gives this RMS at the end of the run, and at steady state. If you give no other decay,
+    each rule is shown with the one that ends there."""
     json: bool = False
-    """Print one line of JSON instead of tables."""
+    """Print a line of JSON instead of tables."""
     html: bool = False
-    """Write forecast.html, a page with figures, into --out."""
+    """Write forecast.html, a page with figures."""
     png: bool = False
-    """Write forecast.png into --out."""
+    """Write forecast.png."""
     figure: Path | None = None
-    """Draw the figures into this file, for a paper. Its suffix chooses the format: .png, .svg or .pdf."""
+    """Draw the figures into this file, for papers. Its suffix chooses PNG, SVG or PDF."""
     out: GivenPath = Path("runs/forecast")
-    """Folder for forecast.html and forecast.png."""
+    """The folder for forecast.html and forecast.png."""
 
     def run(self) -> None:
         pictures = [self.out / "forecast.png"] if self.png else []

@@ -39,41 +39,40 @@ class Inspect:
     """
 
     file: tyro.conf.Positional[GivenPath]
-    """A .safetensors or .pt file, an index.json of shards, or the folder of a model or a run."""
+    """The checkpoint: a .safetensors or .pt file, an index.json of shards, or the folder of a model or a run."""
     lr: float | None = None
-    """Learning rate at the peak of the schedule. If it is given, the options replace everything that is stored."""
+    """The learning rate at the peak. If you give it, options replace whatever is stored."""
     weight_decay: float | None = None
-    """PyTorch's coefficient at the peak. Give this option or --decay."""
+    """PyTorch's coefficient of weight decay at the peak. You may give --decay instead."""
     decay: float | None = None
-    """The share of a weight that a step removes, lr times weight_decay."""
+    """The share of a weight that is removed per step, which is lr times weight_decay."""
     optimizer: OptimizerName | None = None
-    """Optimizer that trained the weights. The default is adamw. Whether its decay was corrected makes no difference at
-    the peak."""
+    """The optimizer that trained the weights. The default is adamw. A correction changes nothing at the peak."""
     output_lr: float | None = None
-    """Learning rate of the output layer and of embeddings, if it differs from --lr."""
+    """The learning rate of the output layer and of embeddings, if it differs."""
     momentum: float | None = None
-    """Momentum of scion (default 0.9) or muon (default 0.95)."""
+    """The momentum of scion (by default 0.9) or muon (by default 0.95)."""
     nesterov: bool | None = None
-    """Whether the momentum is Nesterov's, for scion (off by default) or muon (on by default)."""
+    """Whether the momentum of scion (by default no) or muon (by default yes) looks ahead by one gradient."""
     betas: tuple[float, float] | None = None
-    """Betas of adamw (default 0.9 0.999) or lion (default 0.9 0.99)."""
+    """The betas of adamw (by default 0.9 0.999) or lion (by default 0.9 0.99)."""
     norm: str | None = None
-    """Norm of scion's hidden matrices. The default is spectral."""
+    """The norm of scion's hidden matrices. The default is spectral."""
     at: At = "peak"
-    """Which stored learning rate to predict for: that at the peak of the schedule, or the one at the saved step."""
+    """The stored learning rate to predict for: the peak of the schedule, or the present one (now)."""
     tolerance: float = 0.2
-    """Relative difference from the prediction above which a norm is marked."""
+    """The share by which a norm may differ from its prediction before it is marked."""
     sort: Sort = "name"
-    """Order of the weights: by name, with the largest value first, or, for ratio, with the weights farthest from their
-    prediction first."""
+    """The order of the rows. A measure puts the largest first, and ratio puts the farthest from the prediction
+    first."""
     top: int | None = None
-    """Show only this many weights, the first in the chosen order."""
+    """Show only this many rows, from the first."""
     spectral: bool = True
-    """Measure spectral norms. This takes most of the time."""
+    """Measure spectral norms, which takes most of the time."""
     format: Format | None = None
-    """Format of the output. By default the suffix of --out decides, and without one it is a table."""
+    """The format of the output. By default the suffix of --out decides; without --out it is a table."""
     out: Path | None = None
-    """File to which the output is written."""
+    """The file to write to. By default the output goes to the terminal."""
 
     def run(self) -> None:
         given = self._given()

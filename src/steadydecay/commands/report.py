@@ -21,27 +21,27 @@ from steadydecay.sweeps.sweep_terminal import print_sweep
 
 @dataclass
 class Report:
-    """Write a page about one or more runs: which is better and why, what to change, and pictures.
+    """Write a page about one or more runs: which is better and why, what to change, and pictures; or follow them live.
 
-    With --follow, the page is served and refreshed while the runs are training. For the folder of a sweep, the page
-    shows a map of the loss over two of the swept fields, and the best setting with its spread.
+    For the folder of a sweep, the page shows the map of the loss over two of the swept fields, and the best setting
+    with its spread.
     """
 
     runs: tyro.conf.Positional[tuple[GivenPath, ...]]
-    """Folders of runs, folders of such folders, run.jsonl files, or the folder of one sweep."""
+    """The runs to report: folders of runs, folders of such folders, or run.jsonl files; or the folder of one sweep."""
     out: GivenPath = Path("report.html")
-    """File to which the page is written."""
+    """The file to which the page is written."""
     png: bool = False
-    """Also draw the pictures into a PNG file beside the page."""
+    """Also draw the panels into a PNG beside the page."""
     figure: Path | None = None
-    """Also draw the pictures into this file, for a paper. Its suffix chooses the format: .png, .svg or .pdf."""
+    """Also draw the panels into this file, for papers. Its suffix chooses PNG, SVG or PDF."""
     follow: bool = False
-    """Write nothing. Serve the page on this machine (127.0.0.1) and refresh it while training continues."""
+    """Write nothing; serve the page on this machine (127.0.0.1) and refresh it while training goes on."""
     port: int = 0
-    """Port for --follow. 0 chooses any free port."""
+    """The port for --follow. 0 takes any free port."""
     over: str | None = None
-    """For a sweep, the one or two fields of the map, first across and then down, such as lr,decay_per_step. The default
-    is the fields with the most values."""
+    """For a sweep, the one or two fields of the map, across and then down, such as lr,decay_per_step. By default they
+    are those with the most values."""
     measure: str | None = None
     """For a sweep, the measure of the map: val_loss (the default) or top1."""
 

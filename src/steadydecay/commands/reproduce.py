@@ -36,22 +36,21 @@ class Reproduce:
     """
 
     name: tyro.conf.Positional[ExperimentName]
-    """Name of the experiment. Figures and tables have the paper's numbers. seed003 compares AdamW with Adam-L2 on rare
-    words; nesterov and steady_norm are from the paper's third version."""
+    """Figures and tables have the paper's numbers. seed003 compares AdamW with Adam-L2 on rare words; nesterov and
+    steady_norm are from the paper's third version."""
     overrides: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Fields of all runs to change, as name=value, such as steps=20. The results are then written to a folder whose
-    name ends in -changed."""
+    """Fields of all runs to change, written as name=value, such as steps=20. The results go to a folder whose name ends
+    in -changed."""
     scale: Literal["embedded", "paper"] = "embedded"
-    """Size of the experiment. The embedded scale takes minutes on two CPU cores and needs no data; the paper's scale
-    needs GPUs and --data."""
+    """The embedded scale needs minutes on two CPU cores and no data. The paper's needs GPUs and --data."""
     data: str | None = None
-    """Data for the paper's scale: ImageNet-1k as parquet files for a ViT, or token shards for a GPT."""
+    """The data at the paper's scale: ImageNet-1k as parquet files for a ViT, or token shards for a GPT."""
     out: GivenPath = Path("results")
-    """Folder for figures, tables and verdicts. Each experiment has a folder of its own inside it."""
+    """The folder for figures, tables and verdicts. Each experiment has its own folder inside."""
     runs: GivenPath = Path("runs/reproduce")
-    """Folder for the training runs, which experiments share."""
+    """The folder for the training runs, which the experiments share."""
     processes: int | None = None
-    """Number of runs to train at the same time. The default is one for each core."""
+    """How many runs are trained at the same time. By default there is one on each core."""
 
     def run(self) -> None:
         names = list(EXPERIMENTS) if self.name == ALL else [self.name]

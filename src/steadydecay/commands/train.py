@@ -18,14 +18,14 @@ from steadydecay.recipes.train import train
 class Train(DryRun, What):
     """Train one model, or resume its training from the last checkpoint. Under torchrun, all its processes train it."""
 
-    optimizer: Annotated[str, tyro.conf.arg(help=f"Name of the optimizer, one of {', '.join(OPTIMIZERS)}.")] = "scionc"
+    optimizer: Annotated[str, tyro.conf.arg(help=f"The optimizer to use: one of {', '.join(OPTIMIZERS)}.")] = "scionc"
     seed: int = 0
-    """Seed for the initial weights and for the order of the data."""
+    """The seed of the weights and of the order of the data."""
     strategy: Strategy = "ddp"
-    """How torchrun's processes share the model. ddp keeps a whole model on each process, and fsdp shards it over them;
-    see docs/many_gpus.md."""
+    """Under torchrun, keep the whole model on each process (ddp) or shard it over them (fsdp). See
+    docs/many_gpus.md."""
     out: GivenPath = Path("runs/train")
-    """Folder for the log and the checkpoints."""
+    """The folder for the log and the checkpoints."""
 
     def run(self) -> None:
         self.require_dry()

@@ -22,20 +22,20 @@ class What:
     """What to train."""
 
     recipe: tyro.conf.Positional[RecipeName]
-    """The kind of model to train."""
+    """The model and data to train."""
     overrides: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Fields of the recipe to change, as name=value, such as lr=0.03 layers=4."""
+    """Fields of the recipe to change, written as name=value, such as lr=0.03 layers=4."""
     size: str | None = None
-    """Size of the model. For gpt: mini (the default, for two CPU cores), small, or 124m (the paper's). For vit: digits
-    (the default, for two CPU cores and any small images), mini, or s16 (the paper's)."""
+    """The size of the model. For gpt it is mini (for two CPU cores; the default), small, or 124m (the paper's). For vit
+    it is digits (for two CPU cores and any small images; the default), mini, or s16 (the paper's)."""
     data: str | None = None
-    """Training data. For gpt: a text file, a folder of text files, a .bin token shard, or a folder of shards; the
-    default is the text of Python's standard library. For vit: an .npz file, a .parquet file or a folder of them, or a
-    folder with one folder of images for each class; the default is scikit-learn's digits."""
+    """The data to train on. A gpt takes a text file or folder, a .bin token shard, or a folder of shards; by default,
+    it trains on the standard library's own text. A vit takes an .npz file, a .parquet file or a folder of them, or a
+    folder with one folder of images per class; by default, it trains on scikit-learn's digits."""
     steps: int | None = None
-    """Number of optimizer steps. The default depends on the size."""
+    """The number of optimizer steps. By default the size decides."""
     restart: bool = False
-    """Start over even if an earlier run left checkpoints. Its log and checkpoints are deleted."""
+    """Start again from the beginning, even if an earlier run left checkpoints."""
 
     @property
     def kind(self) -> type[Recipe]:

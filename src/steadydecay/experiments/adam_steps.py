@@ -31,7 +31,12 @@ class AdamSettings(NamedTuple):
 
 
 class AdamMoments(NamedTuple):
-    """The state of one weight: m, and v ≥ 0, in units of the gradient and of its square."""
+    """The state of Adam for one weight.
+
+    Attributes:
+        first: m, the average of the gradient, in its units.
+        second: v ≥ 0, the average of the gradient's square, in units of that square.
+    """
 
     first: float = 0.0
     second: float = 0.0
@@ -94,7 +99,13 @@ def adam_l2_step(
     moments: AdamMoments = NO_MOMENTS,
     step: int | None = None,
 ) -> AdamStep:
-    """One step of Adam with L2: decay through the moments. Arguments and errors as in `adamw_step`.
+    """One step of Adam with L2, whose decay goes through the moments.
+
+    Args:
+        weight, gradient, settings, moments, step: as in `adamw_step`.
+
+    Raises:
+        ValueError: as `adamw_step`.
 
     >>> after = adam_l2_step(*EXAMPLE)
     >>> round(after.weight, 6), round(after.gradient, 12)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs
 from steadydecay.experiments.training_lengths import (
+    FEW_IMAGES,
     at_each_length,
     by_setting,
     mean_differences,
@@ -121,6 +122,7 @@ TABLE5 = Experiment(
     paper="ImageNet top-1 over the three ends: at most 0.4 points apart, at each of the five lengths.",
     parts=[Part("vit", INDIFFERENT, examine_ends, scionc_ends, seeds=5)],
     paper_kind="vit",
+    why_not=FEW_IMAGES,
     paper_table=(
         ("epochs", "to S = 0.59375", "0.296875", "0.1484375"),
         (

@@ -51,6 +51,6 @@ FIG4 = Experiment(
     title="Scion and ScionC on a GPT",
     claim="ScionC has a lower validation loss than Scion, a steady ‖θ‖, and no rise of ‖g‖ at the end.",
     paper="124M parameters, FineWeb-Edu 100B: validation loss 2.838 for ScionC and 2.846 for Scion.",
-    parts=[Part("gpt", CRITERIA, examine, variants, seeds=6, embedded=OF_THE_DEMO)],
+    parts=[Part("gpt", CRITERIA, examine, variants, seeds=4, embedded=OF_THE_DEMO)],
     paper_kind="gpt",
 )

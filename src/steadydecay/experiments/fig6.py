@@ -6,6 +6,7 @@ from steadydecay.experiments.decay_sweeps import ENDS
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs
 from steadydecay.experiments.rows import usual_table
 from steadydecay.experiments.run_measures import differences, final_accuracy, norm_kept
+from steadydecay.experiments.training_lengths import FEW_IMAGES
 from steadydecay.recipes.recipe import Fields, Recipe
 
 SCION = "Scion"
@@ -39,6 +40,7 @@ FIG6 = Experiment(
     title="Scion and ScionC with an S that falls",
     claim="The accuracy does not depend on how ‖θ‖ falls, and does not gain from its suppression as γ → 0.",
     paper="ViT-S/16: ScionC (cosine) matches Scion, whose ‖θ‖ is suppressed at the end.",
-    parts=[Part("vit", CRITERIA, examine, variants, seeds=24)],
+    parts=[Part("vit", CRITERIA, examine, variants, seeds=6)],
     paper_kind="vit",
+    why_not=FEW_IMAGES,
 )

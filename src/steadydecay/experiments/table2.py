@@ -3,6 +3,7 @@
 from steadydecay.experiments.criterion import Criterion
 from steadydecay.experiments.experiment import Experiment, Finding, Part, Runs
 from steadydecay.experiments.training_lengths import (
+    FEW_IMAGES,
     at_each_length,
     by_setting,
     mean_differences,
@@ -52,6 +53,7 @@ TABLE2 = Experiment(
     "(cosine) 73.10 to 80.06 %.",
     parts=[Part("vit", CRITERIA, examine, variants, seeds=6)],
     paper_kind="vit",
+    why_not=FEW_IMAGES,
     paper_table=(
         ("epochs", "AdamW", "AdamC", "Scion", "ScionC (constant)", "ScionC (cosine)"),
         (

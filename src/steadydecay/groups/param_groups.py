@@ -107,9 +107,12 @@ def param_groups(
 
 
 def describe(groups: Iterable[Mapping[str, Any]]) -> str:
-    """A table of groups, from `param_groups` or an optimizer's `param_groups`: what is decayed how.
+    """A table of groups, one row for each, that says what is decayed how; ready to be printed.
 
     Below it stands what `param_groups` has guessed and why, so that a wrong guess is seen.
+
+    Args:
+        groups: from `param_groups`, or an optimizer's `param_groups`.
     """
     header = ("role", "norm", "decay", "lr", "weight_decay", "decay/step", "tensors", "parameters", "names")
     groups = list(groups)

@@ -20,11 +20,13 @@ NORMS: dict[str, type[Norm]] = {
     "col_norm": ColNorm,
     "row_norm": RowNorm,
 }
+"""The norms by the name that a parameter group gives in its key `norm`."""
 
 # What the paper's own code calls a norm, where it is more than ours in other letters (github.com/LIONS-EPFL/scion).
 OTHER_NAMES = {"biasrms": "bias"}
 
 NormSpec = str | dict[str, Any] | Norm
+"""A choice of norm: "auto" or a key of `NORMS`, a dict {"name": key, **fields}, or any object that is a `Norm`."""
 
 
 def norm_for(spec: NormSpec, ndim: int) -> Norm:
@@ -56,6 +58,9 @@ def norm_for(spec: NormSpec, ndim: int) -> Norm:
 def norm_name(name: Any) -> Any:
     """The key of `NORMS`, or "auto", that a name means, whatever its capitals and underscores; others as they are.
 
+    Args:
+        name: the key of a norm in any spelling, one of the official Scion's names, or anything else.
+
     >>> [norm_name(name) for name in ("SpectralConv", "BiasRMS", "COL_NORM", "Auto", "round")]
     ['spectral_conv', 'bias', 'col_norm', 'auto', 'round']
     """
@@ -68,9 +73,10 @@ def norm_name(name: Any) -> Any:
 def plain_spec(spec: NormSpec) -> NormSpec:
     """The same choice as text, or a dict of name and fields that differ from the default; names as in `NORMS`.
 
-    Plain values, so that a state dict loads with `weights_only`.
+    These are plain values, so that a state dict loads with `weights_only`.
 
-    A norm of the user's own is returned as it is.
+    Args:
+        spec: as in `norm_for`. A norm of the user's own is returned as it is.
     """
     if isinstance(spec, str):
         return norm_name(spec)
@@ -87,6 +93,9 @@ def plain_spec(spec: NormSpec) -> NormSpec:
 def fewest_dimensions(norm: Norm | type[Norm]) -> int:
     """Below how many dimensions a parameter has no such norm; 0 where the norm does not say.
 
+    Args:
+        norm: a norm, or the class of one.
+
     >>> fewest_dimensions(Spectral()), fewest_dimensions(Bias)
     (2, 0)
     """
@@ -95,6 +104,9 @@ def fewest_dimensions(norm: Norm | type[Norm]) -> int:
 
 def is_row_wise(norm: Norm) -> bool:
     """Whether the rows of an lmo are the lmo of those rows.
+
+    Args:
+        norm: any `Norm`.
 
     >>> is_row_wise(Sign()), is_row_wise(ColNorm())
     (True, False)
@@ -105,6 +117,10 @@ def is_row_wise(norm: Norm) -> bool:
 
 def lmo_norm_sq(norm: Norm, shape: tuple[int, ...]) -> float:
     """‖lmo(g)‖_F² summed over the batch, for a gradient of this shape and full rank.
+
+    Args:
+        norm: any `Norm`.
+        shape: of the gradient; leading dimensions beyond those of one weight are a batch.
 
     >>> lmo_norm_sq(Spectral(), (2, 4, 4))
     8.0

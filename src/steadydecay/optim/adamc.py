@@ -131,14 +131,22 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
         getattr(self, GRAPH_CAPTURE_CHECK)()
         with torch.enable_grad():
             loss = None if closure is None else closure()
+        if self._has_sharded:
+            # A compiler does not see what other ranks do.
+            torch.compiler.disable(self._step)()  # pyright: ignore[reportCallIssue]  (as torch writes it)
+        else:
+            self._step()
+        return loss
+
+    def _step(self) -> None:
         self.fit_state()
+        self.agree_on_gradients()
         # Lists first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
         for group in self.param_groups:
             parameters_with_gradient(group, type(self).__name__)
         of_this_step = settled_decays(self, NO_MOMENTUM, _weight_decay_of_step)
         for group, weight_decay in zip(self.param_groups, of_this_step, strict=True):
             self.step_group(group, weight_decay)
-        return loss
 
     def step_group(self, group: Group, weight_decay: Number) -> None:
         """torch's AdamW with λ of this step.

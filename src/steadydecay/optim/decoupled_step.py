@@ -7,7 +7,7 @@ Here is what they share: the average, the move, and the step that takes all grou
 # pyright: reportPrivateImportUsage=false
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeGuard
 
@@ -22,9 +22,8 @@ from steadydecay.optim.batches.elementwise_batches import Sizes, in_elementwise_
 from steadydecay.optim.batches.parts import Advance, Number, PartsOfGroup, StepBatch, parts_of
 from steadydecay.optim.fitting_state import StateKeys
 from steadydecay.optim.stateful_optimizer import StatefulOptimizer
-from steadydecay.parallel.cuts import Cut, cut_of, zeros_for
-from steadydecay.parallel.presence import gradients_of_others
-from steadydecay.parallel.rank_groups import RankGroups, is_alone
+from steadydecay.parallel.cuts import Cut, zeros_for
+from steadydecay.parallel.rank_groups import is_alone
 from steadydecay.parallel.regions import positions_in
 from steadydecay.tensors.low_precision import (
     compensated,
@@ -184,7 +183,6 @@ class DecoupledOptimizer(StatefulOptimizer):
     "low_precision".
     """
 
-    _peers: RankGroups | None = None
     # States with what was gathered for each key of them.
     _whole: Sequence[tuple[dict[str, Any], str, Tensor]] = ()
 
@@ -238,26 +236,15 @@ class DecoupledOptimizer(StatefulOptimizer):
     def _step(self) -> None:
         self.fit_state()
         self._whole = ()
+        self.agree_on_gradients()
         # Lists first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
-        absent = gradients_of_others(self.cuts, self.peers) if self.cuts else {}
         name = type(self).__name__
-        parts = [parts_of(group, self.state, name, self.cuts, absent) for group in self.param_groups]
+        parts = [parts_of(group, self.state, name, self.cuts) for group in self.param_groups]
         decays = settled_decays(self, self.update_momentum, self._decay_of_step)
         self.in_batches(list(map(PartsOfGroup, self.param_groups, decays, parts)), self.advance)
         for group in self.param_groups:
             if "rounding_step" in group:
                 group["rounding_step"].add_(1)
-
-    def cuts_now(self) -> Mapping[Tensor, Cut]:
-        parameters = (parameter for group in self.param_groups for parameter in group["params"])
-        return {parameter: cut for parameter in parameters if (cut := cut_of(parameter)) is not None}
-
-    @property
-    def peers(self) -> RankGroups:
-        """The process groups in which this optimizer speaks."""
-        if self._peers is None:
-            self._peers = RankGroups()
-        return self._peers
 
     @torch.no_grad()
     def consolidate_state_dict(self, to: int = 0) -> None:

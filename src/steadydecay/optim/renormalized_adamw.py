@@ -72,9 +72,17 @@ def renormalization_of(sums: Tensor, lr: Number, decay: Number) -> Renormalizati
 class RenormalizedAdamW(AdamC):
     """AdamW after each of whose steps the perpendicular part of the update is taken out of the weight norm.
 
-    All arguments are `AdamC`'s; `decay` is "constant" and `low_precision` "none" by default. The state of each
-    parameter also holds `update_parallel` (u∥, positive where it shortens the weight) and `update_perpendicular`
-    (‖u⊥‖) of its last step, 0-d tensors in units of an update. Needs a copy of the weights during the step.
+    The state of each parameter also holds `update_parallel` (u∥, positive where it shortens the weight) and
+    `update_perpendicular` (‖u⊥‖) of its last step, which are 0-d tensors in units of an update. A step needs a copy of
+    the weights.
+
+    Args:
+        arguments, named_arguments: as in `AdamC`.
+        decay: the rule for λ under a schedule, as in `AdamC`; here it is "constant" by default.
+        low_precision: as in `AdamC`; here it is "none" by default.
+
+    Raises:
+        ValueError: as `AdamC`.
     """
 
     def __init__(
@@ -95,10 +103,8 @@ class RenormalizedAdamW(AdamC):
     def step_group(self, group: Group, weight_decay: Number) -> None:
         """An AdamW step from θ to θ', and from there to θ."""
         parameters = parameters_with_gradient(group, "RenormalizedAdamW")
-        # A weight that is cut over ranks may have a gradient on some of them alone: all must send its sums.
-        others = [one for one in group["params"] if one.grad is None and sharding_of(one) is not None]
         with torch.no_grad():
-            befores = {parameter: local_part(parameter).clone() for parameter in (*parameters, *others)}
+            befores = {parameter: local_part(parameter).clone() for parameter in parameters}
         super().step_group(group, weight_decay)
         with torch.no_grad():
             self._renormalize(befores, group["lr"], group["lr"] * weight_decay)

@@ -215,7 +215,13 @@ def _first_row(weight: Tensor, group: Group) -> int:
 class ScionC(Scion):
     """Scion whose weight decay follows γ_eff², so that the weight norm stays (arXiv 2512.08217, Algorithm 2).
 
-    All arguments are `Scion`'s; `decay` is "corrected" by default.
+    Args:
+        params, lr, momentum: as in `Scion`.
+        decay: the rule for λ under a schedule, as in `Scion`; here it is "corrected" by default.
+        arguments: all other arguments of `Scion`, by keyword.
+
+    Raises:
+        ValueError: as `Scion`.
     """
 
     def __init__(

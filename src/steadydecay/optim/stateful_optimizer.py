@@ -16,7 +16,9 @@ from steadydecay.groups.weight_names import as_list
 from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.optim.fitting_state import StateKeys, fingerprint, refit, require_fitting
 from steadydecay.optim.legal_weights import REAL_AND_COMPLEX, illegal_weights, require_dtypes, require_no_gradient
-from steadydecay.parallel.cuts import Cut
+from steadydecay.parallel.cuts import Cut, cut_of
+from steadydecay.parallel.presence import agree_on_gradients
+from steadydecay.parallel.rank_groups import RankGroups
 from steadydecay.tensors.low_precision import is_low_precision, require_mode
 
 
@@ -38,6 +40,7 @@ class StatefulOptimizer(torch.optim.Optimizer):
     steppable: ClassVar[tuple[torch.dtype, ...]] = REAL_AND_COMPLEX
     # Which weights are cut over ranks. None of these is pickled, so that a copy looks for itself.
     cuts: Mapping[Tensor, Cut] = MappingProxyType({})
+    _peers: RankGroups | None = None
     # What was there at the last look.
     _seen: list[Any] | None = None
     _types: list[list[type]] | None = None
@@ -106,7 +109,20 @@ class StatefulOptimizer(torch.optim.Optimizer):
 
     def cuts_now(self) -> Mapping[Tensor, Cut]:
         """How each weight that is cut over ranks is cut."""
-        return {}
+        parameters = (parameter for group in self.param_groups for parameter in group["params"])
+        return {parameter: cut for parameter in parameters if (cut := cut_of(parameter)) is not None}
+
+    @property
+    def peers(self) -> RankGroups:
+        """The process groups in which this optimizer speaks."""
+        if self._peers is None:
+            self._peers = RankGroups()
+        return self._peers
+
+    def agree_on_gradients(self) -> None:
+        """Before a step: a weight that is cut has a gradient on all of its ranks or on none."""
+        if self.cuts:
+            agree_on_gradients(self.cuts, self.peers)
 
     def state_was_fitted(self) -> None:
         """State has come or gone."""

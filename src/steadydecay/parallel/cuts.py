@@ -91,7 +91,12 @@ def zeros_for(weight: Tensor, cut: Cut | None) -> Tensor:
     """Zeros of a weight's shape and dtype, on each rank for its region only."""
     if cut is None or cut.replica is None:
         return torch.zeros_like(weight)
-    return _distributed(weight.new_zeros(size_of(cut.own_region())), cut)
+    return zeros_laid_out(cut, weight)
+
+
+def zeros_laid_out(cut: Cut, like: Tensor) -> DTensor:
+    """Zeros of a plain tensor's dtype and device, on each rank for its region only."""
+    return _distributed(like.new_zeros(size_of(cut.own_region())), cut)
 
 
 def brought_to(held: Tensor, weight: Tensor, cut: Cut | None) -> Tensor:
@@ -113,7 +118,7 @@ def is_laid_out(held: Tensor, weight: Tensor, cut: Cut | None) -> bool:
     return found == laid_out_as(weight, cut)
 
 
-def _distributed(local: Tensor, cut: Cut) -> Tensor:
+def _distributed(local: Tensor, cut: Cut) -> DTensor:
     shape = torch.Size(cut.shape)
     stride = torch.empty(shape, device="meta").stride()
     return DTensor.from_local(local, cut.mesh, cut.placements, run_check=False, shape=shape, stride=stride)

@@ -1,35 +1,96 @@
 """Which weights have a gradient on any rank: a rank where one is missing must not leave the others waiting."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor
 
-from steadydecay.parallel.cuts import Cut
-from steadydecay.parallel.rank_groups import RankGroups
+from steadydecay.parallel.cuts import Cut, zeros_laid_out
+from steadydecay.parallel.rank_groups import RankGroups, Ranks
+from steadydecay.parallel.shards import local_part
 
 
-def gradients_of_others(cuts: Mapping[Tensor, Cut], peers: RankGroups) -> dict[Tensor, Tensor]:
-    """Zeros for each weight that has a gradient on another rank of its mesh and none on this one.
+class _Held(NamedTuple):
+    """How a rank holds a gradient.
 
-    A weight without a gradient on any rank stays as it is. One collective for each mesh, of a byte for each weight.
+    Attributes:
+        dtype: of it.
+        placements: of torch's DTensor; None for a plain tensor, which every rank of the mesh has whole.
+    """
+
+    dtype: torch.dtype
+    placements: tuple[Any, ...] | None
+
+
+@torch.no_grad()
+def agree_on_gradients(cuts: Mapping[Tensor, Cut], peers: RankGroups) -> None:
+    """Give each weight a gradient that has one on another rank of its mesh and none on this one.
+
+    It is the gradient of the ranks that hold the same part, or zero where there are none. A weight without a gradient
+    on any rank stays without. One collective for each mesh, of two bytes for each weight, while the ranks agree.
 
     Args:
-        cuts: of all weights that are cut, in the same order on every rank.
+        cuts: of all weights that are cut, in the same order on every rank; their `grad` is written to.
         peers: whose groups speak.
     """
     of_mesh: dict[DeviceMesh, list[Tensor]] = defaultdict(list)
     for weight, cut in cuts.items():
         of_mesh[cut.mesh].append(weight)
-    absent: dict[Tensor, Tensor] = {}
     for mesh, weights in of_mesh.items():
-        flags = [weight.grad is not None for weight in weights]
-        is_present = torch.tensor(flags, dtype=torch.uint8, device=weights[0].device)
-        dist.all_reduce(is_present, dist.ReduceOp.MAX, group=peers.along(mesh, range(mesh.ndim)).group)
-        for weight, here, anywhere in zip(weights, flags, is_present.tolist(), strict=True):
-            if anywhere and not here:
-                absent[weight] = torch.zeros_like(weight)
-    return absent
+        ranks = peers.along(mesh, range(mesh.ndim))
+        disputed = _disputed(weights, ranks)
+        if disputed:
+            for weight, held in zip(disputed, _held_by_each(disputed, ranks), strict=True):
+                _settle(weight, cuts[weight], held, ranks, peers)
+
+
+def _disputed(weights: Sequence[Tensor], ranks: Ranks) -> list[Tensor]:
+    """Those that have a gradient on some ranks and none on others."""
+    flags = [(weight.grad is not None, weight.grad is None) for weight in weights]
+    anywhere = torch.tensor(flags, dtype=torch.uint8, device=weights[0].device)
+    dist.all_reduce(anywhere, dist.ReduceOp.MAX, group=ranks.group)
+    return [weight for weight, found in zip(weights, anywhere.tolist(), strict=True) if all(found)]
+
+
+def _held_by_each(weights: Sequence[Tensor], ranks: Ranks) -> list[list[_Held | None]]:
+    """Of each weight, how each rank holds its gradient."""
+    by_rank: list[Any] = [None] * ranks.size
+    dist.all_gather_object(by_rank, [_held(weight.grad) for weight in weights], group=ranks.group)
+    return list(map(list, zip(*by_rank, strict=True)))
+
+
+def _held(gradient: Tensor | None) -> _Held | None:
+    if gradient is None:
+        return None
+    return _Held(gradient.dtype, tuple(gradient.placements) if isinstance(gradient, DTensor) else None)
+
+
+def _settle(weight: Tensor, cut: Cut, held: Sequence[_Held | None], ranks: Ranks, peers: RankGroups) -> None:
+    dtype, placements = next(one for one in held if one is not None)
+    if weight.grad is None:
+        weight.grad = _zeros(weight, cut, dtype, placements)
+    mesh_dims = range(cut.mesh.ndim)
+    replicas = [dim for dim in mesh_dims if placements is None or placements[dim].is_replicate()]
+    here = ranks.coordinates[ranks.rank]
+    has_same = [
+        one is not None
+        for one, at in zip(held, ranks.coordinates, strict=True)
+        if all(at[dim] == here[dim] for dim in mesh_dims if dim not in replicas)
+    ]
+    if any(has_same) and not all(has_same):
+        # The mean of equals, on those that have it too, so that no rounding sets the ranks apart.
+        gradient = weight.grad.to_local() if isinstance(weight.grad, DTensor) else weight.grad
+        summed = gradient.contiguous()
+        dist.all_reduce(summed, group=peers.along(cut.mesh, replicas).group)
+        gradient.copy_(summed / sum(has_same))
+
+
+def _zeros(weight: Tensor, cut: Cut, dtype: torch.dtype, placements: tuple[Any, ...] | None) -> Tensor:
+    if placements is None:
+        return torch.zeros_like(weight, dtype=dtype)
+    return zeros_laid_out(Cut(cut.shape, cut.mesh, placements), local_part(weight).new_empty(0, dtype=dtype))

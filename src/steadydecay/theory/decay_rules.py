@@ -47,6 +47,7 @@ def exact(lr: float, momentum: MomentumFilter, reference: Reference, start: Mome
 
 DecayRule = Callable[[float, MomentumFilter, Reference, MomentumFilter], float]
 DECAY_RULES: dict[str, DecayRule] = {"constant": constant, "corrected": corrected, "exact": exact}
+"""The rules by name: "constant" keeps λ, "corrected" is the paper's Eq. 4, and "exact" holds S at any decay."""
 
 
 def weight_decay(lr: float, momentum: Momentum, nesterov: bool, reference: Reference, rule: str) -> float:
@@ -69,7 +70,13 @@ def weight_decay(lr: float, momentum: Momentum, nesterov: bool, reference: Refer
 
 
 def decay(lr: float, momentum: Momentum, nesterov: bool, reference: Reference, rule: str) -> float:
-    """η = γλ of a step under a rule; arguments as in `weight_decay`.
+    """η = γλ of a step under a rule: the fraction of the weight that this step removes.
+
+    Args:
+        lr, momentum, nesterov, reference, rule: as in `weight_decay`.
+
+    Raises:
+        ValueError: unknown rule.
 
     >>> decay(0.5, 0.0, False, Reference(lr=1.0, weight_decay=0.1), "corrected")
     0.025

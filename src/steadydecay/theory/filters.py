@@ -62,6 +62,9 @@ class MomentumFilter(NamedTuple):
 def exponential_average(momentum: float) -> MomentumFilter:
     """m_t = β m_{t-1} + (1-β) g_t, and heavy ball, which is the same up to scale (arXiv 2512.08217, Sec. 2.2).
 
+    Args:
+        momentum: β in [0, 1); the functions that take the filter check it.
+
     >>> exponential_average(0.5).energy
     0.3333333333333333
     """
@@ -70,6 +73,9 @@ def exponential_average(momentum: float) -> MomentumFilter:
 
 def nesterov_average(momentum: float) -> MomentumFilter:
     """The direction β m_t + (1-β) g_t of Nesterov momentum: c_0 = 1-β², c_j = (1-β) β^{j+1}.
+
+    Args:
+        momentum: β in [0, 1); the functions that take the filter check it.
 
     >>> nesterov_average(0.5)
     MomentumFilter(carry=0.25, decay=0.5, scale_sq=1.0)
@@ -80,6 +86,10 @@ def nesterov_average(momentum: float) -> MomentumFilter:
 def lion_average(beta1: float, beta2: float) -> MomentumFilter:
     """Lion's direction β₁ m_{t-1} + (1-β₁) g_t with m_t = β₂ m_{t-1} + (1-β₂) g_t (arXiv 2302.06675).
 
+    Args:
+        beta1: β₁ in [0, 1), by which the direction is interpolated.
+        beta2: β₂ in [0, 1), of the stored average. The functions that take the filter check both.
+
     >>> lion_average(0.5, 0.5) == exponential_average(0.5)
     True
     """
@@ -87,6 +97,7 @@ def lion_average(beta1: float, beta2: float) -> MomentumFilter:
 
 
 Momentum = float | MomentumFilter
+"""β in [0, 1) in PyTorch's convention (0.9, not 0.1), or a filter such as `lion_average` makes."""
 
 
 def momentum_filter(momentum: Momentum, nesterov: bool = False) -> MomentumFilter:

@@ -13,6 +13,7 @@ from steadydecay.theory.unit_vector_series import unit_vector_series
 from steadydecay.theory.validation import require_in
 
 Lmo = str | tuple[str, float] | tuple[str, int, int]
+"""The law by which an LMO keeps correlation: "linear", "sign", ("vector", d) or ("spectral", n, m)."""
 LEGAL = "'linear', 'sign', ('vector', d) with d ≥ 1 and ('spectral', n, m) with n, m ≥ 1"
 
 
@@ -39,6 +40,9 @@ def correlation(momentum_correlation: float, lmo: Lmo = "linear") -> float:
 @lru_cache(maxsize=4096)
 def power_series(lmo: Lmo = "linear") -> PowerSeries:
     """φ as Σ_p a_p ρ^p with a_p ≥ 0 and Σ_p a_p = 1; right to 1e-3 on [0, 1].
+
+    Args:
+        lmo: as in `correlation`.
 
     Raises:
         ValueError: an unknown lmo.

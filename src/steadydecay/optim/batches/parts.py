@@ -92,7 +92,6 @@ def parts_of(
     states: Mapping[Tensor, dict[str, Tensor]],
     optimizer_name: str,
     cuts: Mapping[Tensor, Cut],
-    absent_here: Mapping[Tensor, Tensor],
 ) -> list[Part]:
     """Each weight of a group that has a gradient, with its state.
 
@@ -101,7 +100,6 @@ def parts_of(
         states: of its parameters.
         optimizer_name: for the person who meets the error.
         cuts: of the weights that are cut over ranks.
-        absent_here: gradients in place of those that other ranks have and this one has not.
 
     Raises:
         ValueError: a sparse gradient.
@@ -111,8 +109,6 @@ def parts_of(
     # One look at each: the step of 10⁴ small tensors is for the most part Python.
     for parameter in group["params"]:
         gradient = parameter.grad
-        if gradient is None:
-            gradient = absent_here.get(parameter) if absent_here else None
         if gradient is not None:
             if gradient.is_sparse:
                 raise _sparse_refusal(parameter, optimizer_name)

@@ -20,8 +20,8 @@ from steadydecay.optim.batches.shape_batches import lmo_cost
 from steadydecay.parallel.gathering import BUFFER_BYTES, LEAST_BYTES_OF_A_RANK
 from steadydecay.parallel.regions import count_of, size_of
 
-# One for each weight, in the agreement on which of them have a gradient.
-PRESENCE_BYTES = 1
+# For each weight, in the agreement on which of them have a gradient.
+PRESENCE_BYTES = 2
 
 
 class Limits(NamedTuple):

@@ -1,0 +1,21 @@
+"""The table of versions says what ran, what was not available, and what nobody has run."""
+
+import runpy
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_page_shows_the_results_and_says_what_was_not_run() -> None:
+    script = runpy.run_path(str(ROOT / "benchmarks/versions.py"))
+    page = script["page"]({"2.9 3.12": "9 passed (torch 2.9.1, Python 3.12.1; 60 s)"})
+    assert "| 2.9 | 3.12 | 9 passed (torch 2.9.1, Python 3.12.1; 60 s) |" in page
+    assert page.count("| not run |") == len(script["PAIRS"]) - 1
+
+
+def test_the_tests_that_it_runs_exist() -> None:
+    script = runpy.run_path(str(ROOT / "benchmarks/versions.py"))
+    assert not [name for name in script["TESTS"] if not (ROOT / name.partition("::")[0]).exists()]
+    assert script["reason"]("  × No solution found\n  ╰─▶ Because torch==2.9 | has no wheels.\n").startswith(
+        "Because torch"
+    )
