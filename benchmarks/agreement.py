@@ -130,9 +130,8 @@ def page_of(cells: dict[str, dict[str, dict[str, Any]]]) -> str:
         "",
         "Each cell shows the predicted E‖θ‖² divided by the simulated one. Of five times of the run",
         f"({times} of {STEPS} steps, with η = {DECAY} at the peak), it shows the one at which the",
-        "two are farthest apart. In brackets is the same ratio for the paper's Eq. 3, which assumes φ(ρ) = ρ. "
-        "A simulation of about",
-        f"{ENTRIES} entries has a standard error of {noise:.1%}.",
+        "two are farthest apart. In brackets is the same ratio for the paper's Eq. 3, which assumes φ(ρ) = ρ.",
+        f"A simulation of about {ENTRIES} entries has a standard error of {noise:.1%}.",
         "",
         f"Over all {len(every)} cells, the largest difference is **{worst:.1%}**, and by Eq. 3 {worst_linear:.0%}.",
         "",

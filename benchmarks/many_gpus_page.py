@@ -12,7 +12,8 @@ from steadydecay.polar import choice
 TITLE = """\
 # What a step of ScionC costs
 
-Written by `python benchmarks/scaling_page.py`.
+This page answers two questions: what a step of ScionC costs on many GPUs, and what it costs on one device. It is
+written by `python benchmarks/scaling_page.py`.
 """
 
 ANSWERS = """\
@@ -20,83 +21,89 @@ ANSWERS = """\
 
 {answers}
 
-All of it is computed, not measured: for GPUs that reach {tflops:.0f} TFLOP/s in half-precision products, and that
-receive {between:.0f} GB/s from other nodes and {within:.0f} GB/s inside their node of {node}, about what an H100 does.
-Each GPU has {tokens:,} tokens in a step, and latency is left out. For other clusters, see
-`python benchmarks/parallel_cost.py --help`.
+All of these numbers are computed, not measured. They are for GPUs that reach {tflops:.0f} TFLOP/s in half-precision
+products and receive {between:.0f} GB/s from other nodes and {within:.0f} GB/s inside their node of {node}, which is
+about what an H100 does. Each GPU has {tokens:,} tokens in a step, and latency is left out.
+`python benchmarks/parallel_cost.py --help` explains how to compute them for another cluster.
 
-The formulas (`steadydecay.optim.batches.step_cost`) ask the functions of the step which rank owns which matrix and what
-it holds of it. `tests/optim/batches/test_step_cost.py` holds bytes, products and state against counted collectives of
-four real processes, and temporaries against a profile.
+The formulas (`steadydecay.optim.batches.step_cost`) call the functions of the step itself to find which rank owns which
+matrix and which part of it each rank holds. `tests/optim/batches/test_step_cost.py` compares bytes, products and state
+with the counted collectives of four real processes, and temporaries with a profile.
 
-### Where the exchange hides
+### When the exchange is hidden
 
-The step runs after the backward pass. While an owner multiplies one bucket, the next is on its way. Of b buckets the
-first has to come before there is anything to multiply, and the last has to go back: about a b-th of the exchange never
-hides. The rest hides while **exchange, ms** is less than **LMO, ms**.
+The step runs after the backward pass. While an owner multiplies one bucket of matrices, the next bucket is on its way.
+With b buckets, the first has to arrive before there is anything to multiply, and the last has to be sent back, so that
+about a b-th of the exchange is never hidden. The rest is hidden while **exchange, ms** is less than **LMO, ms**.
 {hidden}
-Where there is one bucket, the whole exchange is added to the step; where the exchange takes longer than the products,
-the difference is. The last column says from how many tokens of a GPU on the backward pass takes as long as the exchange
-and could hide it, if both ran side by side. Today they do not, and with fewer tokens not even that would hide it.
+If there is only one bucket, the whole exchange is added to the step. If the exchange takes longer than the products,
+the difference is added. The last column says from how many tokens per GPU on the backward pass takes as long as the
+exchange and could hide it, if both ran at the same time. Today they do not, and with fewer tokens even that would not
+hide it.
 
 ### By model, strategy and GPUs
 
-Of the busiest GPU, with float32 weights, gradients and momentum, and five steps of the iteration in its plain form; the
-embedding and the output take the sign.
+The tables are for the busiest GPU, with float32 weights, gradients and momentum and with five steps of the iteration in
+its plain form. The embedding and the output take the sign.
 
 - **held, GB**: weights, gradients and momentum; "too much" is more than {memory:.0f} GB.
-- **state, GB**, **temporaries, GB**: momentum; and what the step takes beside all of it at one time.
-- **moved, GB**: what the GPU sends or receives in the step, the larger of both.
-- **buckets**: each is exchanged by two all-to-alls.
-- **LMO, TFLOP** and **÷ even**: products of the busiest GPU, and these ÷ an N-th of all.
-- **hidden from, tokens**: tokens of a GPU whose backward pass takes as long as the exchange.
+- **state, GB** is the momentum, and **temporaries, GB** is the most that the step needs in addition at any one time.
+- **moved, GB**: what the GPU sends or what it receives in the step, whichever is larger.
+- **buckets**: each bucket is exchanged by two all-to-alls.
+- **LMO, TFLOP**: the products of the busiest GPU. **÷ even** divides them by an N-th of all products.
+- **hidden from, tokens**: the tokens per GPU for which the backward pass takes as long as the exchange.
 """
 
 SCHEMES = """\
 ### What other schemes would take
 
-By the same formulas, for the hidden matrices under FSDP2 (Canzona and Megatron: under their own data parallelism), and
-beyond what the strategy moves in any case: reduced gradients and gathered weights. Five steps of the iteration for all.
+The table applies the same formulas to the hidden matrices under FSDP2; Canzona and Megatron are under their own data
+parallelism. It shows what each scheme moves in addition to what the strategy moves in any case, which is reduced
+gradients and gathered weights. All schemes take five steps of the iteration.
 
-- **torchtitan DistributedMuon** ([pull request 4060](https://github.com/pytorch/torchtitan/pull/4060)): owners, the
-  longest first, and one packed all-to-all each way in the dtype of the stored weights. ScionC does the same, but its
-  updates come back in the half precision of the products. Heads, which torchtitan orthogonalises one by one, are not
-  counted apart.
-- **Muon of the dion package** ([microsoft/dion](https://github.com/microsoft/dion), `dion/muon.py`): as many matrices
-  of one shape at a time as there are ranks, filled up where there are fewer, in bfloat16 both ways.
-- **Canzona** ([arXiv 2602.06079](https://arxiv.org/abs/2602.06079)), its data parallelism: gradients are reduced to
-  whole matrices at their owners in the first place, so that the step itself moves nothing. It needs a data parallelism
-  whose shards end at matrices, and its owners keep whole momenta. Its tensor parallelism, which exchanges, is not
-  counted.
-- **Megatron layer-wise** ([its documentation](https://docs.nvidia.com/megatron-core/developer-guide/latest/apidocs/core/core.optimizer.layer_wise_optimizer.html)):
-  whole gradients are all-reduced where others reduce-scatter them, which is counted here as that difference in float32;
-  moved weights are gathered as ZeRO-1 does in any case.
-- **owners, bfloat16 both ways**: what ScionC would take if momentum and update travelled in bfloat16.
+- **torchtitan DistributedMuon** ([pull request 4060](https://github.com/pytorch/torchtitan/pull/4060)) assigns owners,
+  the longest matrix first, and packs one all-to-all in each direction, in the dtype of the stored weights. ScionC does
+  the same, but its updates come back in the half precision of the products. torchtitan orthogonalises heads one by one;
+  they are not counted separately.
+- **Muon of the dion package** ([microsoft/dion](https://github.com/microsoft/dion), `dion/muon.py`) takes as many
+  matrices of one shape at a time as there are ranks, padded if there are fewer, in bfloat16 in both directions.
+- **Canzona** ([arXiv 2602.06079](https://arxiv.org/abs/2602.06079)) is counted with its data parallelism. Gradients are
+  reduced to whole matrices at their owners in the first place, so that the step itself moves nothing. It needs a data
+  parallelism whose shards end at matrices, and its owners keep whole momenta. Its tensor parallelism, which exchanges,
+  is not counted.
+- **Megatron layer-wise** ([its documentation](https://docs.nvidia.com/megatron-core/developer-guide/latest/apidocs/core/core.optimizer.layer_wise_optimizer.html))
+  all-reduces whole gradients where others reduce-scatter them, which is counted here as that difference in float32.
+  Moved weights are gathered as ZeRO-1 does in any case.
+- **owners, bfloat16 both ways** is what ScionC would take if momentum and update travelled in bfloat16.
 - **whole gathers**: each rank gathers every matrix in bfloat16 and orthogonalises it.
 """
 
 COUNTED = """\
 ### Counted in real processes
 
-`{command}`, {date}; {software}; {place}. gpt2-small's shapes under gloo. {layers} of its layers, with embedding and
-output, {was} stepped; where what was counted for ScionC is not what the formulas say, byte for byte and product for
-product, it is listed below the table. The table is for all 12 layers: by the formulas for ScionC, and in proportion for
-torch.optim.Muon, which steps its matrices one by one (AdamW has the rest). An all-reduce counts as the 2(N-1)/N of its
-bytes that a ring brings to each rank, a reduce-scatter as (N-1)/N. Under FSDP2 torch.optim.Muon leaves its products to
-DTensor, which shares them and exchanges operands; where it wants an all-to-all, it takes an all-gather on a CPU, so
-that fewer bytes would come on GPUs.
+`{command}`, {date}; {software}; {place}.
 
-- **÷ even**: the busiest rank's ÷ an N-th of the whole. Muon's momentum is that of the hidden matrices.
+The shapes are those of gpt2-small, under gloo. {layers} of its layers, with embedding and output, {was} stepped. If a
+count for ScionC differs from the formulas, byte for byte and product for product, it is listed below the table. The
+table is for all 12 layers: ScionC's numbers follow from the formulas, and those of torch.optim.Muon are scaled in
+proportion, because it steps its matrices one by one (AdamW has the rest). An all-reduce counts as the 2(N-1)/N of its
+bytes that a ring brings to each rank, and a reduce-scatter as (N-1)/N. Under FSDP2, torch.optim.Muon leaves its
+products to DTensor, which shares them and exchanges operands. Where DTensor would use an all-to-all, it uses an
+all-gather on a CPU, so that fewer bytes would arrive on GPUs.
+
+- **÷ even**: the value of the busiest rank divided by an N-th of the whole. Muon's momentum is that of the hidden
+  matrices.
 - **counted**: on {layers} of the layers.
-- **temporaries, MB**: ScionC's by the formula, Muon's as measured on {layers} of the layers, AdamW's among it.
+- **temporaries, MB**: ScionC's are from the formula. Muon's are measured on {layers} of the layers and include AdamW's.
 
 {counts}
 
 {faults}
 
-Times of a step, medians of {repetitions} repetitions, with one thread for each process. In each repetition one process
-steps the whole model while the other waits, and then both share the same step; ratios are medians of two ÷ one in the
-same repetition. Other programs ran on the same two cores: read the ratios, which are below 1 where two beat one.
+The next table shows the times of a step as medians of {repetitions} repetitions, with one thread for each process. In
+each repetition one process steps the whole model while the other waits, and then both share the same step. Ratios are
+medians of the time of two processes divided by that of one in the same repetition; below 1, two processes are faster.
+Other programs ran on the same two cores, so compare the ratios rather than the times.
 
 {times}
 """
@@ -129,18 +136,19 @@ def answers(cluster: Cluster) -> list[str]:
     replicas, whole = [row(llama, "HSDP, 8 shards", n) for n in (64, 512)], row(llama, "DDP", 64)
     stack, apart = (row(mixture, strategy, 512) for strategy in ("FSDP2", "EP 8 + FSDP2"))
     said = [
-        "**FSDP2, also with tensor parallelism**: an N-th of the products and of the momentum, while there are as many "
-        f"matrices as GPUs. llama-8b on 64 GPUs: {_gb(few.moved)} and {_exchange(few, cluster)} of exchange beside "
-        f"{_lmo(few, cluster)} of products.",
-        "**More GPUs than matrices**: the busiest GPU still has a whole matrix, and the products take no less time: "
-        f"{_lmo(many, cluster)} on 512 GPUs and {_lmo(most, cluster)} on 4096.",
-        f"**DDP**: moved weights are gathered in float32, {_gb(whole.moved)} for llama-8b on 64 GPUs, and more GPUs do "
-        "not make it less.",
-        "**HSDP**: owners speak with their own replica, and the replicas hand updates on, each as much as the one that "
-        f"owns the most. llama-8b in replicas of 8 shards moves {_gb(replicas[0].moved)} on 64 GPUs and "
+        "**FSDP2, also with tensor parallelism**: each GPU has an N-th of the products and of the momentum, as long as "
+        f"there are as many matrices as GPUs. llama-8b on 64 GPUs exchanges {_gb(few.moved)} in "
+        f"{_exchange(few, cluster)}, beside {_lmo(few, cluster)} of products.",
+        "**More GPUs than matrices**: the busiest GPU still has a whole matrix, so that the products take no less "
+        f"time: {_lmo(many, cluster)} on 512 GPUs and {_lmo(most, cluster)} on 4096, for llama-8b.",
+        f"**DDP**: the weights that have moved are gathered in float32, which is {_gb(whole.moved)} for llama-8b on 64 "
+        "GPUs. More GPUs do not reduce it.",
+        "**HSDP**: owners exchange with the ranks of their own replica, and the replicas pass updates on. Each replica "
+        "passes on as much as the one that owns the most. llama-8b in replicas of 8 shards moves "
+        f"{_gb(replicas[0].moved)} on 64 GPUs and "
         f"{_gb(replicas[1].moved)} on 512, where FSDP2 over all of them moves {_gb(few.moved)} and {_gb(many.moved)}.",
-        "**Experts**: cut the stack over an expert mesh. qwen3-30b-a3b on 512 GPUs then keeps "
-        f"{_gb(max(apart.cost.state_bytes))} of state and has {_lmo(apart, cluster)} of products, in place of "
+        "**Experts**: shard the stack of experts over an expert mesh. qwen3-30b-a3b on 512 GPUs then keeps "
+        f"{_gb(max(apart.cost.state_bytes))} of state and has {_lmo(apart, cluster)} of products, instead of "
         f"{_gb(max(stack.cost.state_bytes))} and {_lmo(stack, cluster)} under FSDP2 alone, whose smallest shards are "
         "whole experts.",
     ]
@@ -154,7 +162,7 @@ def hidden(cluster: Cluster) -> str:
         rows = [row(model, "FSDP2", n) for n in GPUS]
         covered = [str(one.ranks) for one in rows if _is_hidden(one, cluster)]
         said.append(f"{' or '.join(covered)} GPUs ({name})" if covered else f"none of these numbers ({name})")
-    return fill(f"Under FSDP2 it hides, but for that part, on {'; '.join(said)}.", 119)
+    return fill(f"Under FSDP2 it is hidden, except for that part, on {'; '.join(said)}.", 119)
 
 
 def counted_section(counted: sharded_step.Result) -> str:

@@ -70,7 +70,9 @@ def squares() -> list[Given]:
 
 CURVES = {
     "width": Curve(
-        "width", "Square matrices, time for one of them; the small ones are as many as make 2²⁰ entries.", squares
+        "width",
+        "Square matrices, with the time for one of them. Small matrices are stepped together, 2²⁰ entries in all.",
+        squares,
     ),
     "layers": Curve(
         "layers",

@@ -34,34 +34,36 @@ LAST = 3
 CURVES_TEXT = """\
 ## What does it cost me on one device?
 
-{shares}Measured by `benchmarks/scaling.py` and `benchmarks/end_to_end.py`. Times are medians in milliseconds, quartiles
-in brackets. Compare within a run.
+{shares}The measurements below are made by `benchmarks/scaling.py` and `benchmarks/end_to_end.py`. Times are medians in
+milliseconds, with quartiles in brackets. Compare times only within one run.
 
-## One quantity grows
+## How the time grows with one quantity
 
-float32 weights and random gradients, the default form of the polar factor. All points of a curve step in turn in one
-process, each repetition in another order; turns shorter than 0.1 s are repeated.
+Weights are float32, gradients are random, and the polar factor is computed in its default form. All points of a curve
+take their steps in turn in one process, in a different order in each repetition. Turns shorter than 0.1 s are repeated.
 
 ![Time on the CPU against each quantity, with the fitted power laws](scaling.png)
 
-- **exponent of time**: of the power law through all points, by least squares in logarithms, with its standard error;
-  and through the last three, where the fixed cost of a step matters least.
-- **exponent of work**: the same fit to the FLOPs of the products of the form with the fewest; for vectors, to entries.
-- **since the last point**: the exponent between a point and the one before.
+- **exponent of time**: the exponent of the power law through all points, fitted by least squares in logarithms, with
+  its standard error; and the same through the last three points, where the fixed cost of a step matters least.
+- **exponent of work**: the same fit to the FLOPs of the products of the form with the fewest; for vectors, to the
+  number of entries.
+- **since the last point**: the exponent between a point and the one before it.
 """
 
 END_TO_END_TEXT = """\
 ## Share of a training step
 
-Forward and backward pass under autocast to bfloat16 where that is fast, the optimizer's step, and clearing of
-gradients; no clipping, and batches that are ready before the clock starts. All take turns in one process on copies of
-the same model and the same batches, with the model eager and under `torch.compile` with its defaults. Muon has the
-matrices that ScionC orthogonalises, each as its own parameter, and AdamW fused the rest. On a GPU the device is waited
-for before and after the optimizer.
+A training step consists of the forward and backward pass, under autocast to bfloat16 where that is fast, the step of
+the optimizer, and clearing the gradients. Gradients are not clipped, and batches are ready before the clock starts. All
+optimizers take turns in one process on copies of the same model and the same batches, with the model eager and under
+`torch.compile` with its defaults. Muon has the matrices that ScionC orthogonalises, each as its own parameter, and
+fused AdamW has the rest. On a GPU, the clock waits for the device before and after the optimizer.
 
-- **share**: of the optimizer in the step, the median over repetitions.
-- **share at … rows**, the usual batch: computed, not measured: as if the passes took time in proportion to the rows.
-- **÷ AdamW**: rate ÷ that of AdamW with the model in the same form.
+- **share**: the optimizer's share of the step, as the median over repetitions.
+- **share at … rows**: the share with the usual batch. It is computed, not measured, as if the passes took time in
+  proportion to the rows.
+- **÷ AdamW**: the rate divided by that of AdamW with the model in the same form.
 """
 
 
@@ -148,7 +150,7 @@ def _shares(ends: Sequence[end_to_end.Result]) -> str:
     """The answer in a sentence: of ScionC with an eager model."""
     of = [(one.model, _whole_share(row, one)) for one in ends for row in one.rows if _is_answer(row)]
     said = ", ".join(f"{_percent(share)} ({model})" for model, share in of)
-    return f"Of a training step with the usual batch, ScionC takes {said}.\n" if of else ""
+    return f"ScionC takes {said} of a training step with the usual batch.\n" if of else ""
 
 
 def _is_answer(row: end_to_end.Row) -> bool:

@@ -295,7 +295,7 @@ def test_control_c_while_it_trains_is_one_line_and_the_run_goes_on_later(capsys:
     assert (trainer.returncode, out) == (2, "")
     shown = [line for line in err.splitlines() if "  step " not in line]
     assert shown == [
-        "steadydecay: stopped by Ctrl-C; a run goes on from its last checkpoint when the same command is given again"
+        "steadydecay: stopped by Ctrl-C; a run resumes from its last checkpoint when the same command is given again"
     ]
     assert sorted(path.name for path in Path("run").iterdir()) == ["checkpoints", "run.jsonl"]
     assert not any(path.name.endswith(".tmp") for path in Path("run/checkpoints").iterdir())

@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         # Who presses it once more must not get a traceback of the end.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _leave("stopped by Ctrl-C; a run goes on from its last checkpoint when the same command is given again")
+        _leave("stopped by Ctrl-C; a run resumes from its last checkpoint when the same command is given again")
 
 
 def _run(arguments: Sequence[str] | None) -> None:

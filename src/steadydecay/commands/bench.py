@@ -18,7 +18,10 @@ DEVICES = ("cpu", "cuda")
 
 @dataclass
 class Bench:
-    """Time, memory and accuracy of one optimizer step, beside other packages' and the matrix products it needs."""
+    """Measure the time, memory and accuracy of one optimizer step, beside those of other packages.
+
+    Times are also shown relative to the matrix products that a step needs.
+    """
 
     set: str = "gpt-mini"
     """The model whose shapes are stepped: gpt-mini, gpt2-small, gpt2-xl, vit-s16, llama-1b."""

@@ -15,7 +15,11 @@ from steadydecay.report.summary_table import summary_table, wide_enough
 
 @dataclass
 class Compare(DryRun, What):
-    """Train the same model under several optimizers; print the table, write summary.json, report.html, picture.png."""
+    """Train the same model under several optimizers and compare them.
+
+    The command prints a table and writes summary.json, report.html and picture.png. An interrupted run resumes from its
+    last checkpoint when the same command is given again.
+    """
 
     optimizers: str | None = None
     """The optimizers to compare, separated by commas. The default is adamw,scion,scionc, and for vit

@@ -33,7 +33,7 @@ class DryRun:
     """Options of a budget."""
 
     dry_run: bool = False
-    """Print what training would take (FLOPs, memory, hours), without training and without writing a file."""
+    """Print what training would take (FLOPs, memory and hours) without training and without writing a file."""
     gpus: list[int] = field(default_factory=list)
     """With --dry-run, the numbers of GPUs to count for, such as --gpus 1 8. The default is 1 and 8."""
     flops: float = H100_FLOPS

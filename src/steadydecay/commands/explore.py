@@ -7,7 +7,11 @@ from importlib.util import find_spec
 
 @dataclass
 class Explore:
-    """A page with sliders, in the browser: AdamW against Adam-L2, norms under a schedule, momentum."""
+    """Open an interactive page in the browser.
+
+    It shows AdamW beside Adam with L2, weight norms under a schedule, and what momentum does to the effective learning
+    rate.
+    """
 
     port: int = 2718
     """The port of 127.0.0.1, which only this machine can reach. 0 takes any free port."""

@@ -29,7 +29,7 @@ PLANNED = (*HYPERPARAMETERS, "shape", "model", "schedule", "warmup", "steps", "i
 
 @dataclass
 class Forecast:
-    """Weight norms over training before it happens, under constant and corrected decay."""
+    """Predict the weight norms of a run before it is trained, under constant and under corrected weight decay."""
 
     folder: tyro.conf.Positional[Path | None] = None
     """A run of `steadydecay train`, whose settings are forecast beside what it measured. Without it, the other options

@@ -33,7 +33,10 @@ WIDEST = 1000
 
 @dataclass
 class Inspect:
-    """List each weight's norms beside the steady state that hyperparameters, stored or given, predict."""
+    """List the norms of each weight in a checkpoint beside their predicted steady state.
+
+    The prediction follows from the hyperparameters in the file, or from those that you give.
+    """
 
     file: tyro.conf.Positional[GivenPath]
     """The checkpoint: a .safetensors or .pt file, an index.json of shards, or the folder of a model or a run."""

@@ -16,7 +16,10 @@ from steadydecay.recipes.shard_manifest import ShardManifest
 
 @dataclass
 class Prepare:
-    """Tokenise a corpus into .bin token shards for `train gpt --data FOLDER`; the same command again continues."""
+    """Tokenise a corpus into .bin token shards for `train gpt --data FOLDER`.
+
+    An interrupted command continues when it is given again.
+    """
 
     source: tyro.conf.Positional[str]
     """A text file, JSON lines (.jsonl, also .gz, .zst, .bz2), a parquet file, a folder of one of these kinds, or a URL
@@ -24,17 +27,19 @@ class Prepare:
     out: GivenPath
     """Folder for the shards, new or empty."""
     tokenizer: str = "gpt2"
-    """gpt2, which comes with steadydecay, a tokenizer.json of Hugging Face's tokenizers, or a folder that holds one."""
+    """The tokenizer: gpt2, which comes with steadydecay, a tokenizer.json of Hugging Face's tokenizers, or a folder
+    that holds one."""
     end_of_text: str | None = None
-    """The token that stands before each document; by default <|endoftext|> or what the tokenizer has in its place."""
+    """The token that is put before each document. The default is <|endoftext|>, or the corresponding token of the
+    tokenizer."""
     text_key: str = "text"
-    """The key (JSON lines) or column (parquet) that holds the text."""
+    """The key (for JSON lines) or column (for parquet) that contains the text."""
     holdout: float = 0.01
-    """Share of the documents that are kept for validation, chosen by the hash of their content."""
+    """Share of the documents to keep for validation. A hash of their content decides which."""
     shard_tokens: int = 10**8
-    """Tokens in each shard; the last one of a split has the rest."""
+    """Number of tokens in each shard. The last shard of a split has the rest."""
     workers: int | None = None
-    """Processes that tokenise; by default one for each CPU."""
+    """Number of processes that tokenise. The default is one for each CPU."""
 
     def run(self) -> None:
         if find_spec("tokenizers") is None:

@@ -21,7 +21,7 @@ from steadydecay.sweeps.sweep_terminal import print_sweep
 
 @dataclass
 class Report:
-    """Write one page about runs: which is better and why, what to change, and the pictures; or follow runs live.
+    """Write a page about one or more runs: which is better and why, what to change, and pictures; or follow them live.
 
     For the folder of a sweep, the page shows the map of the loss over two of the swept fields, and the best setting
     with its spread.

@@ -30,7 +30,7 @@ else:
 
 @dataclass
 class Reproduce:
-    """Repeat one of the paper's experiments, or all of them, and judge its claim by a rule that was written before.
+    """Repeat one of the paper's experiments, or all of them, and judge its claim by a rule that was fixed beforehand.
 
     Runs that an earlier command trained are reused, and an interrupted one resumes.
     """

@@ -35,26 +35,28 @@ class Sweep(What):
     """
 
     grid: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
-    """A field and its values, repeatable; every combination is trained: --grid lr=0.01,0.02 --grid momentum=0.9,0.95"""
+    """A field and its values, such as --grid lr=0.01,0.02 --grid momentum=0.9,0.95. Give the option once for each
+    field. Every combination is trained."""
     listed: Annotated[Path | None, tyro.conf.arg(name="list")] = None
     """A CSV file with a header, or lines of JSON (.jsonl), whose rows are settings. Each is combined with the grid."""
     optimizers: str | None = None
-    """Names, separated by commas; by default scionc."""
+    """Names of the optimizers, separated by commas. The default is scionc."""
     seed: list[int] = field(default_factory=lambda: [0])
-    """One or more seeds: --seed 0 1 2."""
+    """One or more seeds, such as --seed 0 1 2. Every setting is trained with each of them."""
     processes: int | None = None
-    """Trials at a time. By default, one for each core of this machine, one on a machine with a GPU, and on a Ray
-    cluster as many as it has room for."""
+    """Number of trials to train at the same time. The default is one for each core of this machine, one on a machine
+    with a GPU, and on a Ray cluster as many as it has room for."""
     ray: str | None = None
-    """Run the trials on a Ray cluster: auto, if this machine is one of its nodes, or the HOST:PORT of its head."""
+    """Run the trials on a Ray cluster. Give auto if this machine is one of its nodes, or the HOST:PORT of its head."""
     cpus_per_trial: int | None = None
-    """With --ray, the cores that a trial takes of a node; by default 1."""
+    """With --ray, the number of cores that a trial takes on a node. The default is 1."""
     gpus_per_trial: float | None = None
-    """With --ray, the GPUs that a trial takes of a node; by default 0. 0.5 lets two trials share a GPU."""
+    """With --ray, the number of GPUs that a trial takes on a node. The default is 0. With 0.5, two trials share a
+    GPU."""
     dry_run: bool = False
     """Show the settings, the number of trials and about how long they will take, and train nothing."""
     out: GivenPath = Path("runs/sweep")
-    """Folder for everything that is written."""
+    """Folder for the trials, the tables and the report."""
 
     def run(self) -> None:
         require_parquet()

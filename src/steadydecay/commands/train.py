@@ -16,7 +16,7 @@ from steadydecay.recipes.train import train
 
 @dataclass
 class Train(DryRun, What):
-    """Train one model, or go on with it. Under torchrun: on all its processes."""
+    """Train one model, or resume its training from the last checkpoint. Under torchrun, all its processes train it."""
 
     optimizer: Annotated[str, tyro.conf.arg(help=f"The optimizer to use: one of {', '.join(OPTIMIZERS)}.")] = "scionc"
     seed: int = 0

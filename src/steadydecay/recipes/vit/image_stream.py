@@ -105,7 +105,7 @@ class Decoders:
         except BrokenProcessPool:
             raise OSError(
                 "a process that decodes images was ended from outside, as happens where memory is short: give the same "
-                "command again, and the run goes on from its last checkpoint"
+                "command again, and the run resumes from its last checkpoint"
             ) from None
 
 
