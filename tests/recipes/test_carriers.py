@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from steadydecay.groups.prediction import applied_decay, stepped_by
 from steadydecay.groups.settings import decay_of
 from steadydecay.recipes.carriers import CARRIERS, Carried, Moment
 from steadydecay.recipes.gpt.model import GPT
@@ -90,14 +91,18 @@ def test_a_run_writes_what_its_carrier_says_and_resumes_it(name: str) -> None:
 def test_lr_squared_ignores_momentum_and_spares_the_output_layer(optimizer: str) -> None:
     carrier = "lr" if optimizer == "adamc" else "linear_momentum"
     made, schedule = built(optimizer, carrier=carrier, decay_rule="lr_squared", warmup_steps=0)
-    before = [decay_of(group) for group in made.param_groups]
+    before = decays(made)
     for _ in range(STEPS // 2):
         made.step()
         schedule.step()
     share = cosine(STEPS // 2, STEPS)
-    for group, decay in zip(made.param_groups, before, strict=True):
+    for group, after, decay in zip(made.param_groups, decays(made), before, strict=True):
         exponent = 1 if group["role"] == "output" else 2
-        assert decay_of(group) == pytest.approx(decay * share**exponent)
+        assert after == pytest.approx(decay * share**exponent)
+
+
+def decays(optimizer: torch.optim.Optimizer) -> list[float]:
+    return [applied_decay(group, stepped_by(optimizer, group)) for group in optimizer.param_groups]
 
 
 def test_the_output_layer_is_corrected_on_demand() -> None:

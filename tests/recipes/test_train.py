@@ -77,6 +77,8 @@ def test_a_run_learns_and_logs_every_step(tmp_path: Path, tiny: Make, optimizer:
     train(recipe, tmp_path)
     configuration = read_log(tmp_path / "run.jsonl").configuration
     found = {"torch": torch.__version__, "world_size": 1, "weight_dtype": "float32", "vocabulary_size": 256}
+    found |= {"item": "tokens", "items_per_step": recipe.batch_size * recipe.length}
+    assert configuration.pop("device").startswith("cpu, ") and configuration.pop("train_tokens") > 0
     assert configuration == asdict(recipe) | found
     losses, validations = losses_of(tmp_path), losses_of(tmp_path, "validation")
     assert losses[0] == pytest.approx(math.log(256), abs=0.1)

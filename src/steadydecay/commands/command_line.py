@@ -1,6 +1,7 @@
 """All subcommands as one command line, and the errors that a person can put right."""
 
 import ast
+import sys
 from collections.abc import Sequence
 from dataclasses import make_dataclass
 from importlib import import_module
@@ -15,6 +16,12 @@ NAMES = (
     *("Explore", "Forecast", "Bench", "Inspect", "Export"),
 )
 HELP = ("-h", "--help")
+HOMES_OF_ERRORS = {
+    "steadydecay.recipes.checkpoint": "CheckpointError",
+    "steadydecay.recipes.divergence": "NonFiniteError",
+    "steadydecay.run_log.folder_lock": "FolderInUseError",
+    "steadydecay.sweeps.run_sweep": "FailedTrialsError",
+}
 
 
 class Command(Protocol):
@@ -31,12 +38,9 @@ def parsed(arguments: Sequence[str]) -> Command:
 
 def user_errors() -> tuple[type[Exception], ...]:
     """What one message says enough of. Everything else is our fault and shows its traceback."""
-    from steadydecay.recipes.checkpoint import CheckpointError
-    from steadydecay.recipes.divergence import NonFiniteError
-    from steadydecay.run_log.folder_lock import FolderInUseError
-    from steadydecay.sweeps.run_sweep import FailedTrialsError
-
-    return (ValueError, OSError, NonFiniteError, CheckpointError, FolderInUseError, FailedTrialsError)
+    # What is not imported has not been raised, and to import it now could fail: the disk itself may be the trouble.
+    imported = [getattr(sys.modules[home], name) for home, name in HOMES_OF_ERRORS.items() if home in sys.modules]
+    return (ValueError, OSError, *imported)
 
 
 def _is_needed(name: str, arguments: Sequence[str]) -> bool:

@@ -69,10 +69,10 @@ def examine(runs: Runs) -> Finding:
 def best_factor(losses: Mapping[float, float]) -> float:
     """Where the loss is lowest: the vertex of the parabola through the lowest point and its neighbours, in octaves.
 
-    >>> best_factor({0.5: 2.0, 1.0: 1.0, 2.0: 2.0})
-    1.0
     NaN if that is at an end of the grid, where the best may lie beyond.
 
+    >>> best_factor({0.5: 2.0, 1.0: 1.0, 2.0: 2.0})
+    1.0
     >>> best_factor({0.5: 1.0, 1.0: 2.0, 2.0: 3.0})
     nan
     """
