@@ -116,8 +116,8 @@ def test_pages_fit_the_window_and_show_their_pictures(
 ) -> None:
     page = open_page(address, size)
     page.emulate_media(color_scheme=scheme)
-    # The first load has noted its own colours for the next visit.
-    page.evaluate("localStorage.clear()")
+    # Each load notes its own colours for the next visit.
+    page.add_init_script("localStorage.clear()")
     for path in (
         "index",
         "start_here",
@@ -130,7 +130,8 @@ def test_pages_fit_the_window_and_show_their_pictures(
         assert horizontal_overflow(page) <= 0, path
         assert broken_pictures(page) == [], path
     # On the last page: the colours are those that the system asks for.
-    assert page.get_attribute("body", "data-md-color-scheme") == {"light": "default", "dark": "slate"}[scheme]
+    wanted = {"light": "default", "dark": "slate"}[scheme]
+    page.wait_for_function("wanted => document.body.dataset.mdColorScheme === wanted", arg=wanted, timeout=10_000)
 
 
 def broken_pictures(page: Page) -> list[str]:
