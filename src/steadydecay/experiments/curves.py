@@ -2,7 +2,7 @@
 
 from steadydecay.experiments.experiment import Runs
 from steadydecay.experiments.panels import Panel, over_seeds
-from steadydecay.experiments.run_measures import gradient_norm, weight_norm
+from steadydecay.experiments.run_measures import gradient_norm, validation_loss, weight_norm
 from steadydecay.report.runs import Run
 from steadydecay.report.series import Series
 
@@ -20,7 +20,7 @@ def quality_panel(runs: Runs) -> Panel:
     """Accuracy in percent where the model names classes, else the validation loss."""
     if any(len(run.accuracy) for of_label in runs.values() for run in of_label):
         return Panel("accuracy on validation images", "step", "%", over_seeds(runs, _percent))
-    return Panel("validation loss", "step", "nats", over_seeds(runs, lambda run: run.validation_loss))
+    return Panel("validation loss", "step", "nats", over_seeds(runs, validation_loss))
 
 
 def _percent(run: Run) -> Series:

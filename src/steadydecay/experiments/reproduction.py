@@ -24,7 +24,6 @@ from steadydecay.trials.run_trials import Told, TrialEnd, run_trials
 VERDICT_NAME, FIGURE_NAME, LINES_NAME, TABLE_NAME = "verdict.json", "figure.png", "figure.csv", "table.csv"
 # Of verdict.json. A folder of another version is left alone.
 VERSION = 1
-NO_RUNS = "a simulation, which trains nothing"
 Progress = Callable[[Sequence[Recipe]], AbstractContextManager[Told]]
 
 

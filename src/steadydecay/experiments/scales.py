@@ -32,7 +32,7 @@ class Base(NamedTuple):
 EMBEDDED = {
     "vit": Base(
         "digits",
-        {"layers": 2, "width": 48, "batch_size": 64, "steps": 500} | {"evaluate_every": 25},
+        {"layers": 2, "width": 48, "batch_size": 64, "steps": 500, "evaluate_every": 25},
         {
             "scion": {"lr": 0.012, "output_lr": 0.2, "decay_per_step": 0.006},
             "adam": {"lr": 4e-3, "decay_per_step": 4e-4},
