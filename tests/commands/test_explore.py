@@ -1,5 +1,6 @@
 """`steadydecay explore`: what can go wrong before the page is served, and the browser that is opened."""
 
+import logging
 import re
 import socket
 import webbrowser
@@ -56,3 +57,19 @@ def test_the_browser_opens_at_the_address_that_is_printed(
     assert host == "127.0.0.1"
     assert capsys.readouterr().out == f"steadydecay explore: http://127.0.0.1:{port} (Ctrl-C ends it)\n"
     assert urls == [f"http://127.0.0.1:{port}"] * opened
+
+
+def test_serving_leaves_the_handlers_of_the_process_open(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed: list[str] = []
+
+    class Told(logging.NullHandler):
+        def close(self) -> None:
+            closed.append("closed")
+
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: None)
+    handler = Told()
+    main(["explore", "--port", "0", "--no-browser"])
+    assert closed == []
+    del handler

@@ -57,7 +57,9 @@ def test_a_run_whose_ranks_are_killed_and_whose_checkpoint_breaks_ends_as_one_th
 ) -> None:
     """First rank 1 breaks the newest checkpoint and is killed within a step, then rank 0 while it saves."""
     shown = alone(launched, restarts, tmp_path, text, 2, timeout=300)
-    assert shown.count("(exitcode: -9)") == 2, "each kill ended all ranks, once"
+    # After the first kill, torchrun may meet rank 0's own error (its peer is gone) before it sees that rank 1 is dead.
+    ends = re.findall(r"failed \(exitcode: (-?\d+)\)", shown)
+    assert len(ends) == 2 and ends[0] in ("-9", "1") and ends[1] == "-9", "each kill ended all ranks, once"
     skipped = re.findall(r"skipped \S+/(step-0*6-[0-9a-f]+\.pt): its content does not match the checksum", shown)
     assert len(skipped) == 1, "one rank tells which checkpoint is broken"
     steps_shown = [int(step) for step in re.findall(r"step (\d+)/10", shown)]

@@ -33,9 +33,15 @@ def serve(port: int, *, open_browser: bool) -> None:
         # A page that is closed ends its kernel at once: one that lived on would keep the process from ending.
         maker = marimo.create_asgi_app(quiet=True, html_head=HEAD, session_ttl=0)
         page = for_own_visitors(maker.with_app(path="", root=str(PAGE)).build(), PAGE)
-        # What a visitor says of proxies is not to be believed, and which server this is is nobody's business.
+        # A visitor's claims about proxies are not believed, and the server does not name itself. A log_config would
+        # close every handler of the process (logging.shutdown), and absl's closes the stream below it.
         served = uvicorn.Config(
-            page, log_level="warning", timeout_graceful_shutdown=1, proxy_headers=False, server_header=False
+            page,
+            log_config=None,
+            log_level="warning",
+            timeout_graceful_shutdown=1,
+            proxy_headers=False,
+            server_header=False,
         )
         uvicorn.Server(served).run(sockets=[listener])
 
