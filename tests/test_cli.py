@@ -135,8 +135,8 @@ def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--data", "emptyfolder"], r"emptyfolder holds no text; .*"),
         (["--data", ""], r"data is '', as an unset variable of a shell gives it; legal is a path \(\. for .*"),
         (["data="], r"data is '', as an unset variable of a shell gives it; .*"),
-        (["--data", "pipe"], r"pipe is a named pipe; legal is a plain file: write what it gives to one, and name that"),
-        (["--data", "/dev/zero"], r"/dev/zero is a device; legal is a plain file: .*"),
+        (["--data", "pipe"], r"pipe is a named pipe, but it must be a regular file\. Save the content to a file and give that\."),
+        (["--data", "/dev/zero"], r"/dev/zero is a device, but it must be a regular file\. .*"),
         (
             ["--data", "utf16.txt"],
             r"utf16\.txt is in UTF-16 \(iconv -f UTF-16.* makes text of it\); legal is text, .*",

@@ -69,7 +69,7 @@ def test_a_single_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.txt is in UTF-16 \(iconv .*\); legal is text, JSON lines or parquet"):
         source_files(str(tmp_path / "a.txt"))
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match=r"pipe is a named pipe; legal is a plain file"):
+    with pytest.raises(ValueError, match=r"pipe is a named pipe, but it must be a regular file"):
         source_files(str(tmp_path / "pipe"))
 
 

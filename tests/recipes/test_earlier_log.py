@@ -41,7 +41,7 @@ def test_a_whole_log_is_not_worth_a_word(tmp_path: Path, steps: range, steps_don
         ([], "1 to 40"),
         ([*range(21, 61)], "1 to 20"),
         ([*range(1, 10), *range(12, 20), *range(21, 41)], "10 to 11, 20"),
-        ([*range(2, 41, 2)], "1, 3, 5, and 17 stretches more"),
+        ([*range(2, 41, 2)], "1, 3, 5, and 17 more stretches"),
     ],
 )
 def test_steps_that_are_missing_are_named(tmp_path: Path, steps: list[int], missing: str) -> None:
@@ -69,10 +69,10 @@ def test_what_cannot_be_read_is_no_missing_log(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(FileNotFoundError, match="link"):
         require_log_fits(tmp_path / "link", 0, checkpoint_every=20)
-    with pytest.raises(ValueError, match="is a folder; legal is a plain file"):
+    with pytest.raises(ValueError, match="is a folder, but it must be a regular file"):
         require_log_fits(tmp_path, 0, checkpoint_every=20)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="is a named pipe; legal is a plain file"):
+    with pytest.raises(ValueError, match="is a named pipe, but it must be a regular file"):
         require_log_fits(tmp_path / "pipe", 20, checkpoint_every=20)
 
 

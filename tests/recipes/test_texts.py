@@ -139,7 +139,7 @@ def test_a_file_that_never_ends_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     for name, kind in {"pipe": "a named pipe", "zero": "a device"}.items():
-        with pytest.raises(ValueError, match=f"{name} is {kind}; legal is a plain file"):
+        with pytest.raises(ValueError, match=f"{name} is {kind}, but it must be a regular file"):
             split_file(tmp_path / name)
     (tmp_path / "seen").write_text("text")
     assert left_out_of(tmp_path) == (["seen"], "2 that are no plain files: pipe, zero")
