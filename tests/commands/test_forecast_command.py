@@ -117,7 +117,7 @@ def test_the_suffix_of_a_figure_says_what_it_is(name: str, start: bytes, capsys:
 def test_a_figure_of_another_kind_is_refused_before_anything_is_done(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert f"figure is '{name}'; legal are files that end in .png, .svg, .pdf" in mistake(
+    assert f"figure is '{name}'; its name must end in one of .png, .svg, .pdf" in mistake(
         [*WISH, "--html", "--figure", name], capsys
     )
     assert list(Path().iterdir()) == []
@@ -216,7 +216,7 @@ def test_one_step_is_a_run() -> None:
         (["--shape", "64x"], "shape is '64x'; legal are"),
         (["--shape", "64x64:nuclear"], "'nuclear' is no role, norm or count"),
         (["--model", "gpt2"], "shape is ['64x64:3', '256x64:output'] and model is 'gpt2'; legal is one of them"),
-        (["absent"], "lr is given beside folder 'absent', whose log says it; leave one out"),
+        (["absent"], "lr is given together with folder 'absent', whose log already says it; leave one out"),
         (["--nesterov", "--optimizer", "adamw"], "nesterov is True for 'adamw'; legal is False"),
     ],
 )
@@ -235,16 +235,16 @@ def test_a_mistake_is_one_line_that_names_the_argument(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "lr is not given; give --lr, --steps and a decay, or the folder of a run"),
-        (["--lr", "0.1"], "steps is not given; give"),
+        ([], "lr is missing; give --lr, --steps and a decay, or the folder of a run"),
+        (["--lr", "0.1"], "steps is missing; give"),
         (["--lr", "0.1", "--steps", "5", "--decay-per-step", "0"], "shape is [] and model is None; legal is one of"),
         (["--lr", "0.1", "--steps", "5", "--shape", "8x8"], "of weight_decay, decay_per_step and steady_norm_sq there"),
         (["--lr", "1", "--steps", "5", "--shape", "8x8", "--steady-norm-sq", "0.5"], "steady_norm_sq is 0.5; legal is"),
         (["--lr", "1", "--steps", "5", "--weight-decay", "0", "--model", "lama"], "model is 'lama', no configuration"),
         (["absent"], "folder is 'absent', which is no folder; legal is"),
-        (["absent", "--nesterov"], "nesterov is given beside folder 'absent'"),
-        (["absent", "--shape", "4x4"], "shape is given beside folder 'absent'"),
-        (["absent", "--init-rms", "0"], "init_rms is given beside folder 'absent'"),
+        (["absent", "--nesterov"], "nesterovis given together with folder 'absent'"),
+        (["absent", "--shape", "4x4"], "shapeis given together with folder 'absent'"),
+        (["absent", "--init-rms", "0"], "init_rmsis given together with folder 'absent'"),
         (["empty"], "folder is 'empty', which holds no run.jsonl; give"),
         (["foreign"], "folder is 'foreign', whose log has no recipe of steadydecay: it lacks size"),
     ],

@@ -133,7 +133,7 @@ def test_a_file_that_is_inspected_is_not_changed(run: Path, capsys: pytest.Captu
     before = path.read_bytes()
     shown(capsys, path)
     error = mistake(capsys, path, "--out", path)
-    assert "--out is" in error and "which is what is inspected; give another file" in error
+    assert "--out is" in error and "which is the file to inspect; give another file" in error
     assert path.read_bytes() == before
 
 
@@ -150,7 +150,7 @@ def test_an_index_is_not_overwritten_either(capsys: pytest.CaptureFixture[str]) 
     folder = llama("sharded", max_shard_size="20KB")
     index = folder / "model.safetensors.index.json"
     before = index.read_bytes()
-    assert "which is what is inspected" in mistake(capsys, folder, "--out", index)
+    assert "which is the file to inspect" in mistake(capsys, folder, "--out", index)
     assert index.read_bytes() == before
 
 
@@ -262,7 +262,7 @@ def test_sorting_and_top_choose_the_rows(run: Path, capsys: pytest.CaptureFixtur
     far = as_json(capsys, run, "--sort", "ratio")["layers"]
     distances = [abs(math.log(one["ratio"])) for one in far]
     assert distances == sorted(distances, reverse=True)
-    assert "2 of 5 weights are shown." in shown(capsys, run, "--top", "2")
+    assert "Showing 2 of 5 weights." in shown(capsys, run, "--top", "2")
 
 
 def test_the_tolerance_decides_what_is_marked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -390,7 +390,7 @@ MISTAKES = {
     "--tolerance 1": "--tolerance is 1.0; legal is [0, 1): 0.2 is 20 %",
     "--tolerance nan": "--tolerance is nan; legal is [0, 1)",
     "--top 0": "--top is 0; legal is [1, inf)",
-    "--lr 0.1 --decay 0.1 --at now": "--at is 'now', which is for stored hyperparameters",
+    "--lr 0.1 --decay 0.1 --at now": "--at is 'now', which selects a stored learning rate",
 }
 
 

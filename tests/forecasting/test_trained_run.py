@@ -163,7 +163,7 @@ def test_a_folder_of_several_runs_lists_them(text: Path, tmp_path: Path) -> None
 
 def test_data_that_are_gone_are_named(tmp_path: Path) -> None:
     write_log(tmp_path, dataclasses.asdict(recipe(tmp_path / "gone")))
-    with pytest.raises(OSError, match=r"data is '.*gone', and nothing is there"):
+    with pytest.raises(OSError, match=r"data is '.*gone', which does not exist"):
         kinds_of_run(read_run(tmp_path))
 
 

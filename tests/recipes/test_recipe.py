@@ -62,15 +62,18 @@ def test_several_overrides_and_the_last_of_one_name_counts() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("lr", r"override is 'lr'; legal is name=value, such as lr=0\.03"),
-        ("stps=3", r"override names 'stps', which is no field; did you mean 'steps'\?"),
-        ("=3", r"override names '', which is no field; legal are steps, lr, name, folder, compile, mode, clip, limit"),
-        ("zzz=3", r"override names 'zzz', which is no field; legal are steps, lr"),
-        ("steps=1.5", r"override steps is '1\.5'; legal is int"),
-        ("steps=none", r"override steps is 'none'; legal is int"),
-        ("lr=fast", r"override lr is 'fast'; legal is float"),
-        ("clip=nothing", r"override clip is 'nothing'; legal is float"),
-        ("compile=1", r"override compile is '1'; legal are true, false"),
+        ("lr", r"override is 'lr'; it must have the form name=value, such as lr=0\.03"),
+        ("stps=3", r"override names 'stps', which is not a field; did you mean 'steps'\?"),
+        (
+            "=3",
+            r"override names '', which is not a field; it must be one of steps, lr, name, folder, compile, mode",
+        ),
+        ("zzz=3", r"override names 'zzz', which is not a field; it must be one of steps, lr"),
+        ("steps=1.5", r"override steps is '1\.5'; it must be of type int"),
+        ("steps=none", r"override steps is 'none'; it must be of type int"),
+        ("lr=fast", r"override lr is 'fast'; it must be of type float"),
+        ("clip=nothing", r"override clip is 'nothing'; it must be of type float"),
+        ("compile=1", r"override compile is '1'; it must be one of true, false"),
         ("compile=tru", r"override compile is 'tru'; did you mean 'true'\?"),
         ("mode=fats", r"override mode is 'fats'; did you mean 'fast'\?"),
     ],
@@ -82,7 +85,7 @@ def test_an_override_that_cannot_be_meant_is_refused(text: str, message: str) ->
 
 def test_the_nearest_name_or_all() -> None:
     assert nearest("scionnc", ["adamw", "scion", "scionc"]) == "; did you mean 'scionc'?"
-    assert nearest("x", ["adamw", "scion"]) == "; legal are adamw, scion"
+    assert nearest("x", ["adamw", "scion"]) == "; it must be one of adamw, scion"
     assert nearest("lion", iter(["adamw", "scion"])) == "; did you mean 'scion'?"
 
 

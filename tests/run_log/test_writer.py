@@ -184,7 +184,10 @@ def test_every_record_is_one_line_and_comes_back(
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (torch.ones(()), r"loss of a log record is tensor\(1\.\), a Tensor, but it must be a number.*\. Call float\(\)"),
+        (
+            torch.ones(()),
+            r"loss of a log record is tensor\(1\.\), a Tensor, but it must be a number.*\. Call float\(\)",
+        ),
         ([1, Path("x")], r"loss\[1\] of a log record is PosixPath\('x'\), a PosixPath"),
         ({"a": {1}}, r"loss\.a of a log record is \{1\}, a set"),
     ],

@@ -35,5 +35,5 @@ def test_the_whole_sweep_and_then_a_worker_are_killed_and_every_trial_ends_once(
     assert [row.status for row in rows] == ["finished"] * TRIALS
     assert sum(row.attempts for row in rows) == TRIALS + 1, "the killed worker's trial was tried twice"
     shown = out.with_suffix(".out").read_text()
-    assert f"12 trials, of which an earlier command has ended {len(ended)}." in shown
+    assert f"12 trials, of which an earlier command has finished {len(ended)}." in shown
     assert "The sweep has 12 trials: 12 finished." in shown

@@ -38,9 +38,7 @@ class RunLog:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if "kind" in configuration:
-            raise ValueError(
-                'configuration has the name "kind", which every record uses for its kind; rename it.'
-            )
+            raise ValueError('configuration has the name "kind", which every record uses for its kind; rename it.')
         first = json_line({"kind": "configuration", **configuration}).encode()
         if resume_step is None or not path.exists():
             replace_file(path, [first])
