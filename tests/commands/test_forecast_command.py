@@ -102,7 +102,7 @@ def test_a_wanted_rms_suggests_nothing_for_gains(optimizer: str, capsys: pytest.
 
 def test_an_rms_that_no_decay_gives_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     main(["forecast", "--shape", "8x8", "--lr", "0.03", "--steps", "50", "--wanted-rms", "9"])
-    said = "8x8: no constant or corrected decay leads to an RMS of 9: without any decay it is "
+    said = "8x8: No constant or corrected decay leads to an RMS of 9, because even without decay it ends at only  "
     assert said in capsys.readouterr().out
 
 
@@ -207,17 +207,17 @@ def test_one_step_is_a_run() -> None:
         (["--warmup", "600"], "warmup is 600; legal is [0, 600)"),
         (["--schedule", "cosin"], "shape is 'cosin'; legal are 'cosine'"),
         (["--optimizer", "scoin"], "optimizer is 'scoin'; did you mean 'scion'"),
-        (["--optimizer", "sgdw"], "optimizer is 'sgdw', the size of whose updates"),
-        (["--weight-decay", "0.1"], "there is weight_decay=0.1 and decay_per_step=0.01; legal is one of them"),
+        (["--optimizer", "sgdw"], "optimizer is 'sgdw', whose updates are as large as the gradients"),
+        (["--weight-decay", "0.1"], "weight_decay=0.1 and decay_per_step=0.01 is given; give exactly one of"),
         (["--decay-per-step", "0.1", "--wanted-rms", "-1"], "wanted_rms is -1.0; legal is (0, inf)"),
         (["--wanted-rms", "0"], "wanted_rms is 0.0; legal is (0, inf)"),
         (["--wanted-rms", "nan"], "wanted_rms is nan"),
         (["--init-rms", "-1"], "init_rms is -1.0; legal is [0, inf)"),
-        (["--shape", "64x"], "shape is '64x'; legal are"),
-        (["--shape", "64x64:nuclear"], "'nuclear' is no role, norm or count"),
-        (["--model", "gpt2"], "shape is ['64x64:3', '256x64:output'] and model is 'gpt2'; legal is one of them"),
+        (["--shape", "64x"], "shape is '64x'; it must be"),
+        (["--shape", "64x64:nuclear"], "'nuclear' is not a role, norm or count"),
+        (["--model", "gpt2"], "shape is ['64x64:3', '256x64:output'] and model is 'gpt2'; give exactly one of them"),
         (["absent"], "lr is given together with folder 'absent', whose log already says it; leave one out"),
-        (["--nesterov", "--optimizer", "adamw"], "nesterov is True for 'adamw'; legal is False"),
+        (["--nesterov", "--optimizer", "adamw"], "nesterov is True for 'adamw'; it must be False"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_argument(
@@ -237,16 +237,22 @@ def test_a_mistake_is_one_line_that_names_the_argument(
     [
         ([], "lr is missing; give --lr, --steps and a decay, or the folder of a run"),
         (["--lr", "0.1"], "steps is missing; give"),
-        (["--lr", "0.1", "--steps", "5", "--decay-per-step", "0"], "shape is [] and model is None; legal is one of"),
-        (["--lr", "0.1", "--steps", "5", "--shape", "8x8"], "of weight_decay, decay_per_step and steady_norm_sq there"),
+        (
+            ["--lr", "0.1", "--steps", "5", "--decay-per-step", "0"],
+            "shape is [] and model is None; give exactly one of",
+        ),
+        (["--lr", "0.1", "--steps", "5", "--shape", "8x8"], "no decay is given; give exactly one of weight_decay"),
         (["--lr", "1", "--steps", "5", "--shape", "8x8", "--steady-norm-sq", "0.5"], "steady_norm_sq is 0.5; legal is"),
-        (["--lr", "1", "--steps", "5", "--weight-decay", "0", "--model", "lama"], "model is 'lama', no configuration"),
-        (["absent"], "folder is 'absent', which is no folder; legal is"),
+        (
+            ["--lr", "1", "--steps", "5", "--weight-decay", "0", "--model", "lama"],
+            "model is 'lama', which is not a configuration",
+        ),
+        (["absent"], "folder is 'absent', which is not a folder; give"),
         (["absent", "--nesterov"], "nesterovis given together with folder 'absent'"),
         (["absent", "--shape", "4x4"], "shapeis given together with folder 'absent'"),
         (["absent", "--init-rms", "0"], "init_rmsis given together with folder 'absent'"),
-        (["empty"], "folder is 'empty', which holds no run.jsonl; give"),
-        (["foreign"], "folder is 'foreign', whose log has no recipe of steadydecay: it lacks size"),
+        (["empty"], "folder is 'empty', which contains no run.jsonl; give"),
+        (["foreign"], "folder is 'foreign', whose log is not that of a steadydecay recipe: it lacks size"),
     ],
 )
 def test_what_is_missing_is_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,8 +122,8 @@ def test_the_end_differs_from_the_steady_state_as_the_schedule_falls() -> None:
 @pytest.mark.parametrize(
     ("wanted", "steps", "reason"),
     [
-        (3.0, 20, "without any decay it is 0.0"),
-        (30.0, 1, "without any decay it is 0.0"),
+        (3.0, 20, "even without decay it ends at only 0.0"),
+        (30.0, 1, "even without decay it ends at only 0.0"),
         (0.005, 20, "the last updates"),
     ],
 )

@@ -110,9 +110,9 @@ def test_without_options_nothing_is_given() -> None:
 
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [
-    ({"lr": 0.1}, r"options are lr=0\.1; legal are --lr and one of --weight-decay and --decay"),
-    ({"weight_decay": 0.1}, r"options are weight_decay=0\.1; legal are --lr and"),
-    ({"optimizer": "scion"}, "options are optimizer='scion'; legal are --lr and"),
+    ({"lr": 0.1}, r"options are lr=0\.1; give at least --lr and one of --weight-decay and --decay"),
+    ({"weight_decay": 0.1}, r"options are weight_decay=0\.1; give at least --lr and"),
+    ({"optimizer": "scion"}, "options are optimizer='scion'; give at least --lr and"),
     ({"lr": 0.1, "weight_decay": 0.1, "decay": 0.1}, "options are .*weight_decay=0.1, decay=0.1; legal are"),
     ({"lr": 0.0, "decay": 0.1}, r"--lr is 0\.0; legal is \(0, inf\): give the peak"),
     ({"lr": -1.0, "decay": 0.1}, r"--lr is -1\.0; legal"),
@@ -130,7 +130,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         "--momentum is given with --optimizer adamw, which does not have it; .* leave it out",
     ),
     ({"lr": 0.1, "decay": 0.1, "optimizer": "scion", "betas": (0.9, 0.9)}, "--betas is given with --optimizer scion"),
-    ({"lr": 0.1, "decay": 0.1, "optimizer": "lion", "nesterov": True}, "--nesterov .* legal is it with scion or muon"),
+    ({"lr": 0.1, "decay": 0.1, "optimizer": "lion", "nesterov": True}, "--nesterov .* it belongs to scion or muon"),
     ({"lr": 0.1, "decay": 0.1, "optimizer": "muon", "norm": "sign"}, "--norm is given with --optimizer muon"),
     (
         {"lr": 0.1, "decay": 0.1, "optimizer": "scion", "norm": "round"},

@@ -15,9 +15,9 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 1300px; margin: 2rem aut
 .panels section { min-width: 0; } h2 { font-size: 1rem; margin: 0; overflow-wrap: anywhere; }
 h2 span { display: block; font-weight: normal; }
 """
-LEAD = """The figures show the norm ‖θ‖ (root mean square, of one layer of each kind) that theory expects for independent
-gradients. Dashed lines have a constant weight decay λ. Solid lines are corrected, so that λ follows the learning rate.
-The dotted line is the steady state of the peak."""
+LEAD = """The figures show the norm ‖θ‖ (root mean square, of one layer of each kind) that theory expects if gradients
+are independent. Dashed lines have a constant weight decay λ. Solid lines are corrected, so that λ follows the learning
+rate. The dotted line is the steady state of the peak."""
 
 
 def write_page(panels: Sequence[Panel], notes: Sequence[str], path: Path) -> Path:
