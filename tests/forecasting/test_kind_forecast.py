@@ -81,10 +81,8 @@ def test_what_no_decay_reaches_is_said_once_with_what_there_is() -> None:
     found = forecast_kinds(planned.kinds, planned.shares, wanted_rms=50.0, is_decay_open=True)
     first, second = unreached(found)
     rms = found[0].by_rule[0].norms[-1] / 32**0.5
-    assert (
-        first
-        == f"8x4: No constant or corrected decay leads to an RMS of 50, because even without decay it ends at only {rms:.3g}."
-    )
+    reason = f"because even without decay it ends at only {rms:.3g}."
+    assert first == f"8x4: No constant or corrected decay leads to an RMS of 50, {reason}"
     assert second.startswith(
         "16x4:output: No constant decay leads to an RMS of 50, because even without decay it ends at only "
     )

@@ -70,7 +70,7 @@ def test_a_folder_without_a_checkpoint_says_what_it_holds(tmp_path: Path) -> Non
         found_files(tmp_path)
     for name in ("a.pt", "b.pt", "c.pt", "d.pt"):
         (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=r"holds a\.pt, b\.pt, c\.pt; legal"):
+    with pytest.raises(ValueError, match=r"contains a\.pt, b\.pt, c\.pt, but"):
         found_files(tmp_path)
 
 

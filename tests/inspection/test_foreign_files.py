@@ -65,7 +65,7 @@ FOREIGN: dict[str, tuple[Callable[[Path], object], str]] = {
     "arrays.npz": (write_arrays, "is an archive of NumPy arrays"),
     "model.zip": (lambda path: write_zip(path, "best/model.pt"), r"unpack it .* such as best/model\.pt"),
     "flat.pt": (lambda path: write_zip(path, "data.pkl", "data/0"), "was packed without the folder .* zip -r -0"),
-    "apple.pt": (lambda path: write_zip(path, "a/data.pkl", "__MACOSX/a"), "holds __MACOSX/a outside .*zip -d"),
+    "apple.pt": (lambda path: write_zip(path, "a/data.pkl", "__MACOSX/a"), "contains __MACOSX/a outside .*zip -d"),
     "text.docx": (lambda path: write_zip(path, "word/a.xml"), r"another zip, which contains word/a\.xml"),
     "package.pt": (lambda path: write_zip(path, "a/.data/extern_modules"), r"is a package of torch\.package"),
 }

@@ -113,7 +113,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"lr": 0.1}, r"options are lr=0\.1; give at least --lr and one of --weight-decay and --decay"),
     ({"weight_decay": 0.1}, r"options are weight_decay=0\.1; give at least --lr and"),
     ({"optimizer": "scion"}, "options are optimizer='scion'; give at least --lr and"),
-    ({"lr": 0.1, "weight_decay": 0.1, "decay": 0.1}, "options are .*weight_decay=0.1, decay=0.1; legal are"),
+    ({"lr": 0.1, "weight_decay": 0.1, "decay": 0.1}, "options are .*weight_decay=0.1, decay=0.1; give at least"),
     ({"lr": 0.0, "decay": 0.1}, r"--lr is 0\.0; legal is \(0, inf\): give the peak"),
     ({"lr": -1.0, "decay": 0.1}, r"--lr is -1\.0; legal"),
     ({"lr": math.nan, "decay": 0.1}, "--lr is nan; legal"),
@@ -134,7 +134,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"lr": 0.1, "decay": 0.1, "optimizer": "muon", "norm": "sign"}, "--norm is given with --optimizer muon"),
     (
         {"lr": 0.1, "decay": 0.1, "optimizer": "scion", "norm": "round"},
-        "--norm is 'round'; legal are 'sign', 'spectral'",
+        "--norm is 'round'; it must be one of 'sign', 'spectral'",
     ),
 ]
 

@@ -72,7 +72,7 @@ def test_a_file_of_optimizers_alone_says_so(content: Any) -> None:
     "content", [[MODEL, adam()], (MODEL, adam()), [3, {"net": MODEL}], [adam(), {"a": torch.ones(2)}]]
 )
 def test_a_model_in_a_list_is_told_how_to_be_saved(content: Any) -> None:
-    with pytest.raises(ValueError, match=rf"holds a {type(content).__name__}; save a dict with names: {{'model'"):
+    with pytest.raises(ValueError, match=rf"contains a {type(content).__name__}; save a dict with names: {{'model'"):
         names(content)
 
 
