@@ -103,6 +103,8 @@ def test_the_default_is_the_worked_example_and_nothing_comes_from_the_network(
     assert "=0.399854" in adamw
     assert "=0.399866" in adam_l2
     expect(page.get_by_text("25 times")).to_be_visible()
+    for tab in TABS:
+        shown(page, tab)
     assert asked
     assert [url for url in asked if not url.startswith((served.url, "data:", "blob:"))] == []
 

@@ -51,7 +51,9 @@ def summarize(folder: Path) -> RunSummary:
     run = load_run(path, folder.name)
     steps, validations = len(run.loss), len(run.validation_loss)
     if not steps or not validations:
-        raise ValueError(f"{path} holds {steps} steps and {validations} validations; train on")
+        raise ValueError(
+            f"{path} has {steps} steps and {validations} validations, but needs some of both; continue the training"
+        )
     return summary_of(run, last_step_fills_in=True)
 
 

@@ -136,8 +136,8 @@ def _require_own_version(folder: Path) -> None:
         found = "unreadable"
     if found != VERSION:
         raise ValueError(
-            f"{path} is of version {found!r}, and this is version {VERSION} of the results: move that folder away, or "
-            "choose another one (--out)"
+            f"{path} has version {found!r}, but this release writes version {VERSION} of the results. Move that folder "
+            "away, or choose another one (--out)."
         )
 
 

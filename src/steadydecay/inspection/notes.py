@@ -74,8 +74,8 @@ def _on_the_steady_state(inspection: Inspection) -> Iterator[str]:
     longest = max((one.memory for one in settings), default=0.0)
     if inspection.steps is not None and inspection.steps < SETTLED_MEMORIES * longest:
         yield (
-            f"After {inspection.steps:,} steps, norms with a memory of {longest:,.0f} steps are still on their way from "
-            "their initial values to the steady state."
+            f"After {inspection.steps:,} steps, norms with a memory of {longest:,.0f} steps are still on their way "
+            "from their initial values to the steady state."
         )
     falling = {one.title: one.lr_in_file for one in settings if one.falls_with_lr}
     if falling:
