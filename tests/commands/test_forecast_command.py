@@ -51,7 +51,7 @@ def test_shapes_are_forecast_in_a_table_with_a_note_on_the_start(capsys: pytest.
     out = capsys.readouterr().out
     assert all(word in out for word in ("64x64:3", "hidden spectral 64×64 ×3", "output sign 256×64"))
     assert (out.count(" constant "), out.count(" corrected ")) == (2, 1)
-    assert "Weights at the start: those of steadydecay.init_" in out
+    assert "The weights at the start are those of steadydecay.init_" in out
     assert not Path("runs").exists()
 
 
@@ -155,7 +155,7 @@ def test_a_run_stands_beside_what_it_measured(run: Path, capsys: pytest.CaptureF
     main(["forecast", str(run)])
     out = capsys.readouterr().out
     assert out.count("measured") == len(layers)
-    assert "Weights at the start: those of the model with seed 0." in out
+    assert "The weights at the start are those of the model with seed 0." in out
 
 
 def test_figures_are_written_where_asked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> Path:
 def test_the_file_holds_what_the_model_loads(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "weights.safetensors"
     main(["export", str(run), str(out)])
-    assert capsys.readouterr().out == f"weights of step 7: {out}\n"
+    assert capsys.readouterr().out == f"Wrote the weights of step 7 to {out}.\n"
     model = GPT(16, 1, 1, 4)
     model.load_state_dict(load_file(out))
     expected = torch.load(next((run / "checkpoints").iterdir()), weights_only=True)["model"]
