@@ -162,7 +162,7 @@ def test_a_model_of_transformers_is_listed_with_guessed_roles(
 ) -> None:
     folder = llama("model")
     text = shown(capsys, folder)
-    assert "21 weights" in text and "For predictions give --lr (the peak)" in text and "steady" not in text
+    assert "21 weights" in text and "For predictions, give --lr (the peak)" in text and "steady" not in text
     assert "Roles are guessed from names and shapes." in text
     layers = {one["name"]: one for one in as_json(capsys, folder)["layers"]}
     assert {one["role"] for one in layers.values()} == {"hidden", "output", "embedding", "vector"}

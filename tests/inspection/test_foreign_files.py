@@ -52,7 +52,7 @@ def write_arrays(path: Path) -> None:
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 FOREIGN: dict[str, tuple[Callable[[Path], object], str]] = {
     "model.safetensors": (lambda path: path.write_bytes(POINTER), "is a Git LFS pointer .*; run git lfs pull"),
-    "pytorch_model.bin": (lambda path: path.write_bytes(b"<!DOCTYPE html><html>"), "is a web page .*: download"),
+    "pytorch_model.bin": (lambda path: path.write_bytes(b"<!DOCTYPE html><html>"), "is a web page .*; download"),
     "page.pt": (lambda path: path.write_bytes(b"<html>"), "is a web page"),
     "model.gguf": (lambda path: path.write_bytes(b"GGUF\x03\0\0\0" + bytes(40)), r"is a GGUF file of llama\.cpp"),
     "model.h5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40)), "is an HDF5 file"),
@@ -60,7 +60,7 @@ FOREIGN: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: path.write_bytes(gzip.compress(b"x")),
         "is compressed with gzip; unpack it with gunzip",
     ),
-    "model.pth.tar": (write_tar, "is a tar archive: unpack it"),
+    "model.pth.tar": (write_tar, "is a tar archive; unpack it"),
     "array.npy": (write_array, "is a NumPy array"),
     "arrays.npz": (write_arrays, "is an archive of NumPy arrays"),
     "model.zip": (lambda path: write_zip(path, "best/model.pt"), r"unpack it .* such as best/model\.pt"),

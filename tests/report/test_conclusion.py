@@ -124,5 +124,5 @@ def test_only_the_next_three_are_spoken_of(tmp_path: Path) -> None:
 def test_accuracy_is_said_beside_the_loss_best_first(tmp_path: Path) -> None:
     runs = [("scion", {"top1": 0.97}), ("scionc", {"top1": 0.98}), ("scionc", {"top1": 0.99, "seed": 1})]
     found = conclusion(variants(tmp_path, *runs, ("adamw", {})))
-    assert found.ranking.endswith("Accuracy at that step (higher is better): ScionC 98.50%, Scion 97.00%.")
+    assert found.ranking.endswith("The accuracy at that step (higher is better) is ScionC 98.50%, Scion 97.00%.")
     assert "Accuracy" not in conclusion(variants(tmp_path / "gpt", *seeds("scion", 1.6), *seeds("scionc", 1.5))).ranking

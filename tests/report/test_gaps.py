@@ -80,7 +80,9 @@ def of_steps(*steps: int) -> tuple[str, ...]:
     ],
 )
 def test_a_hole_in_the_steps_is_told(tmp_path: Path, steps: list[int], missing: str) -> None:
-    assert gaps(log(tmp_path, *of_steps(*steps))) == [f"run: the log lacks steps {missing}; lines are drawn across."]
+    assert gaps(log(tmp_path, *of_steps(*steps))) == [
+        f"run: The log lacks steps {missing}. Lines are drawn across the gaps."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -99,4 +101,4 @@ def test_who_logs_now_and_then_leaves_no_hole(tmp_path: Path, steps: list[int]) 
 
 
 def test_panels_that_no_run_fills_are_named() -> None:
-    assert gaps_of([], ["Sign norm"]) == ["No run logged: Sign norm."]
+    assert gaps_of([], ["Sign norm"]) == ["No run logged this: Sign norm."]

@@ -180,7 +180,7 @@ def test_a_run_alone_that_has_not_begun_is_a_page_that_says_so(tmp_path: Path) -
     (tmp_path / "run.jsonl").write_text("")
     content = content_of(*load_all([tmp_path]))
     assert "The log contains no step" in content and "No step was evaluated in all runs" in content
-    assert content.count("No run logged:") == 11
+    assert content.count("No run logged this:") == 11
 
 
 def test_a_log_of_a_time_without_a_monitor_is_shown_without_heat_maps(parsed: Parse) -> None:
