@@ -53,7 +53,7 @@ def test_a_stored_state_that_fits_no_weight_is_told() -> None:
     bare = Layer(bare.weight, "a", "hidden", bare.measures, None)
     text = notes(bare, has_state=True)
     assert "The state of an optimizer is stored with these weights, but neither names nor shapes reveal" in text
-    assert "No hyperparameters" not in text and "For predictions give --lr" in text
+    assert "No hyperparameters" not in text and "For predictions, give --lr" in text
 
 
 def test_buffers_are_counted_by_name() -> None:
