@@ -88,7 +88,7 @@ def test_a_run_is_shown_at_the_peak_of_its_schedule(run: Path, capsys: pytest.Ca
     assert "Scion hidden: lr 0.03 (reference_lr, the peak; 0 in the file), decay 0.2 per step (corrected)" in text
     assert "Scion output: lr 0.6 (reference_lr, the peak; 0 in the file), decay 0.2 per step (constant)" in text
     assert "lm_head.weight is embedding.weight" in text
-    assert "Roles are guessed" not in text
+    assert "The roles are guessed" not in text
 
 
 def test_norms_are_those_of_the_weights_and_corrected_layers_are_near_their_prediction(
@@ -163,7 +163,7 @@ def test_a_model_of_transformers_is_listed_with_guessed_roles(
     folder = llama("model")
     text = shown(capsys, folder)
     assert "21 weights" in text and "For predictions, give --lr (the peak)" in text and "steady" not in text
-    assert "Roles are guessed from names and shapes." in text
+    assert "The roles are guessed from names and shapes." in text
     layers = {one["name"]: one for one in as_json(capsys, folder)["layers"]}
     assert {one["role"] for one in layers.values()} == {"hidden", "output", "embedding", "vector"}
     assert (layers["lm_head.weight"]["role"], layers["model.norm.weight"]["role"]) == ("output", "vector")

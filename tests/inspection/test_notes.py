@@ -44,7 +44,7 @@ def test_without_hyperparameters_the_options_are_named() -> None:
     bare = layer()
     bare = Layer(bare.weight, "a", "hidden", bare.measures, None)
     assert "For predictions, give --lr (the peak) and --weight-decay or --decay" in notes(bare)
-    assert "Roles are guessed" in notes(bare)
+    assert "The roles are guessed" in notes(bare)
     assert "No hyperparameters" not in notes(layer())
 
 

@@ -28,12 +28,12 @@ def test_a_grid_names_fields_and_values(texts: list[str], axes: dict[str, tuple[
     ("texts", "message"),
     [
         (["lr"], "grid is 'lr'; it must be a field and its values, such as lr=0.01,0.02,0.04"),
-        (["=1"], "grid is '=1'; legal"),
-        (["lr="], "grid is 'lr='; legal"),
+        (["=1"], "grid is '=1'; it must"),
+        (["lr="], "grid is 'lr='; it must"),
         (["lr=1,,2"], "grid is 'lr=1,,2', which has an empty value between commas; remove that comma"),
         (["lr=1,"], "grid is 'lr=1,', which has an empty value"),
         (['data="a,b'], "grid is 'data=\"a,b', whose quotes do not match"),
-        (["lr=1", "lr=2"], "grid names 'lr' twice; give all its values at once: lr=VALUE,VALUE"),
+        (["lr=1", "lr=2"], "grid names 'lr' twice; give all its values at once, as in lr=VALUE,VALUE"),
     ],
 )
 def test_a_wrong_grid_is_refused_with_what_is_legal(texts: list[str], message: str) -> None:
