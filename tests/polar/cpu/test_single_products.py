@@ -8,6 +8,7 @@ from torch import Tensor
 
 from steadydecay.polar.cpu import single_products
 from steadydecay.polar.cpu.single_products import SINGLE_PRODUCTS, block_length, is_alone_faster
+from step_costs import operations
 
 # Sides that the panels divide, and do not; wide, square and tall.
 SHAPES = [(6, 9), (512, 40), (770, 33), (1030, 7), (1, 5), (2, 2), (1300, 3), (40, 130)]
@@ -73,6 +74,11 @@ def test_x_is_transformed_from_its_shorter_side(shape: tuple[int, int]) -> None:
 )
 def test_blocks_are_two_squares_or_an_eighth(shape: tuple[int, ...], length: int) -> None:
     assert block_length(torch.Size(shape)) == length
+
+
+def test_each_panel_but_the_first_is_mirrored_by_one_copy() -> None:
+    x = symmetric(520, 1)
+    assert operations(lambda: SINGLE_PRODUCTS.gram(x)).count("copy_") == single_products.MOST_PANELS - 1
 
 
 def test_nothing_is_written_but_the_result() -> None:

@@ -96,7 +96,8 @@ def _product_by_panels(
             torch.mm(rows, columns, out=panel)
         else:
             torch.addmm(addend[start:end, :end], rows, columns, beta=beta, alpha=alpha, out=panel)
-        out[:start, start:end] = panel[:, :start].t()
+        if start > 0:
+            out[:start, start:end] = panel[:, :start].t()
         if left.dtype == torch.float32:
             block = panel[:, start:].tril_()
             block.add_(block.tril(-1).t())
