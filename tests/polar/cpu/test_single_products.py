@@ -81,6 +81,15 @@ def test_each_panel_but_the_first_is_mirrored_by_one_copy() -> None:
     assert operations(lambda: SINGLE_PRODUCTS.gram(x)).count("copy_") == single_products.MOST_PANELS - 1
 
 
+def test_each_dtype_has_a_least_panel_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(single_products, "HAS_AMX", False)
+    monkeypatch.setattr(single_products, "LEAST_OF_A_PANEL", {torch.float32: 20**3 // 2, torch.bfloat16: 20**3})
+    x = symmetric(20, 1)
+    assert operations(lambda: SINGLE_PRODUCTS.gram(x)).count("copy_") == 1
+    half = x.bfloat16()
+    assert operations(lambda: SINGLE_PRODUCTS.gram(half)) == ["mm"]
+
+
 def test_nothing_is_written_but_the_result() -> None:
     addend, left, right = (symmetric(520, seed) for seed in range(3))
     before = [operand.clone() for operand in (addend, left, right)]
