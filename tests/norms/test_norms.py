@@ -29,6 +29,7 @@ from steadydecay.norms import (
 )
 from steadydecay.polar import exact_polar
 from steadydecay.theory import correlation
+from step_costs import peak_bytes
 
 Row = tuple[Norm, tuple[int, ...]]
 
@@ -219,6 +220,12 @@ def test_zero_gradient_in_a_batch_stays_alone(norm: Norm, shape: tuple[int, ...]
     zero, other = norm.lmo(torch.stack([torch.zeros_like(g), g]))
     assert not zero.any()
     assert_near(other, norm.lmo(g))
+
+
+@pytest.mark.parametrize("norm", [Sign(), ColNorm(), RowNorm(), Bias()], ids=repr)
+def test_an_lmo_of_vectors_takes_no_memory_but_its_own(norm: Norm) -> None:
+    gradient = torch.randn(64, 256)
+    assert peak_bytes(lambda: norm.lmo(gradient)) < 1.5 * gradient.nbytes
 
 
 @every_row

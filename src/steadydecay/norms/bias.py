@@ -20,7 +20,7 @@ class Bias:
     vector_dims: ClassVar[tuple[int, ...]] = (-1,)
 
     def lmo(self, gradient: Tensor) -> Tensor:
-        return (unit_vectors(gradient, dim=-1) * math.sqrt(_length(gradient.shape))).to(gradient.dtype)
+        return unit_vectors(gradient, dim=-1).mul_(math.sqrt(_length(gradient.shape))).to(gradient.dtype)
 
     def vector_length(self, shape: tuple[int, ...]) -> float:
         return math.sqrt(_length(shape))

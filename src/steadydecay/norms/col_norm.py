@@ -21,7 +21,7 @@ class ColNorm:
     vector_dims: ClassVar[tuple[int, ...]] = (-2,)
 
     def lmo(self, gradient: Tensor) -> Tensor:
-        return (unit_vectors(gradient, dim=-2) * math.sqrt(gradient.shape[-2])).to(gradient.dtype)
+        return unit_vectors(gradient, dim=-2).mul_(math.sqrt(gradient.shape[-2])).to(gradient.dtype)
 
     def vector_length(self, shape: tuple[int, ...]) -> float:
         return math.sqrt(shape[-2])

@@ -21,7 +21,7 @@ class RowNorm:
     fewest_dimensions: ClassVar[int] = 1
 
     def lmo(self, gradient: Tensor) -> Tensor:
-        return (unit_vectors(gradient, dim=-1) / math.sqrt(gradient.shape[-1])).to(gradient.dtype)
+        return unit_vectors(gradient, dim=-1).div_(math.sqrt(gradient.shape[-1])).to(gradient.dtype)
 
     def vector_length(self, shape: tuple[int, ...]) -> float:
         return 1 / math.sqrt(shape[-1])
