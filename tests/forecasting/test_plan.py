@@ -81,7 +81,7 @@ def test_the_start_is_said_in_words_and_taken() -> None:
         (["4x4"], "gpt2", SCION, None, r"shape is \['4x4'\] and model is 'gpt2'; give exactly one of them"),
         (["4x4"], None, SCION, -1.0, "init_rms is -1.0; legal is"),
         (["4x4"], None, SCION, math.nan, "init_rms is nan"),
-        (["4x4:spectral"], None, ADAMW, None, "shape is '4x4:spectral', whose norm 'adamw' does not use"),
+        (["4x4:spectral"], None, ADAMW, None, "shape is '4x4:spectral', but 'adamw' does not use norms"),
     ],
 )
 def test_what_cannot_be_planned_is_named(
