@@ -63,7 +63,7 @@ class Norm(Protocol):
         ...
 
     def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Fill `weight` with a random direction of norm 1, in place, and return it; raise ValueError if it is not real."""
+        """Fill `weight` with a random direction of norm 1 in place and return it; raise ValueError if it is complex."""
         ...
 
     def lmo_blocks(self, shape: tuple[int, ...]) -> list[LmoBlock]:
