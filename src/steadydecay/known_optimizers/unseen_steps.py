@@ -53,8 +53,8 @@ class UnseenSteps:
             return
         warnings.warn(
             f"the weights of {type(optimizer).__name__} have moved in {self._passes} backward passes, but {self._what} "
-            f"has not seen any step of it. Attach to the object whose step() your loop calls: pass a wrapper that moves "
-            f"the weights itself as it is, and attach again after copying an optimizer, because copies lose their hooks",
+            f"has not seen any step of it. Attach to the object whose step() your loop calls: pass a wrapper that "
+            f"moves the weights itself as it is, and attach again to a copy of an optimizer, which has lost its hooks",
             stacklevel=2,
         )
 

@@ -47,8 +47,8 @@ def heavy_ball_sum(momentum: float, nesterov: bool) -> MomentumFilter:
         E‖θ‖²/E‖g‖² = γ² r / (η(2-η)) · [1 + 2 Σ_{k≥1} (1-η)^k ρ_k]  →  (γ/(1-β))² / (2η)  for η ≪ 1-β,
 
     because r [1 + 2 Σ_k ρ_k] = (Σ c_j)² for every filter. So energy, which is (γ/γ_eff)², is (1-β)² with and without
-    Nesterov, and r is scale_sq: the correction is η ∝ (γ/(1-β))². If SGD used the average, γ_eff would be γ and momentum
-    would not matter, as with Adam. This assumes gradients of constant size.
+    Nesterov, and r is scale_sq: the correction is η ∝ (γ/(1-β))². If SGD used the average, γ_eff would be γ and
+    momentum would not matter, as with Adam. This assumes gradients of constant size.
 
     >>> heavy_ball_sum(0.5, False)
     MomentumFilter(carry=0.5, decay=0.5, scale_sq=1.3333333333333333)
