@@ -151,7 +151,7 @@ def _last_of(head: str, search: Search) -> list[Layer]:
 
 
 def _ends_of(inside: Sequence[Layer], search: Search) -> list[Layer]:
-    """Return the layers of a head that nothing reads, or else its last layer, and those beside it with the same input."""
+    """Return the layers of a head that nothing reads, or else its last layer, and those beside it that read alike."""
     loose = [layer for layer in inside if layer in search.ends]
     last = loose[-1] if loose else inside[-1]
     upwards = reversed(inside[: inside.index(last)])

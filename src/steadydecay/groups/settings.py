@@ -67,7 +67,7 @@ def weight_decay_of(group: Mapping[str, Any], momentum: ReadsMomentum = AVERAGE)
     reference_lr, start = group["reference_lr"], momentum.reference_of(group)
     # A group that was added at lr = 0 has no decay (`_check`), and no lr to which a ratio could be taken.
     rule = group["decay"] if reference_lr else "constant"
-    # The correction writes λ of each step into weight_decay, and the coefficient at the reference into a key of its own.
+    # The correction writes λ of each step into weight_decay, and the coefficient at the reference into another key.
     reference_decay = group.get("reference_weight_decay", group["weight_decay"])
     steady_norm_sq = group.get("steady_norm_sq")
     if steady_norm_sq is not None:
