@@ -35,7 +35,7 @@ def require_legal_load(optimizer: Optimizer) -> None:
         if known is not None:
             for name, parameter in zip(weight_names(group, index), group["params"], strict=True):
                 state = optimizer.state.get(parameter, {})
-                # torch's SGD keeps None without momentum. What other optimizers keep instead of a tensor is not checked.
+                # torch's SGD keeps None without momentum. In other optimizers only tensors are checked.
                 held = {
                     key: value
                     for key, value in state.items()

@@ -62,7 +62,7 @@ def _settings(group: Group) -> str:
 
 
 def _known_by(value: Any, depth: int = 2) -> Any:
-    """Return a key that is equal for values that do the same: functions of equal code over equal numbers, and numbers."""
+    """Return a key that is equal for values that do the same: equal numbers, or functions of equal code over these."""
     # A function may refer to itself.
     if isinstance(value, FunctionType) and depth:
         cells = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]
