@@ -38,7 +38,7 @@ class Unit(NamedTuple):
         return self.cut.shape[len(self.entry) :]
 
     def region(self, coordinate: tuple[int, ...]) -> Region:
-        """Return the region that a rank holds of it, which is empty if its part of the stack does not include the entry."""
+        """Return the region that a rank holds of it, empty if its part of the stack does not include the entry."""
         whole = self.cut.region(coordinate)
         of_stack, of_matrix = whole[: len(self.entry)], whole[len(self.entry) :]
         is_held = all(start <= at < stop for at, (start, stop) in zip(self.entry, of_stack, strict=True))
