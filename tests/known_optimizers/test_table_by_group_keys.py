@@ -88,8 +88,8 @@ def test_a_momentum_schedule_knows_nesterov_from_the_object(nesterov: bool) -> N
         (
             optimizer_of("emerging_optimizers", "Muon", {"weight_decay_method": "palm"}, momentum=0.9),
             "corrected",
-            r"group 0 of Muon has weight_decay_method='palm': the optimizer corrects the decay itself, .* lr³; legal "
-            r"is weight_decay_method='decoupled'",
+            r"group 0 of Muon has weight_decay_method='palm': the optimizer corrects the decay itself, .* lr³; use "
+            r"weight_decay_method='decoupled'",
         ),
         (
             optimizer_of("emerging_optimizers", "Muon", {"weight_decay_method": "independent"}, momentum=0.9),

@@ -85,7 +85,7 @@ def test_a_pattern_that_matches_nothing_is_named_with_the_nearest(choice: Any, w
 
 @pytest.mark.parametrize("patterns", [3, [1, 2], b"x"])
 def test_what_is_no_pattern_is_named(patterns: Any, handle: Any) -> None:
-    with pytest.raises(TypeError, match=r"^layers is .*; legal are a pattern of names, several in a list, or None"):
+    with pytest.raises(TypeError, match=r"^layers is .*; it must be a pattern of names, a list of patterns, or None"):
         handle.metrics(layers=patterns)
 
 

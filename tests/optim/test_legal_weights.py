@@ -160,7 +160,7 @@ def test_a_weight_that_becomes_complex_is_refused_before_any_moves() -> None:
 @pytest.mark.parametrize("name", sd.norms.NORMS)
 def test_a_norm_fills_no_weight_that_is_not_real(name: str, dtype: torch.dtype) -> None:
     weight = torch.ones(3, 2, 2, 2, dtype=dtype)
-    with pytest.raises(ValueError, match=f"is {str(dtype)[6:]}, and a norm fills real weights only"):
+    with pytest.raises(ValueError, match=f"has dtype {str(dtype)[6:]}, but norms only initialise real weights"):
         sd.norms.NORMS[name]().init_(weight)
     assert torch.equal(weight, torch.ones_like(weight))
 

@@ -123,7 +123,7 @@ REFUSED = [
     ("scionc", {"decay_rule": "corected"}, r"decay_rule is 'corected'; did you mean 'corrected'\?"),
     ("adamw", {"nesterov": True}, r"nesterov is True, and 'adamw' has no such choice"),
     ("scionc", {"beta2": 0.9}, r"beta2 is 0\.9, and 'scionc' has no second beta"),
-    ("adamw", {"beta2": 1.0}, r"beta2 is 1\.0; legal is \[0, 1\)"),
+    ("adamw", {"beta2": 1.0}, r"beta2 is 1\.0; it must be in \[0, 1\)"),
 ]
 
 

@@ -178,7 +178,7 @@ def test_more_shards_than_a_process_may_open_can_be_read(tmp_path: Path) -> None
 
 def test_a_token_outside_the_vocabulary_names_its_shard(tmp_path: Path) -> None:
     write_shard(tmp_path / "a.bin", [1] * 10 + [50304] * 10)
-    with pytest.raises(ValueError, match=r"a\.bin holds token 50304; legal is \[0, 50304\)"):
+    with pytest.raises(ValueError, match=r"a\.bin holds token 50304; it must be in \[0, 50304\)"):
         batch(load_tokens(tmp_path).train, length=17, batch_size=1, step=0, seed=0)
 
 

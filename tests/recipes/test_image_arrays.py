@@ -97,7 +97,7 @@ BAD = {
     ),
     "unknown class": (
         {"images": images(), "labels": labels(), "val_images": images(9), "val_labels": labels(9, 4)},
-        r"val_labels of .* hold 3 at place 3; legal is \[0, 3\)",
+        r"val_labels of .* hold 3 at place 3; it must be in \[0, 3\)",
     ),
     "alike": ({"images": images(60) * 0, "labels": labels()}, "split by their hashes into (0|60) for training and"),
 }
@@ -144,5 +144,5 @@ def test_the_number_of_classes_may_be_said(tmp_path: Path) -> None:
     path = saved(tmp_path, images=images(), labels=labels())
     with pytest.warns(UserWarning, match="1 of 4 classes have no image, the first is 3"):
         read_npz(path, 4)
-    with pytest.raises(ValueError, match=r"hold 2 at place 2; legal is \[0, 2\)"):
+    with pytest.raises(ValueError, match=r"hold 2 at place 2; it must be in \[0, 2\)"):
         read_npz(path, 2)

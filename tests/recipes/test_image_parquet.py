@@ -76,7 +76,7 @@ def test_hugging_face_s_number_of_classes_is_taken_and_the_labels_held_to_it(tmp
     with pytest.warns(UserWarning, match="2 of 5 classes have no image, the first is 3"):
         found = read_parquet("set", [write_parquet(tmp_path / "a.parquet", LABELS, classes=5)], None)
     assert found.classes == 5
-    with pytest.raises(ValueError, match=r"labels of set hold 2 at place 2; legal is \[0, 2\)"):
+    with pytest.raises(ValueError, match=r"labels of set hold 2 at place 2; it must be in \[0, 2\)"):
         read_parquet("set", [write_parquet(tmp_path / "b.parquet", LABELS, classes=2)], None)
 
 

@@ -39,7 +39,7 @@ def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
         (np.broadcast_to(np.uint16(0), 2**31), r"tokens have shape \(2147483648,\)"),
         ([1.0], r"tokens have dtype float64; legal are integers"),
         ([True], r"tokens have dtype bool"),
-        ([-1, 3], r"tokens range from -1 to 3; legal is \[0, 65536\)"),
+        ([-1, 3], r"tokens range from -1 to 3; it must be in \[0, 65536\)"),
         ([65536], r"tokens range from 65536 to 65536"),
     ],
 )

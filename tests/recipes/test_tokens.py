@@ -91,7 +91,7 @@ def test_the_last_validation_batch_may_be_smaller() -> None:
         ({"batch_size": 0}, r"batch_size is 0; legal is \[1"),
         ({"step": -1}, r"step is -1; legal is \[0"),
         ({"world_size": 0}, r"world_size is 0"),
-        ({"rank": 2, "world_size": 2}, r"rank is 2; legal is \[0, 2\)"),
+        ({"rank": 2, "world_size": 2}, r"rank is 2; it must be in \[0, 2\)"),
         ({"rank": -1}, r"rank is -1"),
         ({"world_size": 3}, r"batch_size is 4; legal are multiples of world_size=3"),
     ],
@@ -127,7 +127,7 @@ def test_too_little_data_names_the_data_its_size_and_the_remedy() -> None:
 
 def test_a_token_outside_the_vocabulary_names_its_file() -> None:
     stream = counting(5, 5, vocabulary_size=1004)
-    with pytest.raises(ValueError, match=r"piece1 holds token 1004; legal is \[0, 1004\)"):
+    with pytest.raises(ValueError, match=r"piece1 holds token 1004; it must be in \[0, 1004\)"):
         batch(stream, length=4, batch_size=2, step=0, seed=0)
     inputs, _ = batch(counting(5, 5, vocabulary_size=1005), length=4, batch_size=2, step=0, seed=0)
     assert int(inputs.max()) == 1003

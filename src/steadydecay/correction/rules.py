@@ -43,5 +43,7 @@ def chosen_rule(rule: Rule) -> ChosenRule:
     is_legal = len(decays) <= 1 and len(replacements) <= 1 and HYPERBALL not in replacements[len(names) == 1 :]
     if not names or len(decays) + len(replacements) < len(names) or not is_legal:
         legal = ", ".join(map(repr, (*DECAY_RULES, *REPLACEMENTS)))
-        raise ValueError(f"rule is {rule!r}; it must be one of {legal}, or a pair such as ('corrected', 'cautious')")
+        raise ValueError(
+            f"decay rule is {rule!r}; it must be one of {legal}, or a pair such as ('corrected', 'cautious')"
+        )
     return ChosenRule(*decays, **({"replacement": replacements[0]} if replacements else {}))

@@ -164,8 +164,9 @@ def _warn_of_lost_decay(groups: Sequence[Group], built: Sequence[Group]) -> None
         is_lost = group["low_precision"] == "none" != before["low_precision"]
         if is_lost and any(is_low_precision(parameter) for parameter in group["params"]):
             warnings.warn(
-                f"the loaded state has low_precision='none' in group {index}, whose weights are in bfloat16 or float16, "
-                f"so their decay may be lost by rounding. The group was built with {before['low_precision']!r}; to "
-                f"keep that, set optimizer.param_groups[{index}]['low_precision'] after loading",
+                f"the loaded state has low_precision='none' in group {index}, whose weights are in bfloat16 or "
+                f"float16, so their decay may be lost by rounding. The group was built with "
+                f"{before['low_precision']!r}; to keep that, set "
+                f"optimizer.param_groups[{index}]['low_precision'] after loading",
                 stacklevel=6,
             )

@@ -188,5 +188,5 @@ def _require(name: str, operand: Tensor, shape: tuple[int, ...], left: Tensor) -
     if (tuple(operand.shape), operand.dtype, operand.device) != (shape, left.dtype, left.device):
         raise ValueError(
             f"{name} is {tuple(operand.shape)} in {operand.dtype} on {operand.device}; "
-            f"it must be {shape} in {left.dtype} on {left.device} to go with left"
+            f"it must be {shape} in {left.dtype} on {left.device}, like left"
         )
