@@ -1,4 +1,4 @@
-"""An error names the argument as it is spelled, shows its value, and says what is legal or what to do, in a sentence."""
+"""An error names its argument as spelled, shows the value, and says what is legal or what to do, in a sentence."""
 
 import ast
 import inspect
@@ -114,11 +114,18 @@ LEGAL_CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "theory.steady_norm_sq": lambda: {"lr": 0.1, "decay": 0.1},
     "theory.time_constant": lambda: {"decay": 0.1},
     "theory.weight_decay": lambda: {
-        **{"lr": 0.1, "momentum": 0.9, "nesterov": False, "reference": REFERENCE, "rule": "exact"},
+        "lr": 0.1,
+        "momentum": 0.9,
+        "nesterov": False,
+        "reference": REFERENCE,
+        "rule": "exact",
     },
     "theory.adam_l2_step": lambda: MOMENT_STEP,
     "theory.adam_path": lambda: {
-        **{"update": sd.theory.adamw_step, "weight": 1.0, "gradients": [1.0], "settings": SETTINGS},
+        "update": sd.theory.adamw_step,
+        "weight": 1.0,
+        "gradients": [1.0],
+        "settings": SETTINGS,
     },
     "theory.adamw_step": lambda: MOMENT_STEP,
     "norms.Spectral": dict,
@@ -317,10 +324,9 @@ class Raise(NamedTuple):
 def raises() -> Iterator[Raise]:
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
-                if node.exc.func.id in USER_ERRORS:
-                    place = f"{path.relative_to(SOURCE)}:{node.lineno}"
-                    yield Raise(place, node.exc.args[0] if node.exc.args else None)
+            call = node.exc if isinstance(node, ast.Raise) else None
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in USER_ERRORS:
+                yield Raise(f"{path.relative_to(SOURCE)}:{call.lineno}", call.args[0] if call.args else None)
 
 
 def beginning(message: ast.expr | None) -> str:
