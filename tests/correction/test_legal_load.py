@@ -204,7 +204,7 @@ FAULTS: list[tuple[str, Any, Callable[[dict[str, Any]], Any], str]] = [
     ("adamw", "corrected", of_shape("exp_avg", 5, 3), r"'exp_avg' .*'layer.1' .*\(5, 3\); it must be .*\(4, 3\)"),
     ("adamw_foreach", "corrected", of_shape("exp_avg_sq", 3), r"'exp_avg_sq' .*\(3,\); it must be .*\(4, 3\)"),
     ("muon", "exact", of_shape("momentum_buffer", 3, 4), r"'momentum_buffer' .*\(3, 4\); it must be .*\(4, 3\)"),
-    ("adamw", "cautious", lambda state: state["state"][1].pop("exp_avg_sq"), r"lacks 'exp_avg_sq'; it has 'step'"),
+    ("adamw", "cautious", lambda state: state["state"][1].pop("exp_avg_sq"), r"lacks 'exp_avg_sq'; it only has 'step'"),
     (
         "muon",
         "corrected",

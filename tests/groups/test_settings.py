@@ -127,7 +127,7 @@ def test_a_group_added_at_lr_zero_without_decay_has_none_later(rule: str) -> Non
         ({"reference_lr": -0.5, "decay": "constant"}, r"reference_lr is -0\.5; it must be in \[0, inf\)"),
         ({"decay": "none"}, r"decay rule is 'none'; it must be one of 'constant', 'corrected', 'exact'"),
         ({"lr": 0.0}, r"reference_lr is 0\.0; it must be in \(0, inf\): set it to the lr at which weight_decay"),
-        ({"steady_norm_sq": 1.0}, r"steady_norm_sq=1\.0 and weight_decay=0\.5 both set the decay; give one"),
+        ({"steady_norm_sq": 1.0}, r"steady_norm_sq=1\.0 and weight_decay=0\.5 both set the decay; pass only one"),
     ],
 )
 def test_errors_name_the_argument_its_value_and_the_remedy(keys: dict[str, Any], message: str) -> None:

@@ -99,7 +99,7 @@ def test_a_momentum_schedule_knows_nesterov_from_the_object(nesterov: bool) -> N
         (
             optimizer_of("emerging_optimizers", "Lion", {"weight_decay_method": "l2"}, betas=(0.9, 0.99)),
             "l2",
-            r"weight_decay=0\.5 as L2, .* use weight_decay_method='decoupled'",
+            r"weight_decay=0\.5, .* as L2, .* use weight_decay_method='decoupled'",
         ),
         (
             optimizer_of("elsewhere", "Novel", {"corrected_weight_decay": True}),

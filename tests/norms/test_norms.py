@@ -456,11 +456,11 @@ FIELD_ERRORS: list[tuple[Callable[[], object], str]] = [
     (lambda: Spectral(split_sizes=(4, -1)), r"^split_sizes is \(4, -1\); it must consist of positive numbers of rows$"),
     (
         lambda: Spectral(split_sizes=(4, 4)).lmo(torch.ones(9, 4)),
-        r"^split_sizes is \(4, 4\) with sum 8; the weight has 9 rows$",
+        r"^split_sizes is \(4, 4\), but its sum 8 must equal the weight's 9 rows$",
     ),
-    (lambda: Spectral(split_sizes=(4, 4)).norm(torch.ones(9, 4)), "with sum 8; the weight has 9 rows$"),
-    (lambda: lmo_norm_sq(Spectral(split_sizes=(4, 4)), (9, 4)), "with sum 8; the weight has 9 rows$"),
-    (lambda: Spectral(split_sizes=(4, 4)).init_(torch.ones(9, 4)), "with sum 8; the weight has 9 rows$"),
+    (lambda: Spectral(split_sizes=(4, 4)).norm(torch.ones(9, 4)), "its sum 8 must equal the weight's 9 rows$"),
+    (lambda: lmo_norm_sq(Spectral(split_sizes=(4, 4)), (9, 4)), "its sum 8 must equal the weight's 9 rows$"),
+    (lambda: Spectral(split_sizes=(4, 4)).init_(torch.ones(9, 4)), "its sum 8 must equal the weight's 9 rows$"),
     (lambda: SpectralConv(spatial_dims=0), r"^spatial_dims is 0; it must be 1 or more \(Conv1d has 1\)$"),
     (lambda: SpectralConv(steps=0).lmo(torch.ones(2, 2, 3, 3)), "^steps is 0; it must be 1 or more$"),
     (

@@ -297,9 +297,9 @@ FAULTS: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
     (
         "adamc",
         without("exp_avg"),
-        r"parameter 'layer.1' of shape \(4, 3\) lacks 'exp_avg'; it has 'step', 'exp_avg_sq'",
+        r"parameter 'layer.1' of shape \(4, 3\) lacks 'exp_avg'; it only has 'step', 'exp_avg_sq'",
     ),
-    ("adamc_fused", without("step"), r"lacks 'step'; it has 'exp_avg', 'exp_avg_sq'"),
+    ("adamc_fused", without("step"), r"lacks 'step'; it only has 'exp_avg', 'exp_avg_sq'"),
     ("adamc", with_number("amsgrad", True), r"lacks 'max_exp_avg_sq'"),
     ("lion", with_number("lr", math.nan), r"lr of group 1 is nan; it must be in \[0, inf\)"),
     ("sgdw", with_number("momentum", 1.5), r"momentum of group 1 is 1\.5; it must be in \[0, 1\)"),

@@ -207,7 +207,7 @@ ERRORS: list[tuple[Callable[[], float], str]] = [
     (lambda: weight_decay(0.1, 0.0, False, Reference(0.1, 0.1), "cosine"), "^decay rule is 'cosine'; " + LEGAL_RULES),
     (lambda: decay(0.1, 0.0, False, Reference(0.1, 0.1), ""), "^decay rule is ''; " + LEGAL_RULES),
     (lambda: reference_weight_decay(2.0, 1.0, rule="linear"), "^decay rule is 'linear'; " + LEGAL_RULES),
-    (lambda: reference_weight_decay(2.0, 0.0, rule="exact"), r"^lr is 0\.0; it must be in \(0, inf\): .* above 0"),
+    (lambda: reference_weight_decay(2.0, 0.0, rule="exact"), r"^lr is 0\.0; it must be in \(0, inf\): .*peak"),
     (lambda: reference_weight_decay(2.0, 0.0, rule="corrected"), r"^lr is 0\.0; it must be in \(0, inf\): "),
     (lambda: reference_weight_decay(2.0, -1.0, rule="corrected"), r"^lr is -1\.0; it must be in \(0, inf\): "),
     (
