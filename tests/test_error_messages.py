@@ -320,11 +320,11 @@ USER_ERRORS = {"ValueError", "TypeError", "LookupError", "OSError", "FileNotFoun
 def raises() -> Iterator[tuple[str, bool]]:
     """Where an error for users is raised, and whether it is given anything to say."""
     for path in sorted(SOURCE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            error = node.exc if isinstance(node, ast.Raise) else None
+        nodes = ast.walk(ast.parse(path.read_text()))
+        for error in (node.exc for node in nodes if isinstance(node, ast.Raise) and node.exc is not None):
             kind = error.func if isinstance(error, ast.Call) else error
             if isinstance(kind, ast.Name) and kind.id in USER_ERRORS:
-                yield f"{path.relative_to(SOURCE)}:{node.lineno}", isinstance(error, ast.Call) and bool(error.args)
+                yield f"{path.relative_to(SOURCE)}:{error.lineno}", isinstance(error, ast.Call) and bool(error.args)
 
 
 def test_no_error_is_raised_without_a_message() -> None:
