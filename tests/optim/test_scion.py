@@ -1005,7 +1005,11 @@ BAD_GROUPS: list[tuple[str, dict[str, Any], str]] = [
     ("no lr for norm", {"steady_norm_sq": 1.0, "lr": 0.0}, r"reference_lr is 0\.0; .*steady_norm_sq needs"),
     ("fast norm", {"steady_norm_sq": 0.02, "decay": "corrected"}, r"steady_norm_sq is 0\.02; it must be in \(0\.095"),
     ("norm", {"norm": "spectrl"}, r"norm is 'spectrl'; it must be one of 'auto', 'sign', 'spectral'"),
-    ("split", {"norm": Spectral(split_sizes=(3, 2))}, r"split_sizes is \(3, 2\) with sum 5; the weight has 4 rows"),
+    (
+        "split",
+        {"norm": Spectral(split_sizes=(3, 2))},
+        r"split_sizes is \(3, 2\), but its sum 5 must equal the weight's 4 rows",
+    ),
     ("light", {"memory_light": True, "nesterov": True}, r"memory_light=True and nesterov=True"),
 ]
 
