@@ -145,19 +145,19 @@ def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
             r"utf16\.txt is in UTF-16 \(use iconv -f UTF-16.*\); it must be text, .*",
         ),
         (["--out", "pipe"], r".*pipe.*"),
-        (["--steps", "0"], r"steps is 0; legal is \[1, inf\)"),
+        (["--steps", "0"], r"steps is 0; it must be in \[1, inf\)"),
         (["--out", "short.txt"], r".*short\.txt.*"),
         (["--out", "short.txt/below"], r".*short\.txt.*"),
         (["widht=16"], r"override names 'widht', which is not a field; did you mean 'width'\?"),
         (["width=x"], r"override width is 'x'; legal is int"),
         (["width"], r"override is 'width'; it must have the form name=value, such as lr=0\.03"),
         (["width=33"], r"width is 33; it must be a multiple of 2 · heads = 2 \(rotary pairs\)"),
-        (["heads=0"], r"heads is 0; legal is \[1, inf\)"),
-        (["layers=0"], r"layers is 0; legal is \[1, inf\)"),
-        (["lr=0"], r"lr is 0\.0; legal is \(0, inf\)"),
+        (["heads=0"], r"heads is 0; it must be in \[1, inf\)"),
+        (["layers=0"], r"layers is 0; it must be in \[1, inf\)"),
+        (["lr=0"], r"lr is 0\.0; it must be in \(0, inf\)"),
         (["accumulate=3"], r"accumulate is 3; it must be a divisor of batch_size=4"),
-        (["evaluate_every=0"], r"evaluate_every is 0; legal is \[1, inf\)"),
-        (["warmup_steps=3"], r"warmup_steps is 3; legal is \[0, 3\): it is part of steps"),
+        (["evaluate_every=0"], r"evaluate_every is 0; it must be in \[1, inf\)"),
+        (["warmup_steps=3"], r"warmup_steps is 3; it must be in \[0, 3\): it is part of steps"),
         (["precision=fp8"], r"precision is 'fp8'; it must be one of 'auto', 'float32', 'bfloat16'"),
         (["optimizer=adamw"], r"override names 'optimizer'; legal are .* \(--optimizer\)"),
     ],
@@ -299,9 +299,7 @@ def test_control_c_while_it_trains_is_one_line_and_the_run_goes_on_later(capsys:
         out, err = trainer.communicate(timeout=60)
     assert (trainer.returncode, out) == (2, "")
     shown = [line for line in err.splitlines() if "  step " not in line]
-    assert shown == [
-        "steadydecay: stopped by Ctrl-C; a run resumes from its last checkpoint when the same command is given again"
-    ]
+    assert shown == ["steadydecay: stopped by Ctrl-C; run the same command again to resume from the last checkpoint"]
     assert sorted(path.name for path in Path("run").iterdir()) == ["checkpoints", "run.jsonl"]
     assert not any(path.name.endswith(".tmp") for path in Path("run/checkpoints").iterdir())
 

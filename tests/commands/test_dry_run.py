@@ -54,7 +54,7 @@ def test_a_comparison_has_all_its_optimizers_and_seeds(text: Path, capsys: pytes
         (["compare", "gpt", "--flops", "1e12"], "--flops is given without --dry-run"),
         (["train", "gpt", "--dry-run", "--gpus", "3"], "gpus has 3; it must be a divisor of batch_size"),
         (["train", "gpt", "--dry-run", "--utilisation", "1.5"], "utilisation is 1.5; it must be in (0, 1]"),
-        (["train", "gpt", "--dry-run", "--flops", "0"], "flops is 0.0; legal is (0, inf)"),
+        (["train", "gpt", "--dry-run", "--flops", "0"], "flops is 0.0; it must be in (0, inf)"),
         (["train", "gpt", "--dry-run", "--data", "nothing"], "does not exist"),
     ],
 )

@@ -386,10 +386,10 @@ def test_a_missing_path_a_folder_and_a_hostile_file_are_one_line(capsys: pytest.
 
 MISTAKES = {
     "--lr 0.1": "options are lr=0.1; give at least --lr and one of --weight-decay and --decay",
-    "--lr 0.1 --decay 2": "--decay is 2.0; legal is [0, 1)",
-    "--tolerance 1": "--tolerance is 1.0; legal is [0, 1): 0.2 is 20 %",
-    "--tolerance nan": "--tolerance is nan; legal is [0, 1)",
-    "--top 0": "--top is 0; legal is [1, inf)",
+    "--lr 0.1 --decay 2": "--decay is 2.0; it must be in [0, 1)",
+    "--tolerance 1": "--tolerance is 1.0; it must be in [0, 1): 0.2 is 20 %",
+    "--tolerance nan": "--tolerance is nan; it must be in [0, 1)",
+    "--top 0": "--top is 0; it must be in [1, inf)",
     "--lr 0.1 --decay 0.1 --at now": "--at is 'now', which selects a stored learning rate",
 }
 

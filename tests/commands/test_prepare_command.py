@@ -88,7 +88,7 @@ def test_a_tokenizer_that_does_not_match_the_shards_is_refused(capsys: pytest.Ca
     [
         (["absent", "--out", "o"], "source is 'absent', which does not exist"),
         (["text", "--out", "text/shards"], "--out is text/shards, which is inside the corpus text"),
-        (["text", "--out", "o", "--workers", "0"], "workers is 0; legal is [1, inf)"),
+        (["text", "--out", "o", "--workers", "0"], "workers is 0; it must be in [1, inf)"),
         (["text", "--out", "o", "--tokenizer", "gpt-2"], "tokenizer is 'gpt-2', which does not exist. Give gpt2"),
         (["text", "--out", "text"], "--out is text, which is inside the corpus text"),
     ],

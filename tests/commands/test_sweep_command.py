@@ -67,7 +67,7 @@ def test_a_list_names_whole_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["gpt", "--grid", "lrr=1"], "override names 'lrr', which is not a field; did you mean 'lr'?"),
         (["gpt", "--grid", "lr=low"], "override lr is 'low'; legal is float"),
-        (["gpt", "--grid", "lr=0.1,-1"], "lr is -1.0; legal is (0, inf)"),
+        (["gpt", "--grid", "lr=0.1,-1"], "lr is -1.0; it must be in (0, inf)"),
         (["gpt", "--grid", "lr=0.1", "lr=0.2"], "lr is swept, but another argument gives it a single value"),
         (["gpt", "--grid", "steps=1,2", "--steps", "3"], "steps is swept, but another argument"),
         (["gpt", "--grid", "optimizer=scion", "--optimizers", "adamw"], "optimizer is swept, but another"),

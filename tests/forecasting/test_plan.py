@@ -36,7 +36,7 @@ def test_shares_are_those_that_training_uses() -> None:
         ("cosine", 0, 0, "steps is 0; legal is"),
         ("cosine", -5, 0, "steps is -5"),
         ("cosine", 10**9, 0, "steps is 1000000000; legal is"),
-        ("cosine", 10, 10, r"warmup is 10; legal is \[0, 10\)"),
+        ("cosine", 10, 10, r"warmup is 10; it must be in \[0, 10\)"),
         ("cosine", 10, -1, "warmup is -1"),
     ],
 )

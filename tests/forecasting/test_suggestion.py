@@ -69,7 +69,7 @@ def test_an_rms_below_one_update_has_no_suggestion() -> None:
 
 @pytest.mark.parametrize("wanted", [0.0, -1.0, math.nan, math.inf])
 def test_a_wanted_rms_outside_its_range_is_named(wanted: float) -> None:
-    with pytest.raises(ValueError, match=rf"wanted_rms is {wanted}; legal is \(0, inf\)"):
+    with pytest.raises(ValueError, match=rf"wanted_rms is {wanted}; it must be in \(0, inf\)"):
         suggestion_for(ADAM, wanted)
 
 

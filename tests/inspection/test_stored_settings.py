@@ -284,7 +284,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "hyperball": (ADAM | {"decay_replacement": "hyperball"}, "hyperball takes the place of the decay"),
     "an unknown optimizer": ({"lr": 0.1, "rho": 0.9}, r"unknown optimizer: no .* match no known optimizer \(lr, rho\)"),
     "no weight_decay": ({"lr": 0.1, "betas": (0.9, 0.99)}, "its group has no lr or no weight_decay"),
-    "a decay of 2": (ADAM | {"weight_decay": 200.0}, r"values out of range \(decay is 2.0; legal is \[0, 1\)"),
+    "a decay of 2": (ADAM | {"weight_decay": 200.0}, r"values out of range \(decay is 2.0; it must be in \[0, 1\)"),
     "an unknown norm": (SCION | {"norm": "round"}, "values out of range .norm is 'round'"),
     "a norm of nothing": (SCION | {"norm": 3.5}, "values out of range"),
     "a norm for kernels": (SCION | {"norm": "spectral_conv"}, "values out of range"),

@@ -360,8 +360,8 @@ def test_nothing_to_train_on_is_refused(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"holdout": 1.0}, r"holdout is 1\.0; legal is \[0, 1\)"),
-        ({"shard_tokens": 0}, r"shard_tokens is 0; legal is \[1, 2147483648\)"),
+        ({"holdout": 1.0}, r"holdout is 1\.0; it must be in \[0, 1\)"),
+        ({"shard_tokens": 0}, r"shard_tokens is 0; it must be in \[1, 2147483648\)"),
     ],
     ids=["holdout", "shard_tokens"],
 )

@@ -139,7 +139,7 @@ REFUSED = [
     ("scionc", {"decay_rule": "corected"}, r"decay_rule is 'corected'; did you mean 'corrected'\?"),
     ("adamw", {"nesterov": True}, r"nesterov is True, but 'adamw' does not have this choice"),
     ("scionc", {"beta2": 0.9}, r"beta2 is 0\.9, but 'scionc' does not have a second beta"),
-    ("adamw", {"beta2": 1.0}, r"beta2 is 1\.0; legal is \[0, 1\)"),
+    ("adamw", {"beta2": 1.0}, r"beta2 is 1\.0; it must be in \[0, 1\)"),
 ]
 
 

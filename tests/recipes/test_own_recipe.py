@@ -102,7 +102,7 @@ def test_what_is_not_tuned_must_be_given() -> None:
 
 
 def test_its_own_counts_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"^channels is 0; legal is \[1, inf\)"):
+    with pytest.raises(ValueError, match=r"^channels is 0; it must be in \[1, inf\)"):
         recipe_for(SpotRecipe, "tiny", "adamw", {"channels": 0})
     with pytest.raises(ValueError, match=r"^channels is 8\.5; it must be a whole number of at least 1"):
         recipe_for(SpotRecipe, "tiny", "adamw", {"channels": 8.5})

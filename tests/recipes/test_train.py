@@ -286,7 +286,7 @@ def test_a_learning_rate_that_is_far_too_high_stops_the_run(tmp_path: Path, tiny
     ("given", "message"),
     [
         ({"optimizer": "scionx"}, r"optimizer is 'scionx'; did you mean 'scion'\?"),
-        ({"warmup_steps": 5}, r"warmup_steps is 5; legal is \[0, 5\)"),
+        ({"warmup_steps": 5}, r"warmup_steps is 5; it must be in \[0, 5\)"),
         ({"heads": 3}, r"width is 32; it must be a multiple of 2 · heads = 6"),
         ({"data": "absent"}, r"data is 'absent', which does not exist"),
     ],

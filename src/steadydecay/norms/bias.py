@@ -15,7 +15,7 @@ from steadydecay.tensors.unit_vectors import unit_vectors
 @final
 @dataclass(frozen=True)
 class Bias:
-    """‖b‖ = RMS(b), lmo = g / RMS(g), for vectors of shape (..., d); a scalar is a vector of one entry."""
+    """The norm ‖b‖ = RMS(b) with lmo(g) = g / RMS(g), for vectors of shape (..., d). A scalar counts as a vector."""
 
     vector_dims: ClassVar[tuple[int, ...]] = (-1,)
 

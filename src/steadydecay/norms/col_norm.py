@@ -15,7 +15,7 @@ from steadydecay.tensors.unit_vectors import unit_vectors
 @final
 @dataclass(frozen=True)
 class ColNorm:
-    """‖w‖ = max_j RMS(w[:, j]), lmo = each column at RMS 1, for weights of shape (..., d_out, d_in)."""
+    """The norm ‖w‖ = max_j RMS(w[:, j]), whose lmo brings each column to RMS 1, for weights (..., d_out, d_in)."""
 
     fewest_dimensions: ClassVar[int] = 2
     vector_dims: ClassVar[tuple[int, ...]] = (-2,)

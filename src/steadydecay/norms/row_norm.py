@@ -15,7 +15,7 @@ from steadydecay.tensors.unit_vectors import unit_vectors
 @final
 @dataclass(frozen=True)
 class RowNorm:
-    """‖w‖ = √d_in · max_i ‖w[i]‖₂, lmo = each row at length 1/√d_in, for weights of shape (..., d_out, d_in)."""
+    """The norm ‖w‖ = √d_in · max_i ‖w[i]‖₂, whose lmo gives rows the length 1/√d_in, for weights (..., d_out, d_in)."""
 
     vector_dims: ClassVar[tuple[int, ...]] = (-1,)
     fewest_dimensions: ClassVar[int] = 1
