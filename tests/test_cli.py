@@ -149,7 +149,7 @@ def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--out", "short.txt"], r".*short\.txt.*"),
         (["--out", "short.txt/below"], r".*short\.txt.*"),
         (["widht=16"], r"override names 'widht', which is not a field; did you mean 'width'\?"),
-        (["width=x"], r"override width is 'x'; legal is int"),
+        (["width=x"], r"override width is 'x'; it must be int"),
         (["width"], r"override is 'width'; it must have the form name=value, such as lr=0\.03"),
         (["width=33"], r"width is 33; it must be a multiple of 2 · heads = 2 \(rotary pairs\)"),
         (["heads=0"], r"heads is 0; it must be in \[1, inf\)"),
@@ -159,7 +159,7 @@ def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["evaluate_every=0"], r"evaluate_every is 0; it must be in \[1, inf\)"),
         (["warmup_steps=3"], r"warmup_steps is 3; it must be in \[0, 3\): it is part of steps"),
         (["precision=fp8"], r"precision is 'fp8'; it must be one of 'auto', 'float32', 'bfloat16'"),
-        (["optimizer=adamw"], r"override names 'optimizer'; legal are .* \(--optimizer\)"),
+        (["optimizer=adamw"], r"override names 'optimizer'; it must be .* \(--optimizer\)"),
     ],
 )
 def test_a_mistake_is_one_line(changes: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -247,7 +247,7 @@ def test_checkpoints_that_are_all_broken_are_said_so(capsys: pytest.CaptureFixtu
 def test_compare_refuses_a_wrong_optimizer_before_it_trains(names: str, capsys: pytest.CaptureFixture[str]) -> None:
     err = mistake(["compare", "gpt", *TINY, "--optimizers", names, "--data", "text", "--out", "out"], capsys)
     wrong = names.split(",")[-1]
-    assert re.fullmatch(rf"steadydecay: optimizer is '{wrong}'; (did you mean 'scionc?'\?|legal are .*)\n", err)
+    assert re.fullmatch(rf"steadydecay: optimizer is '{wrong}'; (did you mean 'scionc?'\?|it must be .*)\n", err)
     assert not Path("out").exists()
 
 

@@ -74,7 +74,7 @@ def test_threads_are_those_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--device", "tpu"], "device is 'tpu'; legal is cpu or cuda"),
+        (["--device", "tpu"], "device is 'tpu'; it must be cpu or cuda"),
         (["--device", "cuda"], "device is 'cuda', but torch finds no GPU; use --device cpu, or a CUDA build of torch"),
         (["--threads", "0"], "threads is 0; it must be 1 or more"),
         (["--repetitions", "0"], "repetitions is 0; it must be 1 or more"),

@@ -66,7 +66,7 @@ def test_a_list_names_whole_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "message"),
     [
         (["gpt", "--grid", "lrr=1"], "override names 'lrr', which is not a field; did you mean 'lr'?"),
-        (["gpt", "--grid", "lr=low"], "override lr is 'low'; legal is float"),
+        (["gpt", "--grid", "lr=low"], "override lr is 'low'; it must be float"),
         (["gpt", "--grid", "lr=0.1,-1"], "lr is -1.0; it must be in (0, inf)"),
         (["gpt", "--grid", "lr=0.1", "lr=0.2"], "lr is swept, but another argument gives it a single value"),
         (["gpt", "--grid", "steps=1,2", "--steps", "3"], "steps is swept, but another argument"),
@@ -175,7 +175,7 @@ def test_report_reads_a_sweep_s_folder(capsys: pytest.CaptureFixture[str]) -> No
     ("arguments", "message"),
     [
         (["sweep", "--over", "clip"], "over names 'clip', which is not a swept field"),
-        (["sweep", "--measure", "top5"], "measure is 'top5'; legal are val_loss, top1"),
+        (["sweep", "--measure", "top5"], "measure is 'top5'; it must be val_loss, top1"),
         (["sweep", "--measure", "top1"], "measure is 'top1', but no trial of this sweep measured it"),
         (["sweep", "--follow"], "follow is given for a sweep, whose report is one page and a table"),
         (["sweep", "--figure", "a.svg"], "figure is given for a sweep"),

@@ -32,10 +32,10 @@ def test_shares_are_those_that_training_uses() -> None:
 @pytest.mark.parametrize(
     ("schedule", "steps", "warmup", "message"),
     [
-        ("cosin", 10, 0, "shape is 'cosin'; legal are 'cosine'"),
-        ("cosine", 0, 0, "steps is 0; legal is"),
+        ("cosin", 10, 0, "shape is 'cosin'; it must be 'cosine'"),
+        ("cosine", 0, 0, "steps is 0; it must be"),
         ("cosine", -5, 0, "steps is -5"),
-        ("cosine", 10**9, 0, "steps is 1000000000; legal is"),
+        ("cosine", 10**9, 0, "steps is 1000000000; it must be"),
         ("cosine", 10, 10, r"warmup is 10; it must be in \[0, 10\)"),
         ("cosine", 10, -1, "warmup is -1"),
     ],
@@ -79,7 +79,7 @@ def test_the_start_is_said_in_words_and_taken() -> None:
     [
         ([], None, SCION, None, r"shape is \[\] and model is None; give exactly one of them"),
         (["4x4"], "gpt2", SCION, None, r"shape is \['4x4'\] and model is 'gpt2'; give exactly one of them"),
-        (["4x4"], None, SCION, -1.0, "init_rms is -1.0; legal is"),
+        (["4x4"], None, SCION, -1.0, "init_rms is -1.0; it must be"),
         (["4x4"], None, SCION, math.nan, "init_rms is nan"),
         (["4x4:spectral"], None, ADAMW, None, "shape is '4x4:spectral', but 'adamw' does not use norms"),
     ],

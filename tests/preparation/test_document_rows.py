@@ -127,7 +127,7 @@ def test_a_long_text_is_cut_after_lines_into_documents(
         ),
         ('{"id": 1, "body": "a"}', r"line 1 of .*jsonl has no key 'text'; it has id, body: say with --text-key which"),
         ('["text"]', r"line 1 of .*a\.jsonl has no key 'text'; it has a list"),
-        ('{"text": ["a"]}', r"'text' in line 1 of .*a\.jsonl is a list; legal is a string or null"),
+        ('{"text": ["a"]}', r"'text' in line 1 of .*a\.jsonl is a list; it must be a string or null"),
         ("[" * 100_000, r"line 1 of .*a\.jsonl is not JSON"),
     ],
     ids=["cut off", "other keys", "a list", "a list of texts", "deep"],

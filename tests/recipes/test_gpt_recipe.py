@@ -89,7 +89,7 @@ def test_clipping_is_off_for_scion_and_can_be_turned_off_for_adamw() -> None:
         ("mini", {"accumulate": 3}, r"accumulate is 3; it must be a divisor of batch_size=16"),
         ("mini", {"accumulate": 0}, r"accumulate is 0; it must be a divisor"),
         ("mini", {"accumulate": -2}, r"accumulate is -2; it must be a divisor"),
-        ("mini", {"evaluation_batches": 0}, r"evaluation_batches is 0; legal is \[1"),
+        ("mini", {"evaluation_batches": 0}, r"evaluation_batches is 0; it must be in \[1"),
         ("mini", {"size": "small"}, r"override names 'size', .* \(--size\)"),
         ("mini", {"optimizer": "adamw"}, r"override names 'optimizer', .* \(--optimizer\)"),
     ],

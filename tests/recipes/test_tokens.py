@@ -87,9 +87,9 @@ def test_the_last_validation_batch_may_be_smaller() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"length": 0}, r"length is 0; legal is \[1"),
-        ({"batch_size": 0}, r"batch_size is 0; legal is \[1"),
-        ({"step": -1}, r"step is -1; legal is \[0"),
+        ({"length": 0}, r"length is 0; it must be in \[1"),
+        ({"batch_size": 0}, r"batch_size is 0; it must be in \[1"),
+        ({"step": -1}, r"step is -1; it must be in \[0"),
         ({"world_size": 0}, r"world_size is 0"),
         ({"rank": 2, "world_size": 2}, r"rank is 2; it must be in \[0, 2\)"),
         ({"rank": -1}, r"rank is -1"),
