@@ -1,7 +1,7 @@
 """Of what type the value of each key of a parameter group must be, before anything computes with it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Integral, Rational, Real
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -22,13 +22,14 @@ class KeyType(NamedTuple):
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a real number of Python or NumPy, or a real tensor of no dimension."""
+    """Whether it is a real number of Python or NumPy, or a real tensor of no dimension with a value."""
     if type(value) is float:
         # A look through the abstract classes takes ten times as long.
         return True
     if isinstance(value, Tensor):
-        return value.ndim == 0 and not value.is_complex()
-    return isinstance(value, Real)
+        return value.ndim == 0 and not value.is_complex() and not value.is_meta
+    # Torch's functions on several tensors take no Fraction.
+    return isinstance(value, Real) and (isinstance(value, Integral) or not isinstance(value, Rational))
 
 
 def is_pair(value: Any) -> bool:
@@ -70,7 +71,8 @@ def described(value: Any) -> str:
     """A value for an error; of a tensor or an array its shape."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         kind = "a tensor" if isinstance(value, Tensor) else f"of type {type(value).__name__}"
-        return f"{kind} of shape {tuple(value.shape)} and {value.dtype}"
+        where = " on the meta device, without a value" if getattr(value, "is_meta", False) else ""
+        return f"{kind} of shape {tuple(value.shape)} and {value.dtype}{where}"
     return repr(value)
 
 

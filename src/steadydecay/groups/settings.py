@@ -4,12 +4,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from steadydecay.groups.key_types import (
     KEYS_OF_ANY,
     NO_WEIGHT_CHANGED,
     as_pair,
+    described,
     is_number,
     require_number,
     require_types,
@@ -85,7 +88,8 @@ def decay_of(group: Mapping[str, Any], momentum: ReadsMomentum = AVERAGE) -> flo
 def weight_decay_of_step(group: Mapping[str, Any], momentum: ReadsMomentum, index: int) -> float:
     """`weight_decay_of` a group whose numbers may have changed since it was added; to be asked before a weight moves.
 
-    A tensor is not looked at, which would wait for the device: there an illegal value goes into the weights.
+    A tensor of an accelerator is not looked at, which would wait for the device: there an illegal value goes into the
+    weights. Nor is one in a compiled step.
 
     Args:
         group: that `with_references` has filled in.
@@ -134,7 +138,7 @@ def require_numbers(group: Mapping[str, Any], index: int) -> None:
     """ValueError unless the lr of a group of any optimizer is in [0, inf) and no other number of it is NaN.
 
     Args:
-        group: whose tensors are not looked at. Its lr may be None, which an optimizer that finds its own may hold.
+        group: whose tensors on an accelerator are not looked at. Its lr may be None, which an optimizer that finds its own may hold.
         index: of the group, for the error.
     """
     if group.get("lr") is not None:
@@ -166,16 +170,25 @@ def require_decay_in_step(group: Mapping[str, Any], weight_decay: Any, index: in
 
 
 def require_in_step(name: str, value: Any, index: int, high: float = math.inf, *, remedy: str) -> None:
-    """ValueError unless a number is in [0, high) or a tensor of no dimension; what is rounded below 0 counts as 0."""
+    """ValueError unless a number, or a tensor of no dimension that can be read without waiting, is in [0, high).
+
+    What is rounded below 0 counts as 0.
+    """
     if isinstance(value, Tensor):
-        if value.ndim or value.is_complex():
-            kind = "a complex tensor" if value.is_complex() else "a tensor"
-            shape = f"{kind} of shape {tuple(value.shape)}; legal is a real one of no dimension, or a number"
+        if not is_number(value):
+            shape = f"{described(value)}; legal is a real one of no dimension, or a number"
             raise ValueError(f"{name} of group {index} is {shape}. {NO_WEIGHT_CHANGED}")
-        return
+        if not _is_readable(value):
+            return
+        value = value.detach().item()
     if not is_number(value) or not ROUNDED_ZERO <= value < high:
         legal = f"legal is [0, {high}): {remedy}"
         raise ValueError(f"{name} of group {index} is {value!r}; {legal}. {NO_WEIGHT_CHANGED}")
+
+
+def _is_readable(value: Tensor) -> bool:
+    """Whether a tensor's entry can be had without waiting for a device, and outside of a graph."""
+    return value.device.type == "cpu" and type(value) in (Tensor, Parameter) and not torch.compiler.is_compiling()
 
 
 def peak_lr(group: Mapping[str, Any], otherwise: Any, asked: float | None = None) -> float:

@@ -19,7 +19,7 @@ def unwrapped(optimizer: Any) -> Optimizer:
         TypeError: neither an optimizer nor a holder of one.
         ValueError: it holds several, and has no step that could be followed in place of theirs.
     """
-    return _layers(optimizer)[-1]
+    return layers_of(optimizer)[-1]
 
 
 def followed(optimizer: Any) -> list[Optimizer]:
@@ -27,7 +27,7 @@ def followed(optimizer: Any) -> list[Optimizer]:
 
     Such a wrapper may move them by itself and never step what it holds. Where it does, the hooks of a step run twice.
     """
-    *outer, real = _layers(optimizer)
+    *outer, real = layers_of(optimizer)
     return [real, *(layer for layer in outer if runs_hooks(layer) and _share_groups(layer, [real]))]
 
 
@@ -55,7 +55,7 @@ def runs_hooks(optimizer: Any) -> bool:
     return has_hooks and bool(getattr(type(optimizer).step, "hooked", False))
 
 
-def _layers(optimizer: Any) -> list[Any]:
+def layers_of(optimizer: Any) -> list[Any]:
     """What is passed, what it holds, and so on, as long as the one inside steps the weights of the one around it."""
     layers = [optimizer]
     while inner := [one for one in _held_within(layers[-1]) if not any(one is layer for layer in layers)]:

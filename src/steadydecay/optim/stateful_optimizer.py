@@ -127,6 +127,15 @@ class StatefulOptimizer(torch.optim.Optimizer):
     def state_was_fitted(self) -> None:
         """State has come or gone."""
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's, which reads some values of the groups before it calls `__setstate__`.
+
+        Raises:
+            ValueError: state of other shapes or lacking some, or illegal values. Nothing has changed then.
+        """
+        _require_types_of_state(state_dict["param_groups"])
+        super().load_state_dict(state_dict)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take what pickle or, through `load_state_dict`, `state_dict` gave.
 
@@ -136,8 +145,8 @@ class StatefulOptimizer(torch.optim.Optimizer):
         defaults, built = state.get("defaults") or self.defaults, self.__dict__.get("param_groups", [])
         groups = state["param_groups"]
         unsaid = [index for index, group in enumerate(groups) if "reference_lr" not in group]
+        _require_types_of_state(groups)
         for index, group in enumerate(groups):
-            require_types(group, f" of group {index} of the state", "Load the state of the same optimizer")
             # In place, for an optimizer that holds this one may share its groups.
             group.update(self._loaded(group, built[index] if index < len(built) else {}, defaults))
         require_fitting(groups, state["state"], self.saved_keys)
@@ -156,6 +165,11 @@ class StatefulOptimizer(torch.optim.Optimizer):
             return self.checked(loaded)
         given = as_built(loaded, built, defaults)
         return self.checked(with_references(given, {}, self.update_momentum)) | unsaid_reference(loaded)
+
+
+def _require_types_of_state(groups: Sequence[Group]) -> None:
+    for index, group in enumerate(groups):
+        require_types(group, f" of group {index} of the state", "Load the state of the same optimizer")
 
 
 def _warn_of_lost_decay(groups: Sequence[Group], built: Sequence[Group]) -> None:
