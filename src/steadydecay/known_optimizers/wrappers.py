@@ -52,7 +52,7 @@ def held_optimizers(holder: Any) -> list[Optimizer]:
 def runs_hooks(optimizer: Any) -> bool:
     """Whether a step runs the hooks that are registered: not in a wrapper that never calls torch's constructor."""
     has_hooks = {"_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"} <= getattr(optimizer, "__dict__", {}).keys()
-    return has_hooks and bool(getattr(type(optimizer).step, "hooked", False))
+    return has_hooks and bool(getattr(getattr(type(optimizer), "step", None), "hooked", False))
 
 
 def layers_of(optimizer: Any) -> list[Any]:

@@ -15,7 +15,13 @@ from steadydecay.groups.settings import Group, saved_arguments, weight_decay_of_
 from steadydecay.groups.weight_names import as_list
 from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.optim.fitting_state import StateKeys, fingerprint, refit, require_fitting
-from steadydecay.optim.legal_weights import REAL_AND_COMPLEX, illegal_weights, require_dtypes, require_no_gradient
+from steadydecay.optim.legal_weights import (
+    REAL_AND_COMPLEX,
+    illegal_weights,
+    require_dtypes,
+    require_no_gradient,
+    require_own_entries,
+)
 from steadydecay.parallel.cuts import Cut, cut_of
 from steadydecay.parallel.presence import agree_on_gradients
 from steadydecay.parallel.rank_groups import RankGroups
@@ -69,6 +75,7 @@ class StatefulOptimizer(torch.optim.Optimizer):
             given["betas"] = as_pair(settings["betas"])
         require_types({**defaults, **given})
         require_dtypes(given, self.steppable, type(self).__name__)
+        require_own_entries(given, type(self).__name__)
         return self.checked(with_references(given, defaults, self.update_momentum)) | unsaid_reference(param_group)
 
     def fit_state(self) -> None:
