@@ -79,8 +79,8 @@ def correct_weight_decay(
 
     Raises:
         ValueError: an unknown rule, nothing selected, a hyperparameter out of range, L2 in place of decoupled decay,
-            an optimizer that corrects its decay itself or is schedule-free, a correction attached already, or a wrapper of several
-            optimizers without a step that could be followed. Nothing has changed then.
+            an optimizer that corrects its decay itself or is schedule-free, a correction attached already, or a wrapper
+            of several optimizers without a step that could be followed. Nothing has changed then.
         TypeError: `optimizer` or `where` of another type.
     """
     require_no_average(optimizer)

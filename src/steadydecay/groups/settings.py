@@ -138,7 +138,8 @@ def require_numbers(group: Mapping[str, Any], index: int) -> None:
     """ValueError unless the lr of a group of any optimizer is in [0, inf) and no other number of it is NaN.
 
     Args:
-        group: whose tensors on an accelerator are not looked at. Its lr may be None, which an optimizer that finds its own may hold.
+        group: whose tensors on an accelerator are not looked at. Its lr may be None, which an optimizer that finds its
+            own may hold.
         index: of the group, for the error.
     """
     if group.get("lr") is not None:

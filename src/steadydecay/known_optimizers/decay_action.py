@@ -27,7 +27,7 @@ WHEN_FALSE: dict[str, DecayAction] = dict.fromkeys(
 BY_VALUE: dict[str, dict[Any, DecayAction]] = {
     "weight_decay_method": {"l2": "l2", "independent": "independent", "palm": "corrected", "decoupled": "decoupled"},
 }
-# Schedule-free optimizers (arXiv 2405.15682) of schedulefree, pytorch_optimizer and heavyball, and wrappers that make one.
+# Schedule-free optimizers (arXiv 2405.15682) of schedulefree, pytorch_optimizer and heavyball, and their wrappers.
 SCHEDULE_FREE_CLASS = re.compile(r"\w*ScheduleFree\w*|(Foreach)?SFAdamW")
 # What the groups of all of them keep, some from their first step on.
 SUM_OF_AVERAGE = "weight_sum"
