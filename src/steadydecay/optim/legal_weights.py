@@ -30,7 +30,7 @@ def require_dtypes(group: Mapping[str, Any], legal: Sequence[torch.dtype], optim
 
 
 def require_own_entries(group: Mapping[str, Any], optimizer_name: str) -> None:
-    """ValueError unless each weight of a group that is trained has entries that can be written, each by itself.
+    """ValueError unless each weight of a group is dense, and each that is trained has entries of their own.
 
     Args:
         group: as for `require_dtypes`.
@@ -38,7 +38,9 @@ def require_own_entries(group: Mapping[str, Any], optimizer_name: str) -> None:
     """
     for name, entry in zip(weight_names(group), group["params"], strict=True):
         weight = entry[1] if isinstance(entry, tuple) else entry
-        fault = _fault_of_entries(weight) if isinstance(weight, Tensor) and weight.requires_grad else ""
+        # Adam's state of a sparse weight cannot even be made.
+        is_looked_at = isinstance(weight, Tensor) and (weight.requires_grad or weight.layout is not torch.strided)
+        fault = _fault_of_entries(weight) if is_looked_at else ""
         if fault:
             raise ValueError(f"{name} cannot be stepped by {optimizer_name}: it {fault}")
 
