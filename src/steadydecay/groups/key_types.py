@@ -27,7 +27,7 @@ def is_number(value: Any) -> bool:
         # A look through the abstract classes takes ten times as long.
         return True
     if isinstance(value, Tensor):
-        return value.ndim == 0 and not value.is_complex() and not value.is_meta
+        return value.ndim == 0 and not value.is_complex() and value.device.type != "meta"
     # Torch's functions on several tensors take no Fraction.
     return isinstance(value, Real) and (isinstance(value, Integral) or not isinstance(value, Rational))
 

@@ -189,7 +189,7 @@ def require_in_step(name: str, value: Any, index: int, high: float = math.inf, *
 
 def _is_readable(value: Tensor) -> bool:
     """Whether a tensor's entry can be had without waiting for a device, and outside of a graph."""
-    return value.device.type == "cpu" and type(value) in (Tensor, Parameter) and not torch.compiler.is_compiling()
+    return not torch.compiler.is_compiling() and value.device.type == "cpu" and type(value) in (Tensor, Parameter)
 
 
 def peak_lr(group: Mapping[str, Any], otherwise: Any, asked: float | None = None) -> float:
