@@ -242,7 +242,10 @@ def test_a_mistake_is_one_line_that_names_the_argument(
             "shape is [] and model is None; give exactly one of",
         ),
         (["--lr", "0.1", "--steps", "5", "--shape", "8x8"], "no decay is given; give exactly one of weight_decay"),
-        (["--lr", "1", "--steps", "5", "--shape", "8x8", "--steady-norm-sq", "0.5"], "steady_norm_sq is 0.5; it must be"),
+        (
+            ["--lr", "1", "--steps", "5", "--shape", "8x8", "--steady-norm-sq", "0.5"],
+            "steady_norm_sq is 0.5; it",
+        ),
         (
             ["--lr", "1", "--steps", "5", "--weight-decay", "0", "--model", "lama"],
             "model is 'lama', which is not a configuration",

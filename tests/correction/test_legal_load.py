@@ -190,6 +190,10 @@ def without(*keys: str) -> Callable[[dict[str, Any]], Any]:
     return lambda state: [state["param_groups"][1].pop(key) for key in keys]
 
 
+def with_keys(**keys: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda state: state["param_groups"][1].update(keys)
+
+
 FAULTS: list[tuple[str, Any, Callable[[dict[str, Any]], Any], str]] = [
     ("adamw", "corrected", holding("exp_avg", None), "'exp_avg' .*'layer.1' .* is of type NoneType"),
     ("adamw_foreach", "exact", holding("exp_avg_sq", "x"), "'exp_avg_sq' .* is of type str"),
@@ -201,6 +205,9 @@ FAULTS: list[tuple[str, Any, Callable[[dict[str, Any]], Any], str]] = [
     ("adamw", "exact", without("betas"), "group 1 lacks 'betas'"),
     ("adamw_foreach", "hyperball", without("betas", "eps"), "group 1 lacks 'betas', 'eps'"),
     ("muon", "corrected", without("momentum"), "group 1 lacks 'momentum'"),
+    ("adamw", "corrected", with_keys(amsgrad="False"), "amsgrad of group 1 is 'False'; it must be True or False"),
+    ("adamw", "cautious", with_keys(maximize=torch.tensor(True)), "maximize of group 1 is a tensor"),
+    ("muon", "exact", with_keys(nesterov=[True]), r"nesterov of group 1 is \[True\]"),
     ("adamw", "corrected", of_shape("exp_avg", 5, 3), r"'exp_avg' .*'layer.1' .*\(5, 3\); it must be .*\(4, 3\)"),
     ("adamw_foreach", "corrected", of_shape("exp_avg_sq", 3), r"'exp_avg_sq' .*\(3,\); it must be .*\(4, 3\)"),
     ("muon", "exact", of_shape("momentum_buffer", 3, 4), r"'momentum_buffer' .*\(3, 4\); it must be .*\(4, 3\)"),

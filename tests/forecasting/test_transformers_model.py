@@ -97,7 +97,10 @@ def test_other_types_are_what_they_are_mostly_trained_as(name: str, class_name: 
         ('{"model_type": "swin", "depths": [2, -2]}', "depths is -2; it must be a whole number of at least 1"),
         ('{"model_type": "t5", "num_decoder_layers": -1}', "num_decoder_layers is -1; it must be"),
         ('{"model_type": "clip", "vision_config": {"num_hidden_layers": 0}}', "num_hidden_layers is 0; it must be"),
-        ('{"model_type": "mamba", "state_size": 0, "num_hidden_layers": 1}', r"A_log has the shape \(1536, 0\); it must"),
+        (
+            '{"model_type": "mamba", "state_size": 0, "num_hidden_layers": 1}',
+            r"A_log has the shape \(1536, 0\); it",
+        ),
         ('{"model_type": "rag"}', "transformers has no automatic class for it; name one of its classes in the conf"),
         (
             json.dumps(TINY | {"architectures": ["TrainingArguments"]}),

@@ -616,3 +616,34 @@ def own_low_rank() -> nn.Module:
         return of_class("LoRALinear", **parts)
 
     return Model(up=adapted(16, 32), down=adapted(32, 16), head=adapted(16, 5))
+
+
+@own
+def detector_at_two_scales() -> nn.Module:
+    return Model(
+        vgg=nn.ModuleList([nn.Conv2d(3, 16, 3), nn.Conv2d(16, 32, 3)]),
+        extras=nn.ModuleList([nn.Conv2d(32, 16, 1), nn.Conv2d(16, 64, 3)]),
+        loc=nn.ModuleList([nn.Conv2d(32, 16, 3), nn.Conv2d(64, 24, 3)]),
+        conf=nn.ModuleList([nn.Conv2d(32, 84, 3), nn.Conv2d(64, 126, 3)]),
+    )
+
+
+@own
+def detector_with_heads() -> nn.Module:
+    classes = Model(module_list=nn.ModuleList([nn.Conv2d(32, 84, 3), nn.Conv2d(64, 126, 3)]))
+    boxes = Model(module_list=nn.ModuleList([nn.Conv2d(32, 16, 3), nn.Conv2d(64, 24, 3)]))
+    backbone = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3))
+    return Model(backbone=backbone, head=Model(classification_head=classes, regression_head=boxes))
+
+
+@own
+def xlnet_attention() -> nn.Module:
+    parts = {name: parameter(32, 4, 8) for name in ("q", "o", "r_kernel")}
+    attention = Model(**parts, W_Q=parameter(4, 32, 8), relative_position_bias_table=parameter(225, 1))
+    return Model(emb=nn.Embedding(64, 32), attention=attention, lm_head=nn.Linear(32, 64))
+
+
+@own
+def rotating_adapter() -> nn.Module:
+    adapted = of_class("Adapted", linear=nn.Linear(32, 32), boft_R=nn.ParameterDict({"default": parameter(1, 8, 4, 4)}))
+    return Model(layer=adapted, head=nn.Linear(32, 5))

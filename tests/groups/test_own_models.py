@@ -298,6 +298,24 @@ OWN_ROLES = {
     "own_low_rank": """
         output: head.linear.weight
         """,
+    "detector_at_two_scales": """
+        conv: vgg.{0,1}.weight extras.0.weight
+        conv?: extras.1.weight
+        output?: loc.{0,1}.weight conf.{0,1}.weight
+        """,
+    "detector_with_heads": """
+        conv: backbone.{0,2}.weight
+        output: head.classification_head.module_list.{0,1}.weight head.regression_head.module_list.{0,1}.weight
+        """,
+    "xlnet_attention": """
+        hidden?: attention.q attention.o attention.r_kernel
+        embedding: emb.weight attention.relative_position_bias_table
+        output: lm_head.weight
+        """,
+    "rotating_adapter": """
+        hidden?: layer.boft_R.default
+        output: head.weight
+        """,
 }
 
 

@@ -180,10 +180,6 @@ WRAPPERS: dict[str, tuple[Callable[[nn.Module], Any], Step]] = {
     "pytorch_optimizer WSAM": (of_package("WSAM"), step_with_closure),
     "pytorch_optimizer LookSAM": (of_package("LookSAM"), step_with_closure),
     "pytorch_optimizer Lookahead": (lambda model: pytorch_optimizer.Lookahead(adamw(model)), step),
-    "pytorch_optimizer ScheduleFreeWrapper": (
-        lambda model: pytorch_optimizer.ScheduleFreeWrapper(adamw(model)),
-        lambda wrapper, model, seed: step(wrapper.train() or wrapper, model, seed),
-    ),
     "timm Lookahead": (lambda model: class_of("timm", "Lookahead")(adamw(model)), step),
     "Accelerate": (lambda model: accelerator().prepare(adamw(model)), step),
     "Accelerate around SAM": (

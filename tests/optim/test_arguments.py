@@ -4,6 +4,7 @@ import copy
 import math
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import steadydecay as sd
 
 Optimizer = torch.optim.Optimizer
 PAIRED, SINGLE = (sd.Lion, sd.AdamC, sd.RenormalizedAdamW), (sd.SGDW, sd.ScionC)
+ADAMS = (sd.AdamC, sd.RenormalizedAdamW)
 EVERY = (*PAIRED, *SINGLE)
 
 # Of no hyperparameter that is a number.
@@ -38,6 +40,10 @@ NO_NUMBERS: dict[str, Any] = {
     "tensor of two entries": torch.tensor([0.5, 0.5]),
     "complex tensor": torch.tensor(1j),
     "empty tensor": torch.tensor([]),
+    "nan in a tensor": torch.tensor(math.nan),
+    "negative in a tensor": torch.tensor(-1),
+    "tensor without a value": torch.tensor(0.1, device="meta"),
+    "fraction": Fraction(1, 10),
 }
 NO_PAIRS: dict[str, Any] = {
     **{name: NO_NUMBERS[name] for name in ("text", "dict", "set", "object", "empty tensor", "array of no dimension")},
@@ -53,8 +59,11 @@ NO_PAIRS: dict[str, Any] = {
     "above": (0.9, 1.0),
     "below": (-0.1, 0.9),
     "with a tensor of one dimension": (torch.tensor([0.9]), 0.99),
+    "with nan in a tensor": (0.9, torch.tensor(math.nan)),
 }
 NO_FLAGS: dict[str, Any] = {"none": None, "text": "False", "two": 2, "list": [], "tensor": torch.tensor(True)}
+# torch reads these two of a state before the optimizer does.
+SEVERAL_FLAGS: list[Any] = [np.array([1, 2]), [True], torch.tensor([True, False])]
 NO_NAMES: dict[str, Any] = {
     "none": None,
     "number": 1,
@@ -71,6 +80,7 @@ ILLEGAL: list[tuple[type[Optimizer], str, Any]] = [
     *((kind, "steady_norm_sq", value) for kind in EVERY for value in NO_NUMBERS.values()),
     *((kind, "nesterov", value) for kind in SINGLE for value in NO_FLAGS.values()),
     *((sd.AdamC, key, value) for key in ("amsgrad", "maximize") for value in NO_FLAGS.values()),
+    *((kind, key, value) for kind in ADAMS for key in ("fused", "capturable") for value in SEVERAL_FLAGS),
     *((sd.AdamC, "eps", value) for value in (*NO_NUMBERS.values(), None)),
     *((kind, key, value) for kind in EVERY for key in ("decay", "low_precision") for value in NO_NAMES.values()),
     *((sd.ScionC, "memory_light", value) for value in NO_FLAGS.values()),
@@ -166,6 +176,14 @@ def test_numbers_flags_and_pairs_of_other_packages_are_taken(kind: type[Optimize
     optimizer: Optimizer = kind(parameters, **{"lr": 0.1, **arguments})  # pyright: ignore[reportCallIssue]
     step(optimizer, parameters)
     assert not torch.equal(parameters[0], weights()[0])
+
+
+def test_a_tensor_lr_that_decays_more_than_the_weight_is_refused() -> None:
+    optimizer, parameters = two_groups(sd.AdamC, {})
+    optimizer.param_groups[1]["lr"] = torch.tensor(1e9)
+    with pytest.raises(ValueError, match=r"lr · weight_decay of group 1 is .*; it must be \[0, 1\)"):
+        step(optimizer, parameters)
+    assert all(map(torch.equal, parameters, weights()))
 
 
 def test_capturable_on_the_host_is_refused_before_another_group_has_moved() -> None:

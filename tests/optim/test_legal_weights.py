@@ -153,6 +153,25 @@ def test_a_weight_that_becomes_complex_is_refused_before_any_moves() -> None:
     assert torch.equal(weights[0], torch.ones(2, 2))
 
 
+UNWRITABLE: dict[str, tuple[Callable[[], Tensor], str]] = {
+    "expanded": (lambda: torch.ones(1, 2).expand(2, 2), "has entries that share memory"),
+    "sparse": (lambda: torch.eye(2).to_sparse(), "has the layout torch.sparse_coo"),
+    "negated": (lambda: torch.ones(2, 2, dtype=torch.complex64).conj().imag, "is a view with another sign"),
+}
+
+
+@pytest.mark.parametrize("build", [*ELEMENTWISE.values(), sd.Scion], ids=[*ELEMENTWISE, "scion"])
+@pytest.mark.parametrize("case", UNWRITABLE)
+def test_a_weight_whose_entries_cannot_be_written_one_by_one_is_refused(case: str, build: Build) -> None:
+    """Else the step would end in torch's error when other groups have moved."""
+    make, fault = UNWRITABLE[case]
+    keys = {"lr": 0.1} if build is sd.Scion else {}
+    with pytest.raises(ValueError, match=rf"parameter 1 of its group, of shape \(2, 2\) .* it {fault}.*; legal"):
+        build([nn.Parameter(torch.ones(2, 2)), nn.Parameter(make())], **keys)
+    if case != "sparse":
+        build([nn.Parameter(torch.ones(2, 2)), nn.Parameter(make(), requires_grad=False)], **keys)
+
+
 # --- initialisation ---
 
 

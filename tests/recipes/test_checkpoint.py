@@ -193,7 +193,7 @@ def test_a_folder_of_broken_checkpoints_is_an_error(tmp_path: Path) -> None:
         load_latest(tmp_path)
 
 
-@pytest.mark.parametrize(("step", "keep", "message"), [(0, 0, "keep is 0; it must be"), (-1, 1, "step is -1; it must be")])
+@pytest.mark.parametrize(("step", "keep", "message"), [(0, 0, "keep is 0; it"), (-1, 1, "step is -1; it")])
 def test_save_refuses_what_is_not_legal(tmp_path: Path, step: int, keep: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         save(tmp_path / "absent", step, state_of(0), keep=keep)

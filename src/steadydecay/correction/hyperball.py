@@ -184,13 +184,19 @@ def _all_of(group: Mapping[str, Any], parameter: Tensor) -> Block:
 
 @torch.no_grad()
 def _own_norms(group: Mapping[str, Any]) -> list[HeldNorm]:
-    positions = [position for position, parameter in enumerate(group["params"]) if parameter.ndim > 1]
+    positions = [position for position, parameter in enumerate(group["params"]) if _has_norm(parameter)]
     held = [HeldParameter(group["params"][at], group, held_matrices(group, at), []) for at in positions]
     found: list[HeldNorm] = [None] * len(group["params"])
     for position, norms in zip(positions, _norms_now(held, [None] * len(held)), strict=True):
         own = list(map(float, norms))
         found[position] = own if len(own) > 1 else own[0]
     return found
+
+
+def _has_norm(parameter: Tensor) -> bool:
+    """Whether a parameter is a matrix with entries of a dtype that has norms; others are frozen, or on no device."""
+    has_dtype = parameter.is_complex() or (parameter.is_floating_point() and parameter.itemsize > 1)
+    return parameter.ndim > 1 and parameter.numel() > 0 and has_dtype and not parameter.is_meta
 
 
 def _given_norm(group: Mapping[str, Any], position: int, given: Any, name: str) -> HeldNorm:

@@ -8,6 +8,7 @@ from torch.optim import Adam, Optimizer
 
 from steadydecay.correction.hyperball import norms_to_hold
 from steadydecay.correction.marks import OWN_REFERENCES, is_marked
+from steadydecay.groups.key_types import require_types
 from steadydecay.groups.settings import Group, saved_arguments
 from steadydecay.groups.weight_names import weight_names
 from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
@@ -16,6 +17,9 @@ from steadydecay.tensors.legal_state import require_like_weight, require_one_num
 
 # The state that torch's Adam and AdamW read for a weight that has any.
 TORCH_ADAM = ("step", "exp_avg", "exp_avg_sq")
+# What torch's own optimizers take for true or false whatever it is, or fail on in a step.
+FLAGS = ("amsgrad", "capturable", "differentiable", "foreach", "fused", "maximize", "nesterov")
+RELOAD = "Load the state of the same optimizer"
 
 
 def require_legal_load(optimizer: Optimizer) -> None:
@@ -31,6 +35,7 @@ def require_legal_load(optimizer: Optimizer) -> None:
             _require_marks(group, f"group {index}")
         if is_torchs:
             _require_arguments(group, optimizer.defaults, index)
+            require_types({key: group[key] for key in FLAGS if key in group}, f" of group {index}", RELOAD)
         known = known_optimizer(optimizer, group)
         if known is not None:
             for name, parameter in zip(weight_names(group, index), group["params"], strict=True):

@@ -33,7 +33,7 @@ from steadydecay.groups.settings import (
     weight_decay_of_step,
     with_references,
 )
-from steadydecay.known_optimizers.decay_action import require_decoupled
+from steadydecay.known_optimizers.decay_action import require_decoupled, require_no_average
 from steadydecay.known_optimizers.table import known_optimizer, why_momentum_is_unknown
 from steadydecay.known_optimizers.unseen_steps import UnseenSteps
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, UpdateMomentum
@@ -81,10 +81,11 @@ def correct_weight_decay(
 
     Raises:
         ValueError: The rule is unknown, nothing is selected, a hyperparameter is out of range, the decay is L2 instead
-            of decoupled, the optimizer corrects its decay itself, a correction is attached already, or a wrapper of
-            several optimizers has no step that could be followed. Nothing has changed.
+            of decoupled, the optimizer corrects its decay itself or is schedule-free, a correction is attached already,
+            or a wrapper of several optimizers has no step that could be followed. Nothing has changed.
         TypeError: `optimizer` or `where` is of another type.
     """
+    require_no_average(optimizer)
     optimizer, *wrappers = followed(optimizer)
     if getattr(optimizer, ATTRIBUTE, None) is not None:
         raise ValueError(
@@ -129,7 +130,7 @@ class WeightDecayCorrection:
             marks = self._marks(self._selected)
             self._warn()
             self._write(marks)
-            if optimizer.state and not is_own(optimizer):
+            if any(optimizer.state.values()) and not is_own(optimizer):
                 self._warn_of_guesses(self._selected, TAKEN, stacklevel=5)
         else:
             require_legal_load(optimizer)

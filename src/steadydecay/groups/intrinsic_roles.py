@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from steadydecay.groups.places import Place, class_names, is_adapter
+from steadydecay.groups.places import Place, class_names
 from steadydecay.groups.undecayed import is_state_space
 
 Role = Literal["hidden", "output", "embedding", "vector", "conv", "router"]
@@ -32,7 +32,11 @@ MATRIX_NAME = re.compile(
     r"(\w*_)?(weights?(_[a-z]+\w*)?|kernel|proj|projection|matrix|experts?|[wv]\d*|W\w*|un_?embed(ding)?)"
     r"|w?(q|k|v|o|qk|kv|qkv)"
 )
+# With one head it is still a table.
+ONE_LINE_TABLE_NAME = re.compile(r"\w*bias_table")
 LORA_MATRIX = re.compile(r"\w*lora_(embedding_)?([ABab]|down|up)")
+# Whose products are added to a matrix; other adapters of PEFT rotate it, or are what a transform of it has.
+LOW_RANK_PART = re.compile(r"(lora|hada|lokr)(_.*)?")
 LAYER_CLASS = re.compile(r"Linear|Dense|Conv1D|Embedding|Router|Gate")
 REMEDY = "pass overrides={...: {'role': ...}} if that is wrong"
 # The longest axis that still counts as a kernel; matrices of graph convolutions have more columns.
@@ -55,9 +59,9 @@ def doubt_of(place: Place, role: Role) -> str:
     name, axes, kind = own_name(place), len(place.shape), type(place.owner).__name__
     if name == "_flat_param":
         return "because FSDP has flattened many parameters into this one; pass use_orig_params=True or use fully_shard"
-    if axes < 2 or is_adapter(place) or place.is_magnitude:
+    if axes < 2 or place.is_magnitude or any(LOW_RANK_PART.fullmatch(part) for part in place.parts):
         return ""
-    if doubt := _doubt_of_kernel(place, role):
+    if doubt := _doubt_of_kernel(place, role) or _doubt_of_stack(place, role):
         return doubt
     if _is_layer(place):
         return ""
@@ -93,7 +97,8 @@ def _is_vector(place: Place) -> bool:
         return True
     # A stack of experts also has a stack of biases.
     is_named = VECTOR_NAME.fullmatch(name) and not BIAS_TABLE_NAME.fullmatch(name)
-    return bool(is_named) or is_norm(place.owner) or (_is_one_line(place) and not LORA_MATRIX.fullmatch(name))
+    is_wide = LORA_MATRIX.fullmatch(name) or ONE_LINE_TABLE_NAME.fullmatch(name)
+    return bool(is_named) or is_norm(place.owner) or (_is_one_line(place) and not is_wide)
 
 
 @cache
@@ -147,6 +152,15 @@ def _doubt_of_kernel(place: Place, role: Role) -> str:
     if axes == 2 and role == "hidden" and re.search(r"Conv\d[dD]", kind) and not _is_layer(place):
         return f"because {kind} has a weight of two axes, which may be kernels; {REMEDY}"
     return ""
+
+
+def _doubt_of_stack(place: Place, role: Role) -> str:
+    """XLNet keeps (d, heads, d / heads) for one matrix, where others keep a matrix for each head, or each expert."""
+    if role != "hidden" or len(place.shape) != 3 or place.shape[0] != math.prod(place.shape[1:]):
+        return ""
+    count, rows, columns = place.shape
+    remedy = "if it is one matrix, pass overrides={...: {'norm': 'sign'}}, which has the same step for both"
+    return f"as a stack of {count} matrices of {rows} × {columns}, because its first axis counts them; {remedy}"
 
 
 def _is_layer(place: Place) -> bool:

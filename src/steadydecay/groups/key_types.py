@@ -1,7 +1,7 @@
 """The type that each key of a parameter group must have, checked before anything computes with its value."""
 
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Integral, Rational, Real
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -22,13 +22,14 @@ class KeyType(NamedTuple):
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a real number of Python or NumPy, or a real 0-d tensor."""
+    """Return whether a value is a real number of Python or NumPy, or a real 0-d tensor that has a value."""
     if type(value) is float:
         # Checking against the abstract classes takes ten times as long.
         return True
     if isinstance(value, Tensor):
-        return value.ndim == 0 and not value.is_complex()
-    return isinstance(value, Real)
+        return value.ndim == 0 and not value.is_complex() and value.device.type != "meta"
+    # Torch's functions on several tensors take no Fraction.
+    return isinstance(value, Real) and (isinstance(value, Integral) or not isinstance(value, Rational))
 
 
 def is_pair(value: Any) -> bool:
@@ -72,7 +73,8 @@ def described(value: Any) -> str:
     """Return a value as text for an error; a tensor or an array is described by its shape."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         kind = "a tensor" if isinstance(value, Tensor) else f"of type {type(value).__name__}"
-        return f"{kind} of shape {tuple(value.shape)} and {value.dtype}"
+        where = " on the meta device, without a value" if getattr(value, "is_meta", False) else ""
+        return f"{kind} of shape {tuple(value.shape)} and {value.dtype}{where}"
     return repr(value)
 
 

@@ -1,12 +1,13 @@
 """The material in which the output layer is searched, and the result."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple, final
 
 from torch import Tensor, nn
 
 from steadydecay.groups.intrinsic_roles import Role
-from steadydecay.groups.layers import Layer, layers_of
+from steadydecay.groups.layers import Layer, feeds, layers_of
 from steadydecay.groups.loose_ends import loose_ends, possible_ends
 from steadydecay.groups.model_structure import Structure, candidates, structure_of
 from steadydecay.groups.places import Place
@@ -53,6 +54,21 @@ def search_of(model: nn.Module, places: Sequence[Place], roles: Mapping[str, Rol
     layers = layers_of(places, roles)
     structure = structure_of(model, layers, places)
     outside = candidates(structure, layers)
-    ends = loose_ends(outside, layers, places)
+    ends = _with_siblings(loose_ends(outside, layers, places), outside, structure.lists)
     maybe = [layer for layer in possible_ends(outside, layers, places) if layer not in ends]
     return Search(structure, layers, outside, ends, maybe, places)
+
+
+def _with_siblings(ends: Sequence[Layer], outside: Sequence[Layer], lists: Collection[str]) -> list[Layer]:
+    """And the layers of a list, as of heads at several scales, in which one is an end and none reads the one before."""
+    homes = {path for layer in ends if (path := _home(layer)) in lists}
+    found = {id(layer) for layer in ends}
+    for home in homes:
+        members = [layer for layer in outside if _home(layer) == home]
+        if not any(feeds(first, second) for first, second in pairwise(members)):
+            found.update(map(id, members))
+    return [layer for layer in outside if id(layer) in found]
+
+
+def _home(layer: Layer) -> str:
+    return layer.path.rpartition(".")[0]

@@ -4,12 +4,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from steadydecay.groups.key_types import (
     KEYS_OF_ANY,
     NO_WEIGHT_CHANGED,
     as_pair,
+    described,
     is_number,
     require_number,
     require_types,
@@ -87,7 +90,8 @@ def weight_decay_of_step(group: Mapping[str, Any], momentum: ReadsMomentum, inde
     """Return `weight_decay_of` for a group whose numbers may have changed since it was added. Call it before weights
     move.
 
-    A tensor is not read, which would wait for the device, so an illegal value in a tensor reaches the weights.
+    A tensor on an accelerator is not read, which would wait for the device, nor is any tensor in a compiled step. There
+    an illegal value reaches the weights.
 
     Args:
         group: A group from `with_references`.
@@ -136,7 +140,8 @@ def require_numbers(group: Mapping[str, Any], index: int) -> None:
     """Raise ValueError unless the lr of any optimizer's group is in [0, inf) and no other number in it is NaN.
 
     Args:
-        group: The group, whose tensors are not read. Its lr may be None in optimizers that find their own.
+        group: The group, whose tensors on an accelerator are not read. Its lr may be None in optimizers that find their
+            own.
         index: The index of the group, for the error.
     """
     if group.get("lr") is not None:
@@ -166,16 +171,25 @@ def require_decay_in_step(group: Mapping[str, Any], weight_decay: Any, index: in
 
 
 def require_in_step(name: str, value: Any, index: int, high: float = math.inf, *, remedy: str) -> None:
-    """Raise ValueError unless a value is in [0, high) or a 0-d tensor; a rounding error below 0 counts as 0."""
+    """Raise ValueError unless a number, or a 0-d tensor that can be read without waiting, is in [0, high).
+
+    A rounding error below 0 counts as 0.
+    """
     if isinstance(value, Tensor):
-        if value.ndim or value.is_complex():
-            kind = "a complex tensor" if value.is_complex() else "a tensor"
-            shape = f"{kind} of shape {tuple(value.shape)}; it must be a number or a real 0-d tensor"
+        if not is_number(value):
+            shape = f"{described(value)}; it must be a number or a real 0-d tensor"
             raise ValueError(f"{name} of group {index} is {shape}. {NO_WEIGHT_CHANGED}")
-        return
+        if not _is_readable(value):
+            return
+        value = value.detach().item()
     if not is_number(value) or not ROUNDED_ZERO <= value < high:
         legal = f"it must be in [0, {high}): {remedy}"
         raise ValueError(f"{name} of group {index} is {value!r}; {legal}. {NO_WEIGHT_CHANGED}")
+
+
+def _is_readable(value: Tensor) -> bool:
+    """Whether a tensor's entry can be had without waiting for a device, and outside of a graph."""
+    return not torch.compiler.is_compiling() and value.device.type == "cpu" and type(value) in (Tensor, Parameter)
 
 
 def peak_lr(group: Mapping[str, Any], otherwise: Any, asked: float | None = None) -> float:

@@ -1,10 +1,12 @@
 """How `weight_decay` acts in one group of an optimizer: θ ← (1-γλ)θ - γu, or otherwise."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from steadydecay.known_optimizers.known_optimizer import DecayAction, KnownOptimizer
-from steadydecay.known_optimizers.table import known_optimizer
+from steadydecay.known_optimizers.table import class_names, known_optimizer
+from steadydecay.known_optimizers.wrappers import layers_of
 
 # Group keys, or attributes of the optimizer, and how the decay acts when they are true or false
 # (torch; pytorch_optimizer; optimi; timm; heavyball; Dion).
@@ -25,7 +27,14 @@ WHEN_FALSE: dict[str, DecayAction] = dict.fromkeys(
 BY_VALUE: dict[str, dict[Any, DecayAction]] = {
     "weight_decay_method": {"l2": "l2", "independent": "independent", "palm": "corrected", "decoupled": "decoupled"},
 }
+# Schedule-free optimizers (arXiv 2405.15682) of schedulefree, pytorch_optimizer and heavyball, and their wrappers.
+SCHEDULE_FREE_CLASS = re.compile(r"\w*ScheduleFree\w*|(Foreach)?SFAdamW")
+# What the groups of all of them keep, some from their first step on.
+SUM_OF_AVERAGE = "weight_sum"
+SCHEDULED = "an optimizer that follows a schedule (torch.optim.AdamW), or the schedule-free one without a correction"
 MEANINGS: dict[DecayAction, str] = {
+    "averaged": "the weights are an average over all steps, which takes the place of a schedule, and no rule that "
+    "follows the lr holds their norm",
     "corrected": "the optimizer corrects the decay itself, and correcting it again would make it follow lr³",
     "independent": "the decay does not follow the lr",
     "relative": "the decay of a step is not lr · weight_decay, because it follows the lr as a share of its peak",
@@ -56,6 +65,8 @@ def decay_action(optimizer: Any, group: Mapping[str, Any]) -> FoundDecay:
         optimizer: The optimizer that steps the group, or None if only the group is known, as in a checkpoint.
         group: The keys of the group.
     """
+    if _is_schedule_free(optimizer) or SUM_OF_AVERAGE in group:
+        return FoundDecay("averaged", "", SCHEDULED)
     for key, action in WHEN_TRUE.items():
         if value := _said(optimizer, group, key):
             return FoundDecay(action, f"{key}={value!r}", f"{key}=False")
@@ -69,6 +80,17 @@ def decay_action(optimizer: Any, group: Mapping[str, Any]) -> FoundDecay:
         return FoundDecay(WHEN_FALSE[off], f"{off}={switches[off]!r}", f"{off}=True")
     known = None if optimizer is None else known_optimizer(optimizer, group)
     return _of_class(known, is_switched_on=bool(switches))
+
+
+def averaging_wrapper(optimizer: Any) -> str:
+    """The name of a wrapper that makes the weights an average of what the optimizer in it steps; "" where none does."""
+    return next((type(layer).__name__ for layer in layers_of(optimizer)[:-1] if _is_schedule_free(layer)), "")
+
+
+def require_no_average(optimizer: Any) -> None:
+    """Raise ValueError, with the remedy, for a wrapper that averages the weights."""
+    if name := averaging_wrapper(optimizer):
+        raise ValueError(f"optimizer is a {name}: {MEANINGS['averaged']}; it must be {SCHEDULED}")
 
 
 def require_decoupled(optimizer: Any, group: Mapping[str, Any], index: int) -> None:
@@ -89,6 +111,10 @@ def require_decoupled(optimizer: Any, group: Mapping[str, Any], index: int) -> N
         raise ValueError(f"{where} {meaning}; the decay must be decoupled, so use {found.remedy}")
     said = f" has {found.said_by}" if found.said_by else " cannot be corrected"
     raise ValueError(f"{where}{said}: {MEANINGS[found.action]}; use {found.remedy} instead")
+
+
+def _is_schedule_free(optimizer: Any) -> bool:
+    return any(SCHEDULE_FREE_CLASS.fullmatch(name) for name in class_names(optimizer))
 
 
 def _said(optimizer: Any, group: Mapping[str, Any], key: str) -> Any:

@@ -8,9 +8,9 @@ from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.theory.filters import MomentumFilter
 
 # How `weight_decay` acts on a weight: θ ← (1-γλ)θ; θ ← (1-λγ/γ_max)θ; θ ← (1-λ)θ whatever the lr; through the
-# gradient; already in proportion to γ²; θ ← (1-γλ)θ only where that does not oppose the update; or not at all, because
-# something else takes its place.
-DecayAction = Literal["decoupled", "relative", "independent", "l2", "corrected", "cautious", "replaced"]
+# gradient; already in proportion to γ²; θ ← (1-γλ)θ only where that does not oppose the update; on a sequence whose
+# average is the weights; or not at all, because something else takes its place.
+DecayAction = Literal["decoupled", "relative", "independent", "l2", "corrected", "cautious", "averaged", "replaced"]
 # What determines the size of an update: the group's own norm, the sign of each entry, the polar factor of each matrix,
 # the second moment of each entry, the gradient's own size, or something else (the weight's own size, a schedule inside
 # the optimizer), which cannot be known before training.

@@ -19,7 +19,7 @@ def unwrapped(optimizer: Any) -> Optimizer:
         TypeError: It is neither an optimizer nor an object that holds one.
         ValueError: It holds several optimizers, and has no step that could be followed instead of theirs.
     """
-    return _layers(optimizer)[-1]
+    return layers_of(optimizer)[-1]
 
 
 def followed(optimizer: Any) -> list[Optimizer]:
@@ -28,7 +28,7 @@ def followed(optimizer: Any) -> list[Optimizer]:
     Such a wrapper may move the weights itself and never step the optimizer that it holds. If it does step it, the hooks
     of a step run twice.
     """
-    *outer, real = _layers(optimizer)
+    *outer, real = layers_of(optimizer)
     return [real, *(layer for layer in outer if runs_hooks(layer) and _share_groups(layer, [real]))]
 
 
@@ -53,10 +53,10 @@ def held_optimizers(holder: Any) -> list[Optimizer]:
 def runs_hooks(optimizer: Any) -> bool:
     """Return whether a step runs registered hooks, which fails in a wrapper that never calls torch's constructor."""
     has_hooks = {"_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"} <= getattr(optimizer, "__dict__", {}).keys()
-    return has_hooks and bool(getattr(type(optimizer).step, "hooked", False))
+    return has_hooks and bool(getattr(getattr(type(optimizer), "step", None), "hooked", False))
 
 
-def _layers(optimizer: Any) -> list[Any]:
+def layers_of(optimizer: Any) -> list[Any]:
     """Return the object, the one it holds, and so on, as long as the inner one steps the weights of the outer one."""
     layers = [optimizer]
     while inner := [one for one in _held_within(layers[-1]) if not any(one is layer for layer in layers)]:

@@ -8,6 +8,7 @@ from typing import Any, Self, final
 import torch
 from torch.optim import Optimizer
 
+from steadydecay.known_optimizers.decay_action import averaging_wrapper
 from steadydecay.known_optimizers.unseen_steps import UnseenSteps
 from steadydecay.known_optimizers.wrappers import followed
 from steadydecay.monitor.chosen import Patterns, chosen_names
@@ -43,6 +44,12 @@ def watch(optimizer: Optimizer, every: int = 1) -> "Watch":
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise ValueError(f"every is {every!r}; it must be a whole number of steps between measurements, 1 or more")
     real, *wrappers = followed(optimizer)
+    if name := averaging_wrapper(optimizer):
+        warnings.warn(
+            f"the weights under {name} are an average over all steps: every norm that is predicted here is that of "
+            f"{type(real).__name__} without the average",
+            stacklevel=2,
+        )
     return Watch(real, every, wrappers)
 
 
@@ -57,7 +64,7 @@ class Watch:
         # This may include groups and layers that do not exist yet: a checkpoint may be loaded before a group is added.
         self._saved: State = NO_STATE
         self._watched = WatchedOptimizer(optimizer, self._saved, self._scratch)
-        if optimizer.state:
+        if any(optimizer.state.values()):
             # Some steps have been taken, so the peak may be in the past.
             self._watched.find_peaks(optimizer)
         self._warn_of_what_is_unknown()

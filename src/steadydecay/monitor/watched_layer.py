@@ -192,13 +192,21 @@ class MeasuredLayer:
 
 
 def layers_of(groups: Sequence[WatchedGroup]) -> list[WatchedLayer]:
-    """Return every parameter with entries on any rank, except those whose mesh does not include this rank."""
+    """Return every parameter with entries on any rank, except those whose mesh does not include this rank.
+
+    Parameters without values (on the meta device) and in float8, which has no arithmetic, are left out too.
+    """
     count = Counter(name for group in groups for name in names_in_records(group.settings, group.index))
     layers: list[WatchedLayer] = []
     for group in groups:
         names = names_in_records(group.settings, group.index)
         for position, (name, parameter) in enumerate(zip(names, group.settings["params"], strict=True)):
             unique = name if count[name] == 1 else f"group_{group.index}.{position}.{name}"
-            if parameter.numel() and is_here(parameter):
+            if parameter.numel() and is_here(parameter) and _has_measures(parameter):
                 layers.append(WatchedLayer(len(layers), unique, group, parameter))
     return layers
+
+
+def _has_measures(parameter: Tensor) -> bool:
+    is_float8 = parameter.is_floating_point() and parameter.itemsize == 1
+    return not parameter.is_meta and not is_float8

@@ -29,6 +29,32 @@ def require_dtypes(group: Mapping[str, Any], legal: Sequence[torch.dtype], optim
             raise ValueError(_refusal(name, weight, legal, optimizer_name))
 
 
+def require_own_entries(group: Mapping[str, Any], optimizer_name: str) -> None:
+    """ValueError unless each weight of a group is dense, and each that is trained has entries of their own.
+
+    Args:
+        group: as for `require_dtypes`.
+        optimizer_name: for the error.
+    """
+    for name, entry in zip(weight_names(group), group["params"], strict=True):
+        weight = entry[1] if isinstance(entry, tuple) else entry
+        # Adam's state of a sparse weight cannot even be made.
+        is_looked_at = isinstance(weight, Tensor) and (weight.requires_grad or weight.layout is not torch.strided)
+        fault = _fault_of_entries(weight) if is_looked_at else ""
+        if fault:
+            raise ValueError(f"{name} cannot be stepped by {optimizer_name}: it {fault}")
+
+
+def _fault_of_entries(weight: Tensor) -> str:
+    if weight.layout is not torch.strided:
+        return f"has the layout {weight.layout}; it must be a dense tensor: nn.Parameter(weight.to_dense())"
+    if any(size > 1 and not stride for size, stride in zip(weight.shape, weight.stride(), strict=True)):
+        return "has entries that share memory, as expand() makes them; every entry must have its own memory: weight.clone()"
+    if weight.is_neg() or weight.is_conj():
+        return "is a view with another sign; it must be a tensor of its own: weight.resolve_neg().resolve_conj()"
+    return ""
+
+
 def illegal_weights(
     groups: Sequence[Mapping[str, Any]], legal: Sequence[torch.dtype], optimizer_name: str
 ) -> list[tuple[Tensor, str]]:

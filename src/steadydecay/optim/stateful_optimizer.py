@@ -15,7 +15,13 @@ from steadydecay.groups.settings import Group, saved_arguments, weight_decay_of_
 from steadydecay.groups.weight_names import as_list
 from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.optim.fitting_state import StateKeys, fingerprint, refit, require_fitting
-from steadydecay.optim.legal_weights import REAL_AND_COMPLEX, illegal_weights, require_dtypes, require_no_gradient
+from steadydecay.optim.legal_weights import (
+    REAL_AND_COMPLEX,
+    illegal_weights,
+    require_dtypes,
+    require_no_gradient,
+    require_own_entries,
+)
 from steadydecay.parallel.cuts import Cut, cut_of
 from steadydecay.parallel.presence import agree_on_gradients
 from steadydecay.parallel.rank_groups import RankGroups
@@ -69,6 +75,7 @@ class StatefulOptimizer(torch.optim.Optimizer):
             given["betas"] = as_pair(settings["betas"])
         require_types({**defaults, **given})
         require_dtypes(given, self.steppable, type(self).__name__)
+        require_own_entries(given, type(self).__name__)
         return self.checked(with_references(given, defaults, self.update_momentum)) | unsaid_reference(param_group)
 
     def fit_state(self) -> None:
@@ -128,6 +135,15 @@ class StatefulOptimizer(torch.optim.Optimizer):
     def state_was_fitted(self) -> None:
         """React to state that was added or removed."""
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's, which reads some values of the groups before it calls `__setstate__`.
+
+        Raises:
+            ValueError: state of other shapes or lacking some, or illegal values. Nothing has changed then.
+        """
+        _require_types_of_state(state_dict["param_groups"])
+        super().load_state_dict(state_dict)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Load what pickle stored or, through `load_state_dict`, what `state_dict` returned.
 
@@ -137,8 +153,8 @@ class StatefulOptimizer(torch.optim.Optimizer):
         defaults, built = state.get("defaults") or self.defaults, self.__dict__.get("param_groups", [])
         groups = state["param_groups"]
         unsaid = [index for index, group in enumerate(groups) if "reference_lr" not in group]
+        _require_types_of_state(groups)
         for index, group in enumerate(groups):
-            require_types(group, f" of group {index} of the state", "Load a state of the same optimizer")
             # Change it in place, because an optimizer that holds this one may share its groups.
             group.update(self._loaded(group, built[index] if index < len(built) else {}, defaults))
         require_fitting(groups, state["state"], self.saved_keys)
@@ -157,6 +173,11 @@ class StatefulOptimizer(torch.optim.Optimizer):
             return self.checked(loaded)
         given = as_built(loaded, built, defaults)
         return self.checked(with_references(given, {}, self.update_momentum)) | unsaid_reference(loaded)
+
+
+def _require_types_of_state(groups: Sequence[Group]) -> None:
+    for index, group in enumerate(groups):
+        require_types(group, f" of group {index} of the state", "Load the state of the same optimizer")
 
 
 def _warn_of_lost_decay(groups: Sequence[Group], built: Sequence[Group]) -> None:
