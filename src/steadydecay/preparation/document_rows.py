@@ -12,7 +12,9 @@ SEPARATOR = b"<|endoftext|>"
 LONGEST_TEXT = 2**20
 ROWS_AT_ONCE = 256
 READ_AT_ONCE = 2**20
-TEXT_TYPES = ("string", "large_string", "binary", "large_binary")
+TEXT_TYPES = ("string", "large_string", "binary", "large_binary", "string_view", "binary_view")
+# Some editors begin a file with it; it is no part of the text.
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Row(NamedTuple):
@@ -83,6 +85,7 @@ def _parquet_rows(file: SourceFile, stream: Any, raw: BinaryIO, reading: Reading
 
 def _parquet_file(file: SourceFile, stream: Any, text_key: str) -> Any:
     try:
+        import pyarrow
         import pyarrow.parquet
     except ImportError:
         raise SourceError(
@@ -96,7 +99,8 @@ def _parquet_file(file: SourceFile, stream: Any, text_key: str) -> Any:
             f"{file.path} has no column {text_key!r}; it has {', '.join(schema.names)}: say with --text-key which of "
             "them holds the text"
         )
-    if (kind := str(schema.field(text_key).type)) not in TEXT_TYPES:
+    kind = schema.field(text_key).type
+    if str(kind.value_type if pyarrow.types.is_dictionary(kind) else kind) not in TEXT_TYPES:
         raise SourceError(
             f"the column {text_key!r} of {file.path} is of type {kind}; legal is a column of strings: say with "
             f"--text-key which of {', '.join(schema.names)} holds the text"
@@ -106,6 +110,7 @@ def _parquet_file(file: SourceFile, stream: Any, text_key: str) -> Any:
 
 def _json_rows(file: SourceFile, stream: Any, raw: BinaryIO, reading: Reading) -> Iterator[Row]:
     for number, line in enumerate(stream):
+        line = line if number else line.removeprefix(BYTE_ORDER_MARK)
         if number >= reading.skip:
             yield Row(_text_of_line(f"line {number + 1} of {file.path}", line, reading.text_key), raw.tell())
 
@@ -139,7 +144,7 @@ def _text_rows(file: SourceFile, stream: Any, raw: BinaryIO, reading: Reading) -
 
 def _texts_between(stream: Any) -> Iterator[bytes]:
     """The texts between the separators; those that are longer than `LONGEST_TEXT` are cut after a line."""
-    rest = b""
+    rest = stream.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
     while block := stream.read(LONGEST_TEXT):
         *whole, rest = (rest + block).split(SEPARATOR)
         yield from whole

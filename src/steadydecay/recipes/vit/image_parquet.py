@@ -146,7 +146,12 @@ class ParquetSplits(NamedTuple):
 
 def parquet_files(folder: Path) -> list[Path]:
     """The parquet files of a folder, or of its folder data, in order."""
-    return sorted(folder.glob("*.parquet")) or sorted((folder / "data").glob("*.parquet"))
+    return _visible(folder) or _visible(folder / "data")
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Without the hidden files that some systems put beside those that they copy."""
+    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
 
 
 def read_parquet(name: str, paths: Sequence[Path], classes: int | None) -> ParquetSplits:
@@ -247,10 +252,16 @@ def _columns(path: Path, schema: Any) -> Columns:
     label = next((name for name in LABEL_COLUMNS if name in schema.names), None)
     if image is None or label is None:
         raise ValueError(f"{path} has columns {', '.join(schema.names)}; legal is {WANTED}")
-    kind = str(schema.field(image).type)
-    if not (kind.startswith("struct<bytes: binary") or kind in ("binary", "large_binary")):
+    kind = schema.field(image).type
+    if not _holds_bytes(kind):
         raise ValueError(f"{path} has the column {image} of type {kind}; legal is {WANTED}")
     return Columns(image, label, _said_classes(schema, label))
+
+
+def _holds_bytes(kind: Any) -> bool:
+    if pyarrow.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _holds_bytes(kind.field("bytes").type)
+    return str(kind) in ("binary", "large_binary", "binary_view")
 
 
 def _said_classes(schema: Any, label: str) -> int | None:
