@@ -48,6 +48,7 @@ class Decoded(NamedTuple):
 
 def decoded(content: bytes | Path, view: View) -> Decoded:
     """The view of an image, in colour."""
+    raw = b""
     try:
         raw = content.read_bytes() if isinstance(content, Path) else content
         with Image.open(io.BytesIO(raw)) as image:
