@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pytest
 
 from steadydecay.cli import main
 from steadydecay.commands import reproduce as command
+from steadydecay.experiments import reproduction
 from steadydecay.experiments.named_experiments import EXPERIMENTS
+from steadydecay.trials.run_trials import TrialEnd
+from steadydecay.trials.trial_folder import Ending
 
 TINY = ["steps=8", "layers=1", "width=16", "heads=1", "length=16", "batch_size=2", "evaluation_batches=1"]
 
@@ -74,6 +78,10 @@ def test_results_of_another_version_are_left_alone(tmp_path: Path, capsys: pytes
         (["fig4", "--scale", "paper"], r"data is missing; at the paper's scale fig4 needs the data of gpt"),
         (["fig4", "--processes", "0"], r"processes is 0; it must be in \[1, inf\).*"),
         (["fig4", "--runs", "file"], r".*file.*"),
+        (
+            ["fig4", "--out", "file"],
+            r"the results cannot be written to file/fig4/embedded, because file is not a folder .*",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -96,3 +104,30 @@ def test_an_unknown_experiment_shows_the_known_ones(capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         main(["reproduce", "fig99"])
     assert "fig7" in capsys.readouterr().err
+
+
+def test_without_a_trained_run_earlier_results_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Data of one's own have no verdict of the embedded scale, either."""
+    monkeypatch.setattr(
+        reproduction, "run_trials", lambda recipes, *_, **__: [TrialEnd(recipes[0], tmp_path, Ending("failed", "why"))]
+    )
+    verdict = tmp_path / "fig4" / "embedded-changed" / "verdict.json"
+    verdict.parent.mkdir(parents=True)
+    verdict.write_text('{"version": 1}')
+    with pytest.raises(SystemExit):
+        main(["reproduce", "fig4", "--data", "nowhere", "--out", str(tmp_path), "--runs", str(tmp_path / "runs")])
+    assert "none of the 1 runs of fig4 could be trained" in (shown := capsys.readouterr().err)
+    assert shown.endswith("the first failed because: why\n") and verdict.read_text() == '{"version": 1}'
+
+
+def test_results_on_data_of_ones_own_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders: list[Path] = []
+    monkeypatch.setattr(reproduction, "_require_own_version", folders.append)
+    monkeypatch.setattr(reproduction, "_require_writable", lambda folder: 1 / 0)
+    for scale in ("embedded", "paper"):
+        with pytest.raises(ZeroDivisionError):
+            place = reproduction.Place(tmp_path, tmp_path)
+            reproduction.reproduce("fig4", EXPERIMENTS["fig4"], scale, place, lambda _: nullcontext(), {"data": "x"})
+    assert [folder.name for folder in folders] == ["embedded-changed", "paper"]

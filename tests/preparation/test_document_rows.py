@@ -50,6 +50,8 @@ def write(path: Path, texts: list[str]) -> None:
         packed(path, "<|endoftext|>".join(texts).encode())
 
 
+KINDS_OF_TEXT = [pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.binary_view()]
+KINDS_OF_TEXT += [pa.dictionary(pa.int32(), pa.string())]
 NAMES = ["a.parquet", "a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.json.bz2", "a.txt", "a.txt.gz", "a"]
 
 
@@ -70,7 +72,7 @@ def test_the_share_that_is_read_rises_to_all_of_it(tmp_path: Path, name: str) ->
     assert read[-1] == file.size
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), pa.large_binary()], ids=str)
+@pytest.mark.parametrize("kind", KINDS_OF_TEXT, ids=str)
 def test_parquet_columns_of_all_kinds_of_text(tmp_path: Path, kind: Any) -> None:
     write_parquet(tmp_path / "a.parquet", ["a", None, "ä"], kind)
     assert contents(tmp_path / "a.parquet") == [b"a", b"", "ä".encode()]
@@ -172,3 +174,11 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", [["a"]], pa.list_(pa.string()))
     with pytest.raises(SourceError, match=r"the column 'text' of .* has the type list<.*>; it must contain strings"):
         require_readable(file, "text")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.txt"])
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name, ["first", "\ufefflast"])
+    (tmp_path / name).write_bytes("\ufeff".encode() + (tmp_path / name).read_bytes())
+    assert contents(tmp_path / name) == [b"first", "\ufefflast".encode()]
+    assert contents(tmp_path / name, READING._replace(skip=1)) == ["\ufefflast".encode()]

@@ -73,3 +73,26 @@ def test_a_file_is_read_where_it_is(tmp_path: Path) -> None:
 def test_what_is_broken_has_a_reason(content: bytes | Path) -> None:
     pixels, fault = decoded(content, View(8))
     assert pixels is None and 0 < len(fault) <= 120
+
+
+@pytest.mark.parametrize("kind", ["16 bits", "transparent", "transparent and grey"])
+def test_an_image_is_seen_as_people_see_it(kind: str) -> None:
+    """A ramp from black to white: 16 bits are not clipped, and black that fades out is seen on white."""
+    grey = np.tile(np.linspace(0, 255, 32).astype(np.uint8), (32, 1))
+    images = {
+        "16 bits": Image.fromarray(grey.astype(np.uint16) * 257),
+        "transparent": Image.fromarray(np.stack([0 * grey] * 3 + [255 - grey], axis=2)),
+        "transparent and grey": Image.fromarray(np.stack([0 * grey, 255 - grey], axis=2), "LA"),
+    }
+    pixels, fault = decoded(encoded(images[kind], "PNG"), View(32))
+    assert not fault and pixels is not None and np.abs(pixels.astype(int) - grey).max() <= 1
+
+
+def test_pixels_without_a_known_range_are_refused() -> None:
+    pixels, fault = decoded(encoded(Image.fromarray(np.ones((8, 8), np.float32)), "TIFF"), View(8))
+    assert pixels is None and "mode 'F' have no range that is known; save it with 8 or 16 bits" in fault
+
+
+@pytest.mark.parametrize(("content", "fault"), [(b"", "it is empty"), (b"text", "it is no image of a known format")])
+def test_what_is_no_image_is_said_without_an_address(content: bytes, fault: str) -> None:
+    assert decoded(content, View(8)) == (None, fault)

@@ -1,6 +1,7 @@
 """Images in arrays: every shape and type that is legal, every other in words, and a split without a common image."""
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +162,17 @@ def test_the_number_of_classes_may_be_said(tmp_path: Path) -> None:
         read_npz(path, 4)
     with pytest.raises(ValueError, match=r"contain 2 at place 2; they must be in \[0, 2\)"):
         read_npz(path, 2)
+
+
+def test_other_arrays_of_the_file_may_be_of_any_kind(tmp_path: Path) -> None:
+    names = np.array(["ant", "bee", None], dtype=object)
+    train, validation = read_npz(saved(tmp_path, images=images(), labels=labels(), names=names), None)
+    assert len(train) + len(validation) == 60
+
+
+def test_a_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        file.writestr("images.npy", b"no array")
+        file.writestr("labels.npy", b"no array")
+    with pytest.raises(ValueError, match=r"images in it is not an array: save it with np\.savez"):
+        read_npz(tmp_path / "a.npz", None)

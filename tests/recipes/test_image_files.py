@@ -77,3 +77,35 @@ def test_a_class_that_is_not_trained_on_is_refused(tmp_path: Path) -> None:
 def test_too_few_images_to_split_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"splits by the names of its 2 images into 2 for training and 0 for"):
         read_image_folder(write_folder(tmp_path, ["a", "c"], 1))
+
+
+@pytest.mark.parametrize(("train", "validation"), [("Train", "Val"), ("training", "testing"), ("train", "dev")])
+def test_splits_are_known_by_their_usual_names_in_any_case(tmp_path: Path, train: str, validation: str) -> None:
+    write_folder(tmp_path / train, ["a", "b"], 3)
+    write_folder(tmp_path / validation, ["a", "b"], 2)
+    found = read_image_folder(tmp_path)
+    assert (found.classes, len(found.train), len(found.validation)) == (("a", "b"), 6, 4)
+
+
+def test_a_training_folder_alone_is_split_and_what_stands_beside_it_is_named(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train", ["a", "b"], 20)
+    write_folder(tmp_path / "other", ["a", "b"], 1)
+    with pytest.warns(UserWarning, match="1 beside the folder that is trained on: other"):
+        found = read_image_folder(tmp_path)
+    assert found.classes == ("a", "b") and len(found.train) + len(found.validation) == 40
+
+
+def test_train_may_be_the_name_of_a_class(tmp_path: Path) -> None:
+    found = read_image_folder(write_folder(tmp_path, ["bus", "train"], 20))
+    assert found.classes == ("bus", "train")
+
+
+def test_a_validation_folder_without_classes_is_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train", ["a", "b"], 3)
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "1.png").write_bytes(b"")
+    with (
+        pytest.warns(UserWarning, match="in no folder of a class: 1.png"),
+        pytest.raises(ValueError, match="test holds no folder with an image, so there is nothing to validate with"),
+    ):
+        read_image_folder(tmp_path)

@@ -127,3 +127,25 @@ def test_an_image_without_bytes_is_left_to_the_decoder(tmp_path: Path) -> None:
     found = read_parquet("set", [table(tmp_path, image=images, label=[0, 1] * 10)], None)
     assert {one.content for one in found.train.read(range(len(found.train)))} == {b"x", b""}
     assert found.train.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.struct([("path", pa.string()), ("bytes", pa.binary())]),
+        pa.struct([("bytes", pa.large_binary()), ("path", pa.large_string())]),
+        pa.binary_view(),
+    ],
+    ids=str,
+)
+def test_images_may_be_stored_as_other_libraries_store_bytes(tmp_path: Path, kind: pa.DataType) -> None:
+    contents = [encoded(coloured(label, number)) for number, label in enumerate(LABELS)]
+    stored = [{"bytes": one, "path": None} for one in contents] if pa.types.is_struct(kind) else contents
+    found = read_parquet("set", [table(tmp_path, image=pa.array(stored, kind), label=LABELS)], None)
+    assert {one.content for one in found.train.read(range(len(found.train)))} < set(contents)
+
+
+def test_hidden_files_beside_the_shards_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "._train.parquet").write_bytes(b"of a file system without attributes")
+    assert parquet_files(tmp_path) == []
+    assert parquet_files(write_parquet(tmp_path / "train.parquet", LABELS).parent) == [tmp_path / "train.parquet"]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from steadydecay.recipes.vit.image_arrays import digits
-from steadydecay.recipes.vit.suitable_moves import suitable_moves
+from steadydecay.recipes.vit.suitable_moves import _shrunk, suitable_moves
 
 
 def as_bytes(images: Tensor) -> Tensor:
@@ -62,3 +62,12 @@ def test_torch_s_generator_is_left_alone() -> None:
     before = torch.get_rng_state()
     suitable_moves(*blobs(50))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_large_images_are_judged_at_a_small_size() -> None:
+    """Oblong ones, too, which keep their shape: a turn is one of pixels."""
+    images, labels = gratings(200, 4)
+    large = torch.nn.functional.interpolate(images.float(), (96, 192), mode="bilinear").to(torch.uint8)
+    assert _shrunk(large).shape == (200, 1, 32, 64)
+    assert torch.equal(_shrunk(images), images / 255)
+    assert suitable_moves(large, labels) == suitable_moves(images, labels)

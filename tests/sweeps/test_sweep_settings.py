@@ -47,6 +47,25 @@ def test_rows_of_csv_are_settings_and_an_empty_cell_is_left_to_the_others(tmp_pa
     assert listed_settings(path) == [{"lr": "0.01", "clip": "none", "data": "a,b"}, {"lr": "2e-2", "data": "c"}]
 
 
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    for name, content in (("a.CSV", "lr\n1\n"), ("a.JSONL", '{"lr": 1}')):
+        (tmp_path / name).write_text(content, encoding="utf-8-sig")
+        assert listed_settings(tmp_path / name) == [{"lr": "1"}]
+
+
+def test_one_and_zero_are_numbers_and_not_truths(tmp_path: Path) -> None:
+    (tmp_path / "list.jsonl").write_text('{"seed": 0, "accumulate": 1, "lr": 1.0, "compile": false}')
+    assert listed_settings(tmp_path / "list.jsonl") == [
+        {"seed": "0", "accumulate": "1", "lr": "1.0", "compile": "false"}
+    ]
+
+
+def test_a_list_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\xff\xfel\0r\0")
+    with pytest.raises(ValueError, match=r"a\.csv', which is not text in UTF-8 \(.*\); save it as UTF-8"):
+        listed_settings(tmp_path / "a.csv")
+
+
 def test_lines_of_json_are_settings(tmp_path: Path) -> None:
     path = tmp_path / "list.jsonl"
     path.write_text('{"lr": 0.01, "clip": null, "compile": true}\n\n{"optimizer": "adamw", "steps": 40}\n')
@@ -66,6 +85,8 @@ def test_lines_of_json_are_settings(tmp_path: Path) -> None:
         ("a.jsonl", '{"lr": [1, 2]}\n', "line 1 is '{\"lr\": [1, 2]}'"),
         ("a.jsonl", "lr\n", "line 1 is 'lr'"),
         ("a.jsonl", "\n", "which has no trial"),
+        ("a.yaml", "- lr: 1", "a.yaml'; it must be a .csv file with a header, or a .jsonl or .ndjson file"),
+        ("a.json", '[{"lr": 1}]', "a.json'; it must be a .csv"),
     ],
 )
 def test_a_wrong_list_is_refused_and_the_line_named(name: str, content: str, message: str, tmp_path: Path) -> None:

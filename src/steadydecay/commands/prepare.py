@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import tyro
@@ -84,16 +85,17 @@ def summary(manifest: ShardManifest, left_out: LeftOut, folder: Path) -> list[st
         f"The tokenizer {tokenizer['name']} has {tokenizer['vocabulary_size']:,} tokens. {tokenizer['end_of_text']} "
         f"({tokenizer['end_of_text_id']}) precedes each document."
     )
-    if not documents["val"]:
+    if not documents["val"] and not manifest.settings["holdout"]:
+        lines.append("No document is held out, as --holdout 0 says: training will validate on the end of these tokens.")
+    elif not documents["val"]:
         lines.append(
             f"No document is held out, because there are only {documents['train']:,}. Training will validate on the "
-            "end "
-            "of these tokens. A larger --holdout holds out some documents."
+            "end of these tokens. A larger --holdout holds out some documents."
         )
     return [
         *lines,
         *_left_out_lines(documents, left_out),
-        f"Next, run: steadydecay train gpt --size 124m --data {folder}",
+        f"Next, run: steadydecay train gpt --size 124m --data {quote(str(folder))}",
     ]
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -89,15 +90,18 @@ def reproduce(
         place: Where to read and write.
         progress: Creates the callback that is told about each run that ends.
         given: Fields for all runs, which replace the scale's. The results then go to results/NAME/SCALE-changed/,
-            because the rule was not written for them.
+            because the rule was not written for them. Only the paper's scale has no data of its own.
 
     Raises:
-        ValueError: A field is outside its range, or the folder has results of another version.
+        OSError: The folder of the results cannot be written. No run is trained.
+        ValueError: A field is outside its range, the folder has results of another version, or no run could be trained.
+            Earlier results stay as they are.
     """
     given = given or {}
-    changed = {field for field in given if field != "data"}
+    changed = {field for field in given if field != "data" or scale == "embedded"}
     folder = place.results / name / (f"{scale}-changed" if changed else scale)
     _require_own_version(folder)
+    _require_writable(folder)
     began = time.perf_counter()
     parts = experiment.parts_at(scale)
     of_parts = [recipes_of(part, scale, given) for part in parts]
@@ -106,6 +110,7 @@ def reproduce(
     )
     with progress(recipes) as told:
         ends = run_trials(recipes, place.runs, processes=place.processes, told=told) if recipes else []
+    _require_a_trained_run(name, ends)
     found = [_examined(part, _runs(of_part, ends)) for part, of_part in zip(parts, of_parts, strict=True)]
     titles = [KINDS.get(part.kind or "", "Simulation") for part in parts]
     judgements = {
@@ -138,6 +143,25 @@ def _require_own_version(folder: Path) -> None:
         raise ValueError(
             f"{path} has version {found!r}, but this release writes version {VERSION} of the results. Move that folder "
             "away, or choose another one (--out)."
+        )
+
+
+def _require_writable(folder: Path) -> None:
+    """Raise OSError before hours of training are lost, without creating the folder."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise OSError(
+            f"the results cannot be written to {folder}, because {nearest} is not a folder that can be "
+            "written to; choose another one (--out)"
+        )
+
+
+def _require_a_trained_run(name: str, ends: Sequence[TrialEnd]) -> None:
+    """Raise ValueError if all runs have failed, as with unsuitable data, because there is nothing to judge then."""
+    if ends and all(end.ending.status == "failed" for end in ends):
+        raise ValueError(
+            f"none of the {len(ends)} runs of {name} could be trained, so nothing was judged or written. The "
+            f"first one failed because: {ends[0].ending.message}"
         )
 
 

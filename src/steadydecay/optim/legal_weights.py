@@ -49,7 +49,7 @@ def _fault_of_entries(weight: Tensor) -> str:
     if weight.layout is not torch.strided:
         return f"has the layout {weight.layout}; it must be a dense tensor: nn.Parameter(weight.to_dense())"
     if any(size > 1 and not stride for size, stride in zip(weight.shape, weight.stride(), strict=True)):
-        return "has entries that share memory, as expand() makes them; every entry must have its own memory: weight.clone()"
+        return "has entries that share memory, as expand() makes them; it must be a tensor of its own: weight.clone()"
     if weight.is_neg() or weight.is_conj():
         return "is a view with another sign; it must be a tensor of its own: weight.resolve_neg().resolve_conj()"
     return ""

@@ -12,7 +12,9 @@ SEPARATOR = b"<|endoftext|>"
 LONGEST_TEXT = 2**20
 ROWS_AT_ONCE = 256
 READ_AT_ONCE = 2**20
-TEXT_TYPES = ("string", "large_string", "binary", "large_binary")
+TEXT_TYPES = ("string", "large_string", "binary", "large_binary", "string_view", "binary_view")
+# Some editors begin a file with it; it is no part of the text.
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Row(NamedTuple):
@@ -84,6 +86,7 @@ def _parquet_rows(file: SourceFile, stream: Any, raw: BinaryIO, reading: Reading
 
 def _parquet_file(file: SourceFile, stream: Any, text_key: str) -> Any:
     try:
+        import pyarrow
         import pyarrow.parquet
     except ImportError:
         raise SourceError(
@@ -97,7 +100,8 @@ def _parquet_file(file: SourceFile, stream: Any, text_key: str) -> Any:
             f"{file.path} has no column {text_key!r}; it has {', '.join(schema.names)}. Say with --text-key which of "
             "them contains the text."
         )
-    if (kind := str(schema.field(text_key).type)) not in TEXT_TYPES:
+    kind = schema.field(text_key).type
+    if str(kind.value_type if pyarrow.types.is_dictionary(kind) else kind) not in TEXT_TYPES:
         raise SourceError(
             f"the column {text_key!r} of {file.path} has the type {kind}; it must contain strings. Say with "
             f"--text-key which of {', '.join(schema.names)} contains the text."
@@ -107,6 +111,7 @@ def _parquet_file(file: SourceFile, stream: Any, text_key: str) -> Any:
 
 def _json_rows(file: SourceFile, stream: Any, raw: BinaryIO, reading: Reading) -> Iterator[Row]:
     for number, line in enumerate(stream):
+        line = line if number else line.removeprefix(BYTE_ORDER_MARK)
         if number >= reading.skip:
             yield Row(_text_of_line(f"line {number + 1} of {file.path}", line, reading.text_key), raw.tell())
 
@@ -140,7 +145,7 @@ def _text_rows(file: SourceFile, stream: Any, raw: BinaryIO, reading: Reading) -
 
 def _texts_between(stream: Any) -> Iterator[bytes]:
     """Yield the texts between the separators. Texts longer than `LONGEST_TEXT` are cut at a line end."""
-    rest = b""
+    rest = stream.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
     while block := stream.read(LONGEST_TEXT):
         *whole, rest = (rest + block).split(SEPARATOR)
         yield from whole

@@ -114,9 +114,10 @@ def is_remote(path: str) -> bool:
 def kind_of(name: str) -> Kind:
     """Return how to read a file, judging by the end of its name.
 
-    >>> kind_of("train-00000.parquet"), kind_of("c4.json.gz"), kind_of("package.json")
+    >>> kind_of("train-00000.parquet"), kind_of("C4.JSON.GZ"), kind_of("package.json")
     ('parquet', 'JSON lines', 'text')
     """
+    name = name.lower()
     packed = Path(name).suffix in COMPRESSIONS
     stem = str(Path(name).with_suffix("")) if packed else name
     if stem.endswith(".parquet"):
@@ -174,7 +175,7 @@ def _file_or_why_not(folder: Path, name: str) -> tuple[SourceFile | None, str]:
 
 
 def _why_no_text(file: SourceFile) -> str:
-    if file.kind != "text":
+    if file.kind == "parquet":
         return ""
     with opened(file) as (stream, _):
         start = stream.read(LOOKED_AT)
@@ -214,7 +215,7 @@ def _raw(path: str) -> Any:
 
 
 def _unpacked(path: str, raw: BinaryIO) -> Any:
-    compression = COMPRESSIONS.get(Path(path).suffix)
+    compression = COMPRESSIONS.get(Path(path).suffix.lower())
     if compression is None:
         return raw
     import pyarrow

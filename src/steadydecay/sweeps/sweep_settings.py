@@ -9,7 +9,7 @@ from typing import Any
 
 Setting = dict[str, str]
 Axes = dict[str, tuple[str, ...]]
-LINES_OF_JSON = (".jsonl", ".ndjson")
+CSV, LINES_OF_JSON = ".csv", (".jsonl", ".ndjson")
 
 
 def axes_of(texts: Iterable[str]) -> Axes:
@@ -34,16 +34,26 @@ def axes_of(texts: Iterable[str]) -> Axes:
 
 
 def listed_settings(path: Path) -> list[Setting]:
-    """Read a list of trials: a CSV file with a header, or lines of JSON if its name ends in .jsonl or .ndjson.
+    """Read a list of trials: a .csv file with a header, or lines of JSON in a .jsonl or .ndjson file.
 
     An empty cell of CSV leaves its field to the other arguments.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: The file has no row, or a row is malformed. The message names the line.
+        ValueError: The file is of another kind, it has no row, or a row is malformed. The message names the line.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(_rows_of_json(path, file) if path.suffix in LINES_OF_JSON else _rows_of_csv(path, file))
+    kind = path.suffix.lower()
+    if kind not in (CSV, *LINES_OF_JSON):
+        raise ValueError(
+            f"list is {str(path)!r}; it must be a {CSV} file with a header, or a {' or '.join(LINES_OF_JSON)} file "
+            "with one JSON object on each line"
+        )
+    try:
+        # Spreadsheets begin a file with a byte order mark.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(_rows_of_json(path, file) if kind in LINES_OF_JSON else _rows_of_csv(path, file))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"list is {str(path)!r}, which is not text in UTF-8 ({error}); save it as UTF-8") from None
     if not rows:
         raise ValueError(
             f"list is {str(path)!r}, which has no trial; it needs at least one row, below the header in CSV"
@@ -129,4 +139,6 @@ def _rows_of_json(path: Path, lines: Iterable[str]) -> Iterator[Setting]:
 
 
 def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else {None: "none", True: "true", False: "false"}.get(value, str(value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else str(value)

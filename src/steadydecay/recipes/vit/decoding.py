@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 # As in torchvision and Inception: the tries for a random crop, and the range of its width divided by its height.
 CROPS_TRIED = 10
@@ -16,6 +16,7 @@ NARROWEST, WIDEST = 3 / 4, 4 / 3
 SHORTER_SIDE_OVER_CROP = 256 / 224
 DRAFT_OVER_SIDE = 2
 LONGEST_FAULT = 120
+WHITE = (255, 255, 255, 255)
 
 Box = tuple[float, float, float, float]
 
@@ -47,6 +48,7 @@ class Decoded(NamedTuple):
 
 def decoded(content: bytes | Path, view: View) -> Decoded:
     """Decode the view of an image, in colour."""
+    raw = b""
     try:
         raw = content.read_bytes() if isinstance(content, Path) else content
         with Image.open(io.BytesIO(raw)) as image:
@@ -55,11 +57,27 @@ def decoded(content: bytes | Path, view: View) -> Decoded:
             _decode_small(image, box, view.side)
             across, down = image.width / width, image.height / height
             box = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
-            seen = image.convert("RGB").resize((view.side, view.side), Image.Resampling.BILINEAR, box)
+            seen = _in_colour(image).resize((view.side, view.side), Image.Resampling.BILINEAR, box)
+    except UnidentifiedImageError:
+        return Decoded(None, "it is not an image of a known format" if raw else "it is empty")
     # Pillow's decoders may raise anything for a damaged file.
     except Exception as error:
         return Decoded(None, f"{type(error).__name__}: {error}"[:LONGEST_FAULT])
     return Decoded(np.moveaxis(np.asarray(seen), 2, 0), "")
+
+
+def _in_colour(image: Image.Image) -> Image.Image:
+    """Return 8 bits of red, green and blue, as the image looks on white."""
+    if image.mode.startswith("I;16"):
+        # Pillow would clip what is above 255.
+        return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"its pixels of mode {image.mode!r} have no range that is known; save it with 8 or 16 bits")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    # The colour below transparent pixels is arbitrary: often black, as the drawing itself is.
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image).convert("RGB")
 
 
 def seen_box(width: int, height: int, view: View) -> Box:

@@ -17,6 +17,7 @@ VALIDATION_ONE_IN = 5
 MOST_CHANNELS = 4
 FEWEST_PIXELS = 2
 LARGEST_DIGIT_PIXEL = 16
+NEEDED, OWN_VALIDATION = ("images", "labels"), ("val_images", "val_labels")
 WANTED = "an .npz with images (n, h, w) or (n, h, w, c) in 0…255 and labels (n,)"
 
 
@@ -58,10 +59,10 @@ def read_npz(path: Path, classes: int | None) -> Splits:
         ValueError: The file is not an `.npz`, or an array is missing, damaged, empty, or of another shape, type or
             range.
     """
-    arrays = _arrays_of(path)
-    for name in ("images", "labels"):
+    held, arrays = _arrays_of(path)
+    for name in NEEDED:
         if name not in arrays:
-            raise ValueError(f"{path} contains {', '.join(arrays) or 'nothing'}, but no {name}; it must be {WANTED}")
+            raise ValueError(f"{path} contains {', '.join(held) or 'nothing'}, but no {name}; it must be {WANTED}")
     if ("val_images" in arrays) != ("val_labels" in arrays):
         raise ValueError(f"{path} contains only one of val_images and val_labels; give both of them or neither")
     images = _checked_images(f"images of {path}", arrays["images"])
@@ -97,14 +98,18 @@ def split_by_hash(images: ImagesInMemory) -> Splits:
     return Splits(train, validation)
 
 
-def _arrays_of(path: Path) -> dict[str, np.ndarray]:
+def _arrays_of(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Return the names of all members, and the arrays that are used; others may be of any kind and size."""
     try:
         with open_plain(path) as file:
             # Never unpickle: an array of objects would run the code in it.
             content = np.load(file, allow_pickle=False)
             if isinstance(content, np.ndarray):
                 raise ValueError(f"it contains a single array of shape {content.shape}; save it with np.savez")
-            return {name: content[name] for name in content.files}
+            arrays = {name: content[name] for name in content.files if name in (*NEEDED, *OWN_VALIDATION)}
+            if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+                raise ValueError(f"{strange[0]} in it is not an array; save it with np.savez")
+            return content.files, arrays
     except (ValueError, zipfile.BadZipFile, EOFError, KeyError, zlib.error) as error:
         is_of_objects = "allow_pickle" in str(error) and zipfile.is_zipfile(path)
         why = "it contains an array of objects, which is never loaded; make it an array of numbers" * is_of_objects

@@ -13,11 +13,12 @@ from steadydecay.recipes.vit.encoded_image import Encoded
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 TRAIN_NAMES = ("train", "training")
-VALIDATION_NAMES = ("val", "valid", "validation", "test")
+VALIDATION_NAMES = ("val", "valid", "validation", "dev", "eval", "test", "testing")
 VALIDATION_ONE_IN = 5
 NO_IMAGE = "without the suffix of an image"
 NO_CLASS = "outside any class folder"
 NO_IMAGES = "without an image inside"
+NO_SPLIT = "beside the training folder"
 WANTED = "a folder with one folder of images for each class, or with such a folder named train and one named val"
 
 
@@ -58,16 +59,23 @@ class FolderSplits(NamedTuple):
 def read_image_folder(folder: Path) -> FolderSplits:
     """List the images of a folder, split into train/ and val/ or by file name, with one in five for validation.
 
+    A folder that has train/ alone, with classes below it, is split as train/ itself is.
+
     Raises:
         OSError: A folder cannot be read.
         ValueError: There is no image, only one class, a validation class that is not trained on, or an empty split.
     """
     train, validation = _named(folder, TRAIN_NAMES), _named(folder, VALIDATION_NAMES)
     if train is None or validation is None:
-        return _split_by_name(folder)
+        return _split_by_name(folder if train is None else _root_of_classes(folder, train))
     classes, files = _images_by_class(train)
     names_of_others, others = _images_by_class(validation)
     _require_classes(train, classes)
+    if not others:
+        raise ValueError(
+            f"{validation} has no class folder with an image, so there is nothing to validate with. The data must be "
+            f"{WANTED}. Without {validation.name}, one training image in five is kept for validation"
+        )
     if unknown := sorted(set(names_of_others) - set(classes)):
         raise ValueError(
             f"{validation} has the class {unknown[0]!r}, but {train} does not; every validation class must be trained "
@@ -79,7 +87,19 @@ def read_image_folder(folder: Path) -> FolderSplits:
 
 
 def _named(folder: Path, names: Sequence[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_dir()), None)
+    found = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+    return next((found[name] for name in names if name in found), None)
+
+
+def _root_of_classes(folder: Path, train: Path) -> Path:
+    """Return the folder train if it contains classes. One that contains images may be the class of all trains."""
+    if any(_is_image(path.name) for path in train.iterdir()) or not _images_below(train, folder, LeftOut()):
+        return folder
+    left_out = LeftOut()
+    for path in sorted(folder.iterdir()):
+        left_out.add(path.name, NO_SPLIT if path != train else "")
+    warn_left_out(folder, left_out)
+    return train
 
 
 def _split_by_name(folder: Path) -> FolderSplits:
@@ -136,7 +156,10 @@ def _images_below(folder: Path, root: Path, left_out: LeftOut) -> list[Path]:
         folders.sort()
         for name in sorted(names):
             path = Path(parent, name)
-            is_image = name.lower().endswith(SUFFIXES) and not name.startswith(".")
-            left_out.add(path.relative_to(root).as_posix(), "" if is_image else NO_IMAGE)
-            found += [path] if is_image else []
+            left_out.add(path.relative_to(root).as_posix(), "" if _is_image(name) else NO_IMAGE)
+            found += [path] if _is_image(name) else []
     return found
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")

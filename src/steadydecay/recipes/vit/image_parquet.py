@@ -146,7 +146,12 @@ class ParquetSplits(NamedTuple):
 
 def parquet_files(folder: Path) -> list[Path]:
     """List the parquet files of a folder, or of its subfolder data, in order."""
-    return sorted(folder.glob("*.parquet")) or sorted((folder / "data").glob("*.parquet"))
+    return _visible(folder) or _visible(folder / "data")
+
+
+def _visible(folder: Path) -> list[Path]:
+    """List the parquet files that are not hidden, as those that some systems put beside copied files are."""
+    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
 
 
 def read_parquet(name: str, paths: Sequence[Path], classes: int | None) -> ParquetSplits:
@@ -250,10 +255,16 @@ def _columns(path: Path, schema: Any) -> Columns:
     label = next((name for name in LABEL_COLUMNS if name in schema.names), None)
     if image is None or label is None:
         raise ValueError(f"{path} has the columns {', '.join(schema.names)}; it must have {WANTED}")
-    kind = str(schema.field(image).type)
-    if not (kind.startswith("struct<bytes: binary") or kind in ("binary", "large_binary")):
+    kind = schema.field(image).type
+    if not _holds_bytes(kind):
         raise ValueError(f"{path} has the column {image} of type {kind}; it must have {WANTED}")
     return Columns(image, label, _said_classes(schema, label))
+
+
+def _holds_bytes(kind: Any) -> bool:
+    if pyarrow.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _holds_bytes(kind.field("bytes").type)
+    return str(kind) in ("binary", "large_binary", "binary_view")
 
 
 def _said_classes(schema: Any, label: str) -> int | None:

@@ -12,6 +12,9 @@ QUERIES = 512
 REFERENCES = 4_096
 # Finer detail does not help to find the nearest image.
 LARGEST_SIDE = 32
+# Larger images are moved at this size, because they would take gigabytes, and are compared at 32 all the same.
+LARGEST_MOVED_SIDE = 64
+SHRUNK_AT_ONCE = 64
 # A share of what the nearest image reveals about the class beyond chance: where mirroring preserves the class, a mirror
 # image is as likely as the image. A small move preserves it too, but removes pixels that the nearest image has.
 KEPT_BY_MIRRORING = 0.9
@@ -35,12 +38,13 @@ def suitable_moves(images: Tensor, labels: Tensor) -> SmallMoves:
     queries = torch.linspace(0, len(labels) - 1, min(QUERIES, len(labels))).long().unique()
     references = torch.linspace(0, len(labels) - 1, min(REFERENCES, len(labels))).long().unique()
     chance = float((labels.bincount() / len(labels)).square().sum())
+    moving, still = _shrunk(images[queries]), _features(_shrunk(images[references]))
 
     def found(moves: SmallMoves, direction: float) -> float:
         draws = torch.full((len(queries), 6), direction)
-        moved = moves.moved(images[queries], draws)
+        moved = _features(moves.moved(moving, draws))
         same = queries[:, None] == references
-        return _nearest_has_label(moved, labels[queries], images[references] / 255, labels[references], same)
+        return _nearest_has_label(moved, labels[queries], still, labels[references], same)
 
     plain = found(SmallMoves(), 0.0)
     if plain - chance <= KNOWN * (plain * (1 - plain) / len(queries)) ** 0.5:
@@ -57,9 +61,17 @@ def suitable_moves(images: Tensor, labels: Tensor) -> SmallMoves:
 
 def _nearest_has_label(images: Tensor, labels: Tensor, others: Tensor, of_others: Tensor, same: Tensor) -> float:
     """Return the share of images whose nearest other image has their label; `same` (images, others) marks the image."""
-    distances = torch.cdist(_features(images), _features(others))
+    distances = torch.cdist(images, others)
     nearest = distances.masked_fill(same, torch.inf).argmin(1)
     return float((of_others[nearest] == labels).double().mean())
+
+
+def _shrunk(images: Tensor) -> Tensor:
+    """In 0…1, with sides of at most `LARGEST_MOVED_SIDE`; a few at a time, for all as floats may be too large."""
+    *_, height, width = images.shape
+    shrink = max(1.0, max(height, width) / LARGEST_MOVED_SIDE)
+    sides = max(1, round(height / shrink)), max(1, round(width / shrink))
+    return torch.cat([F.adaptive_avg_pool2d(part / 255, sides) for part in images.split(SHRUNK_AT_ONCE)])
 
 
 def _features(images: Tensor) -> Tensor:
