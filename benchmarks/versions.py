@@ -14,7 +14,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from itertools import product
 from pathlib import Path
 
@@ -92,7 +91,6 @@ def result_of(torch: str, python: str) -> str:
 
 def tested(interpreter: str) -> str:
     """What pytest says with this interpreter, and its versions."""
-    begin = time.monotonic()
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     versions = subprocess.run([interpreter, "-c", SAY_VERSIONS], capture_output=True, text=True, check=True).stdout
     options = ["-q", "-p", "no:cacheprovider", "--disable-warnings", "--deselect", NEEDS_TIMM]
@@ -102,7 +100,7 @@ def tested(interpreter: str) -> str:
         print(run.stdout[-3000:], run.stderr[-1000:], file=sys.stderr)
     summary = (run.stdout.strip().splitlines() or ["no output"])[-1].strip("= ")
     counts = re.sub(r" in .*", "", summary)
-    return f"{counts} ({versions.strip()}; {time.monotonic() - begin:.0f} s)"
+    return f"{counts} ({versions.strip()})"
 
 
 # From what is installed, because importing torch takes seconds.
