@@ -31,7 +31,7 @@ def train(corrected: bool) -> None:
     batches = text_batches(BATCH // ACCUMULATION)
     model, optimizer, batches, scheduler = accelerator.prepare(model, optimizer, batches, scheduler)
     if corrected:
-        sd.correct_weight_decay(optimizer)  # the line; before prepare is as good
+        sd.correct_weight_decay(optimizer)  # the one line, which may also come before prepare
     norms = []
     for blocks in batches:
         with accelerator.accumulate(model):

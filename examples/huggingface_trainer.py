@@ -52,10 +52,10 @@ def train(corrected: bool, output_dir: str) -> None:
         disable_tqdm=True,
         use_cpu=True,
     )
-    # Trainer's own groups mix the output layer with others; these keep its decay constant.
+    # Trainer's own groups mix the output layer with other layers. These keep its decay constant.
     groups = sd.param_groups(model, "adamw", lr=arguments.learning_rate, weight_decay=arguments.weight_decay)
     trainer = Trainer(model, arguments, train_dataset=Blocks(), optimizers=(torch.optim.AdamW(groups), None))
-    # rule=None logs the norms and leaves the decay alone.
+    # rule=None logs the norms without changing the decay.
     SteadyDecayCallback(rule="corrected" if corrected else None).add_to(trainer)  # the line
     trainer.train()
     at_mid_run, at_end = (log["weight_norm/hidden"] for log in trainer.state.log_history if "loss" in log)

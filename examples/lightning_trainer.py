@@ -26,7 +26,7 @@ class LanguageModel(LightningModule):
         return self.model(blocks)
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        # What the callback has logged; a logger (TensorBoard, W&B, CSV) has it too.
+        # The callback has logged these values, which loggers (TensorBoard, W&B, CSV) also receive.
         self.norms.append(self.trainer.callback_metrics["weight_norm/hidden"].item())
 
     def configure_optimizers(self) -> Any:
@@ -39,7 +39,7 @@ class LanguageModel(LightningModule):
 def train(corrected: bool) -> None:
     torch.manual_seed(0)
     module = LanguageModel()
-    # rule=None logs the norms and leaves the decay alone.
+    # rule=None logs the norms without changing the decay.
     callback = SteadyDecayCallback(rule="corrected" if corrected else None)  # the line
     trainer = Trainer(
         max_steps=STEPS,
@@ -55,7 +55,7 @@ def train(corrected: bool) -> None:
 
 
 if __name__ == "__main__":
-    # Hints about workers and devices.
+    # Suppress hints about workers and devices.
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     train(corrected=False)

@@ -1,4 +1,4 @@
-"""A recipe of your own: an MLP on a table, with checkpoints, log, monitor and comparison as the library's recipes have.
+"""A recipe of your own: an MLP on a table, with the checkpoints, log, monitor and comparison of the library's recipes.
 
 python examples/own_recipe.py FOLDER, then: steadydecay report FOLDER
 
@@ -69,4 +69,4 @@ class TableRecipe(Recipe):
 if __name__ == "__main__":
     recipes = [recipe_for(TableRecipe, "small", name, {}) for name in ("adamw", "scion", "scionc")]
     for summary in compare(recipes, Path(sys.argv[1])):
-        print(f"{summary.optimizer}: {summary.top1:.1%} of the rows kept out of training are right")
+        print(f"{summary.optimizer}: {summary.top1:.1%} of the rows kept out of training are classified correctly")

@@ -1,4 +1,4 @@
-"""A PyTorch loop and one more line. Run it: python examples/plain_pytorch.py"""
+"""A PyTorch training loop with one additional line. Run it: python examples/plain_pytorch.py"""
 
 import torch
 from tiny_transformer import (
@@ -18,7 +18,7 @@ import steadydecay as sd
 def train(corrected: bool) -> None:
     torch.manual_seed(0)
     model = TinyTransformer()
-    # Groups with roles say which is the output layer, whose decay stays constant.
+    # Groups with roles identify the output layer, whose decay stays constant.
     optimizer = torch.optim.AdamW(sd.param_groups(model, "adamw", lr=LR, weight_decay=WEIGHT_DECAY))
     if corrected:
         sd.correct_weight_decay(optimizer)  # the line

@@ -1,4 +1,4 @@
-"""What every example trains: a tiny transformer, on Python files of the running interpreter. No example of its own."""
+"""The tiny transformer that every example trains, on Python files of the interpreter. This is not an example itself."""
 
 import sysconfig
 from pathlib import Path
@@ -11,13 +11,13 @@ FILES = ("argparse.py", "ast.py", "dataclasses.py", "pathlib.py", "subprocess.py
 CONTEXT = 32
 BATCH = 4
 STEPS = 500
-# Both large, because the run is short: norms reach their steady state by mid-run, within 1/(lr · decay) = 50 steps.
+# Both are large, because the run is short: norms reach their steady state by mid-run, in 1/(lr · decay) = 50 steps.
 LR = 0.02
 WEIGHT_DECAY = 1.0
 
 
 def text_blocks() -> Tensor:
-    """All files as byte tokens, (blocks, CONTEXT + 1), in a fixed random order."""
+    """Return all files as byte tokens of shape (blocks, CONTEXT + 1), in a fixed random order."""
     folder = Path(sysconfig.get_paths()["stdlib"])
     tokens = torch.frombuffer(bytearray(b"".join((folder / file).read_bytes() for file in FILES)), dtype=torch.uint8)
     blocks = tokens[: len(tokens) // (CONTEXT + 1) * (CONTEXT + 1)].view(-1, CONTEXT + 1).long()
@@ -25,12 +25,12 @@ def text_blocks() -> Tensor:
 
 
 def text_batches(batch: int = BATCH) -> DataLoader[Tensor]:
-    """What STEPS steps train on; a smaller batch is for gradients that accumulate."""
+    """Yield the batches of STEPS steps. A smaller batch is for gradient accumulation."""
     return DataLoader(text_blocks()[: STEPS * BATCH], batch_size=batch)  # pyright: ignore[reportArgumentType]
 
 
 class TinyTransformer(nn.Module):
-    """A decoder of two layers over bytes; called with blocks, it returns the loss of their next bytes."""
+    """A decoder of two layers over bytes. Called with blocks, it returns the loss of their next bytes."""
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -49,12 +49,12 @@ class TinyTransformer(nn.Module):
 
 
 def share_of_peak(step: int) -> float:
-    """The schedule: constant until mid-run, then linear to zero."""
+    """Return the learning rate's share of its peak: constant until mid-run, then linear to zero."""
     return min(1.0, 2 * (1 - step / STEPS))
 
 
 def hidden_norm(optimizer: torch.optim.Optimizer) -> float:
-    """Frobenius norm over all weights of the hidden layers."""
+    """Return the Frobenius norm over all weights of the hidden layers."""
     hidden = [weight for group in optimizer.param_groups if group["role"] == "hidden" for weight in group["params"]]
     return float(nn.utils.get_total_norm(hidden))
 

@@ -128,35 +128,38 @@ def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     [
         (["--optimizer", "scionn"], r"optimizer is 'scionn'; did you mean 'scion'\?"),
         (["--size", "minni"], r"size is 'minni'; did you mean 'mini'\?"),
-        (["--data", "absent"], r"data is 'absent', and nothing is there; legal is a text file, .*"),
-        (["--data", "empty.txt"], r"empty\.txt is empty; legal is text, .*"),
+        (["--data", "absent"], r"data is 'absent', which does not exist\. Give a text file, .*"),
+        (["--data", "empty.txt"], r"empty\.txt is empty; it must be text, .*"),
         (["--data", "short.txt"], r"length is 16, but the training split of short\.txt holds 9 tokens, .*"),
-        (["--data", "broken.bin"], r"broken\.bin has 7 bytes; legal is a token shard with a header of 1024"),
-        (["--data", "emptyfolder"], r"emptyfolder holds no text; .*"),
-        (["--data", ""], r"data is '', as an unset variable of a shell gives it; legal is a path \(\. for .*"),
-        (["data="], r"data is '', as an unset variable of a shell gives it; .*"),
-        (["--data", "pipe"], r"pipe is a named pipe; legal is a plain file: write what it gives to one, and name that"),
-        (["--data", "/dev/zero"], r"/dev/zero is a device; legal is a plain file: .*"),
+        (["--data", "broken.bin"], r"broken\.bin has 7 bytes, but a token shard has a header of 1024 bytes"),
+        (["--data", "emptyfolder"], r"emptyfolder contains no text; .*"),
+        (["--data", ""], r"data is '', perhaps because a shell variable is not set\. Give a path \(\. is .*"),
+        (["data="], r"data is '', perhaps because a shell variable is not set\. .*"),
+        (
+            ["--data", "pipe"],
+            r"pipe is a named pipe, but it must be a regular file\. Save the content to a file and give that\.",
+        ),
+        (["--data", "/dev/zero"], r"/dev/zero is a device, but it must be a regular file\. .*"),
         (
             ["--data", "utf16.txt"],
-            r"utf16\.txt is in UTF-16 \(iconv -f UTF-16.* makes text of it\); legal is text, .*",
+            r"utf16\.txt is in UTF-16 \(use iconv -f UTF-16.*\); it must be text, .*",
         ),
         (["--out", "pipe"], r".*pipe.*"),
-        (["--steps", "0"], r"steps is 0; legal is \[1, inf\)"),
+        (["--steps", "0"], r"steps is 0; it must be in \[1, inf\)"),
         (["--out", "short.txt"], r".*short\.txt.*"),
         (["--out", "short.txt/below"], r".*short\.txt.*"),
-        (["widht=16"], r"override names 'widht', which is no field; did you mean 'width'\?"),
-        (["width=x"], r"override width is 'x'; legal is int"),
-        (["width"], r"override is 'width'; legal is name=value, such as lr=0\.03"),
-        (["width=33"], r"width is 33; legal is a multiple of 2 · heads = 2 \(rotary pairs\)"),
-        (["heads=0"], r"heads is 0; legal is \[1, inf\)"),
-        (["layers=0"], r"layers is 0; legal is \[1, inf\)"),
-        (["lr=0"], r"lr is 0\.0; legal is \(0, inf\)"),
-        (["accumulate=3"], r"accumulate is 3; legal is a divisor of batch_size=4"),
-        (["evaluate_every=0"], r"evaluate_every is 0; legal is \[1, inf\)"),
-        (["warmup_steps=3"], r"warmup_steps is 3; legal is \[0, 3\): it is part of steps"),
-        (["precision=fp8"], r"precision is 'fp8'; legal are 'auto', 'float32', 'bfloat16'"),
-        (["optimizer=adamw"], r"override names 'optimizer'; legal are .* \(--optimizer\)"),
+        (["widht=16"], r"override names 'widht', which is not a field; did you mean 'width'\?"),
+        (["width=x"], r"override width is 'x'; it must be int"),
+        (["width"], r"override is 'width'; it must have the form name=value, such as lr=0\.03"),
+        (["width=33"], r"width is 33; it must be a multiple of 2 · heads = 2 \(rotary pairs\)"),
+        (["heads=0"], r"heads is 0; it must be in \[1, inf\)"),
+        (["layers=0"], r"layers is 0; it must be in \[1, inf\)"),
+        (["lr=0"], r"lr is 0\.0; it must be in \(0, inf\)"),
+        (["accumulate=3"], r"accumulate is 3; it must be a divisor of batch_size=4"),
+        (["evaluate_every=0"], r"evaluate_every is 0; it must be in \[1, inf\)"),
+        (["warmup_steps=3"], r"warmup_steps is 3; it must be in \[0, 3\): it is part of steps"),
+        (["precision=fp8"], r"precision is 'fp8'; it must be one of 'auto', 'float32', 'bfloat16'"),
+        (["optimizer=adamw"], r"override names 'optimizer'; it must be .* \(--optimizer\)"),
     ],
 )
 def test_a_mistake_is_one_line(changes: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,7 +189,7 @@ def test_a_mistake_is_one_line(changes: list[str], message: str, capsys: pytest.
 )
 def test_an_empty_path_is_not_the_current_folder(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     err = " ".join(mistake(arguments, capsys).replace("│", " ").split())
-    assert "it is '', as an unset variable of a shell gives it; legal is a path (. is this folder)" in err
+    assert "it is '', perhaps because a shell variable is not set; give a path (. is the current folder)" in err
     assert [path.name for path in Path().iterdir()] == ["text"]
     assert "['']" in mistake(["report", ""], capsys)
 
@@ -204,10 +207,10 @@ def test_what_is_left_out_of_the_data_is_said_once_for_all_runs(capsys: pytest.C
     options = ["--optimizers", "adamw,scion", "--data", "text", "--steps", "2", "--out", "out"]
     with pytest.warns(UserWarning) as warned:
         main(["compare", "gpt", *TINY, *options])
-    said = {str(one.message) for one in warned if "trained on without" in str(one.message)}
+    said = {str(one.message) for one in warned if "leaves out" in str(one.message)}
     (message,) = said
     assert message.startswith(
-        "text is trained on without 1 links to folders, which are not followed: link; 1 in UTF-16"
+        "Training on text leaves out 1 behind a link to a folder, which is not followed: link; 1 in UTF-16"
     )
     assert message.endswith(": other.txt")
 
@@ -215,7 +218,9 @@ def test_what_is_left_out_of_the_data_is_said_once_for_all_runs(capsys: pytest.C
 def test_a_diverged_run_names_step_and_parameter(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--optimizer", "adamw", "--data", "text", "--steps", "3", "--out", "run"]
     err = mistake(["train", "gpt", *TINY, "lr=1e30", *options], capsys).splitlines()[-1]
-    assert re.fullmatch(r"steadydecay: step 2: loss .*, not finite in the gradient of 'embedding\.weight' \(.*", err)
+    assert re.fullmatch(
+        r"steadydecay: NaN or infinity at step 2 \(loss .*\) in the gradient of 'embedding\.weight' \(.*", err
+    )
     assert read_log("run/run.jsonl").records[-1]["kind"] == "failure"
 
 
@@ -224,7 +229,7 @@ def test_another_recipe_in_the_same_folder_names_what_changed(capsys: pytest.Cap
     main([*arguments, "3"])
     capsys.readouterr()
     err = mistake([*arguments, "4"], capsys)
-    assert re.fullmatch(r"steadydecay: run holds a run of another recipe \(steps: 3, now 4.*\n", err)
+    assert re.fullmatch(r"steadydecay: run has a run of another recipe \(steps: 3, now 4.*\n", err)
 
 
 def test_checkpoints_that_are_all_broken_are_said_so(capsys: pytest.CaptureFixture[str]) -> None:
@@ -233,7 +238,7 @@ def test_checkpoints_that_are_all_broken_are_said_so(capsys: pytest.CaptureFixtu
     (checkpoint,) = checkpoints("run/checkpoints")
     checkpoint.path.write_bytes(b"broken")
     capsys.readouterr()
-    with pytest.warns(UserWarning, match="skipped"):
+    with pytest.warns(UserWarning, match="Skipped"):
         err = mistake(arguments, capsys)
     assert err.startswith("steadydecay: none of the 1 checkpoints in run/checkpoints is whole; ")
 
@@ -242,7 +247,7 @@ def test_checkpoints_that_are_all_broken_are_said_so(capsys: pytest.CaptureFixtu
 def test_compare_refuses_a_wrong_optimizer_before_it_trains(names: str, capsys: pytest.CaptureFixture[str]) -> None:
     err = mistake(["compare", "gpt", *TINY, "--optimizers", names, "--data", "text", "--out", "out"], capsys)
     wrong = names.split(",")[-1]
-    assert re.fullmatch(rf"steadydecay: optimizer is '{wrong}'; (did you mean 'scionc?'\?|legal are .*)\n", err)
+    assert re.fullmatch(rf"steadydecay: optimizer is '{wrong}'; (did you mean 'scionc?'\?|it must be .*)\n", err)
     assert not Path("out").exists()
 
 
@@ -269,7 +274,7 @@ def test_the_installed_command_shows_no_traceback() -> None:
     narrow = os.environ | {"COLUMNS": "40"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=narrow)
     assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch("steadydecay: data is 'absent', and nothing is there; [^\n]*\n", done.stderr)
+    assert re.fullmatch("steadydecay: data is 'absent', which does not exist. [^\n]*\n", done.stderr)
 
 
 # Ctrl-C
@@ -294,9 +299,7 @@ def test_control_c_while_it_trains_is_one_line_and_the_run_goes_on_later(capsys:
         out, err = trainer.communicate(timeout=60)
     assert (trainer.returncode, out) == (2, "")
     shown = [line for line in err.splitlines() if "  step " not in line]
-    assert shown == [
-        "steadydecay: stopped by Ctrl-C; a run resumes from its last checkpoint when the same command is given again"
-    ]
+    assert shown == ["steadydecay: stopped by Ctrl-C; run the same command again to resume from the last checkpoint"]
     assert sorted(path.name for path in Path("run").iterdir()) == ["checkpoints", "run.jsonl"]
     assert not any(path.name.endswith(".tmp") for path in Path("run/checkpoints").iterdir())
 

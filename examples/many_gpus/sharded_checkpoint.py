@@ -1,11 +1,11 @@
-"""A loop of your own on many GPUs whose checkpoints are folders to which each rank writes its part.
+"""A training loop of your own on many GPUs, whose checkpoints are folders to which each rank writes its part.
 
     torchrun --nproc-per-node 4 examples/many_gpus/sharded_checkpoint.py ddp runs/sharded
     torchrun --nproc-per-node 2 examples/many_gpus/sharded_checkpoint.py fsdp runs/sharded
     python examples/many_gpus/sharded_checkpoint.py one runs/sharded
 
-Each command goes on where the one before has stopped, and takes two steps more, or as many as a number at its end
-says; the losses are those of one process. SAVE=async has the folders written while training goes on.
+Each command continues where the previous one stopped, and takes two more steps, or as many as a number at its end says.
+The losses equal those of a single process. SAVE=async writes the folders while training continues.
 """
 
 import gc
@@ -27,7 +27,7 @@ from torch.optim.lr_scheduler import LambdaLR
 import steadydecay as sd
 from steadydecay.schedules.shapes import cosine
 
-# Its functions are public, though its names do not say so.
+# Its functions are public, although its names do not say so.
 dcp: Any = checkpoint
 
 STEPS, BATCH, LR = 10, 8, 0.02
@@ -48,7 +48,7 @@ class Model(nn.Module):
 
 
 def built(strategy: str) -> tuple[nn.Module, torch.optim.Optimizer, LambdaLR]:
-    """The model as the strategy lays it out, and only then its optimizer."""
+    """Lay out the model according to the strategy, and only then create its optimizer."""
     torch.manual_seed(0)
     model: Any = Model()
     groups_of: nn.Module = model
@@ -72,12 +72,12 @@ def save(folder: Path, *parts: Any) -> None:
 
 
 def save_while_training(folder: Path, *parts: Any) -> Any:
-    """Copies the state, writes it in a thread, and returns a future, whose `result()` waits until all is written."""
+    """Copy the state, write it in a thread, and return a future whose `result()` waits until everything is written."""
     return dcp.async_save(state_of(*parts), checkpoint_id=folder)
 
 
 def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: LambdaLR) -> None:
-    """Each rank reads its part, whatever the number of ranks and the strategy that saved it."""
+    """Let each rank read its part, whatever number of ranks and strategy saved it."""
     saved = state_of(model, optimizer, schedule)
     dcp.load(saved, checkpoint_id=folder)
     set_state_dict(model, optimizer, model_state_dict=saved["model"], optim_state_dict=saved["optimizer"])
@@ -85,7 +85,7 @@ def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, sched
 
 
 def batch_of(step: int, rank: int, ranks: int) -> Tensor:
-    """A pure function of the step, so that a run goes on with the same data at any number of ranks."""
+    """Return a batch as a pure function of the step, so a run resumes with the same data on any number of ranks."""
     whole = torch.randint(0, 16, (BATCH, 9), generator=torch.Generator().manual_seed(step)).cumsum(1) % 16
     return whole.chunk(ranks)[rank]
 
@@ -122,7 +122,7 @@ def main(strategy: str, folder: Path, steps: int = 2) -> None:
         return
     dist.init_process_group()
     train(strategy, folder, steps)
-    # FSDP2's parts refer to one another. If they outlive the process group, the process aborts.
+    # FSDP2's parts refer to each other. If they outlived the process group, the process would abort.
     gc.collect()
     dist.barrier()
     dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Steady weight norms under any schedule (arXiv 2512.08217). Names load on first use: the theory needs no torch."""
+"""Steady weight norms under any schedule (arXiv 2512.08217). Names load on first use; the theory needs no torch."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The command `steadydecay`: parse, run, and one message on what a person can put right."""
+"""The command `steadydecay`: parse the arguments, run, and report an error that the user can fix in one message."""
 
 import io
 import signal
@@ -9,21 +9,21 @@ from typing import NoReturn
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command line; exit with 2 and one message on what a person can put right, Ctrl-C among it."""
+    """Run a command line. On Ctrl-C, or an error that the user can fix, exit with status 2 and one message."""
     try:
         _require_extra()
         _run(arguments)
     except KeyboardInterrupt:
-        # Who presses it once more must not get a traceback of the end.
+        # Pressing it a second time must not print a traceback from the exit itself.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _leave("stopped by Ctrl-C; a run resumes from its last checkpoint when the same command is given again")
+        _leave("stopped by Ctrl-C; run the same command again to resume from the last checkpoint")
 
 
 def _run(arguments: Sequence[str] | None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A name from a disk, or a Greek letter on a terminal that has none, must not end the command.
+        # A file name that cannot be decoded, or a terminal without Greek letters, must not end the command.
         sys.stdout.reconfigure(errors="backslashreplace")
-    # They take seconds, and Ctrl-C may come while they load.
+    # These imports take seconds, and Ctrl-C may come while they load.
     from steadydecay.commands.command_line import parsed, user_errors
 
     command = parsed(sys.argv[1:] if arguments is None else arguments)
@@ -34,7 +34,7 @@ def _run(arguments: Sequence[str] | None) -> None:
 
 
 def _require_extra() -> None:
-    """Say which extra the command line needs, where the library was installed without it."""
+    """Exit and say which extra the command line needs, if the library was installed without it."""
     missing = [name for name in ("tyro", "rich", "safetensors") if find_spec(name) is None]
     if missing:
         remedy = "install the extra of the command line: pip install 'steadydecay[recipes]'"

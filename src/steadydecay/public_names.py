@@ -1,4 +1,4 @@
-"""Where each public name of the package lives; they load on first use, so that the theory needs no torch."""
+"""Where each public name of the package lives. Names load on first use, so that the theory does not need torch."""
 
 from importlib import import_module
 from typing import Any
@@ -21,7 +21,7 @@ HOMES = {
     "watch": "steadydecay.monitor.watch",
 }
 ROOMS = ("norms", "theory")
-# Names of `steadydecay.theory` that live above it: one drives a torch optimizer, the others are steps of Adam.
+# Names of `steadydecay.theory` that live above it: one drives a torch optimizer, and the others are steps of Adam.
 HOMES_ABOVE_THEORY = {"simulate": "steadydecay.simulation.random_walk"} | dict.fromkeys(
     ("AdamMoments", "AdamSettings", "AdamStep", "adam_l2_step", "adam_path", "adamw_step"),
     "steadydecay.experiments.adam_steps",
@@ -29,10 +29,10 @@ HOMES_ABOVE_THEORY = {"simulate": "steadydecay.simulation.random_walk"} | dict.f
 
 
 def loaded(name: str, homes: dict[str, str], module: str) -> Any:
-    """The object of that name from its home.
+    """Return the object of this name from its home.
 
     Raises:
-        AttributeError: `homes` has no such name; said as Python says it of `module`.
+        AttributeError: `homes` does not contain the name. The message is Python's own for the module.
     """
     if name not in homes:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")

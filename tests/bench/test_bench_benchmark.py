@@ -177,9 +177,9 @@ def test_patterns_choose_contestants_in_the_order_of_the_table() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"shape_set": "gpt2-smal"}, r"set is 'gpt2-smal'; legal is one of gpt-mini, .*did you mean 'gpt2-small'\?"),
-        ({"repetitions": 0}, "repetitions is 0; legal is 1 or more"),
-        ({"layers": 0}, "layers is 0; legal is 1 or more"),
+        ({"shape_set": "gpt2-smal"}, r"set is 'gpt2-smal'; it must be one of gpt-mini, .*did you mean 'gpt2-small'\?"),
+        ({"repetitions": 0}, "repetitions is 0; it must be 1 or more"),
+        ({"layers": 0}, "layers is 0; it must be 1 or more"),
     ],
 )
 def test_a_bad_argument_is_named(settings: dict[str, Any], message: str) -> None:
@@ -188,7 +188,7 @@ def test_a_bad_argument_is_named(settings: dict[str, Any], message: str) -> None
 
 
 def test_a_pattern_that_matches_nothing_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"only is 'torch-moun'; legal is one of .*did you mean 'torch-muon'\?"):
+    with pytest.raises(ValueError, match=r"only is 'torch-moun'; it must be one of .*did you mean 'torch-muon'\?"):
         run("adamc", "torch-moun")
 
 

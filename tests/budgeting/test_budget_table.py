@@ -48,7 +48,7 @@ def test_devices_have_a_column_each_and_a_guess_is_called_one() -> None:
     lines = {line[0]: line[1:] for line in shown(devices_table(BUDGET, GPU, [PACE]))}
     assert lines["weights"] == ["4 kB", "4 kB"]
     assert lines["temporaries of the optimizer's step"] == ["–", "–"]
-    assert lines["the most at one time"] == ["32 kB", "20 kB"]
+    assert lines["the most at the same time"] == ["32 kB", "20 kB"]
     assert lines["time of the run (a guess: 25% of 4 kFLOP/s)"] == ["2 h", "30 min"]
     (measured,) = [line for name, line in lines.items() if "Some GPU" in name]
     assert measured == ["10 h", "2.5 h"], "2 GPUs took 5 h"

@@ -73,7 +73,7 @@ def test_a_result_of_another_model_says_nothing(changed: dict[str, Any], tmp_pat
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"model": "mini", "item": "tokens", "parameters": 622592}'])
 def test_a_file_that_is_no_result_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / "end_to_end_mini.json").write_text(content)
-    with pytest.raises(ValueError, match=r"end_to_end_mini\.json is no result of benchmarks/end_to_end\.py"):
+    with pytest.raises(ValueError, match=r"end_to_end_mini\.json is not a result of benchmarks/end_to_end\.py"):
         measured_paces(MINI, PARAMETERS, tmp_path / "none", tmp_path)
 
 

@@ -25,7 +25,7 @@ def test_a_run_s_numbers_follow_from_its_recipe_and_its_data(text: Path) -> None
     # A tied weight is on disk once, with Adam's two moments.
     assert budget.checkpoint_bytes == pytest.approx(4 * 3 * weights, rel=1e-3) and budget.checkpoints == 3
     assert [share.devices for share in budget.shares] == [1, 8]
-    assert budget.notes[0].startswith("Of the data: vocabulary_size 256, train_tokens ")
+    assert budget.notes[0].startswith("The data decide the following: vocabulary_size 256, train_tokens ")
 
 
 def test_a_short_run_keeps_no_more_checkpoints_than_it_writes(text: Path) -> None:
@@ -38,7 +38,10 @@ def test_where_the_data_of_the_paper_are_not_at_hand_their_size_is_told_and_said
     recipes: list[Any] = [gpt_recipe("124m", "scionc", {"data": data}), vit_recipe("s16", "scionc", {"data": data})]
     for recipe, name in zip(recipes, ("FineWeb-Edu", "ImageNet-1k"), strict=True):
         planned = planned_data(recipe)
-        assert name in planned.note and ("--data nothing/here" if data else "No data are named") in planned.note
+        assert (
+            name in planned.note
+            and ("The data nothing/here do not exist" if data else "No data are given") in planned.note
+        )
         epochs = recipe.steps * recipe.batch_size / recipe.epoch_examples(planned.data)
         assert epochs == pytest.approx({"FineWeb-Edu": 1, "ImageNet-1k": 90}[name], rel=1e-3)
 
@@ -49,12 +52,12 @@ def test_data_that_are_there_are_taken(text: Path) -> None:
 
 
 def test_a_size_that_is_for_any_data_needs_some() -> None:
-    with pytest.raises(FileNotFoundError, match="nothing is there"):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
         recipe_budget(gpt_recipe("mini", "scionc", {"data": "nothing/here"}))
 
 
 @pytest.mark.parametrize("devices", [[3], [0], [1, 16]])
 def test_devices_that_cannot_share_a_batch_are_refused(devices: list[int], text: Path) -> None:
     recipe = gpt_recipe("mini", "scionc", TINY | {"data": str(text)})
-    with pytest.raises(ValueError, match=rf"gpus has {devices[-1]}; legal are divisors of .* = 8"):
+    with pytest.raises(ValueError, match=rf"gpus has {devices[-1]}; it must be a divisor of .* = 8"):
         recipe_budget(recipe, devices)

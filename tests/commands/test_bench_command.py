@@ -74,13 +74,13 @@ def test_threads_are_those_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--device", "tpu"], "device is 'tpu'; legal is cpu or cuda"),
-        (["--device", "cuda"], "device is 'cuda' and torch finds no GPU; use --device cpu, or a CUDA build of torch"),
-        (["--threads", "0"], "threads is 0; legal is 1 or more"),
-        (["--repetitions", "0"], "repetitions is 0; legal is 1 or more"),
-        (["--layers", "-1"], "layers is -1; legal is 1 or more"),
-        (["--set", "gpt3"], "set is 'gpt3'; legal is one of gpt-mini, .*"),
-        (["--only", "x*y"], "only is 'x\\*y'; legal is one of scionc, .*"),
+        (["--device", "tpu"], "device is 'tpu'; it must be cpu or cuda"),
+        (["--device", "cuda"], "device is 'cuda', but torch finds no GPU; use --device cpu, or a CUDA build of torch"),
+        (["--threads", "0"], "threads is 0; it must be 1 or more"),
+        (["--repetitions", "0"], "repetitions is 0; it must be 1 or more"),
+        (["--layers", "-1"], "layers is -1; it must be 1 or more"),
+        (["--set", "gpt3"], "set is 'gpt3'; it must be one of gpt-mini, .*"),
+        (["--only", "x*y"], "only is 'x\\*y'; it must be one of scionc, .*"),
     ],
 )
 def test_a_mistake_is_one_line(

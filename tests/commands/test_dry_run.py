@@ -52,10 +52,10 @@ def test_a_comparison_has_all_its_optimizers_and_seeds(text: Path, capsys: pytes
     [
         (["train", "gpt", "--gpus", "2"], "--gpus is given without --dry-run"),
         (["compare", "gpt", "--flops", "1e12"], "--flops is given without --dry-run"),
-        (["train", "gpt", "--dry-run", "--gpus", "3"], "gpus has 3; legal are divisors of batch_size"),
-        (["train", "gpt", "--dry-run", "--utilisation", "1.5"], "utilisation is 1.5; legal is (0, 1]"),
-        (["train", "gpt", "--dry-run", "--flops", "0"], "flops is 0.0; legal is (0, inf)"),
-        (["train", "gpt", "--dry-run", "--data", "nothing"], "nothing is there"),
+        (["train", "gpt", "--dry-run", "--gpus", "3"], "gpus has 3; it must be a divisor of batch_size"),
+        (["train", "gpt", "--dry-run", "--utilisation", "1.5"], "utilisation is 1.5; it must be in (0, 1]"),
+        (["train", "gpt", "--dry-run", "--flops", "0"], "flops is 0.0; it must be in (0, inf)"),
+        (["train", "gpt", "--dry-run", "--data", "nothing"], "does not exist"),
     ],
 )
 def test_what_cannot_be_counted_is_refused(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

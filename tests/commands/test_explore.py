@@ -55,7 +55,7 @@ def test_the_browser_opens_at_the_address_that_is_printed(
     main(["explore", "--port", "0", *options])
     ((host, port),) = served
     assert host == "127.0.0.1"
-    assert capsys.readouterr().out == f"steadydecay explore: http://127.0.0.1:{port} (Ctrl-C ends it)\n"
+    assert capsys.readouterr().out == f"steadydecay explore: http://127.0.0.1:{port} (press Ctrl-C to stop)\n"
     assert urls == [f"http://127.0.0.1:{port}"] * opened
 
 

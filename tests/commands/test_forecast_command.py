@@ -51,7 +51,7 @@ def test_shapes_are_forecast_in_a_table_with_a_note_on_the_start(capsys: pytest.
     out = capsys.readouterr().out
     assert all(word in out for word in ("64x64:3", "hidden spectral 64×64 ×3", "output sign 256×64"))
     assert (out.count(" constant "), out.count(" corrected ")) == (2, 1)
-    assert "Weights at the start: those of steadydecay.init_" in out
+    assert "The weights at the start are those of steadydecay.init_" in out
     assert not Path("runs").exists()
 
 
@@ -102,7 +102,7 @@ def test_a_wanted_rms_suggests_nothing_for_gains(optimizer: str, capsys: pytest.
 
 def test_an_rms_that_no_decay_gives_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     main(["forecast", "--shape", "8x8", "--lr", "0.03", "--steps", "50", "--wanted-rms", "9"])
-    said = "8x8: no constant or corrected decay leads to an RMS of 9: without any decay it is "
+    said = "8x8: No constant or corrected decay leads to an RMS of 9, because even without decay it ends at only  "
     assert said in capsys.readouterr().out
 
 
@@ -117,7 +117,7 @@ def test_the_suffix_of_a_figure_says_what_it_is(name: str, start: bytes, capsys:
 def test_a_figure_of_another_kind_is_refused_before_anything_is_done(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert f"figure is '{name}'; legal are files that end in .png, .svg, .pdf" in mistake(
+    assert f"figure is '{name}'; its name must end in one of .png, .svg, .pdf" in mistake(
         [*WISH, "--html", "--figure", name], capsys
     )
     assert list(Path().iterdir()) == []
@@ -155,7 +155,7 @@ def test_a_run_stands_beside_what_it_measured(run: Path, capsys: pytest.CaptureF
     main(["forecast", str(run)])
     out = capsys.readouterr().out
     assert out.count("measured") == len(layers)
-    assert "Weights at the start: those of the model with seed 0." in out
+    assert "The weights at the start are those of the model with seed 0." in out
 
 
 def test_figures_are_written_where_asked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,29 +195,29 @@ def test_one_step_is_a_run() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--decay-per-step", "1"], r"decay_per_step is 1.0; legal is [0, 1)"),
-        (["--decay-per-step", "nan"], "decay_per_step is nan; legal is [0, 1)"),
-        (["--lr", "-0.1"], "lr is -0.1; legal is (0, inf)"),
-        (["--lr", "nan"], "lr is nan; legal is (0, inf)"),
-        (["--output-lr", "-1"], "output_lr is -1.0; legal is"),
-        (["--momentum", "1"], "momentum is 1.0; legal is [0, 1)"),
-        (["--momentum", "nan"], "momentum is nan; legal is"),
-        (["--beta2", "2"], "beta2 is 2.0; legal is [0, 1)"),
-        (["--steps", "0"], "steps is 0; legal is [1, "),
-        (["--warmup", "600"], "warmup is 600; legal is [0, 600)"),
-        (["--schedule", "cosin"], "shape is 'cosin'; legal are 'cosine'"),
+        (["--decay-per-step", "1"], r"decay_per_step is 1.0; it must be in [0, 1)"),
+        (["--decay-per-step", "nan"], "decay_per_step is nan; it must be in [0, 1)"),
+        (["--lr", "-0.1"], "lr is -0.1; it must be in (0, inf)"),
+        (["--lr", "nan"], "lr is nan; it must be in (0, inf)"),
+        (["--output-lr", "-1"], "output_lr is -1.0; it must be"),
+        (["--momentum", "1"], "momentum is 1.0; it must be in [0, 1)"),
+        (["--momentum", "nan"], "momentum is nan; it must be"),
+        (["--beta2", "2"], "beta2 is 2.0; it must be in [0, 1)"),
+        (["--steps", "0"], "steps is 0; it must be in [1, "),
+        (["--warmup", "600"], "warmup is 600; it must be in [0, 600)"),
+        (["--schedule", "cosin"], "shape is 'cosin'; it must be 'cosine'"),
         (["--optimizer", "scoin"], "optimizer is 'scoin'; did you mean 'scion'"),
-        (["--optimizer", "sgdw"], "optimizer is 'sgdw', the size of whose updates"),
-        (["--weight-decay", "0.1"], "there is weight_decay=0.1 and decay_per_step=0.01; legal is one of them"),
-        (["--decay-per-step", "0.1", "--wanted-rms", "-1"], "wanted_rms is -1.0; legal is (0, inf)"),
-        (["--wanted-rms", "0"], "wanted_rms is 0.0; legal is (0, inf)"),
+        (["--optimizer", "sgdw"], "optimizer is 'sgdw', whose updates are as large as the gradients"),
+        (["--weight-decay", "0.1"], "weight_decay=0.1 and decay_per_step=0.01 is given; give exactly one of"),
+        (["--decay-per-step", "0.1", "--wanted-rms", "-1"], "wanted_rms is -1.0; it must be in (0, inf)"),
+        (["--wanted-rms", "0"], "wanted_rms is 0.0; it must be in (0, inf)"),
         (["--wanted-rms", "nan"], "wanted_rms is nan"),
-        (["--init-rms", "-1"], "init_rms is -1.0; legal is [0, inf)"),
-        (["--shape", "64x"], "shape is '64x'; legal are"),
-        (["--shape", "64x64:nuclear"], "'nuclear' is no role, norm or count"),
-        (["--model", "gpt2"], "shape is ['64x64:3', '256x64:output'] and model is 'gpt2'; legal is one of them"),
-        (["absent"], "lr is given beside folder 'absent', whose log says it; leave one out"),
-        (["--nesterov", "--optimizer", "adamw"], "nesterov is True for 'adamw'; legal is False"),
+        (["--init-rms", "-1"], "init_rms is -1.0; it must be in [0, inf)"),
+        (["--shape", "64x"], "shape is '64x'; it must be"),
+        (["--shape", "64x64:nuclear"], "'nuclear' is not a role, norm or count"),
+        (["--model", "gpt2"], "shape is ['64x64:3', '256x64:output'] and model is 'gpt2'; give exactly one of them"),
+        (["absent"], "lr is given together with folder 'absent', whose log already says it; leave one out"),
+        (["--nesterov", "--optimizer", "adamw"], "nesterov is True for 'adamw'; it must be False"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_argument(
@@ -235,18 +235,24 @@ def test_a_mistake_is_one_line_that_names_the_argument(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "lr is not given; give --lr, --steps and a decay, or the folder of a run"),
-        (["--lr", "0.1"], "steps is not given; give"),
-        (["--lr", "0.1", "--steps", "5", "--decay-per-step", "0"], "shape is [] and model is None; legal is one of"),
-        (["--lr", "0.1", "--steps", "5", "--shape", "8x8"], "of weight_decay, decay_per_step and steady_norm_sq there"),
-        (["--lr", "1", "--steps", "5", "--shape", "8x8", "--steady-norm-sq", "0.5"], "steady_norm_sq is 0.5; legal is"),
-        (["--lr", "1", "--steps", "5", "--weight-decay", "0", "--model", "lama"], "model is 'lama', no configuration"),
-        (["absent"], "folder is 'absent', which is no folder; legal is"),
-        (["absent", "--nesterov"], "nesterov is given beside folder 'absent'"),
-        (["absent", "--shape", "4x4"], "shape is given beside folder 'absent'"),
-        (["absent", "--init-rms", "0"], "init_rms is given beside folder 'absent'"),
-        (["empty"], "folder is 'empty', which holds no run.jsonl; give"),
-        (["foreign"], "folder is 'foreign', whose log has no recipe of steadydecay: it lacks size"),
+        ([], "lr is missing; give --lr, --steps and a decay, or the folder of a run"),
+        (["--lr", "0.1"], "steps is missing; give"),
+        (
+            ["--lr", "0.1", "--steps", "5", "--decay-per-step", "0"],
+            "shape is [] and model is None; give exactly one of",
+        ),
+        (["--lr", "0.1", "--steps", "5", "--shape", "8x8"], "no decay is given; give exactly one of weight_decay"),
+        (["--lr", "1", "--steps", "5", "--shape", "8x8", "--steady-norm-sq", "0.5"], "steady_norm_sq is 0.5; it must be"),
+        (
+            ["--lr", "1", "--steps", "5", "--weight-decay", "0", "--model", "lama"],
+            "model is 'lama', which is not a configuration",
+        ),
+        (["absent"], "folder is 'absent', which is not a folder; give"),
+        (["absent", "--nesterov"], "nesterovis given together with folder 'absent'"),
+        (["absent", "--shape", "4x4"], "shapeis given together with folder 'absent'"),
+        (["absent", "--init-rms", "0"], "init_rmsis given together with folder 'absent'"),
+        (["empty"], "folder is 'empty', which contains no run.jsonl; give"),
+        (["foreign"], "folder is 'foreign', whose log is not that of a steadydecay recipe: it lacks size"),
     ],
 )
 def test_what_is_missing_is_named(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,7 +88,7 @@ def test_a_run_is_shown_at_the_peak_of_its_schedule(run: Path, capsys: pytest.Ca
     assert "Scion hidden: lr 0.03 (reference_lr, the peak; 0 in the file), decay 0.2 per step (corrected)" in text
     assert "Scion output: lr 0.6 (reference_lr, the peak; 0 in the file), decay 0.2 per step (constant)" in text
     assert "lm_head.weight is embedding.weight" in text
-    assert "Roles are guessed" not in text
+    assert "The roles are guessed" not in text
 
 
 def test_norms_are_those_of_the_weights_and_corrected_layers_are_near_their_prediction(
@@ -133,7 +133,7 @@ def test_a_file_that_is_inspected_is_not_changed(run: Path, capsys: pytest.Captu
     before = path.read_bytes()
     shown(capsys, path)
     error = mistake(capsys, path, "--out", path)
-    assert "--out is" in error and "which is what is inspected; give another file" in error
+    assert "--out is" in error and "which is the file to inspect; give another file" in error
     assert path.read_bytes() == before
 
 
@@ -150,7 +150,7 @@ def test_an_index_is_not_overwritten_either(capsys: pytest.CaptureFixture[str]) 
     folder = llama("sharded", max_shard_size="20KB")
     index = folder / "model.safetensors.index.json"
     before = index.read_bytes()
-    assert "which is what is inspected" in mistake(capsys, folder, "--out", index)
+    assert "which is the file to inspect" in mistake(capsys, folder, "--out", index)
     assert index.read_bytes() == before
 
 
@@ -162,8 +162,8 @@ def test_a_model_of_transformers_is_listed_with_guessed_roles(
 ) -> None:
     folder = llama("model")
     text = shown(capsys, folder)
-    assert "21 weights" in text and "For predictions give --lr (the peak)" in text and "steady" not in text
-    assert "Roles are guessed from names and shapes." in text
+    assert "21 weights" in text and "For predictions, give --lr (the peak)" in text and "steady" not in text
+    assert "The roles are guessed from names and shapes." in text
     layers = {one["name"]: one for one in as_json(capsys, folder)["layers"]}
     assert {one["role"] for one in layers.values()} == {"hidden", "output", "embedding", "vector"}
     assert (layers["lm_head.weight"]["role"], layers["model.norm.weight"]["role"]) == ("output", "vector")
@@ -206,8 +206,8 @@ def test_the_optimizer_of_a_trainer_is_read_beside_its_model(
     now = as_json(capsys, Path("out") / "checkpoint-2", "--at", "now")
     assert now["layers"][0]["predicted_rms"] == pytest.approx(expected * math.sqrt(0.5), rel=2e-3)
     error = mistake(capsys, Path("out") / "checkpoint-2" / "training_args.bin")
-    assert "holds transformers.training_args.TrainingArguments: legal are tensors" in error
-    assert "holds checkpoint-2, checkpoint-4; legal is a folder with one checkpoint" in mistake(capsys, Path("out"))
+    assert "contains transformers.training_args.TrainingArguments, but only tensors" in error
+    assert "contains checkpoint-2, checkpoint-4, but it must contain one checkpoint" in mistake(capsys, Path("out"))
 
 
 def test_a_damaged_optimizer_beside_a_model_is_told_and_the_norms_are_listed(
@@ -216,7 +216,7 @@ def test_a_damaged_optimizer_beside_a_model_is_told_and_the_norms_are_listed(
     folder = llama("model")
     (folder / "optimizer.pt").write_bytes(b"PK\x03\x04 damaged")
     text = shown(capsys, folder)
-    assert "optimizer.pt is no whole file of torch.save" in text and "lm_head" in text
+    assert "optimizer.pt is not a complete file of torch.save" in text and "lm_head" in text
     given = shown(capsys, folder, "--lr", "0.001", "--weight-decay", "0.1")
     assert "optimizer.pt" not in given and "ratio" in given
 
@@ -262,13 +262,13 @@ def test_sorting_and_top_choose_the_rows(run: Path, capsys: pytest.CaptureFixtur
     far = as_json(capsys, run, "--sort", "ratio")["layers"]
     distances = [abs(math.log(one["ratio"])) for one in far]
     assert distances == sorted(distances, reverse=True)
-    assert "2 of 5 weights are shown." in shown(capsys, run, "--top", "2")
+    assert "Showing 2 of 5 weights." in shown(capsys, run, "--top", "2")
 
 
 def test_the_tolerance_decides_what_is_marked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     strict = as_json(capsys, run, "--tolerance", "0")
     assert all(one["is_far"] for one in strict["layers"])
-    assert "5 of 5 weights with a prediction are more than 0% from it." in strict["notes"]
+    assert "5 of 5 weights with a prediction differ from it by more than 0%." in strict["notes"]
     loose = as_json(capsys, run, "--tolerance", "0.99")["layers"]
     assert [one["is_far"] for one in loose] == [abs(one["ratio"] - 1) > 0.99 for one in loose]
 
@@ -333,7 +333,7 @@ def test_weights_have_predictions_and_buffers_are_apart(
     names = [one["name"] for one in found["buffers"]]
     assert names == ["net.attn.bias", "net.rotary_emb.cos_cached", "net.blur.kernel", "net.attn.future"]
     text = shown(capsys, "model.pth", "--lr", "0.001", "--weight-decay", "0.1")
-    table, _, notes = text.partition("Buffers and caches, which are no weights")
+    table, _, notes = text.partition("Buffers and caches are not weights")
     assert "4 weights" in table and "not finite" not in text
     assert not re.search("attn|rotary|blur", table) and len(re.findall("attn|rotary|blur", notes)) == 4
 
@@ -347,7 +347,7 @@ def test_what_an_optimizer_names_is_a_weight_whatever_its_name(capsys: pytest.Ca
     found = as_json(capsys, "named.pt")
     assert [one["name"] for one in found["layers"]] == ["freqs", "window"] and found["buffers"] == []
     torch.save(model.state_dict(), "bare.pt")
-    assert "bare.pt holds no weight, only buffers and caches (freqs, window); give a model's file" in mistake(
+    assert "bare.pt contains no weight, only buffers and caches (freqs, window); give a model's file" in mistake(
         capsys, "bare.pt"
     )
 
@@ -361,11 +361,11 @@ class Hostile:
 
 
 FILES: dict[str, tuple[bytes, str]] = {
-    "empty.pt": (b"", "is empty (0 bytes); give a .safetensors file or one of torch.save"),
+    "empty.pt": (b"", "is empty (0 bytes); give a .safetensors file or one from torch.save"),
     "picture.png": (b"\x89PNG\r\n\x1a\n0000", "is neither safetensors nor a file of torch.save"),
     "text.txt": (b"hello\n", "is neither safetensors nor a file of torch.save"),
-    "cut.safetensors": (struct.pack("<Q", 2**50) + b"{", "is no whole safetensors file"),
-    "config.json": (b"{}", "is no index of shards"),
+    "cut.safetensors": (struct.pack("<Q", 2**50) + b"{", "is not a complete safetensors file"),
+    "config.json": (b"{}", "is not an index of shards"),
 }
 
 
@@ -378,19 +378,19 @@ def test_a_foreign_file_is_one_line(name: str, capsys: pytest.CaptureFixture[str
 
 def test_a_missing_path_a_folder_and_a_hostile_file_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "absent.pt does not exist" in mistake(capsys, "absent.pt")
-    assert "legal is a folder with one checkpoint" in mistake(capsys, ".")
+    assert "it must contain one checkpoint" in mistake(capsys, ".")
     torch.save({"model": {"a": torch.ones(2)}, "x": Hostile()}, "hostile.pt")
-    assert re.search(r"hostile\.pt holds \w+\.mkdir: legal are tensors", mistake(capsys, "hostile.pt"))
+    assert re.search(r"hostile\.pt contains \w+\.mkdir, but only tensors", mistake(capsys, "hostile.pt"))
     assert not Path("executed").exists()
 
 
 MISTAKES = {
-    "--lr 0.1": "options are lr=0.1; legal are --lr and one of --weight-decay and --decay",
-    "--lr 0.1 --decay 2": "--decay is 2.0; legal is [0, 1)",
-    "--tolerance 1": "--tolerance is 1.0; legal is [0, 1): 0.2 is 20 %",
-    "--tolerance nan": "--tolerance is nan; legal is [0, 1)",
-    "--top 0": "--top is 0; legal is [1, inf)",
-    "--lr 0.1 --decay 0.1 --at now": "--at is 'now', which is for stored hyperparameters",
+    "--lr 0.1": "options are lr=0.1; give at least --lr and one of --weight-decay and --decay",
+    "--lr 0.1 --decay 2": "--decay is 2.0; it must be in [0, 1)",
+    "--tolerance 1": "--tolerance is 1.0; it must be in [0, 1): 0.2 is 20 %",
+    "--tolerance nan": "--tolerance is nan; it must be in [0, 1)",
+    "--top 0": "--top is 0; it must be in [1, inf)",
+    "--lr 0.1 --decay 0.1 --at now": "--at is 'now', which selects a stored learning rate",
 }
 
 

@@ -49,13 +49,13 @@ def test_text_is_prepared_and_trained_on(capsys: pytest.CaptureFixture[str]) -> 
     assert 2 < held_out < 20
     assert train == f"training: {23 - held_out} documents, {tokens[0]:,} tokens in 1 shards"
     assert validation == f"validation: {held_out} documents, {tokens[1]:,} tokens in 1 shards"
-    assert tokenizer == "tokenizer: gpt2, 50,257 tokens; <|endoftext|> (50256) stands before each document"
+    assert tokenizer == "The tokenizer gpt2 has 50,257 tokens. <|endoftext|> (50256) precedes each document."
     assert left_out == [
-        f"Files that are left out: 1 {UNKNOWN}: picture.png",
-        "Documents without text that are left out: 1",
-        "Documents that are not UTF-8 and are left out: 1 (document 1 of latin.txt)",
+        f"Files that were left out: 1 {UNKNOWN}: picture.png",
+        "Documents without text that were left out: 1",
+        "Documents that are not UTF-8 and were left out: 1 (document 1 of latin.txt)",
     ]
-    assert then == "next: steadydecay train gpt --size 124m --data shards"
+    assert then == "Next, run: steadydecay train gpt --size 124m --data shards"
     assert "100.0%" in shown.err and "tokens/s" in shown.err
     main(["train", "gpt", *TINY, "--steps", "2", "--data", "shards", "--out", "run"])
     log = read_log("run/run.jsonl")
@@ -70,7 +70,7 @@ def test_text_is_prepared_and_trained_on(capsys: pytest.CaptureFixture[str]) -> 
 def test_another_tokenizer_has_its_own_vocabulary(capsys: pytest.CaptureFixture[str]) -> None:
     main(["prepare", "text/ast.py", "--out", "shards", "--tokenizer", ".", "--shard-tokens", "20000", "--workers", "1"])
     shown = capsys.readouterr().out
-    assert "tokenizer: ., 257 tokens; </s> (256) stands before each document" in shown
+    assert "The tokenizer . has 257 tokens. </s> (256) precedes each document." in shown
     assert "No document is held out, because there are only 1: training will validate on the end" in shown
     main(["train", "gpt", *TINY, "--steps", "1", "--data", "shards", "--out", "run"])
     assert read_log("run/run.jsonl").configuration["vocabulary_size"] == 384
@@ -79,18 +79,18 @@ def test_another_tokenizer_has_its_own_vocabulary(capsys: pytest.CaptureFixture[
 def test_a_tokenizer_that_does_not_match_the_shards_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     main(["prepare", "text/ast.py", "--out", "shards", "--tokenizer", "tokenizer.json", "--workers", "1"])
     told = mistake(["prepare", "text/ast.py", "--out", "shards", "--workers", "1"], capsys)
-    assert "shards holds the shards of another preparation (tokenizer sha256:" in told
+    assert "shards contains the shards of another preparation (tokenizer sha256:" in told
     assert "tokenizer vocabulary_size: 257, now 50257" in told
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["absent", "--out", "o"], "source is 'absent', and nothing is there"),
-        (["text", "--out", "text/shards"], "--out is text/shards, which is in the corpus text"),
-        (["text", "--out", "o", "--workers", "0"], "workers is 0; legal is [1, inf)"),
-        (["text", "--out", "o", "--tokenizer", "gpt-2"], "tokenizer is 'gpt-2', and nothing is there; legal is gpt2"),
-        (["text", "--out", "text"], "--out is text, which is in the corpus text"),
+        (["absent", "--out", "o"], "source is 'absent', which does not exist"),
+        (["text", "--out", "text/shards"], "--out is text/shards, which is inside the corpus text"),
+        (["text", "--out", "o", "--workers", "0"], "workers is 0; it must be in [1, inf)"),
+        (["text", "--out", "o", "--tokenizer", "gpt-2"], "tokenizer is 'gpt-2', which does not exist. Give gpt2"),
+        (["text", "--out", "text"], "--out is text, which is inside the corpus text"),
     ],
     ids=["absent", "inside", "workers", "tokenizer", "the corpus itself"],
 )
@@ -107,7 +107,7 @@ def test_without_its_packages_it_says_how_to_install_them(
 ) -> None:
     monkeypatch.setattr("steadydecay.commands.prepare.find_spec", lambda name: None)
     told = mistake(["prepare", "text", "--out", "o"], capsys)
-    assert "prepare needs tokenizers, which is not installed: pip install 'steadydecay[prepare]'" in told
+    assert "prepare needs tokenizers, which is not installed; run pip install 'steadydecay[prepare]'" in told
 
 
 def test_processes_that_tokenise_import_no_torch() -> None:

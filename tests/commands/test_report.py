@@ -51,16 +51,19 @@ def test_a_figure_for_a_paper_is_what_its_suffix_says(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing"], "run is 'nothing', which does not exist: give the folder of a run"),
-        ([], "no run found (no path given)"),
-        (["empty"], "no run found (empty: no run.jsonl in it yet)"),
-        (["notes.txt"], "run is 'notes.txt', and no line of it is a record of a run"),
-        (["runs", "--follow", "--port", "70000"], "port is 70000; legal is 0 (any free one) to 65535"),
+        (["nothing"], "run is 'nothing', which does not exist; give the folder of a run"),
+        ([], "no run was found (no path is given)"),
+        (["empty"], "no run was found (empty does not contain a run.jsonl yet)"),
+        (["notes.txt"], "run is 'notes.txt', which contains no record of a run"),
+        (["runs", "--follow", "--port", "70000"], "port is 70000; it must be in 0 to 65535"),
         (["nothing", "--follow"], "run is 'nothing', which does not exist"),
         (["runs", "--out", "empty"], "Is a directory"),
-        (["runs", "--figure", "a.gif"], "figure is 'a.gif'; legal are files that end in .png, .svg, .pdf"),
-        (["runs", "--follow", "--figure", "a.svg"], "figure is given beside follow, which writes nothing; leave it"),
-        (["runs", "--follow", "--png"], "png is given beside follow, which writes nothing; leave it"),
+        (["runs", "--figure", "a.gif"], "figure is 'a.gif'; its name must end in one of .png, .svg, .pdf"),
+        (
+            ["runs", "--follow", "--figure", "a.svg"],
+            "figure is given together with --follow, which writes nothing; leave it",
+        ),
+        (["runs", "--follow", "--png"], "png is given together with --follow, which writes nothing; leave it"),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(
@@ -85,7 +88,7 @@ def test_follow_serves_until_control_c_and_writes_nothing() -> None:
         assert process.stdout is not None and process.stderr is not None
         said = process.stdout.readline()
         address = said.removeprefix("report: ").split()[0]
-        assert said == f"report: {address}  (Ctrl-C ends)\n" and address.startswith("http://127.0.0.1:")
+        assert said == f"report: {address} (press Ctrl-C to stop)\n" and address.startswith("http://127.0.0.1:")
         with urllib.request.urlopen(address, timeout=60) as answer:
             assert "scionc-seed0" in answer.read().decode()
         os.kill(process.pid, signal.SIGINT)

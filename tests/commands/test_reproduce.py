@@ -69,10 +69,10 @@ def test_results_of_another_version_are_left_alone(tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["fig4", "stepz=3"], r"override names 'stepz', which is no field; did you mean 'steps'\?"),
-        (["fig4", "steps=0"], r"steps is 0; legal is \[1, inf\).*"),
+        (["fig4", "stepz=3"], r"override names 'stepz', which is not a field; did you mean 'steps'\?"),
+        (["fig4", "steps=0"], r"steps is 0; it must be in \[1, inf\).*"),
         (["fig4", "--scale", "paper"], r"data is missing; at the paper's scale fig4 needs the data of gpt"),
-        (["fig4", "--processes", "0"], r"processes is 0; legal is \[1, inf\).*"),
+        (["fig4", "--processes", "0"], r"processes is 0; it must be in \[1, inf\).*"),
         (["fig4", "--runs", "file"], r".*file.*"),
     ],
 )

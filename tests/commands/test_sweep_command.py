@@ -65,24 +65,24 @@ def test_a_list_names_whole_trials(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gpt", "--grid", "lrr=1"], "override names 'lrr', which is no field; did you mean 'lr'?"),
-        (["gpt", "--grid", "lr=low"], "override lr is 'low'; legal is float"),
-        (["gpt", "--grid", "lr=0.1,-1"], "lr is -1.0; legal is (0, inf)"),
-        (["gpt", "--grid", "lr=0.1", "lr=0.2"], "lr is swept, and another argument gives it one value"),
-        (["gpt", "--grid", "steps=1,2", "--steps", "3"], "steps is swept, and another argument"),
-        (["gpt", "--grid", "optimizer=scion", "--optimizers", "adamw"], "optimizer is swept, and another"),
-        (["gpt", "--grid", "size=mini,huge"], "size is 'huge'; legal are mini, small, 124m"),
-        (["gpt", "--grid", "seed=a"], "seed is 'a'; legal are whole numbers"),
+        (["gpt", "--grid", "lrr=1"], "override names 'lrr', which is not a field; did you mean 'lr'?"),
+        (["gpt", "--grid", "lr=low"], "override lr is 'low'; it must be float"),
+        (["gpt", "--grid", "lr=0.1,-1"], "lr is -1.0; it must be in (0, inf)"),
+        (["gpt", "--grid", "lr=0.1", "lr=0.2"], "lr is swept, but another argument gives it a single value"),
+        (["gpt", "--grid", "steps=1,2", "--steps", "3"], "steps is swept, but another argument"),
+        (["gpt", "--grid", "optimizer=scion", "--optimizers", "adamw"], "optimizer is swept, but another"),
+        (["gpt", "--grid", "size=mini,huge"], "size is 'huge'; it must be one of mini, small, 124m"),
+        (["gpt", "--grid", "seed=a"], "seed is 'a'; it must be a whole number"),
         (["gpt", "--optimizers", "scionx"], "optimizer is 'scionx'; did you mean 'scion"),
         (["gpt", "--list", "none.csv"], "No such file or directory: 'none.csv'"),
-        (["gpt", "--data", "none"], "data is 'none', and nothing is there"),
-        (["gpt", "--processes", "0"], "processes is 0; legal is 1 or more"),
-        (["gpt", "--gpus-per-trial", "1"], "gpus_per_trial is 1.0, which only a sweep with --ray takes"),
-        (["gpt", "--ray", "auto", "--cpus-per-trial", "0"], "cpus_per_trial is 0; legal is 1 or more"),
-        (["gpt", "--ray", "auto", "--gpus-per-trial", "-1"], "gpus_per_trial is -1.0; legal is 0 or more"),
-        (["gpt", "--ray", "here"], "ray is 'here'; legal are auto and HOST:PORT, such as 10.0.0.1:6379"),
-        (["gpt", "--ray", "h:99999"], "ray is 'h:99999'; legal are auto and HOST:PORT"),
-        (["gpt", "--ray", "127.0.0.1:1"], "ray is '127.0.0.1:1', and nothing answers there ("),
+        (["gpt", "--data", "none"], "data is 'none', which does not exist"),
+        (["gpt", "--processes", "0"], "processes is 0; it must be 1 or more"),
+        (["gpt", "--gpus-per-trial", "1"], "gpus_per_trial is 1.0, but it belongs to --ray"),
+        (["gpt", "--ray", "auto", "--cpus-per-trial", "0"], "cpus_per_trial is 0; it must be 1 or more"),
+        (["gpt", "--ray", "auto", "--gpus-per-trial", "-1"], "gpus_per_trial is -1.0; it must be 0 or more"),
+        (["gpt", "--ray", "here"], "ray is 'here'; it must be auto or HOST:PORT, such as 10.0.0.1:6379"),
+        (["gpt", "--ray", "h:99999"], "ray is 'h:99999'; it must be auto or HOST:PORT"),
+        (["gpt", "--ray", "127.0.0.1:1"], "ray is '127.0.0.1:1', but nothing answers there ("),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(
@@ -107,7 +107,7 @@ def test_what_is_not_installed_is_named_with_its_remedy(
         monkeypatch.setattr(f"steadydecay.sweeps.{name}.find_spec", lambda wanted: None if wanted == module else True)
     with pytest.raises(SystemExit):
         main(arguments)
-    assert "not installed: pip install 'steadydecay[sweep]'" in capsys.readouterr().err
+    assert "not installed; run pip install 'steadydecay[sweep]'" in capsys.readouterr().err
 
 
 def test_no_cluster_on_this_machine_is_said_so(
@@ -122,7 +122,7 @@ def test_no_cluster_on_this_machine_is_said_so(
     with pytest.raises(SystemExit):
         main(["sweep", "gpt", "--ray", "auto"])
     err = capsys.readouterr().err
-    assert "ray is 'auto', and no cluster answers there (Could not find any running Ray instance.); start one" in err
+    assert "ray is 'auto', but no cluster answers there (Could not find any running Ray instance.); start one" in err
 
 
 def test_a_dry_run_shows_the_trials_and_the_time_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,7 +131,9 @@ def test_a_dry_run_shows_the_trials_and_the_time_and_writes_nothing(capsys: pyte
     main(["sweep", "gpt", *TINY, *options, "--processes", "2", "--dry-run"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == ["lr: 0.01, 0.02", "optimizer: scionc", "seed: 0, 1, 2"]
-    assert re.match(r"6 trials\. The training steps left will take about 0:00:\d\d, 2 trials at a time here;", lines[3])
+    assert re.match(
+        r"6 trials\. The remaining training steps will take about 0:00:\d\d with 2 trials at a time here\.", lines[3]
+    )
     assert sorted(Path().rglob("*")) == before
 
 
@@ -172,13 +174,13 @@ def test_report_reads_a_sweep_s_folder(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sweep", "--over", "clip"], "over names 'clip', over which this sweep does not go"),
-        (["sweep", "--measure", "top5"], "measure is 'top5'; legal are val_loss, top1"),
-        (["sweep", "--measure", "top1"], "measure is 'top1', which no trial of this sweep has"),
+        (["sweep", "--over", "clip"], "over names 'clip', which is not a swept field"),
+        (["sweep", "--measure", "top5"], "measure is 'top5'; it must be val_loss, top1"),
+        (["sweep", "--measure", "top1"], "measure is 'top1', but no trial of this sweep measured it"),
         (["sweep", "--follow"], "follow is given for a sweep, whose report is one page and a table"),
         (["sweep", "--figure", "a.svg"], "figure is given for a sweep"),
-        (["sweep", "other"], "2 folders are given, and one of them is a sweep's; report on it alone"),
-        (["other", "--over", "lr"], "over is given for runs, and only a sweep has a map; leave it out"),
+        (["sweep", "other"], "2 folders are given, but one of them is that of a sweep; report on it alone"),
+        (["other", "--over", "lr"], "over is given for runs, but only a sweep has a map; leave it out"),
     ],
 )
 def test_what_does_not_fit_a_sweep_s_report_is_refused(

@@ -53,11 +53,11 @@ def assert_refused(optimizer: torch.optim.Optimizer, message: str) -> None:
 
 
 NUMBERS: list[tuple[str, Any, str]] = [
-    ("lr", math.nan, r"lr of group 1 is nan; legal is \[0, inf\): look at the schedule or the loop"),
-    ("lr", math.inf, r"lr of group 1 is inf; legal is \[0, inf\)"),
+    ("lr", math.nan, r"lr of group 1 is nan; it must be in \[0, inf\): check the schedule or the loop"),
+    ("lr", math.inf, r"lr of group 1 is inf; it must be in \[0, inf\)"),
     ("lr", -math.inf, r"lr of group 1 is -inf"),
-    ("lr", -0.5, r"lr of group 1 is -0\.5; legal is \[0, inf\)"),
-    ("lr", "0.1", r"lr of group 1 is '0\.1'; legal is \[0, inf\)"),
+    ("lr", -0.5, r"lr of group 1 is -0\.5; it must be in \[0, inf\)"),
+    ("lr", "0.1", r"lr of group 1 is '0\.1'; it must be in \[0, inf\)"),
     ("weight_decay", math.nan, r"weight_decay of group 1 is nan"),
 ]
 
@@ -79,7 +79,7 @@ def test_the_verb_refuses_a_step_that_takes_more_than_the_weight(name: str, rule
     optimizer = two_groups(name)
     sd.correct_weight_decay(optimizer, rule)
     optimizer.param_groups[0]["lr"] = 1000.0
-    assert_refused(optimizer, r"lr · weight_decay of group 0 is .*; legal is \[0, 1\): .*lower lr or weight_decay")
+    assert_refused(optimizer, r"lr · weight_decay of group 0 is .*; it must be in \[0, 1\): .*lower lr or weight_decay")
 
 
 @pytest.mark.parametrize("name", FOREIGN)
@@ -93,26 +93,31 @@ def test_the_verb_looks_at_groups_that_it_leaves_alone_too(name: str) -> None:
 
 OWN: list[tuple[str, str, Any, str]] = [
     *((name, *numbers) for name in ("lion", "scionc", "adamc", "sgdw", "renormalized") for numbers in NUMBERS[:5]),
-    ("lion", "lr", torch.ones(2), r"lr of group 1 is a tensor of shape \(2,\) and torch.float32; legal is \[0, inf\)"),
+    (
+        "lion",
+        "lr",
+        torch.ones(2),
+        r"lr of group 1 is a tensor of shape \(2,\) and torch.float32; it must be in \[0, inf\)",
+    ),
     ("adamc", "lr", torch.ones(4, 3), r"lr of group 1 is a tensor of shape \(4, 3\)"),
     ("scionc", "momentum", torch.zeros(3), r"momentum of group 1 is a tensor of shape \(3,\)"),
-    ("lion", "lr", 1000.0, r"lr · weight_decay of group 1 is .*; legal is \[0, 1\)"),
-    ("adamc", "lr", 1000.0, r"lr · weight_decay of group 1 is 10000000\.0; legal is \[0, 1\)"),
-    ("scionc", "weight_decay", 200.0, r"lr · weight_decay of group 1 is 2\.0; legal is \[0, 1\)"),
+    ("lion", "lr", 1000.0, r"lr · weight_decay of group 1 is .*; it must be in \[0, 1\)"),
+    ("adamc", "lr", 1000.0, r"lr · weight_decay of group 1 is 10000000\.0; it must be in \[0, 1\)"),
+    ("scionc", "weight_decay", 200.0, r"lr · weight_decay of group 1 is 2\.0; it must be in \[0, 1\)"),
     ("sgdw", "weight_decay", math.nan, r"weight_decay of group 1 is nan"),
-    ("scionc", "momentum", 1.0, r"momentum of group 1 is 1\.0; legal is \[0, 1\)"),
+    ("scionc", "momentum", 1.0, r"momentum of group 1 is 1\.0; it must be in \[0, 1\)"),
     ("sgdw", "momentum", math.nan, r"momentum of group 1 is nan"),
     ("lion", "betas", (0.9, 1.5), r"momentum of group 1 is 1\.5"),
-    ("adamc", "betas", (0.9, 1.0), r"betas\[1\] of group 1 is 1\.0; legal is \[0, 1\)"),
+    ("adamc", "betas", (0.9, 1.0), r"betas\[1\] of group 1 is 1\.0; it must be in \[0, 1\)"),
     ("renormalized", "betas", (math.nan, 0.9), r"betas\[0\] of group 1 is nan"),
     ("adamc", "eps", math.nan, r"eps of group 1 is nan"),
     *((name, "weight_decay", None, "weight_decay of group 1 is None") for name in ("lion", "scionc", "adamc", "sgdw")),
-    ("renormalized", "weight_decay", "0.1", r"weight_decay of group 1 is '0\.1'; legal is \[0, inf\)"),
-    ("adamc", "betas", (0.9,), r"betas of group 1 is \(0\.9,\); legal are two numbers"),
-    ("renormalized", "betas", None, "betas of group 1 is None; legal are two numbers"),
-    ("lion", "betas", (0.9,), r"reference_momentum of group 1 is .* where the momentum is \(0\.9,\)"),
+    ("renormalized", "weight_decay", "0.1", r"weight_decay of group 1 is '0\.1'; it must be in \[0, inf\)"),
+    ("adamc", "betas", (0.9,), r"betas of group 1 is \(0\.9,\); it must be two numbers"),
+    ("renormalized", "betas", None, "betas of group 1 is None; it must be two numbers"),
+    ("lion", "betas", (0.9,), r"reference_momentum of group 1 is .* while the momentum is \(0\.9,\)"),
     ("sgdw", "reference_momentum", (0.9, 0.99), r"reference_momentum of group 1 is \(0\.9, 0\.99\)"),
-    ("scionc", "reference_lr", math.nan, r"reference_lr of group 1 is nan; legal is \[0, inf\)"),
+    ("scionc", "reference_lr", math.nan, r"reference_lr of group 1 is nan; it must be in \[0, inf\)"),
 ]
 
 
@@ -128,8 +133,8 @@ def test_an_own_step_refuses_an_illegal_number(name: str, key: str, value: Any, 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("betas", (1.0, 0.99), r"betas\[0\] of group 1 is 1\.0; legal is \[0, 1\)"),
-        ("betas", (0.9,), r"betas of group 1 is \(0\.9,\); legal are two numbers"),
+        ("betas", (1.0, 0.99), r"betas\[0\] of group 1 is 1\.0; it must be in \[0, 1\)"),
+        ("betas", (0.9,), r"betas of group 1 is \(0\.9,\); it must be two numbers"),
         ("eps", None, "eps of group 1 is None"),
     ],
 )
@@ -147,7 +152,9 @@ def test_what_torchs_foreach_step_cannot_take_is_refused_before_any_weight_moves
     for group in optimizer.param_groups:
         group["foreach"] = True
     optimizer.param_groups[1].update(keys)
-    assert_refused(optimizer, rf"{next(iter(keys))} of group 1 is .*tensor.*; legal is a number: torch's foreach step")
+    assert_refused(
+        optimizer, rf"{next(iter(keys))} of group 1 is .*tensor.*; it must be a number: torch's foreach step"
+    )
 
 
 @pytest.mark.parametrize("name", BUILDS)
@@ -189,26 +196,26 @@ FAULTS: list[tuple[str, Any, Callable[[dict[str, Any]], Any], str]] = [
     ("adamw", "cautious", holding("exp_avg", [1.0]), "'exp_avg' .* is of type list"),
     ("muon", "corrected", holding("momentum_buffer", "x"), "'momentum_buffer' .* is of type str"),
     ("adamw", "corrected", of_shape("step", 4), r"'step' .* tensor of shape \(4,\)"),
-    ("adamw", "corrected", without("decay"), "group 1 carries a correction without 'decay'"),
-    ("muon", "exact", without("decay", "reference_lr"), "group 1 carries a correction without 'decay', 'reference_lr'"),
+    ("adamw", "corrected", without("decay"), "group 1 has a correction without 'decay'"),
+    ("muon", "exact", without("decay", "reference_lr"), "group 1 has a correction without 'decay', 'reference_lr'"),
     ("adamw", "exact", without("betas"), "group 1 lacks 'betas'"),
     ("adamw_foreach", "hyperball", without("betas", "eps"), "group 1 lacks 'betas', 'eps'"),
     ("muon", "corrected", without("momentum"), "group 1 lacks 'momentum'"),
-    ("adamw", "corrected", of_shape("exp_avg", 5, 3), r"'exp_avg' .*'layer.1' .*\(5, 3\); legal is \(4, 3\)"),
-    ("adamw_foreach", "corrected", of_shape("exp_avg_sq", 3), r"'exp_avg_sq' .*\(3,\); legal is \(4, 3\)"),
-    ("muon", "exact", of_shape("momentum_buffer", 3, 4), r"'momentum_buffer' .*\(3, 4\); legal is \(4, 3\)"),
-    ("adamw", "cautious", lambda state: state["state"][1].pop("exp_avg_sq"), r"lacks 'exp_avg_sq'; it has 'step'"),
+    ("adamw", "corrected", of_shape("exp_avg", 5, 3), r"'exp_avg' .*'layer.1' .*\(5, 3\); it must be .*\(4, 3\)"),
+    ("adamw_foreach", "corrected", of_shape("exp_avg_sq", 3), r"'exp_avg_sq' .*\(3,\); it must be .*\(4, 3\)"),
+    ("muon", "exact", of_shape("momentum_buffer", 3, 4), r"'momentum_buffer' .*\(3, 4\); it must be .*\(4, 3\)"),
+    ("adamw", "cautious", lambda state: state["state"][1].pop("exp_avg_sq"), r"lacks 'exp_avg_sq'; it only has 'step'"),
     (
         "muon",
         "corrected",
         lambda state: state["param_groups"][1].pop("reference_lr"),
-        r"group 1 carries a correction without 'reference_lr'",
+        r"group 1 has a correction without 'reference_lr'",
     ),
     (
         "adamw",
         "hyperball",
         lambda state: state["param_groups"][1]["hyperball_norms"].append(1.0),
-        r"hyperball_norms of group 1 has 2 entries; legal is 1",
+        r"hyperball_norms of group 1 has 2 entries; it must have 1",
     ),
     (
         "adamw",

@@ -29,8 +29,8 @@ import steadydecay as sd
 from steadydecay.correction.references import PATIENCE
 from steadydecay.theory import Reference, exponential_average, weight_decay
 
-ABOVE = r"steps above the lr at which its weight_decay counts"
-BELOW = r"has stayed below 0\.1 times the lr .* for 1000 steps"
+ABOVE = r"uses an lr above its reference_lr, so that it decays more"
+BELOW = r"has stayed below 0\.1 times its reference_lr for 1000 steps"
 
 
 def parameters() -> list[Any]:
@@ -253,7 +253,7 @@ def test_an_lr_above_its_reference_is_said_once(written: str, rule: Any) -> None
 @pytest.mark.parametrize("name", ["AdamC", "ScionC", "SGDW"])
 def test_our_own_say_it_too(name: str) -> None:
     optimizer = BUILDS[name](0.001)
-    with pytest.warns(UserWarning, match=rf"{name} {ABOVE}.* Build {name} with lr=<the peak") as caught:
+    with pytest.warns(UserWarning, match=rf"{name} {ABOVE}.* Construct {name} with lr=<the peak") as caught:
         by_hand(optimizer, [0.001, 0.01, 0.02])
     assert len(caught) == 1
 
@@ -362,7 +362,7 @@ def test_the_lr_of_an_uncorrected_checkpoint_is_no_reference_below_the_one_that_
     optimizer = build()
     if type(optimizer) is torch.optim.AdamW:
         correct(optimizer)
-    with pytest.warns(UserWarning, match=r"without a correction was loaded, .*: 0\.1, .* reference_lr"):
+    with pytest.warns(UserWarning, match=r"without a correction was loaded, .*so far, 0\.1\. .* reference_lr"):
         optimizer.load_state_dict(state)
     assert step(optimizer) == pytest.approx(0.5 * 0.025**2 / 0.1, rel=1e-3)
 
@@ -383,7 +383,7 @@ def test_what_a_scheduler_left_in_the_checkpoint_is_the_reference_without_a_word
 def test_a_higher_lr_of_the_checkpoint_is_the_reference() -> None:
     optimizer = adamw(0.001)
     correct(optimizer)
-    with pytest.warns(UserWarning, match=r": 0\.05, the largest lr that was seen"):
+    with pytest.warns(UserWarning, match=r"the largest lr that they had so far, 0\.05\."):
         optimizer.load_state_dict(stepped(adamw(), 0.05))
     step(optimizer)
     assert optimizer.param_groups[0]["reference_lr"] == 0.05
@@ -419,7 +419,7 @@ def test_a_corrected_checkpoint_with_another_peak_wins_and_says_so(own: bool) ->
     state = stepped(source, 0.1)
     optimizer = build()
     correct(optimizer, reference_lr=0.1)
-    with pytest.warns(UserWarning, match=r"which goes on: .* reference_lr \{0\.2\}") as caught:
+    with pytest.warns(UserWarning, match=r"or a copy, with .* reference_lr \{0\.2\}") as caught:
         optimizer.load_state_dict(state)
         step(optimizer)
         step(optimizer)
@@ -433,7 +433,7 @@ def test_another_rule_in_the_checkpoint_is_said_as_well() -> None:
     state = stepped(source, 0.1)
     optimizer = adamw()
     correct(optimizer)
-    with pytest.warns(UserWarning, match=r"which goes on: rule \{'exact'\}"):
+    with pytest.warns(UserWarning, match=r"or a copy, with rule \{'exact'\}"):
         optimizer.load_state_dict(state)
 
 
@@ -450,7 +450,9 @@ def test_a_corrected_run_that_is_resumed_at_a_higher_lr_says_so() -> None:
 def test_attaching_after_steps_without_a_scheduler_says_what_it_takes_for_the_peak() -> None:
     optimizer = adamw()
     by_hand(optimizer, [0.1, 0.05])
-    with pytest.warns(UserWarning, match=r"steps were taken before .*: 0\.05, .* write .*reference_lr=<that peak>"):
+    with pytest.warns(
+        UserWarning, match=r"steps were taken before .*so far, 0\.05\. .* pass .*reference_lr=<that peak>"
+    ):
         handle = correct(optimizer)
     handle.remove()
     with no_warning():

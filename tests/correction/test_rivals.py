@@ -281,16 +281,20 @@ def test_the_output_layer_is_left_to_its_decay() -> None:
         (
             {"hyperball_norms": [1.0, 2.0]},
             "hyperball",
-            r"hyperball_norms of group 0 of AdamW has 2 entries; legal is 1",
+            r"hyperball_norms of group 0 of AdamW has 2 entries; it must have 1",
         ),
         (
             {"hyperball_norms": [0.0]},
             "hyperball",
-            r"a norm of hyperball_norms of group 0 of AdamW is 0\.0; legal is \(0",
+            r"a norm of hyperball_norms of group 0 of AdamW is 0\.0; it must be in \(0",
         ),
-        ({"steady_norm_sq": 2.0}, "cautious", r"steady_norm_sq=2\.0, which 'cautious' cannot hold; give weight_decay"),
-        ({"steady_norm_sq": 2.0}, "hyperball", r"steady_norm_sq=2\.0, which 'hyperball' cannot hold"),
-        ({"weight_decay": -1.0}, "cautious", r"weight_decay of group 0 of AdamW is -1\.0; legal is \[0, inf\)"),
+        (
+            {"steady_norm_sq": 2.0},
+            "cautious",
+            r"steady_norm_sq=2\.0, which the rule 'cautious' cannot hold; set weight_decay",
+        ),
+        ({"steady_norm_sq": 2.0}, "hyperball", r"steady_norm_sq=2\.0, which the rule 'hyperball' cannot hold"),
+        ({"weight_decay": -1.0}, "cautious", r"weight_decay of group 0 of AdamW is -1\.0; it must be in \[0, inf\)"),
     ],
 )
 def test_what_cannot_be_held_is_refused_and_nothing_has_changed(keys: dict[str, Any], rule: str, message: str) -> None:
@@ -305,5 +309,5 @@ def test_what_cannot_be_held_is_refused_and_nothing_has_changed(keys: dict[str, 
 
 def test_a_weight_that_starts_at_zero_is_refused_by_the_hyperball() -> None:
     optimizer = BUILDS["AdamW"]([nn.Parameter(torch.zeros(4, 3))])
-    with pytest.raises(ValueError, match=r"is 0\.0; legal is \(0, inf\): a weight that starts at zero needs"):
+    with pytest.raises(ValueError, match=r"is 0\.0; it must be in \(0, inf\): for a weight that starts at zero"):
         correct(optimizer, "hyperball")

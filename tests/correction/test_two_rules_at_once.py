@@ -168,7 +168,7 @@ def test_the_order_of_the_pair_is_free(rule: Any) -> None:
 def test_rules_that_exclude_each_other_are_refused(rule: Any) -> None:
     optimizer = BUILDS["AdamW"]([weight_of(2, 2)], DECAY)
     before = dict(optimizer.param_groups[0])
-    with pytest.raises(ValueError, match=r"decay rule is .*; legal are 'constant', .*, or a pair such as"):
+    with pytest.raises(ValueError, match=r"decay rule is .*; it must be one of 'constant', .*, or a pair such as"):
         correct(optimizer, rule)
     assert dict(optimizer.param_groups[0]) == before
 
@@ -229,7 +229,7 @@ def test_one_number_holds_all_of_a_stack_and_a_list_must_fit() -> None:
     optimizer.step()
     assert float(parameter.detach().norm()) == pytest.approx(5.0)
     short = {"params": [weight_of(3, 4, 4)], **STACK, "hyperball_norms": [[1.0, 2.0]]}
-    with pytest.raises(ValueError, match="has a list of 2; legal is 3, one for each matrix"):
+    with pytest.raises(ValueError, match="has a list of 2; it must have 3 numbers, one for each matrix"):
         correct(torch.optim.AdamW([short], lr=LR), "hyperball")
 
 

@@ -349,7 +349,7 @@ def test_sgd_with_dampening_counts_as_unknown_and_without_as_a_sum() -> None:
     known.param_groups[0]["momentum"] = 0.8
     known.step()
     assert decays(known) == [pytest.approx(0.5 * 0.1**2 / 0.2**2)]
-    with pytest.warns(UserWarning, match="dampening=0.5 scales .* of SGDW .*: its momentum is assumed constant"):
+    with pytest.warns(UserWarning, match="dampening=0.5 also scales .* of SGDW.*, so its momentum is assumed constant"):
         correct(named("SGDW", "timm", momentum=0.9, dampening=0.5))
 
 
@@ -369,7 +369,7 @@ def test_a_subclass_is_known_by_its_parent() -> None:
 
 def test_an_unknown_optimizer_is_said_once_and_follows_its_lr() -> None:
     optimizer = named("Novel", "elsewhere")
-    with pytest.warns(UserWarning, match="Novel is not in .*known_optimizers: .* assumed constant") as caught:
+    with pytest.warns(UserWarning, match="Novel is not in .*known_optimizers, .* assumed constant") as caught:
         correct(optimizer)
         optimizer.param_groups[0]["lr"] = 0.05
         optimizer.step()
@@ -638,14 +638,14 @@ def test_a_checkpoint_has_the_last_word_and_says_so() -> None:
     correct(optimizer, "exact")
     resumed = adamw()
     resumed.load_state_dict(optimizer.state_dict())
-    with pytest.warns(UserWarning, match=r"from a checkpoint or a copy, which goes on: rule \{'exact'\}"):
+    with pytest.warns(UserWarning, match=r"from a checkpoint or a copy, with rule \{'exact'\}"):
         handle = correct(resumed, "corrected", reference_lr=0.1)
     assert resumed.param_groups[0]["decay"] == "exact"
     handle.remove()
     correct(resumed, "corrected")
     assert resumed.param_groups[0]["decay"] == "corrected"
     copied = copy.deepcopy(resumed)
-    with pytest.warns(UserWarning, match=r"which goes on: .* reference_lr \{0\.1\}"):
+    with pytest.warns(UserWarning, match=r"or a copy, with .* reference_lr \{0\.1\}"):
         correct(copied, reference_lr=0.7)
 
 
@@ -865,7 +865,7 @@ def test_where(where: Any, corrected: set[int]) -> None:
 @pytest.mark.parametrize("build", [lambda: adamw({}, {"name": "head"}), lambda: sd.Scion(parameters_of((3, 2)), 0.1)])
 def test_groups_without_roles_are_all_corrected_with_one_warning(build: Callable[[], Optimizer]) -> None:
     optimizer = build()
-    with pytest.warns(UserWarning, match=r"no group has a role, .*output layer.*correcting group 0") as caught:
+    with pytest.warns(UserWarning, match=r"no group has a role, .*output layer.*are corrected: group 0") as caught:
         sd.correct_weight_decay(optimizer)
     assert len(caught) == 1
     assert "test_weight_decay_correction" in caught[0].filename
@@ -1022,7 +1022,7 @@ def test_a_wrapper_is_seen_through() -> None:
     give_gradients(optimizer, 0)
     wrapper.step()
     assert decays(optimizer) == [0.25]
-    with pytest.raises(ValueError, match="AdamW has a correction already"):
+    with pytest.raises(ValueError, match="AdamW and already has a correction"):
         correct(wrapper)
     handle.remove()
     assert decays(optimizer) == [0.5]
@@ -1053,7 +1053,7 @@ L2: list[tuple[str, Build, str]] = [
 def test_l2_is_refused_with_its_remedy(name: str, build: Build, remedy: str, rule: str) -> None:
     optimizer = build(parameters_of((4, 3)))
     before = [dict(group) for group in optimizer.param_groups]
-    with pytest.raises(ValueError, match=rf"group 0 of {name} has weight_decay=0\.5 as L2, .*{remedy}"):
+    with pytest.raises(ValueError, match=rf"group 0 of {name} has weight_decay=0\.5, .* as L2, .*{remedy}"):
         correct(optimizer, rule)
     assert [dict(group) for group in optimizer.param_groups] == before
     assert not optimizer._optimizer_step_pre_hooks
@@ -1070,19 +1070,19 @@ def test_l2_of_zero_has_nothing_to_correct_and_passes() -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"fixed_decay": True}, r"fixed_decay=True: the decay does not follow the lr; legal is fixed_decay=False"),
-        ({"decouple_lr": True}, r"decouple_lr=True: the decay does not follow from"),
+        ({"fixed_decay": True}, r"fixed_decay=True: the decay does not follow the lr; use fixed_decay=False"),
+        ({"decouple_lr": True}, r"decouple_lr=True: the decay of a step is not lr"),
         ({"corrected_weight_decay": True}, r"corrected_weight_decay=True: the optimizer corrects the decay itself"),
         ({"normalized": True}, r"normalized=True: the optimizer corrects"),
         ({"unscaled_wd": True}, r"unscaled_wd=True: the decay does not follow"),
         ({"constraint": True}, r"constraint=True: the step decays by the lr itself"),
-        ({"lr": None}, r"group 0 of AdamW has lr=None; legal is a number"),
-        ({"lr": -1.0}, r"lr is -1\.0; legal is \[0, inf\)"),
-        ({"lr": 0.0}, r"reference_lr is 0\.0; legal is \(0, inf\): give the group the lr"),
-        ({"weight_decay": -1.0}, r"weight_decay is -1\.0; legal is \[0, inf\)"),
-        ({"weight_decay": 20.0}, r"reference_lr · weight_decay is 2\.0; legal is \[0, 1\)"),
-        ({"reference_lr": -1.0}, r"reference_lr is -1\.0; legal is \[0, inf\)"),
-        ({"decay": "linear"}, r"decay rule is 'linear'; legal are 'constant'"),
+        ({"lr": None}, r"group 0 of AdamW has lr=None; it must be a number"),
+        ({"lr": -1.0}, r"lr is -1\.0; it must be in \[0, inf\)"),
+        ({"lr": 0.0}, r"reference_lr is 0\.0; it must be in \(0, inf\): set it to the lr"),
+        ({"weight_decay": -1.0}, r"weight_decay is -1\.0; it must be in \[0, inf\)"),
+        ({"weight_decay": 20.0}, r"reference_lr · weight_decay is 2\.0; it must be in \[0, 1\)"),
+        ({"reference_lr": -1.0}, r"reference_lr is -1\.0; it must be in \[0, inf\)"),
+        ({"decay": "linear"}, r"decay rule is 'linear'; it must be one of 'constant'"),
     ],
 )
 def test_an_illegal_group_is_refused_and_no_group_has_changed(keys: dict[str, Any], message: str) -> None:
@@ -1100,16 +1100,24 @@ def test_an_illegal_group_is_refused_and_no_group_has_changed(keys: dict[str, An
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"rule": "linear"}, ValueError, r"rule is 'linear'; legal are 'constant', .*'cautious', 'hyperball'"),
-        ({"reference_lr": 0.0}, ValueError, r"reference_lr is 0\.0; legal is \(0, inf\): .*the peak"),
+        ({"rule": "linear"}, ValueError, r"rule is 'linear'; it must be one of 'constant', .*'cautious', 'hyperball'"),
+        ({"reference_lr": 0.0}, ValueError, r"reference_lr is 0\.0; it must be in \(0, inf\): .*the peak"),
         ({"reference_lr": math.nan}, ValueError, r"reference_lr is nan"),
-        ({"where": 2}, ValueError, r"where has index 2; legal is \[0, 2\)"),
-        ({"where": -1}, ValueError, r"where has index -1; legal is \[0, 2\)"),
+        ({"where": 2}, ValueError, r"where has index 2; it must be in \[0, 2\)"),
+        ({"where": -1}, ValueError, r"where has index -1; it must be in \[0, 2\)"),
         ({"where": [0, 5]}, ValueError, r"where has index 5"),
-        ({"where": "conv"}, ValueError, r"where names role 'conv', which no group has; their roles are 'hidden', None"),
-        ({"where": []}, ValueError, r"where is \[\] and selects none of 2 groups"),
-        ({"where": lambda group: False}, ValueError, r"selects none of 2 groups; their roles are 'hidden', None"),
-        ({"where": True}, TypeError, r"where has True; legal are indices, roles"),
+        (
+            {"where": "conv"},
+            ValueError,
+            r"where has the role 'conv', which no group has; .* the roles of the groups are 'hidden', None",
+        ),
+        ({"where": []}, ValueError, r"where is \[\], which selects no group; it must select one or more"),
+        (
+            {"where": lambda group: False},
+            ValueError,
+            r"selects no group; .* the roles of the groups are 'hidden', None",
+        ),
+        ({"where": True}, TypeError, r"where has True; it must be indices, roles"),
         ({"where": [1.5]}, TypeError, r"where has 1\.5"),
     ],
 )
@@ -1123,21 +1131,23 @@ def test_an_illegal_argument_is_refused(arguments: dict[str, Any], error: type[E
 
 
 def test_only_an_output_layer_leaves_nothing_to_correct() -> None:
-    with pytest.raises(ValueError, match=r"where is None and selects none of 1 groups; their roles are 'output'"):
+    with pytest.raises(
+        ValueError, match=r"where is None, which selects no group; .* the roles of the groups are 'output'"
+    ):
         sd.correct_weight_decay(adamw({"role": "output"}))
 
 
 def test_attaching_twice_is_refused() -> None:
     optimizer = adamw()
     handle = correct(optimizer)
-    with pytest.raises(ValueError, match=r"AdamW has a correction already; call remove\(\) of its handle first"):
+    with pytest.raises(ValueError, match=r"AdamW and already has a correction; call remove\(\) on its handle first"):
         correct(optimizer)
     handle.remove()
     correct(optimizer)
 
 
 def test_what_is_no_optimizer_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"optimizer is a str; legal is a torch\.optim\.Optimizer"):
+    with pytest.raises(TypeError, match=r"optimizer is a str; it must be a torch\.optim\.Optimizer"):
         sd.correct_weight_decay("adamw")  # pyright: ignore[reportArgumentType]
 
 
@@ -1153,7 +1163,7 @@ def test_a_self_scheduling_adafactor_is_refused() -> None:
 
 def test_an_illegal_rule_of_our_own_is_refused() -> None:
     optimizer = sd.Scion(parameters_of((4, 3)), 0.0, weight_decay=0.5)
-    with pytest.raises(ValueError, match=r"reference_lr is 0\.0; legal is \(0, inf\)"):
+    with pytest.raises(ValueError, match=r"reference_lr is 0\.0; it must be in \(0, inf\)"):
         correct(optimizer)
     assert optimizer.param_groups[0]["decay"] == "constant"
 

@@ -157,16 +157,16 @@ GOOD = AdamSettings(0.1, 0.1)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((math.nan, 0.1, GOOD), r"weight is nan; legal is \(-inf, inf\)"),
-        ((0.4, math.inf, GOOD), r"gradient is inf; legal is \(-inf, inf\)"),
-        ((0.4, 0.1, GOOD._replace(lr=-0.1)), r"lr is -0\.1; legal is \[0, inf\)"),
-        ((0.4, 0.1, GOOD._replace(weight_decay=math.nan)), r"weight_decay is nan; legal is \[0, inf\)"),
-        ((0.4, 0.1, GOOD._replace(beta1=1.0)), r"beta1 is 1\.0; legal is \[0, 1\)"),
-        ((0.4, 0.1, GOOD._replace(beta2=-0.1)), r"beta2 is -0\.1; legal is \[0, 1\)"),
-        ((0.4, 0.1, GOOD._replace(eps=0.0)), r"eps is 0\.0; legal is \(0, inf\): .* 0/0"),
+        ((math.nan, 0.1, GOOD), r"weight is nan; it must be in \(-inf, inf\)"),
+        ((0.4, math.inf, GOOD), r"gradient is inf; it must be in \(-inf, inf\)"),
+        ((0.4, 0.1, GOOD._replace(lr=-0.1)), r"lr is -0\.1; it must be in \[0, inf\)"),
+        ((0.4, 0.1, GOOD._replace(weight_decay=math.nan)), r"weight_decay is nan; it must be in \[0, inf\)"),
+        ((0.4, 0.1, GOOD._replace(beta1=1.0)), r"beta1 is 1\.0; it must be in \[0, 1\)"),
+        ((0.4, 0.1, GOOD._replace(beta2=-0.1)), r"beta2 is -0\.1; it must be in \[0, 1\)"),
+        ((0.4, 0.1, GOOD._replace(eps=0.0)), r"eps is 0\.0; it must be in \(0, inf\): .* 0/0"),
         ((0.4, 0.1, GOOD, AdamMoments(math.nan, 0.0)), r"moments\.first is nan"),
-        ((0.4, 0.1, GOOD, AdamMoments(0.0, -1.0)), r"moments\.second is -1\.0; legal is \[0, inf\)"),
-        ((0.4, 0.1, GOOD, AdamMoments(), 0), r"step is 0; legal is \[1, inf\): the first step is 1"),
+        ((0.4, 0.1, GOOD, AdamMoments(0.0, -1.0)), r"moments\.second is -1\.0; it must be in \[0, inf\)"),
+        ((0.4, 0.1, GOOD, AdamMoments(), 0), r"step is 0; it must be in \[1, inf\): the first step is 1"),
     ],
 )
 def test_a_number_outside_its_range_is_named(update: Any, arguments: tuple[Any, ...], message: str) -> None:

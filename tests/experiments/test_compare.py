@@ -92,7 +92,7 @@ def test_a_run_cut_short_is_summed_up_as_far_as_it_went(tmp_path: Path) -> None:
 
 def test_a_run_without_an_evaluation_is_an_error(tmp_path: Path) -> None:
     folder = write_run(tmp_path, 40, float, float, until=9)
-    with pytest.raises(ValueError, match=r"run\.jsonl holds 9 steps and 0 validations; train on"):
+    with pytest.raises(ValueError, match=r"run\.jsonl has 9 steps and 0 validations, but needs some of both"):
         summarize(folder)
 
 

@@ -36,7 +36,7 @@ def test_a_step_away_from_zero_is_typed_as_a_sum() -> None:
 
 
 def test_without_a_gradient_v_is_all_decay() -> None:
-    assert "all of Adam-L2's v is decay" in adam_part.inflation(0.4, 0.0, EXAMPLE[2])
+    assert "all of Adam-L2's v comes from the decay" in adam_part.inflation(0.4, 0.0, EXAMPLE[2])
 
 
 def test_the_bars_are_the_parts_of_the_step() -> None:

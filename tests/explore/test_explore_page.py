@@ -26,12 +26,12 @@ COMMAND = Path(sys.executable).with_name("steadydecay")
 TABS = {"AdamW or L2": 2, "Schedules": 1, "Momentum": 3}
 CONTROLS = {
     "AdamW or L2": ["weight θ", "gradient g", "learning rate γ", "weight decay λ", "β₁", "β₂"],
-    "Schedules": ["peak lr γ", "weight decay λ", "momentum β", "steps"],
+    "Schedules": ["peak learning rate γ", "weight decay λ", "momentum β", "steps"],
     "Momentum": ["learning rate γ", "momentum β"],
 }
 CHOICES = {
     "AdamW or L2": {},
-    "Schedules": {"lr schedule": "wsd", "decay rule": "exact", "update (LMO)": "Sign"},
+    "Schedules": {"learning rate schedule": "wsd", "decay rule": "exact", "update (LMO)": "Sign"},
     "Momentum": {"shape of γeff": "linear"},
 }
 
@@ -103,6 +103,8 @@ def test_the_default_is_the_worked_example_and_nothing_comes_from_the_network(
     assert "=0.399854" in adamw
     assert "=0.399866" in adam_l2
     expect(page.get_by_text("25 times")).to_be_visible()
+    for tab in TABS:
+        shown(page, tab)
     assert asked
     assert [url for url in asked if not url.startswith((served.url, "data:", "blob:"))] == []
 
@@ -181,7 +183,7 @@ def test_pages_of_other_hosts_and_origins_get_nothing(served: Served) -> None:
     for headers in foreign:
         for path in ("/", "/api/version", "/auth/login"):
             status, said = answered(served, path, **headers)
-            assert status == 403 and said.endswith(" only.") != said.endswith(" another origin.")
+            assert status == 403 and said.endswith(" localhost.") != said.endswith(" another origin.")
             assert "allow" not in said.lower() and "marimo" not in said and str(Path.cwd()) not in said
     for host, origin in [("evil.example", "http://evil.example"), (own, "http://evil.example"), (own, "null")]:
         assert handshake(served, "foreign", host, origin).startswith(b"HTTP/1.1 403 ")

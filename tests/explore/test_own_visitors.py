@@ -63,7 +63,7 @@ def test_all_but_pages_is_sent_on_as_it_is() -> None:
 
 def test_a_refused_request_never_reaches_the_page() -> None:
     start, body = sent_by("http", FOREIGN, [b"secret"], b"text/html", Path("/home/me/page.py"))
-    assert (start["status"], body["body"]) == (403, b"This page answers no page of another origin.")
+    assert (start["status"], body["body"]) == (403, b"This page does not answer pages of another origin.")
 
 
 def test_a_refused_socket_is_closed_before_it_opens() -> None:

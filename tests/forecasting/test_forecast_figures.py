@@ -72,7 +72,7 @@ def test_a_wanted_rms_is_a_level_and_takes_the_place_of_steady_states_that_diffe
     plan = plan_of(["8x4", "8"], None, given, shares_of("cosine", 200))
     forecasts = forecast_kinds(plan.kinds, plan.shares, wanted_rms=0.3, is_decay_open=True)
     matrix, vector, decays = panels_of(forecasts)
-    assert names(matrix) == ["the wanted RMS", "constant", "corrected"] and "the wanted RMS" not in names(vector)
+    assert names(matrix) == ["the desired RMS", "constant", "corrected"] and "the desired RMS" not in names(vector)
     assert matrix.lines[0].values.tolist() == [pytest.approx(0.3 * 32**0.5)] * 2
     assert matrix.lines[1].values[-1] == pytest.approx(matrix.lines[2].values[-1], rel=1e-6)
     assert decays.lines[0].values[0] < decays.lines[1].values[0]

@@ -100,25 +100,34 @@ def test_a_model_on_the_meta_device_is_enough() -> None:
     ("changes", "message"),
     [
         ({"optimizer": "scoin"}, "optimizer is 'scoin'; did you mean 'scion'"),
-        ({"optimizer": "sgdw"}, "optimizer is 'sgdw', the size of whose updates is that of the gradients.*legal are"),
-        ({"optimizer": "adam_l2"}, "optimizer is 'adam_l2', whose L2 passes through the second moment.*legal are"),
-        ({"lr": -1.0}, r"lr is -1.0; legal is \(0, inf\)"),
-        ({"lr": 0.0}, r"lr is 0.0; legal is \(0, inf\)"),
+        ({"optimizer": "sgdw"}, "optimizer is 'sgdw', whose updates are as large as the gradients.*it must be one of"),
+        (
+            {"optimizer": "adam_l2"},
+            "optimizer is 'adam_l2', whose L2 regularisation passes through the second moment.*it must be one of",
+        ),
+        ({"lr": -1.0}, r"lr is -1.0; it must be in \(0, inf\)"),
+        ({"lr": 0.0}, r"lr is 0.0; it must be in \(0, inf\)"),
         ({"lr": math.nan}, "lr is nan"),
         ({"lr": math.inf}, "lr is inf"),
         ({"output_lr": -1.0}, "output_lr is -1.0"),
-        ({"momentum": 1.0}, r"momentum is 1.0; legal is \[0, 1\)"),
+        ({"momentum": 1.0}, r"momentum is 1.0; it must be in \[0, 1\)"),
         ({"momentum": math.nan}, "momentum is nan"),
         ({"beta2": -0.1}, "beta2 is -0.1"),
-        ({"decay_per_step": 1.0}, r"decay_per_step is 1.0; legal is \[0, 1\)"),
+        ({"decay_per_step": 1.0}, r"decay_per_step is 1.0; it must be in \[0, 1\)"),
         ({"decay_per_step": math.nan}, "decay_per_step is nan"),
-        ({"decay_per_step": None}, "of weight_decay, decay_per_step and steady_norm_sq there is none; legal is one"),
-        ({"weight_decay": 0.1}, "there is weight_decay=0.1 and decay_per_step=0.01; legal is one"),
-        ({"decay_per_step": None, "weight_decay": 10.0}, r"weight_decay is 10.0; legal is \[0, 10.0\)"),
-        ({"decay_per_step": None, "weight_decay": 3.0, "output_lr": 0.5}, r"weight_decay is 3.0; legal is \[0, 2.0\)"),
+        (
+            {"decay_per_step": None},
+            "no decay is given; give exactly one of weight_decay, decay_per_step and steady_norm_sq",
+        ),
+        ({"weight_decay": 0.1}, "there is weight_decay=0.1 and decay_per_step=0.01; it must be one"),
+        ({"decay_per_step": None, "weight_decay": 10.0}, r"weight_decay is 10.0; it must be in \[0, 10.0\)"),
+        (
+            {"decay_per_step": None, "weight_decay": 3.0, "output_lr": 0.5},
+            r"weight_decay is 3.0; it must be in \[0, 2.0\)",
+        ),
         ({"decay_per_step": None, "weight_decay": -0.1}, "weight_decay is -0.1"),
-        ({"optimizer": "adamw", "nesterov": True}, "nesterov is True for 'adamw'; legal is False"),
-        ({"optimizer": "lion", "nesterov": True}, "nesterov is True for 'lion'; legal is False"),
+        ({"optimizer": "adamw", "nesterov": True}, "nesterov is True for 'adamw'; it must be False"),
+        ({"optimizer": "lion", "nesterov": True}, "nesterov is True for 'lion'; it must be False"),
     ],
 )
 def test_what_is_outside_its_range_is_named(changes: dict[str, Any], message: str) -> None:
@@ -128,5 +137,5 @@ def test_what_is_outside_its_range_is_named(changes: dict[str, Any], message: st
 
 def test_every_trained_optimizer_is_forecast_or_refused_with_a_reason() -> None:
     for name in sorted(set(TRAINED) - {"renormalized_adamw"} - set(PREDICTABLE)):
-        with pytest.raises(ValueError, match=f"optimizer is '{name}', (the size of whose|whose L2|whose S)"):
+        with pytest.raises(ValueError, match=f"optimizer is '{name}', (whose updates|whose L2|whose S)"):
             groups_of(model(), named(optimizer=name))

@@ -81,8 +81,11 @@ def test_what_no_decay_reaches_is_said_once_with_what_there_is() -> None:
     found = forecast_kinds(planned.kinds, planned.shares, wanted_rms=50.0, is_decay_open=True)
     first, second = unreached(found)
     rms = found[0].by_rule[0].norms[-1] / 32**0.5
-    assert first == f"8x4: no constant or corrected decay leads to an RMS of 50: without any decay it is {rms:.3g}."
-    assert second.startswith("16x4:output: no constant decay leads to an RMS of 50: without any decay it is ")
+    reason = f"because even without decay it ends at only {rms:.3g}."
+    assert first == f"8x4: No constant or corrected decay leads to an RMS of 50, {reason}"
+    assert second.startswith(
+        "16x4:output: No constant decay leads to an RMS of 50, because even without decay it ends at only "
+    )
     assert unreached(forecast_kinds(planned.kinds, planned.shares, wanted_rms=0.3)) == []
     assert unreached(forecast_kinds(planned.kinds, planned.shares)) == []
 
@@ -90,7 +93,7 @@ def test_what_no_decay_reaches_is_said_once_with_what_there_is() -> None:
 def test_a_steady_state_below_one_update_and_gains_are_said_apart() -> None:
     planned = plan(50, "8x4", "8", "4")
     said = unreached(forecast_kinds(planned.kinds, planned.shares, wanted_rms=0.01))
-    assert "8x4: no steady decay leads to an RMS of 0.01: one update alone is larger; lower lr." in said
+    assert "8x4: No steady decay leads to an RMS of 0.01, because a single update is larger; lower lr." in said
     assert said[-1] == "8, 4: no decay is suggested for gains and biases."
 
 
@@ -114,7 +117,7 @@ def test_a_run_that_is_too_short_says_by_how_much() -> None:
 def test_layers_without_decay_are_named_apart() -> None:
     planned = plan(1000, "8x4", "8", optimizer="adamw")
     (said,) = advice(forecast_kinds(planned.kinds, planned.shares))
-    assert said == "8: no decay, so no steady state: the norm grows to the end."
+    assert said == "8: There is no decay and so no steady state, and the norm grows until the end."
 
 
 def test_the_steady_state_and_the_two_ends_of_a_long_run_are_three_decays() -> None:

@@ -21,7 +21,7 @@ from steadydecay.forecasting.model_bounds import bounded_tensors, require_bounde
     ],
 )
 def test_a_number_beyond_its_bound_is_named(fields: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"^\w+ is .*; legal are at most \d+$") as raised:
+    with pytest.raises(ValueError, match=r"^\w+ is .*; it must be at most \d+$") as raised:
         require_bounded(fields)
     assert len(str(raised.value)) < 120
 

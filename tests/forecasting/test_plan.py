@@ -32,11 +32,11 @@ def test_shares_are_those_that_training_uses() -> None:
 @pytest.mark.parametrize(
     ("schedule", "steps", "warmup", "message"),
     [
-        ("cosin", 10, 0, "shape is 'cosin'; legal are 'cosine'"),
-        ("cosine", 0, 0, "steps is 0; legal is"),
+        ("cosin", 10, 0, "shape is 'cosin'; it must be 'cosine'"),
+        ("cosine", 0, 0, "steps is 0; it must be"),
         ("cosine", -5, 0, "steps is -5"),
-        ("cosine", 10**9, 0, "steps is 1000000000; legal is"),
-        ("cosine", 10, 10, r"warmup is 10; legal is \[0, 10\)"),
+        ("cosine", 10**9, 0, "steps is 1000000000; it must be"),
+        ("cosine", 10, 10, r"warmup is 10; it must be in \[0, 10\)"),
         ("cosine", 10, -1, "warmup is -1"),
     ],
 )
@@ -77,11 +77,11 @@ def test_the_start_is_said_in_words_and_taken() -> None:
 @pytest.mark.parametrize(
     ("shapes", "model", "hyperparameters", "init_rms", "message"),
     [
-        ([], None, SCION, None, r"shape is \[\] and model is None; legal is one of them"),
-        (["4x4"], "gpt2", SCION, None, r"shape is \['4x4'\] and model is 'gpt2'; legal is one of them"),
-        (["4x4"], None, SCION, -1.0, "init_rms is -1.0; legal is"),
+        ([], None, SCION, None, r"shape is \[\] and model is None; give exactly one of them"),
+        (["4x4"], "gpt2", SCION, None, r"shape is \['4x4'\] and model is 'gpt2'; give exactly one of them"),
+        (["4x4"], None, SCION, -1.0, "init_rms is -1.0; it must be"),
         (["4x4"], None, SCION, math.nan, "init_rms is nan"),
-        (["4x4:spectral"], None, ADAMW, None, "shape is '4x4:spectral', whose norm 'adamw' does not use"),
+        (["4x4:spectral"], None, ADAMW, None, "shape is '4x4:spectral', but 'adamw' does not use norms"),
     ],
 )
 def test_what_cannot_be_planned_is_named(
@@ -109,7 +109,9 @@ def test_a_run_of_every_other_optimizer_is_planned_and_forecast(optimizer: str, 
 def test_a_run_that_no_theory_predicts_is_refused(optimizer: str, tmp_path: Path) -> None:
     recipe = gpt_recipe("mini", optimizer, {})
     RunLog.open(tmp_path / "run.jsonl", configuration=dataclasses.asdict(recipe), resume_step=None).close()
-    with pytest.raises(ValueError, match=f"folder is .*, a run of '{optimizer}', (the size of whose|whose L2|whose S)"):
+    with pytest.raises(
+        ValueError, match=f"folder is .*, which is a run of '{optimizer}', (whose updates|whose L2|whose S)"
+    ):
         plan_of_run(tmp_path)
 
 

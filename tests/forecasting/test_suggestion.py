@@ -69,7 +69,7 @@ def test_an_rms_below_one_update_has_no_suggestion() -> None:
 
 @pytest.mark.parametrize("wanted", [0.0, -1.0, math.nan, math.inf])
 def test_a_wanted_rms_outside_its_range_is_named(wanted: float) -> None:
-    with pytest.raises(ValueError, match=rf"wanted_rms is {wanted}; legal is \(0, inf\)"):
+    with pytest.raises(ValueError, match=rf"wanted_rms is {wanted}; it must be in \(0, inf\)"):
         suggestion_for(ADAM, wanted)
 
 
@@ -122,8 +122,8 @@ def test_the_end_differs_from_the_steady_state_as_the_schedule_falls() -> None:
 @pytest.mark.parametrize(
     ("wanted", "steps", "reason"),
     [
-        (3.0, 20, "without any decay it is 0.0"),
-        (30.0, 1, "without any decay it is 0.0"),
+        (3.0, 20, "even without decay it ends at only 0.0"),
+        (30.0, 1, "even without decay it ends at only 0.0"),
         (0.005, 20, "the last updates"),
     ],
 )

@@ -117,9 +117,9 @@ def test_foreign_and_cut_lines_are_passed_over(text: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "whose log has no recipe of steadydecay: it lacks size, optimizer"),
-        ("foreign\n", "whose log has no recipe of steadydecay"),
-        ('{"kind": "configuration", "lr": 1}\n', "whose log has no recipe of steadydecay: it lacks size"),
+        ("", "whose log is not that of a steadydecay recipe: it lacks size, optimizer"),
+        ("foreign\n", "whose log is not that of a steadydecay recipe"),
+        ('{"kind": "configuration", "lr": 1}\n', "whose log is not that of a steadydecay recipe: it lacks size"),
     ],
 )
 def test_a_foreign_log_is_named(content: str, message: str, tmp_path: Path) -> None:
@@ -134,36 +134,36 @@ def test_a_foreign_log_is_named(content: str, message: str, tmp_path: Path) -> N
         ({"lr": "fast"}, ""),
         ({"steps": 0}, "steps is 0"),
         ({"optimizer": "scoin"}, "optimizer is 'scoin'"),
-        ({"layers": 10**9}, "layers is 1000000000; legal are at most 2000"),
-        ({"width": 10**9}, "width is 1000000000; legal are at most 100000000"),
+        ({"layers": 10**9}, "layers is 1000000000; it must be at most 2000"),
+        ({"width": 10**9}, "width is 1000000000; it must be at most 100000000"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_named(changes: dict[str, Any], message: str, text: Path, tmp_path: Path) -> None:
     write_log(tmp_path, dataclasses.asdict(recipe(text)) | changes)
-    with pytest.raises(ValueError, match=f"folder is .*, whose log has a recipe that cannot be: {message}"):
+    with pytest.raises(ValueError, match=f"folder is .*, whose log has an impossible recipe: {message}"):
         read_run(tmp_path)
 
 
 def test_a_folder_without_a_log_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"folder is '.*absent', which is no folder; legal is"):
+    with pytest.raises(ValueError, match=r"folder is '.*absent', which is not a folder; give"):
         read_run(tmp_path / "absent")
-    with pytest.raises(ValueError, match=r"folder is .*, which holds no run\.jsonl; give"):
+    with pytest.raises(ValueError, match=r"folder is .*, which contains no run\.jsonl; give"):
         read_run(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="which is no folder"):
+    with pytest.raises(ValueError, match="which is not a folder"):
         read_run(tmp_path / "file")
 
 
 def test_a_folder_of_several_runs_lists_them(text: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_log(tmp_path / name, dataclasses.asdict(recipe(text)))
-    with pytest.raises(ValueError, match=r"which holds 2 runs; give one of them: .*a, .*b$"):
+    with pytest.raises(ValueError, match=r"which contains 2 runs; give one of them: .*a, .*b$"):
         read_run(tmp_path)
 
 
 def test_data_that_are_gone_are_named(tmp_path: Path) -> None:
     write_log(tmp_path, dataclasses.asdict(recipe(tmp_path / "gone")))
-    with pytest.raises(OSError, match=r"data is '.*gone', and nothing is there"):
+    with pytest.raises(OSError, match=r"data is '.*gone', which does not exist"):
         kinds_of_run(read_run(tmp_path))
 
 

@@ -166,10 +166,10 @@ def test_settings_stay_as_they_were() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lr": -0.1}, "lr is -0.1; legal is"),
-        ({"lr": math.nan}, "lr is nan; legal is"),
-        ({"momentum": 1.0}, "momentum is 1.0; legal is"),
-        ({"weight_decay": 10.0}, "reference_lr · weight_decay is 1.0; legal is"),
+        ({"lr": -0.1}, "lr is -0.1; it must be"),
+        ({"lr": math.nan}, "lr is nan; it must be"),
+        ({"momentum": 1.0}, "momentum is 1.0; it must be"),
+        ({"weight_decay": 10.0}, "reference_lr · weight_decay is 1.0; it must be"),
     ],
 )
 def test_settings_outside_their_range_are_named(changes: dict[str, float], message: str) -> None:

@@ -79,8 +79,8 @@ def test_other_types_are_what_they_are_mostly_trained_as(name: str, class_name: 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is no JSON"),
-        (b"\xff\xfe{", "is no JSON"),
+        ("{", "is not JSON"),
+        (b"\xff\xfe{", "is not JSON"),
         ("[]", "has no model_type"),
         ("{}", "has no model_type"),
         ('{"model_type": 3}', "has no model_type"),
@@ -89,17 +89,23 @@ def test_other_types_are_what_they_are_mostly_trained_as(name: str, class_name: 
         (json.dumps(TINY | {"hidden_size": "wide"}), "its configuration builds no 'llama': "),
         (json.dumps(TINY | {"architectures": ["Nothing"]}), "its configuration builds no 'llama': "),
         (json.dumps(TINY | {"architectures": 3}), "its configuration builds no 'llama': "),
-        (json.dumps(TINY | {"num_hidden_layers": -1}), "num_hidden_layers is -1; legal are whole numbers from 1 on"),
-        ('{"model_type": "gpt2", "n_layer": 0}', "n_layer is 0; legal are whole numbers from 1 on"),
-        ('{"model_type": "swin", "depths": [2, -2]}', "depths is -2; legal are whole numbers from 1 on"),
-        ('{"model_type": "t5", "num_decoder_layers": -1}', "num_decoder_layers is -1; legal are"),
-        ('{"model_type": "clip", "vision_config": {"num_hidden_layers": 0}}', "num_hidden_layers is 0; legal are"),
-        ('{"model_type": "mamba", "state_size": 0, "num_hidden_layers": 1}', r"A_log has the shape \(1536, 0\); legal"),
+        (
+            json.dumps(TINY | {"num_hidden_layers": -1}),
+            "num_hidden_layers is -1; it must be a whole number of at least 1",
+        ),
+        ('{"model_type": "gpt2", "n_layer": 0}', "n_layer is 0; it must be a whole number of at least 1"),
+        ('{"model_type": "swin", "depths": [2, -2]}', "depths is -2; it must be a whole number of at least 1"),
+        ('{"model_type": "t5", "num_decoder_layers": -1}', "num_decoder_layers is -1; it must be"),
+        ('{"model_type": "clip", "vision_config": {"num_hidden_layers": 0}}', "num_hidden_layers is 0; it must be"),
+        ('{"model_type": "mamba", "state_size": 0, "num_hidden_layers": 1}', r"A_log has the shape \(1536, 0\); it must"),
         ('{"model_type": "rag"}', "transformers has no automatic class for it; name one of its classes in the conf"),
-        (json.dumps(TINY | {"architectures": ["TrainingArguments"]}), "names 'TrainingArguments', which is no model"),
-        (json.dumps(TINY | {"architectures": ["pipeline"]}), "names 'pipeline', which is no model of transformers"),
-        ('{"model_type": "gpt2", "a": ' + "[" * 10**5 + "]" * 10**5 + "}", "is nested too deep for a configuration"),
-        ('{"a": ' * 10**5 + "1" + "}" * 10**5, "is nested too deep for a configuration"),
+        (
+            json.dumps(TINY | {"architectures": ["TrainingArguments"]}),
+            "names 'TrainingArguments', which is not a model",
+        ),
+        (json.dumps(TINY | {"architectures": ["pipeline"]}), "names 'pipeline', which is not a model of transformers"),
+        ('{"model_type": "gpt2", "a": ' + "[" * 10**5 + "]" * 10**5 + "}", "is nested too deeply for a configuration"),
+        ('{"a": ' * 10**5 + "1" + "}" * 10**5, "is nested too deeply for a configuration"),
         ('{"model_type": "gpt2", "text_config": ' + '{"a": ' * 900 + "1" + "}" * 901, "builds no 'gpt2': "),
         (" " * 2**24 + "{}", "has more than 16777216 bytes"),
     ],
@@ -129,7 +135,7 @@ BACKBONE = {"backbone": "microsoft/resnet-50", "use_pretrained_backbone": True, 
 )
 def test_a_hub_is_never_asked(fields: dict[str, object], tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(BACKBONE | fields))
-    with pytest.raises(ValueError, match="it names something on a hub, which is never asked; give what"):
+    with pytest.raises(ValueError, match="it names something on a hub, which is never contacted; give what"):
         model_on_meta(str(tmp_path))
     assert constants.HF_HUB_OFFLINE is False, "only while the model is built"
 
@@ -146,12 +152,12 @@ def test_a_backbone_whose_configuration_is_given_is_built_without_weights(tmp_pa
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model_type": "gpt2", "n_layer": 10**9}, "n_layer is 1000000000; legal are at most 2000"),
-        ({"model_type": "qwen2", "num_hidden_layers": 10**7}, "num_hidden_layers is 10000000; legal are at most 2000"),
-        ({"model_type": "swin", "depths": [2, 10**9]}, "depths is 1000000000; legal are at most 2000"),
-        ({"model_type": "bert", "num_labels": 10**9}, "num_labels is 1000000000; legal are at most 1000000"),
+        ({"model_type": "gpt2", "n_layer": 10**9}, "n_layer is 1000000000; it must be at most 2000"),
+        ({"model_type": "qwen2", "num_hidden_layers": 10**7}, "num_hidden_layers is 10000000; it must be at most 2000"),
+        ({"model_type": "swin", "depths": [2, 10**9]}, "depths is 1000000000; it must be at most 2000"),
+        ({"model_type": "bert", "num_labels": 10**9}, "num_labels is 1000000000; it must be at most 1000000"),
         ({"model_type": "llava", "text_config": {"num_hidden_layers": 10**9}}, "num_hidden_layers is 1000000000"),
-        ({"model_type": "gpt2", "vocab_size": 10**12}, "vocab_size is 1000000000000; legal are at most 100000000"),
+        ({"model_type": "gpt2", "vocab_size": 10**12}, "vocab_size is 1000000000000; it must be at most 100000000"),
     ],
 )
 def test_a_model_beyond_all_bounds_is_refused_at_once(fields: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -162,13 +168,15 @@ def test_a_model_beyond_all_bounds_is_refused_at_once(fields: dict[str, object],
     assert time.perf_counter() - began < 20
 
 
-@pytest.mark.parametrize(("name", "hint"), [("lama", "did you mean 'llama'"), ("0/1", "legal are 'gpt2'")])
+@pytest.mark.parametrize(("name", "hint"), [("lama", "did you mean 'llama'"), ("0/1", "examples are 'gpt2'")])
 def test_an_unknown_model_is_named(name: str, hint: str) -> None:
-    with pytest.raises(ValueError, match=f"model is '{name}', no configuration file, .*; {hint}"):
+    with pytest.raises(ValueError, match=f"model is '{name}', which is not a configuration file, .*; {hint}"):
         model_on_meta(name)
 
 
 def test_without_transformers_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ValueError, match=r"model is 'gpt2', which needs transformers: pip install 'steadydecay\[hf\]'"):
+    with pytest.raises(
+        ValueError, match=r"model is 'gpt2', which needs transformers; run pip install 'steadydecay\[hf\]'"
+    ):
         model_on_meta("gpt2")

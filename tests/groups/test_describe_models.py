@@ -282,16 +282,16 @@ ROLES_OF_REAL_MODELS = {
 }
 LAST_LINEAR = "although it is the last Linear, because the model says that it has no output layer"
 GUESSES = {
-    "deberta_masked": "lm_predictions.lm_head.dense.weight: taken for 'output' because the model says so, "
+    "deberta_masked": "lm_predictions.lm_head.dense.weight: treated as 'output' because the model says so, "
     "although it writes 32 features and the vocabulary has 64",
-    "bert": f"pooler.dense.weight: taken for 'hidden' {LAST_LINEAR}",
-    "vit": f"pooler.dense.weight: taken for 'hidden' {LAST_LINEAR}",
-    "clip": f"text_projection.weight: taken for 'hidden' {LAST_LINEAR}",
+    "bert": f"pooler.dense.weight: treated as 'hidden' {LAST_LINEAR}",
+    "vit": f"pooler.dense.weight: treated as 'hidden' {LAST_LINEAR}",
+    "clip": f"text_projection.weight: treated as 'hidden' {LAST_LINEAR}",
     # Its layers do not fit together.
-    "parametrized": "transposed.weight, old_conv1d.weight, old_conv2d.weight: taken for 'conv' although it has an "
-    "output's name or place, because head is taken for it",
-    "bert_pretraining": "cls.seq_relationship.weight: taken for 'hidden' although it has an output's name or place, "
-    "because cls.predictions.decoder is taken for it",
+    "parametrized": "transposed.weight, old_conv1d.weight, old_conv2d.weight: treated as 'conv' although it has an "
+    "output's name or place, because head counts as the output",
+    "bert_pretraining": "cls.seq_relationship.weight: treated as 'hidden' although it has an output's name or place, "
+    "because cls.predictions.decoder counts as the output",
 }
 
 
@@ -326,7 +326,7 @@ def guesses(model: nn.Module) -> str:
     notes = sd.describe(groups).splitlines()[len(groups) + 1 :]
     bare = (re.sub(r"\b(module\.|_orig_mod\.)+", "", note) for note in notes if "not decayed" not in note)
     bare = (re.sub(r"parametrizations\.(\w+)\.original\d?|(weight)_(v|orig)\b", r"\1\2", note) for note in bare)
-    return "\n".join(note.removesuffix("; say output=... if that is wrong.") for note in bare)
+    return "\n".join(note.removesuffix("; pass output=... if that is wrong.") for note in bare)
 
 
 @pytest.fixture(scope="module")

@@ -114,7 +114,7 @@ def test_layer_decay_scales_lr_from_the_top() -> None:
 
 @pytest.mark.parametrize("layer_decay", [0.0, -1.0, 1.5, float("nan")])
 def test_layer_decay_out_of_range(layer_decay: float) -> None:
-    with pytest.raises(ValueError, match=r"layer_decay is .*legal is \(0, 1\]"):
+    with pytest.raises(ValueError, match=r"layer_decay is .*it must be in \(0, 1\]"):
         sd.param_groups(nn.Linear(2, 2), lr=0.1, layer_decay=layer_decay)
 
 
@@ -125,5 +125,5 @@ def test_a_misspelled_key_names_the_right_one() -> None:
 
 @pytest.mark.parametrize("argument", ["lr", "weight_decay"])
 def test_an_unknown_role_is_named(argument: str) -> None:
-    with pytest.raises(ValueError, match=rf"{argument} has an entry for role 'hiden'; legal are hidden"):
+    with pytest.raises(ValueError, match=rf"{argument} has an entry for role 'hiden'; roles must be among 'hidden'"):
         sd.param_groups(nn.Linear(2, 2), **{"lr": 0.1} | {argument: {"hiden": 0.1}})  # pyright: ignore[reportArgumentType]

@@ -191,11 +191,14 @@ def test_the_output_and_what_is_guessed(case: str) -> None:
 
 def test_a_guess_says_why_and_what_to_do() -> None:
     last = found_roles(CASES["fc before fc2"][0])["fc2.weight"]
-    assert last == ("output", "because it is the last Linear; say output=... if that is wrong")
+    assert last == ("output", "because it is the last Linear; pass output=... if that is wrong")
     assert found_roles(CASES["two encoders"][0])["key.pooler.weight"].doubt.startswith(
         "although it is the last Linear, because the model says that it has no output layer"
     )
-    assert "because fc is taken for it" in found_roles(CASES["fc though another follows"][0])["projector.weight"].doubt
+    assert (
+        "because fc counts as the output"
+        in found_roles(CASES["fc though another follows"][0])["projector.weight"].doubt
+    )
 
 
 @pytest.mark.parametrize("output", ["fc", False, ["fc2"]])

@@ -159,7 +159,7 @@ def test_settings_per_role(argument: str) -> None:
 def test_a_role_without_an_entry_is_an_error(argument: str, role: str) -> None:
     arguments: dict[str, Any] = {"lr": 1.0, argument: {key: x for key, x in PER_ROLE.items() if key != role}}
     del arguments[argument]["router"]
-    message = rf"{argument} has no entry for role '{role}', so '[a-z_.0]+' would be in no group; add one"
+    message = rf"{argument} has no entry for role '{role}', so '[a-z_.0]+' would not be in any group; add an entry"
     with pytest.raises(ValueError, match=message):
         sd.param_groups(EveryRole(), **arguments)
 
@@ -195,7 +195,7 @@ def test_adam_needs_no_decay_for_vectors_and_an_override_needs_no_entry() -> Non
 
 @pytest.mark.parametrize("optimizer", ["sgd", "Scion", ""])
 def test_an_unknown_optimizer_is_an_error(optimizer: str) -> None:
-    with pytest.raises(ValueError, match=f"optimizer is '{optimizer}'; legal are 'scion', .*'adam'"):
+    with pytest.raises(ValueError, match=f"optimizer is '{optimizer}'; it must be one of 'scion', .*'adam'"):
         sd.param_groups(mlp(), optimizer, lr=0.1)
 
 
@@ -217,7 +217,7 @@ def test_the_output_by_module_pattern_or_none() -> None:
 
 
 def test_an_unmatched_output_is_an_error_that_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"output has pattern 'lm_haed.*nearest names: \['lm_head\.weight'"):
+    with pytest.raises(ValueError, match=r"output has pattern 'lm_haed.*nearest names are \['lm_head\.weight'"):
         sd.param_groups(EveryRole(), lr=0.1, output="lm_haed.weight")
 
 
@@ -307,9 +307,7 @@ def test_an_override_names_a_norm_in_any_spelling(ours: str, other: str) -> None
 
 
 def test_an_override_that_matches_nothing_is_an_error_that_names_the_nearest() -> None:
-    message = (
-        r"overrides has pattern 'block\.1\.weight', which matches no parameter; nearest names: \['blocks\.1\.weight'"
-    )
+    message = r"overrides has pattern 'block\.1\.weight', which matches no parameter; .* are \['blocks\.1\.weight'"
     with pytest.raises(ValueError, match=message):
         sd.param_groups(EveryRole(), lr=0.1, overrides={"blocks.*": {"lr": 1.0}, "block.1.weight": {"lr": 1.0}})
 
@@ -322,7 +320,9 @@ def test_an_override_of_frozen_parameters_alone_matches_nothing() -> None:
 
 
 def test_an_unknown_role_in_an_override_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"role is 'hiden' for 'blocks\.0\.weight'; legal are 'hidden', 'output'"):
+    with pytest.raises(
+        ValueError, match=r"role is 'hiden' for 'blocks\.0\.weight'; it must be one of 'hidden', 'output'"
+    ):
         sd.param_groups(EveryRole(), lr=0.1, overrides={"blocks.0.weight": {"role": "hiden"}})
 
 
@@ -419,9 +419,9 @@ def notes(groups: Any) -> list[str]:
 def test_what_was_guessed_is_said_below_the_table(optimizer: str) -> None:
     groups = sd.param_groups(Guessed(), optimizer, lr=0.1)
     expected = [
-        "mixing: taken for 'hidden' as a parameter of Guessed with 2 axes whose name does not tell; "
-        "say overrides={...: {'role': ...}} if that is wrong.",
-        "top.weight: taken for 'output' because it is the last Linear; say output=... if that is wrong.",
+        "mixing: treated as 'hidden' because it is a parameter of Guessed with 2 axes whose name does not tell "
+        "its role; pass overrides={...: {'role': ...}} if that is wrong.",
+        "top.weight: treated as 'output' because it is the last Linear; pass output=... if that is wrong.",
     ]
     assert sorted(notes(groups)) == expected
     of_optimizer = torch.optim.AdamW(groups) if optimizer == "adamw" else sd.ScionC(groups, lr=0.1)
@@ -431,14 +431,14 @@ def test_what_was_guessed_is_said_below_the_table(optimizer: str) -> None:
 def test_what_is_said_is_not_guessed() -> None:
     overrides = {"mixing": {"role": "vector"}}
     assert notes(sd.param_groups(Guessed(), lr=0.1, output="top", overrides=overrides)) == []
-    assert "taken for 'output'" in notes(sd.param_groups(Guessed(), lr=0.1, overrides=overrides))[0]
+    assert "treated as 'output'" in notes(sd.param_groups(Guessed(), lr=0.1, overrides=overrides))[0]
 
 
 def test_names_that_differ_in_numbers_are_one_in_a_note_and_a_single_one_keeps_its_number() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(Guessed(), Guessed()), nn.Linear(4, 3))
     several, single = sorted(notes(sd.param_groups(model, lr=0.1)), key=lambda note: "output" in note)
-    assert several.startswith("1.*.mixing: taken for 'hidden'")
-    assert single.startswith("2.weight: taken for 'output'")
+    assert several.startswith("1.*.mixing: treated as 'hidden'")
+    assert single.startswith("2.weight: treated as 'output'")
 
 
 def test_guesses_survive_a_checkpoint_of_the_optimizer(tmp_path: Any) -> None:

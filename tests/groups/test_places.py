@@ -224,7 +224,10 @@ def test_one_flat_parameter_for_all_is_said() -> None:
     model = FullyShardedDataParallel(Network(), use_orig_params=False, device_id=torch.device("cpu"))
     ((role, doubt),) = found_roles(model).values()
     assert role == "vector"
-    assert doubt == "as one flat parameter that FSDP makes of many; say use_orig_params=True or use fully_shard"
+    assert (
+        doubt
+        == "because FSDP has flattened many parameters into this one; pass use_orig_params=True or use fully_shard"
+    )
 
 
 def test_what_deepspeed_leaves_behind_has_the_role_of_the_whole() -> None:

@@ -123,10 +123,10 @@ def test_a_router_that_no_name_tells_is_doubted() -> None:
     """The number of its rows alone says so, or the number of the modules beside a gate."""
     by_rows = found_roles(Model(moe=Model(assign=nn.Linear(8, 4), experts=experts())))["moe.assign.weight"]
     assert by_rows.role == "router"
-    assert by_rows.doubt.startswith("as it has a row for each of the 4 experts beside it; say overrides=")
+    assert by_rows.doubt.startswith("because it has one row for each of the 4 experts beside it; pass overrides=")
     beside = found_roles(Model(block=Model(gate=nn.Linear(8, 4), networks=experts())))["block.gate.weight"]
     assert beside.role == "router"
-    assert beside.doubt.startswith("as it has a row for each of the 4 modules beside it; say overrides=")
+    assert beside.doubt.startswith("because it has one row for each of the 4 modules beside it; pass overrides=")
 
 
 def test_a_router_called_like_an_output_is_none() -> None:

@@ -118,16 +118,16 @@ def test_a_group_added_at_lr_zero_without_decay_has_none_later(rule: str) -> Non
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"lr": -1.0}, r"lr is -1\.0; legal is \[0, inf\)"),
+        ({"lr": -1.0}, r"lr is -1\.0; it must be in \[0, inf\)"),
         ({"lr": math.nan}, r"lr is nan"),
-        ({"momentum": 1.0}, r"momentum is 1\.0; legal is \[0, 1\): PyTorch's convention is 0\.9"),
-        ({"weight_decay": -1.0}, r"weight_decay is -1\.0; legal is \[0, inf\)"),
-        ({"weight_decay": 5.0}, r"reference_lr · weight_decay is 1\.0; legal is \[0, 1\): lower weight_decay"),
-        ({"reference_momentum": -0.5}, r"reference_momentum is -0\.5; legal is \[0, 1\)"),
-        ({"reference_lr": -0.5, "decay": "constant"}, r"reference_lr is -0\.5; legal is \[0, inf\)"),
-        ({"decay": "none"}, r"decay rule is 'none'; legal are 'constant', 'corrected', 'exact'"),
-        ({"lr": 0.0}, r"reference_lr is 0\.0; legal is \(0, inf\): give the group the lr at which weight_decay"),
-        ({"steady_norm_sq": 1.0}, r"steady_norm_sq=1\.0 and weight_decay=0\.5 both set the decay; give one"),
+        ({"momentum": 1.0}, r"momentum is 1\.0; it must be in \[0, 1\): PyTorch's convention is 0\.9"),
+        ({"weight_decay": -1.0}, r"weight_decay is -1\.0; it must be in \[0, inf\)"),
+        ({"weight_decay": 5.0}, r"reference_lr · weight_decay is 1\.0; it must be in \[0, 1\): lower weight_decay"),
+        ({"reference_momentum": -0.5}, r"reference_momentum is -0\.5; it must be in \[0, 1\)"),
+        ({"reference_lr": -0.5, "decay": "constant"}, r"reference_lr is -0\.5; it must be in \[0, inf\)"),
+        ({"decay": "none"}, r"decay rule is 'none'; it must be one of 'constant', 'corrected', 'exact'"),
+        ({"lr": 0.0}, r"reference_lr is 0\.0; it must be in \(0, inf\): set it to the lr at which weight_decay"),
+        ({"steady_norm_sq": 1.0}, r"steady_norm_sq=1\.0 and weight_decay=0\.5 both set the decay; pass only one"),
     ],
 )
 def test_errors_name_the_argument_its_value_and_the_remedy(keys: dict[str, Any], message: str) -> None:
@@ -148,18 +148,20 @@ def test_the_lowest_steady_norm(rule: str, lowest: float, remedy: str) -> None:
 
 
 def test_a_steady_norm_needs_an_lr() -> None:
-    with pytest.raises(ValueError, match=r"reference_lr is 0\.0; legal is \(0, inf\): steady_norm_sq needs the lr"):
+    with pytest.raises(
+        ValueError, match=r"reference_lr is 0\.0; it must be in \(0, inf\): steady_norm_sq needs the lr"
+    ):
         group_with(lr=0.0, weight_decay=0.0, steady_norm_sq=1.0)
 
 
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"lr": math.nan}, r"lr of group 3 is nan; legal is \[0, inf\): .*schedule.* changed no weight"),
-        ({"lr": -0.1}, r"lr of group 3 is -0\.1; legal is \[0, inf\)"),
+        ({"lr": math.nan}, r"lr of group 3 is nan; it must be in \[0, inf\): .*schedule.* changed no weight"),
+        ({"lr": -0.1}, r"lr of group 3 is -0\.1; it must be in \[0, inf\)"),
         ({"lr": 1e200}, r"lr of group 3 is|lr · weight_decay of group 3 is"),
-        ({"momentum": 1.0}, r"momentum of group 3 is 1\.0; legal is \[0, 1\)"),
-        ({"weight_decay": 5.0}, r"lr · weight_decay of group 3 is 1\.0; legal is \[0, 1\)"),
+        ({"momentum": 1.0}, r"momentum of group 3 is 1\.0; it must be in \[0, 1\)"),
+        ({"weight_decay": 5.0}, r"lr · weight_decay of group 3 is 1\.0; it must be in \[0, 1\)"),
         ({"lr": torch.ones(2)}, r"lr of group 3 is a tensor of shape \(2,\)"),
     ],
 )

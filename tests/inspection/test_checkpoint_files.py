@@ -63,19 +63,19 @@ def test_nothing_there_is_an_error_with_the_path(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_checkpoint_says_what_it_holds(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds nothing like it; legal is a folder with one checkpoint"):
+    with pytest.raises(ValueError, match="contains nothing like a checkpoint, but it must contain one checkpoint"):
         found_files(tmp_path)
     (tmp_path / "checkpoint-20").mkdir()
-    with pytest.raises(ValueError, match=r"holds checkpoint-20; legal is .*: name the one to read"):
+    with pytest.raises(ValueError, match=r"contains checkpoint-20, but .*; name the file to read"):
         found_files(tmp_path)
     for name in ("a.pt", "b.pt", "c.pt", "d.pt"):
         (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=r"holds a\.pt, b\.pt, c\.pt; legal"):
+    with pytest.raises(ValueError, match=r"contains a\.pt, b\.pt, c\.pt, but"):
         found_files(tmp_path)
 
 
 def test_a_device_is_not_read() -> None:
-    with pytest.raises(ValueError, match="/dev/zero is no regular file"):
+    with pytest.raises(ValueError, match="/dev/zero is not a regular file"):
         found_files(Path("/dev/zero"))
 
 
@@ -83,7 +83,7 @@ def test_a_device_is_not_read() -> None:
 def test_json_that_is_no_index_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "config.json"
     path.write_text(content)
-    with pytest.raises(ValueError, match=r"config\.json is no index of shards \(.*it needs a weight_map"):
+    with pytest.raises(ValueError, match=r"config\.json is not an index of shards \(.*it needs a weight_map"):
         found_files(path)
 
 
@@ -100,7 +100,7 @@ def test_an_index_is_read_in_every_encoding_of_json(tmp_path: Path, encoding: st
 def test_an_index_nested_without_end_is_refused(tmp_path: Path, deep: str) -> None:
     path = tmp_path / "model.safetensors.index.json"
     path.write_text('{"weight_map": {"a": ' + deep * 100_000)
-    with pytest.raises(ValueError, match=r"is no index of shards \(RecursionError\)"):
+    with pytest.raises(ValueError, match=r"is not an index of shards \(RecursionError\)"):
         found_files(path)
 
 
@@ -108,16 +108,18 @@ def test_an_index_cannot_name_files_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     save_file(WEIGHTS, tmp_path / "secret.safetensors")
     path = index(tmp_path / "inner", {"a": "../secret.safetensors"})
-    with pytest.raises(ValueError, match=r"names the shard '\.\./secret\.safetensors', which is no file beside it"):
+    with pytest.raises(ValueError, match=r"names the shard '\.\./secret\.safetensors', which is not a file beside it"):
         found_files(path)
     shutil.copy(tmp_path / "secret.safetensors", tmp_path / "inner")
     index(tmp_path / "inner", {"a": str(tmp_path / "secret.safetensors")})
-    with pytest.raises(ValueError, match="which is no file beside it"):
+    with pytest.raises(ValueError, match="which is not a file beside it"):
         found_files(path)
 
 
 def test_a_shard_that_is_missing_and_an_index_of_none_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="names the shard 'lost', which is no file beside it; copy all shards there"):
+    with pytest.raises(
+        ValueError, match="names the shard 'lost', which is not a file beside it; copy all shards there"
+    ):
         found_files(index(tmp_path, {"a": "lost"}))
     with pytest.raises(ValueError, match="names no shards"):
         found_files(index(tmp_path, {}))

@@ -51,19 +51,22 @@ def write_arrays(path: Path) -> None:
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 FOREIGN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "model.safetensors": (lambda path: path.write_bytes(POINTER), "is a pointer of Git LFS .*: run git lfs pull"),
-    "pytorch_model.bin": (lambda path: path.write_bytes(b"<!DOCTYPE html><html>"), "is a web page .*: download"),
+    "model.safetensors": (lambda path: path.write_bytes(POINTER), "is a Git LFS pointer .*; run git lfs pull"),
+    "pytorch_model.bin": (lambda path: path.write_bytes(b"<!DOCTYPE html><html>"), "is a web page .*; download"),
     "page.pt": (lambda path: path.write_bytes(b"<html>"), "is a web page"),
     "model.gguf": (lambda path: path.write_bytes(b"GGUF\x03\0\0\0" + bytes(40)), r"is a GGUF file of llama\.cpp"),
     "model.h5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40)), "is an HDF5 file"),
-    "model.pt.gz": (lambda path: path.write_bytes(gzip.compress(b"x")), "is compressed by gzip: run gunzip"),
-    "model.pth.tar": (write_tar, "is a tar archive: unpack it"),
-    "array.npy": (write_array, "is an array of NumPy"),
+    "model.pt.gz": (
+        lambda path: path.write_bytes(gzip.compress(b"x")),
+        "is compressed with gzip; unpack it with gunzip",
+    ),
+    "model.pth.tar": (write_tar, "is a tar archive; unpack it"),
+    "array.npy": (write_array, "is a NumPy array"),
     "arrays.npz": (write_arrays, "is an archive of NumPy arrays"),
     "model.zip": (lambda path: write_zip(path, "best/model.pt"), r"unpack it .* such as best/model\.pt"),
     "flat.pt": (lambda path: write_zip(path, "data.pkl", "data/0"), "was packed without the folder .* zip -r -0"),
-    "apple.pt": (lambda path: write_zip(path, "a/data.pkl", "__MACOSX/a"), "holds __MACOSX/a outside .*zip -d"),
-    "text.docx": (lambda path: write_zip(path, "word/a.xml"), r"another zip, which holds word/a\.xml"),
+    "apple.pt": (lambda path: write_zip(path, "a/data.pkl", "__MACOSX/a"), "contains __MACOSX/a outside .*zip -d"),
+    "text.docx": (lambda path: write_zip(path, "word/a.xml"), r"another zip, which contains word/a\.xml"),
     "package.pt": (lambda path: write_zip(path, "a/.data/extern_modules"), r"is a package of torch\.package"),
 }
 
@@ -94,7 +97,7 @@ def test_torchscript_is_named_and_its_remedy_works(tmp_path: Path, how: str, mon
     program = torch.jit.trace(model, torch.ones(1, 4)) if how == "trace" else torch.jit.script(model)
     torch.jit.save(program, path)
     text = message(path)
-    assert "is a program of TorchScript" in text and "cut short" not in text
+    assert "is a TorchScript program" in text and "truncated" not in text
     command = text.partition("run ")[2].partition(" and give")[0]
     exec(command, {"torch": torch, "path": path})
     assert [one.name for one in found_weights(found_files(tmp_path / "model.pt")).listed] == ["up.weight", "up.bias"]
@@ -117,7 +120,7 @@ def test_a_distributed_checkpoint_is_named_and_its_remedy_works(tmp_path: Path) 
     (folder / "meta.pt").write_bytes(b"Lightning's")
     assert message(folder) == texts[0]
     for text in texts:
-        assert "is of a checkpoint of torch.distributed.checkpoint" in text and f"dcp_to_torch {folder}" in text
+        assert "is part of a checkpoint of torch.distributed.checkpoint" in text and f"dcp_to_torch {folder}" in text
     command = texts[0].partition("run python ")[2].partition(" and give")[0].split()
     subprocess.run([sys.executable, *command], check=True, cwd=tmp_path, capture_output=True)
     found = found_weights(found_files(tmp_path / "model.pt"))
@@ -128,7 +131,7 @@ def test_a_distributed_checkpoint_is_named_and_its_remedy_works(tmp_path: Path) 
 def test_a_folder_of_deepspeed_is_named(tmp_path: Path) -> None:
     (tmp_path / "zero_to_fp32.py").touch()
     (tmp_path / "global_step5").mkdir()
-    assert "is of a checkpoint of DeepSpeed" in message(tmp_path)
+    assert "is part of a DeepSpeed checkpoint" in message(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt", "renamed.pt"])
@@ -139,7 +142,7 @@ def test_a_piece_of_deepspeed_is_named(name: str, tmp_path: Path) -> None:
     state = {"base_optimizer_state": [], "single_partition_of_fp32_groups": groups, "zero_stage": 2}
     torch.save({"optimizer_state_dict": state, "ds_config": {}, "ds_version": "0.18"}, path)
     text = message(path)
-    assert "is of a checkpoint of DeepSpeed" in text and f"python {tmp_path / 'zero_to_fp32.py'} {tmp_path}" in text
+    assert "is part of a DeepSpeed checkpoint" in text and f"python {tmp_path / 'zero_to_fp32.py'} {tmp_path}" in text
 
 
 def test_what_trainer_saves_beside_a_model_is_named(tmp_path: Path) -> None:
@@ -150,10 +153,12 @@ def test_what_trainer_saves_beside_a_model_is_named(tmp_path: Path) -> None:
     ]
     for schedule in schedules:
         torch.save(schedule.state_dict(), tmp_path / "scheduler.pt")
-        assert "holds the state of a schedule of lr, no weights: give the model" in message(tmp_path / "scheduler.pt")
+        assert "contains the state of a learning rate schedule, but no weights; give the model" in message(
+            tmp_path / "scheduler.pt"
+        )
     scaler = {"scale": 65536.0, "growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": 2000}
     torch.save(scaler, tmp_path / "scaler.pt")
-    assert "holds the state of a GradScaler, no weights" in message(tmp_path / "scaler.pt")
+    assert "contains the state of a GradScaler, but no weights" in message(tmp_path / "scaler.pt")
 
 
 def test_a_model_beside_pieces_is_read(tmp_path: Path) -> None:

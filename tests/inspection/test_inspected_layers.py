@@ -75,5 +75,5 @@ def test_names_come_in_the_order_of_layers() -> None:
 
 
 def test_an_unknown_order_is_refused() -> None:
-    with pytest.raises(ValueError, match="sort is 'colour'; legal are ratio, rms, norm, spectral, name, size"):
+    with pytest.raises(ValueError, match="sort is 'colour'; it must be one of ratio, rms, norm, spectral, name, size"):
         sorted_layers([], cast(Any, "colour"))

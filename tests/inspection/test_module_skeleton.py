@@ -158,5 +158,5 @@ def test_names_that_no_module_would_take_are_guessed_too() -> None:
 
 
 def test_a_name_of_absurd_depth_is_refused() -> None:
-    with pytest.raises(ValueError, match="a weight's name has 5000 parts; legal are 100"):
+    with pytest.raises(ValueError, match="a weight's name has 5000 parts; it must have at most 100"):
         guesses([StoredWeight("a." * 5000 + "weight", (4, 4), "float32")], in_model_order=True)

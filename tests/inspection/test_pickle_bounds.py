@@ -61,7 +61,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "a byte array of a length": (b"\x80\x02cbuiltins\nbytearray\nJ\x00\x00\x00\x30\x85R.", "makes a byte array"),
     "a text in a codec that grows": (
         b"\x80\x02c_codecs\nencode\n" + text("a") + text("utf-32") + b"\x86R.",
-        "encodes something else",
+        "encodes something other than",
     ),
     "a tensor of a length": (b"\x80\x02ctorch\nFloatTensor\nJ\x00\x00\x00\x30\x85R.", "makes a torch.FloatTensor"),
     "a storage of a length": (b"\x80\x02ctorch.storage\nUntypedStorage\nK\x09\x85\x81.", "makes a torch.storage"),

@@ -127,7 +127,7 @@ def test_an_index_that_names_a_tensor_that_is_not_there_is_refused(tmp_path: Pat
     save_file({"b": MATRIX}, tmp_path / "one.safetensors")
     weight_map = {"b": "one.safetensors", "lost": "one.safetensors"}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    with pytest.raises(ValueError, match=r"says that one\.safetensors holds 'lost', which it does not"):
+    with pytest.raises(ValueError, match=r"says that one\.safetensors contains 'lost', but it does not"):
         opened(tmp_path)
 
 
@@ -182,7 +182,7 @@ class Hostile:
 def test_a_hostile_pickle_is_refused_and_not_executed(tmp_path: Path, wrapped: bool) -> None:
     hostile = Hostile(tmp_path / "executed")
     path = saved({"model": {"a": MATRIX}, "extra": hostile} if wrapped else hostile, tmp_path / "model.pt")
-    with pytest.raises(ValueError, match=r"model\.pt holds \w+\.mkdir: legal are tensors.*Nothing of it was loaded"):
+    with pytest.raises(ValueError, match=r"model\.pt contains \w+\.mkdir, but only tensors.*Nothing of it was loaded"):
         opened(path)
     assert not (tmp_path / "executed").exists()
     # The same pickle does what it says where it is not refused.
@@ -192,7 +192,7 @@ def test_a_hostile_pickle_is_refused_and_not_executed(tmp_path: Path, wrapped: b
 
 def test_a_whole_module_is_refused_with_the_remedy(tmp_path: Path) -> None:
     path = saved(nn.Linear(2, 2), tmp_path / "model.pt")
-    with pytest.raises(ValueError, match=r"holds torch\.nn\.modules\.linear\.Linear: .*save model\.state_dict\(\)"):
+    with pytest.raises(ValueError, match=r"contains torch\.nn\.modules\.linear\.Linear, .*save model\.state_dict\(\)"):
         opened(path)
 
 
@@ -204,16 +204,18 @@ def test_a_file_that_is_cut_short_is_named(tmp_path: Path, suffix: str, share: f
     save_file(content, path) if suffix == "safetensors" else torch.save(content, path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ValueError, match=rf"model\.{suffix} is no whole file of|no whole safetensors file") as caught:
+    with pytest.raises(
+        ValueError, match=rf"model\.{suffix} is not a complete file of|not a complete safetensors file"
+    ) as caught:
         opened(path)
-    assert "\n" not in str(caught.value) and "cut short" in str(caught.value)
+    assert "\n" not in str(caught.value) and "truncated" in str(caught.value)
 
 
 FOREIGN = {
     "empty.pt": (b"", r"is empty \(0 bytes\)"),
     "empty.safetensors": (b"", r"is empty \(0 bytes\)"),
     "picture.png": (b"\x89PNG\r\n\x1a\n" + bytes(50), r"is neither safetensors nor a file of torch.save.*PNG"),
-    "picture.safetensors": (b"\x89PNG\r\n\x1a\n" + bytes(50), "is no whole safetensors file"),
+    "picture.safetensors": (b"\x89PNG\r\n\x1a\n" + bytes(50), "is not a complete safetensors file"),
     "text.txt": (b"weights\n", "is neither safetensors nor a file of torch.save"),
     "old.bin": (pickle.dumps({"a": 1}), "is a pickle that torch.save did not write"),
 }
@@ -231,7 +233,7 @@ def test_a_foreign_file_is_named(tmp_path: Path, name: str) -> None:
 def test_a_hostile_file_of_an_old_torch_is_refused_and_not_executed(tmp_path: Path) -> None:
     path = tmp_path / "old.pt"
     torch.save(Hostile(tmp_path / "executed"), path, _use_new_zipfile_serialization=False)
-    with pytest.raises(ValueError, match=r"old\.pt holds \w+\.mkdir: legal are tensors"):
+    with pytest.raises(ValueError, match=r"old\.pt contains \w+\.mkdir, but only tensors"):
         opened(path)
     assert not (tmp_path / "executed").exists()
 
@@ -240,7 +242,7 @@ def test_another_zip_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "text.docx"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("word/document.xml", "<a/>")
-    with pytest.raises(ValueError, match=r"text\.docx is no whole file of torch\.save.*another zip"):
+    with pytest.raises(ValueError, match=r"text\.docx is not a complete file of torch\.save.*another zip"):
         opened(path)
 
 
@@ -270,7 +272,7 @@ HOSTILE_HEADERS = {
 def test_a_hostile_header_is_refused(tmp_path: Path, case: str) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(HOSTILE_HEADERS[case])
-    with pytest.raises(ValueError, match=r"model\.safetensors is no whole safetensors file"):
+    with pytest.raises(ValueError, match=r"model\.safetensors is not a complete safetensors file"):
         opened(path)
 
 
@@ -285,26 +287,28 @@ def test_a_tensor_that_claims_more_than_its_memory_is_refused(tmp_path: Path) ->
                 content.replace(b"K\x04K\x04\x86", b"M\xff\x7fM\xff\x7f\x86") if name.endswith(".pkl") else content
             )
             target.writestr(name, changed)
-    with pytest.raises(ValueError, match="is no whole file of"):
+    with pytest.raises(ValueError, match="is not a complete file of"):
         opened(path)
 
 
 @pytest.mark.parametrize("content", [{}, [MATRIX], "text", {"a": 3}, MATRIX, {"a": {"b": {}}}])
 def test_a_file_without_a_named_tensor_says_so(tmp_path: Path, content: Any) -> None:
     path = saved(content, tmp_path / "model.pt")
-    with pytest.raises(ValueError, match=rf"holds a {type(content).__name__} without a named tensor; save model"):
+    with pytest.raises(ValueError, match=rf"contains a {type(content).__name__} without a named tensor; save model"):
         opened(path)
 
 
 def test_a_file_of_other_tensors_says_so(tmp_path: Path) -> None:
     save_file({"ids": torch.arange(3)}, tmp_path / "ids.safetensors")
-    with pytest.raises(ValueError, match=r"ids\.safetensors holds no floating-point weight \(1 other tensors\)"):
+    with pytest.raises(ValueError, match=r"ids\.safetensors contains no floating-point weight \(1 other tensors\)"):
         opened(tmp_path)
 
 
 def test_the_state_of_an_optimizer_is_no_model(tmp_path: Path) -> None:
     path = saved(torch.optim.AdamW([nn.Parameter(MATRIX)]).state_dict(), tmp_path / "optimizer.pt")
-    with pytest.raises(ValueError, match=r"optimizer\.pt holds the state of an optimizer, no weights: give the model"):
+    with pytest.raises(
+        ValueError, match=r"optimizer\.pt contains the state of an optimizer but no weights; give the model"
+    ):
         opened(path)
 
 

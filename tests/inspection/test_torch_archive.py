@@ -52,7 +52,7 @@ def test_values_of_a_compressed_file_stay_while_all_are_read(tmp_path: Path, mon
 @pytest.mark.parametrize("only", ["", "/data/"])
 def test_other_compressions_are_refused(tmp_path: Path, method: int, only: str) -> None:
     path = zipped_again(tmp_path / "model.pt", method, only)
-    with pytest.raises(ValueError, match=r"is compressed in a way that torch does not read: unpack it and run zip"):
+    with pytest.raises(ValueError, match=r"is compressed in a way that torch cannot read; unpack it and run zip"):
         load(path)
 
 
@@ -133,7 +133,7 @@ def test_an_old_file_that_is_cut_short_says_so(tmp_path: Path, share: float) -> 
     path = saved_as_old(tmp_path / "old.pth", {"a": torch.ones(40, 40)})
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ValueError, match=r"old\.pth is (no whole file of torch\.save|a pickle that torch)"):
+    with pytest.raises(ValueError, match=r"old\.pth is (not a complete file of torch\.save|a pickle that torch)"):
         load(path)
 
 
@@ -146,7 +146,7 @@ def test_an_old_file_that_claims_more_than_it_holds_is_refused(tmp_path: Path, c
     content, (old, new) = path.read_bytes(), OLD_CHANGES[case]
     assert old in content
     path.write_bytes(content.replace(old, new, 1))
-    with pytest.raises(ValueError, match=r"is no whole file of torch\.save"):
+    with pytest.raises(ValueError, match=r"is not a complete file of torch\.save"):
         load(path)
 
 
@@ -164,5 +164,5 @@ def test_a_hostile_number_of_entries_takes_no_memory(tmp_path: Path) -> None:
     path = saved_as_old(tmp_path / "old.pth", {"w": torch.ones(4, 4)})
     content = path.read_bytes()
     path.write_bytes(content.replace(b"K\x10N", b"\x8a\x08" + struct.pack("<q", 2**60) + b"N", 1))
-    with pytest.raises(ValueError, match=r"is no whole file of torch\.save"):
+    with pytest.raises(ValueError, match=r"is not a complete file of torch\.save"):
         load(path)

@@ -64,7 +64,7 @@ def test_an_optimizer_is_never_a_weight(key: str, of: Any) -> None:
 
 @pytest.mark.parametrize("content", [adam(), {"opt_g": adam()}, [adam()], {"a": {"b": adam()}, "c": 1}])
 def test_a_file_of_optimizers_alone_says_so(content: Any) -> None:
-    with pytest.raises(ValueError, match="holds the state of an optimizer, no weights: give the model's file"):
+    with pytest.raises(ValueError, match="contains the state of an optimizer but no weights; give the model's file"):
         names(content)
 
 
@@ -72,14 +72,16 @@ def test_a_file_of_optimizers_alone_says_so(content: Any) -> None:
     "content", [[MODEL, adam()], (MODEL, adam()), [3, {"net": MODEL}], [adam(), {"a": torch.ones(2)}]]
 )
 def test_a_model_in_a_list_is_told_how_to_be_saved(content: Any) -> None:
-    with pytest.raises(ValueError, match=rf"holds a {type(content).__name__}; save a dict with names: {{'model'"):
+    with pytest.raises(ValueError, match=rf"contains a {type(content).__name__}; save a dict with names: {{'model'"):
         names(content)
 
 
 def test_views_that_claim_far_more_than_is_stored_are_refused() -> None:
     flat = torch.ones(1200)
     overlapping = {f"v{i}": flat[i : i + 1000].view(10, 100) for i in range(200)}
-    with pytest.raises(ValueError, match="holds weights of 800,000 bytes in 4,800 bytes: they overlap; save clones"):
+    with pytest.raises(
+        ValueError, match="contains weights of 800,000 bytes in 4,800 bytes, so they overlap; save clones"
+    ):
         names(overlapping)
     reshaped = {f"v{i}": flat.view(-1, i) for i in (1, 2, 3, 4, 5, 6, 8, 10, 12)}
     with pytest.raises(ValueError, match="they overlap"):

@@ -14,8 +14,8 @@ SAID = {
     "``torch.nested`` and ``torch._dynamo`` must be imported to load nested jagged tensors (NJTs)": "jagged nested",
     "``torch.distributed.tensor`` must be imported to load DTensors": "distributed tensors, of which each process has",
     "Unsupported operand 149": "is pickled in a newer protocol than torch.load reads safely",
-    "Unsupported global: GLOBAL argparse.Namespace was not an allowed global": "holds argparse.Namespace: legal are",
-    "Cannot use ``weights_only=True`` with files saved in the legacy .tar format": "is of torch before version 0.1.10",
+    "Unsupported global: GLOBAL argparse.Namespace was not an allowed global": "contains argparse.Namespace, but only",
+    "Cannot use ``weights_only=True`` with files saved in the legacy .tar format": "is from torch before",
 }
 
 

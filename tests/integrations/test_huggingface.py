@@ -305,7 +305,7 @@ def test_an_optimizer_of_this_package_needs_no_correction_and_resumes_exactly(
 
 def test_errors_come_when_training_begins(tmp_path: Path) -> None:
     trainer, _ = trainer_with_roles(tmp_path, SteadyDecayCallback(rule="squared"))
-    with pytest.raises(ValueError, match="rule is 'squared'; legal are"):
+    with pytest.raises(ValueError, match="rule is 'squared'; it must be one of"):
         trainer.train()
 
 

@@ -265,5 +265,5 @@ def test_several_optimizers_with_manual_steps(tmp_path: Path, where: Any, correc
 
 def test_a_role_that_no_optimizer_has_is_an_error(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    with pytest.raises(ValueError, match="where names role 'conv', which no group has"):
+    with pytest.raises(ValueError, match="where has the role 'conv', which no group has"):
         trainer_in(tmp_path, SteadyDecayCallback(where="conv")).fit(TwoOptimizers(), batches())

@@ -203,31 +203,34 @@ def test_masks(mask: Any, output: Any, decays: dict[str, float]) -> None:
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "no reference of a schedule": (
         lambda: weight_decay_schedule(lambda step: 0.1, 0.1),
-        "reference_lr is None; legal is a number: give the learning rate at which weight_decay was chosen",
+        "reference_lr is None; it must be a number: pass the learning rate at which weight_decay was chosen",
     ),
-    "reference zero": (lambda: weight_decay_schedule(0.0, 0.1), "reference_lr is 0.0; legal is (0, inf)"),
-    "lr": (lambda: weight_decay_schedule(-0.1, 0.1), "learning_rate is -0.1; legal is [0, inf)"),
+    "reference zero": (lambda: weight_decay_schedule(0.0, 0.1), "reference_lr is 0.0; it must be in (0, inf)"),
+    "lr": (lambda: weight_decay_schedule(-0.1, 0.1), "learning_rate is -0.1; it must be in [0, inf)"),
     "decay of everything": (
         lambda: weight_decay_schedule(0.5, 2.0),
-        "weight_decay is 2.0; legal is [0, 2.0): each step at the reference lr=0.5 removes lr · weight_decay",
+        "weight_decay is 2.0; it must be in [0, 2.0): each step at the reference lr=0.5 removes lr · weight_decay",
     ),
     "a decay that is a schedule": (
         lambda: weight_decay_schedule(0.5, "0.1"),  # pyright: ignore[reportArgumentType]
-        "weight_decay is '0.1'; legal is a number",
+        "weight_decay is '0.1'; it must be a number",
     ),
     "momentum": (
         lambda: weight_decay_schedule(0.5, 0.1, momentum=1.0),
-        "momentum is 1.0; legal is [0, 1): PyTorch's convention is 0.9, not 0.1",
+        "momentum is 1.0; it must be in [0, 1): PyTorch's convention is 0.9, not 0.1",
     ),
     "no reference of a momentum": (
         lambda: weight_decay_schedule(0.5, 0.1, momentum=lambda step: 0.9),
-        "reference_momentum is None; legal is a number in [0, 1) or a filter: give the momentum",
+        "reference_momentum is None; it must be a number in [0, 1) or a filter: pass the momentum",
     ),
-    "rule": (lambda: weight_decay_schedule(0.5, 0.1, rule="fixed"), "decay rule is 'fixed'; legal are 'constant'"),
-    "no pattern": (lambda: paths_like(), "patterns is (); legal is at least one string"),
+    "rule": (
+        lambda: weight_decay_schedule(0.5, 0.1, rule="fixed"),
+        "decay rule is 'fixed'; it must be one of 'constant'",
+    ),
+    "no pattern": (lambda: paths_like(), "patterns is (); it must have at least one string"),
     "pattern of nothing": (
         lambda: add_steady_decay(0.1, 0.1, output=paths_like("*lm_head*")).init(weights()),
-        "pattern '*lm_head*' matches no parameter; legal is one that matches any of ['body', 'head']",
+        "patterns has '*lm_head*', which matches no parameter; it must match one of ['body', 'head']",
     ),
 }
 

@@ -51,7 +51,7 @@ def test_of_several_optimizers_each_has_the_layers_that_are_its_own() -> None:
         ({"layers": ["gen.*", "head"]}, ValueError, "watch_layers has pattern 'head'"),
         ({"measures": "norm_rato"}, ValueError, "watch_measures has pattern 'norm_rato'.*norm_ratio"),
         ({"groups": "output"}, ValueError, "watch_groups has pattern 'output'"),
-        ({"measures": 3}, TypeError, "measures is 3; legal are"),
+        ({"measures": 3}, TypeError, "measures is 3; it must be"),
     ],
 )
 def test_a_pattern_that_matches_nothing_is_refused_when_training_begins(

@@ -45,7 +45,9 @@ def test_a_max_lr_of_none_is_no_reference_in_our_own_groups(build: Any) -> None:
 
 def test_an_optimizer_that_corrects_itself_is_not_corrected_twice() -> None:
     optimizer = class_of("heavyball", "AdamC")(parameters(), lr=0.1, weight_decay=0.5, max_lr=0.1)
-    with pytest.raises(ValueError, match=r"AdamC: the optimizer corrects the decay itself, .*lr³; legal is heavyball"):
+    with pytest.raises(
+        ValueError, match=r"AdamC cannot be corrected: the optimizer corrects the decay itself, .*lr³; use heavyball"
+    ):
         sd.correct_weight_decay(optimizer, where=0)
     with pytest.warns(UserWarning, match="does not act as"):
         sd.watch(optimizer)

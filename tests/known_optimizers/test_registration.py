@@ -153,25 +153,28 @@ def test_a_momentum_that_is_not_where_it_was_said_to_be_is_shown(key: Any, fault
     sd.register_optimizer(MySign, sized_by="sign", momentum=key)
     optimizer = my_sign()
     said = f"MySign's momentum cannot be read as its entry .* says .{fault}"
-    with pytest.warns(UserWarning, match=f"{said}.*: the norms of .* not predicted"):
+    with pytest.warns(UserWarning, match=f"{said}.*, so the norms of .* not predicted"):
         sd.watch(optimizer)
     with pytest.raises(ValueError, match=f"group 0 of MySign, but {said}"):
         sd.EffectiveLR(optimizer, steps=10, via="momentum")
-    with pytest.warns(UserWarning, match=f"{said}.*: its momentum is assumed constant"):
+    with pytest.warns(UserWarning, match=f"{said}.*, so its momentum is assumed constant"):
         sd.correct_weight_decay(optimizer)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"sized_by": "signs"}, r"sized_by is 'signs'; legal are 'norm', 'sign'"),
-        ({"sized_by": "sign", "convention": "alpha"}, r"convention is 'alpha'; legal are 'average', 'share', 'sum'"),
-        ({"sized_by": "sign", "decay": "none"}, r"decay is 'none'; legal are 'decoupled'"),
+        ({"sized_by": "signs"}, r"sized_by is 'signs'; it must be one of 'norm', 'sign'"),
+        (
+            {"sized_by": "sign", "convention": "alpha"},
+            r"convention is 'alpha'; it must be one of 'average', 'share', 'sum'",
+        ),
+        ({"sized_by": "sign", "decay": "none"}, r"decay is 'none'; it must be one of 'decoupled'"),
         (
             {"sized_by": "sign", "momentum": ("a", "b"), "convention": "sum"},
             r"momentum is \('a', 'b'\) with",
         ),
-        ({"sized_by": "sign", "momentum": 3}, r"momentum is 3 with convention='average'; legal is a key"),
+        ({"sized_by": "sign", "momentum": 3}, r"momentum is 3 with convention='average'; it must be a key"),
     ],
 )
 def test_a_word_that_is_none_is_refused_and_nothing_has_changed(arguments: Any, message: str) -> None:
@@ -183,5 +186,5 @@ def test_a_word_that_is_none_is_refused_and_nothing_has_changed(arguments: Any, 
 
 def test_what_is_no_optimizer_class_is_refused() -> None:
     not_a_class: Any = my_sign()
-    with pytest.raises(TypeError, match=r"optimizer_class is an object of MySign; legal is a class"):
+    with pytest.raises(TypeError, match=r"optimizer_class is an object of MySign; it must be a class"):
         sd.register_optimizer(not_a_class, sized_by="sign")

@@ -34,7 +34,7 @@ def test_an_optimizer_that_is_never_stepped_is_named_once(verb: Any) -> None:
     model = network()
     optimizer = adamw(model)
     verb(optimizer)
-    with pytest.warns(UserWarning, match=r"weights of AdamW have moved in 20 .* has seen no step") as caught:
+    with pytest.warns(UserWarning, match=r"weights of AdamW have moved in 20 .* has not seen any step") as caught:
         for seed in range(3 * PASSES):
             backward(model, seed)
             descend(model)
@@ -61,7 +61,7 @@ def test_a_copy_whose_hooks_are_lost_is_named() -> None:
     state = optimizer.__getstate__()
     unhooked = copy.copy(optimizer)
     unhooked.__setstate__(state)
-    with pytest.warns(UserWarning, match="a copy of an optimizer has lost what was attached"):
+    with pytest.warns(UserWarning, match="a copy of an optimizer, which has lost its hooks"):
         for seed in range(PASSES):
             backward(model, seed)
             unhooked.step()

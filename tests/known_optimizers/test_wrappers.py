@@ -213,7 +213,7 @@ def test_several_without_a_step_to_follow_are_refused(verb: Any) -> None:
 @pytest.mark.parametrize("verb", [correct, sd.watch, lambda optimizer: sd.EffectiveLR(optimizer, steps=3)])
 @pytest.mark.parametrize("given", ["adamw", None, Holder(nn.Linear(2, 2), "model"), nn.Linear(2, 2)])
 def test_what_holds_no_optimizer_is_refused_with_the_remedy(verb: Any, given: Any) -> None:
-    with pytest.raises(TypeError, match=rf"a {type(given).__name__}; legal is .*pass the torch optimizer"):
+    with pytest.raises(TypeError, match=rf"a {type(given).__name__}; it must be .*pass the torch optimizer"):
         verb(given)
 
 

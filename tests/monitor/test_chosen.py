@@ -72,7 +72,10 @@ def test_a_measure_that_a_layer_has_not_is_left_out_and_no_error(handle: Any) ->
 @pytest.mark.parametrize(
     ("choice", "words"),
     [
-        ({"layers": "h.0.*"}, r"^layers has pattern 'h.0.\*', which matches none of 7 names; the nearest are"),
+        (
+            {"layers": "h.0.*"},
+            r"^layers has pattern 'h.0.\*', which matches none of 7 names; it must match one, and the nearest are",
+        ),
         ({"measures": "norm_rato"}, r"^measures has pattern 'norm_rato', which matches none .*'norm_ratio'"),
         ({"measures": ["weight_norm", ""]}, r"^measures has pattern '', which matches none"),
         ({"groups": "hiden"}, r"^groups has pattern 'hiden', which matches none .*'hidden'"),
@@ -85,7 +88,7 @@ def test_a_pattern_that_matches_nothing_is_named_with_the_nearest(choice: Any, w
 
 @pytest.mark.parametrize("patterns", [3, [1, 2], b"x"])
 def test_what_is_no_pattern_is_named(patterns: Any, handle: Any) -> None:
-    with pytest.raises(TypeError, match=r"^layers is .*; legal are a pattern of names, several in a list, or None"):
+    with pytest.raises(TypeError, match=r"^layers is .*; it must be a pattern of names, a list of patterns, or None"):
         handle.metrics(layers=patterns)
 
 

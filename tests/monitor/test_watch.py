@@ -889,13 +889,15 @@ def test_an_optimizer_inside_a_wrapper_is_found() -> None:
 @pytest.mark.parametrize("every", [0, -1, 2.0, True, None])
 def test_a_wrong_every_is_named(every: Any) -> None:
     _, optimizer = built("lion")
-    with pytest.raises(ValueError, match=rf"^every is {every!r}; legal is a whole number from 1 on"):
+    with pytest.raises(ValueError, match=rf"^every is {every!r}; it must be a whole number of steps"):
         watch(optimizer, every=every)
 
 
 def test_what_is_no_optimizer_is_named() -> None:
     wrong: Any = nn.Linear(2, 2)
-    with pytest.raises(TypeError, match=r"^optimizer is a Linear; legal is a torch.optim.Optimizer: of a wrapper"):
+    with pytest.raises(
+        TypeError, match=r"^optimizer is a Linear; it must be a torch.optim.Optimizer. If it is a wrapper"
+    ):
         watch(wrong)
 
 

@@ -29,6 +29,7 @@ from steadydecay.norms import (
 )
 from steadydecay.polar import exact_polar
 from steadydecay.theory import correlation
+from step_costs import peak_bytes
 
 Row = tuple[Norm, tuple[int, ...]]
 
@@ -219,6 +220,12 @@ def test_zero_gradient_in_a_batch_stays_alone(norm: Norm, shape: tuple[int, ...]
     zero, other = norm.lmo(torch.stack([torch.zeros_like(g), g]))
     assert not zero.any()
     assert_near(other, norm.lmo(g))
+
+
+@pytest.mark.parametrize("norm", [Sign(), ColNorm(), RowNorm(), Bias()], ids=repr)
+def test_an_lmo_of_vectors_takes_no_memory_but_its_own(norm: Norm) -> None:
+    gradient = torch.randn(64, 256)
+    assert peak_bytes(lambda: norm.lmo(gradient)) < 1.5 * gradient.nbytes
 
 
 @every_row
@@ -450,22 +457,22 @@ def test_five_steps_are_the_default() -> None:
 
 
 FIELD_ERRORS: list[tuple[Callable[[], object], str]] = [
-    (lambda: Spectral(scale="mean"), "^scale is 'mean'; legal are 'rms', 'max', 'none'$"),  # pyright: ignore[reportArgumentType]
-    (lambda: Spectral(steps=0), "^steps is 0; legal is 1 or more$"),
-    (lambda: Spectral(split_sizes=(4, 0)), r"^split_sizes is \(4, 0\); legal are positive numbers of rows$"),
-    (lambda: Spectral(split_sizes=(4, -1)), r"^split_sizes is \(4, -1\); legal are positive numbers of rows$"),
+    (lambda: Spectral(scale="mean"), "^scale is 'mean'; it must be one of 'rms', 'max', 'none'$"),  # pyright: ignore[reportArgumentType]
+    (lambda: Spectral(steps=0), "^steps is 0; it must be 1 or more$"),
+    (lambda: Spectral(split_sizes=(4, 0)), r"^split_sizes is \(4, 0\); it must consist of positive numbers of rows$"),
+    (lambda: Spectral(split_sizes=(4, -1)), r"^split_sizes is \(4, -1\); it must consist of positive numbers of rows$"),
     (
         lambda: Spectral(split_sizes=(4, 4)).lmo(torch.ones(9, 4)),
-        r"^split_sizes is \(4, 4\) with sum 8; the weight has 9 rows$",
+        r"^split_sizes is \(4, 4\), but its sum 8 must equal the weight's 9 rows$",
     ),
-    (lambda: Spectral(split_sizes=(4, 4)).norm(torch.ones(9, 4)), "with sum 8; the weight has 9 rows$"),
-    (lambda: lmo_norm_sq(Spectral(split_sizes=(4, 4)), (9, 4)), "with sum 8; the weight has 9 rows$"),
-    (lambda: Spectral(split_sizes=(4, 4)).init_(torch.ones(9, 4)), "with sum 8; the weight has 9 rows$"),
-    (lambda: SpectralConv(spatial_dims=0), r"^spatial_dims is 0; legal is 1 or more \(Conv1d has 1\)$"),
-    (lambda: SpectralConv(steps=0).lmo(torch.ones(2, 2, 3, 3)), "^steps is 0; legal is 1 or more$"),
+    (lambda: Spectral(split_sizes=(4, 4)).norm(torch.ones(9, 4)), "its sum 8 must equal the weight's 9 rows$"),
+    (lambda: lmo_norm_sq(Spectral(split_sizes=(4, 4)), (9, 4)), "its sum 8 must equal the weight's 9 rows$"),
+    (lambda: Spectral(split_sizes=(4, 4)).init_(torch.ones(9, 4)), "its sum 8 must equal the weight's 9 rows$"),
+    (lambda: SpectralConv(spatial_dims=0), r"^spatial_dims is 0; it must be 1 or more \(Conv1d has 1\)$"),
+    (lambda: SpectralConv(steps=0).lmo(torch.ones(2, 2, 3, 3)), "^steps is 0; it must be 1 or more$"),
     (
         lambda: SpectralConv(spatial_dims=3).lmo(torch.ones(2, 2, 3, 3)),
-        r"^kernel has shape \(2, 2, 3, 3\); legal is \(\.\.\., d_out, d_in\) and 3 spatial dimensions$",
+        r"^kernel has shape \(2, 2, 3, 3\); it must be \(\.\.\., d_out, d_in\) followed by 3 spatial dimensions$",
     ),
     (lambda: SpectralConv(spatial_dims=3).init_(torch.ones(2, 2, 3, 3)), r"^kernel has shape \(2, 2, 3, 3\)"),
     (lambda: lmo_norm_sq(SpectralConv(spatial_dims=3), (2, 2, 3, 3)), r"^kernel has shape \(2, 2, 3, 3\)"),
@@ -565,7 +572,7 @@ def test_norm_of_the_users_own_passes_through() -> None:
     assert plain_spec(own) is own
 
 
-LEGAL_NAMES = "legal are 'auto', " + ", ".join(map(repr, NORMS))
+LEGAL_NAMES = "it must be one of 'auto', " + ", ".join(map(repr, NORMS))
 
 
 @pytest.mark.parametrize(
@@ -583,7 +590,7 @@ def test_auto_for_three_dimensions_asks_which(spec: NormSpec) -> None:
 
 
 def test_convolution_norm_for_a_matrix_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^spatial_dims is 0; legal is 1 or more"):
+    with pytest.raises(ValueError, match=r"^spatial_dims is 0; it must be 1 or more"):
         norm_for("spectral_conv", ndim=2)
 
 

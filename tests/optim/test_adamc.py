@@ -190,8 +190,8 @@ def test_a_checkpoint_of_adamw_goes_on_under_adamc() -> None:
 
 def test_beta2_and_eps_are_checked_in_groups_too() -> None:
     for keys, message in [
-        ({"betas": (0.9, 1.0)}, r"betas\[1\] is 1\.0; legal is \[0, 1\)"),
-        ({"eps": -1.0}, r"eps is -1\.0; legal is \[0, inf\)"),
+        ({"betas": (0.9, 1.0)}, r"betas\[1\] is 1\.0; it must be in \[0, 1\)"),
+        ({"eps": -1.0}, r"eps is -1\.0; it must be in \[0, inf\)"),
     ]:
         with pytest.raises(ValueError, match=message):
             sd.AdamC(random_parameters((2,)), **keys)

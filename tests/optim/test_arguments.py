@@ -107,9 +107,9 @@ def told(optimizer: Optimizer) -> str:
 
 
 def is_refused(key: str, refusal: pytest.ExceptionInfo[Exception]) -> bool:
-    """Whether an error names the argument, or what it is the momentum or the rule of, and what is legal."""
+    """Whether an error names the argument, or what it is the momentum or the rule of, and what it must be."""
     names = {"betas": ("betas", "momentum"), "decay": ("decay",)}.get(key, (key,))
-    return any(name in str(refusal.value) for name in names) and "legal" in str(refusal.value)
+    return any(name in str(refusal.value) for name in names) and "must" in str(refusal.value)
 
 
 @pytest.mark.parametrize(("kind", "key", "value"), ILLEGAL, ids=shown)
@@ -170,7 +170,7 @@ def test_numbers_flags_and_pairs_of_other_packages_are_taken(kind: type[Optimize
 
 def test_capturable_on_the_host_is_refused_before_another_group_has_moved() -> None:
     optimizer, parameters = two_groups(sd.AdamC, {"capturable": True})
-    with pytest.raises(ValueError, match="capturable of group 1 is True; legal is False for weights on the CPU"):
+    with pytest.raises(ValueError, match="capturable of group 1 is True; it must be False for weights on the CPU"):
         step(optimizer, parameters)
     assert torch.equal(parameters[0], weights()[0])
 

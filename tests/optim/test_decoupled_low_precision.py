@@ -78,7 +78,7 @@ def test_compensation_is_state_of_narrow_weights_alone(build: Build) -> None:
 
 @over_optimizers
 def test_stochastic_rounding_is_refused(build: Build) -> None:
-    with pytest.raises(ValueError, match="low_precision is 'stochastic'; legal are 'compensated', 'none'"):
+    with pytest.raises(ValueError, match="low_precision is 'stochastic'; it must be 'compensated' or 'none'"):
         build([torch.nn.Parameter(torch.ones(2))], low_precision="stochastic")
 
 

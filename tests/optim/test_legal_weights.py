@@ -160,7 +160,7 @@ def test_a_weight_that_becomes_complex_is_refused_before_any_moves() -> None:
 @pytest.mark.parametrize("name", sd.norms.NORMS)
 def test_a_norm_fills_no_weight_that_is_not_real(name: str, dtype: torch.dtype) -> None:
     weight = torch.ones(3, 2, 2, 2, dtype=dtype)
-    with pytest.raises(ValueError, match=f"is {str(dtype)[6:]}, and a norm fills real weights only"):
+    with pytest.raises(ValueError, match=f"has dtype {str(dtype)[6:]}, but norms only initialise real weights"):
         sd.norms.NORMS[name]().init_(weight)
     assert torch.equal(weight, torch.ones_like(weight))
 
@@ -168,6 +168,6 @@ def test_a_norm_fills_no_weight_that_is_not_real(name: str, dtype: torch.dtype) 
 def test_init_refuses_a_complex_weight_by_name_and_changes_none() -> None:
     model = nn.ModuleDict({"real": nn.Linear(3, 3), "unitary": nn.Linear(3, 3, dtype=torch.complex64)})
     groups, before = sd.param_groups(model, "scion", lr=0.1, output=False), values(list(model.parameters()))
-    with pytest.raises(ValueError, match=r"parameter 'unitary\.weight' of shape \(3, 3\) is complex64"):
+    with pytest.raises(ValueError, match=r"parameter 'unitary\.weight' of shape \(3, 3\) has dtype complex64"):
         sd.init_(groups)
     assert all(torch.equal(one, other) for one, other in zip(model.parameters(), before, strict=True))

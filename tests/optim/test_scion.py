@@ -402,7 +402,7 @@ def test_a_step_that_would_take_the_whole_weight_is_refused(rule: str) -> None:
     parameters = random_parameters((4, 3))
     optimizer, before = Scion(parameters, 0.1, weight_decay=0.1, decay=rule), values(parameters)
     optimizer.param_groups[0]["lr"] = 10.0
-    with pytest.raises(ValueError, match=r"lr · weight_decay of group 0 is 1\d*\.\d+; legal is \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"lr · weight_decay of group 0 is 1\d*\.\d+; it must be in \[0, 1\)"):
         train(optimizer, 1)
     assert same_bits(parameters, before)
 
@@ -989,23 +989,27 @@ def test_memory_light_without_gradients_saves_and_loads_none() -> None:
 # --- errors ---
 
 BAD_GROUPS: list[tuple[str, dict[str, Any], str]] = [
-    ("negative lr", {"lr": -0.1}, r"lr is -0\.1; legal is \[0, inf\)"),
-    ("lr not a number", {"lr": math.nan}, r"lr is nan; legal is \[0, inf\)"),
-    ("infinite lr", {"lr": math.inf}, r"lr is inf; legal is \[0, inf\)"),
-    ("tensor lr", {"lr": torch.tensor(-1.0)}, r"lr is -1\.0; legal is \[0, inf\)"),
-    ("momentum of 1", {"momentum": 1.0}, r"momentum is 1\.0; legal is \[0, 1\): PyTorch's convention"),
-    ("negative momentum", {"momentum": -0.1}, r"momentum is -0\.1; legal is \[0, 1\)"),
-    ("negative decay", {"weight_decay": -0.1}, r"weight_decay is -0\.1; legal is \[0, inf\)"),
-    ("whole weight", {"weight_decay": 10.0}, r"reference_lr · weight_decay is 1\.0; legal .* lower weight_decay"),
-    ("reference momentum", {"reference_momentum": 1.5}, r"reference_momentum is 1\.5; legal is \[0, 1\)"),
-    ("rule", {"decay": "linear"}, r"decay rule is 'linear'; legal are 'constant', 'corrected', 'exact'"),
-    ("no reference", {"lr": 0.0, "weight_decay": 0.1, "decay": "exact"}, r"reference_lr is 0\.0; .*peak of its"),
+    ("negative lr", {"lr": -0.1}, r"lr is -0\.1; it must be in \[0, inf\)"),
+    ("lr not a number", {"lr": math.nan}, r"lr is nan; it must be in \[0, inf\)"),
+    ("infinite lr", {"lr": math.inf}, r"lr is inf; it must be in \[0, inf\)"),
+    ("tensor lr", {"lr": torch.tensor(-1.0)}, r"lr is -1\.0; it must be in \[0, inf\)"),
+    ("momentum of 1", {"momentum": 1.0}, r"momentum is 1\.0; it must be in \[0, 1\): PyTorch's convention"),
+    ("negative momentum", {"momentum": -0.1}, r"momentum is -0\.1; it must be in \[0, 1\)"),
+    ("negative decay", {"weight_decay": -0.1}, r"weight_decay is -0\.1; it must be in \[0, inf\)"),
+    ("whole weight", {"weight_decay": 10.0}, r"reference_lr · weight_decay is 1\.0; it must .* lower weight_decay"),
+    ("reference momentum", {"reference_momentum": 1.5}, r"reference_momentum is 1\.5; it must be in \[0, 1\)"),
+    ("rule", {"decay": "linear"}, r"decay rule is 'linear'; it must be one of 'constant', 'corrected', 'exact'"),
+    ("no reference", {"lr": 0.0, "weight_decay": 0.1, "decay": "exact"}, r"reference_lr is 0\.0; .*peak of the"),
     ("both", {"steady_norm_sq": 2.0, "weight_decay": 0.1}, r"steady_norm_sq=2\.0 and weight_decay=0\.1 both"),
-    ("small norm", {"steady_norm_sq": 0.01}, r"steady_norm_sq is 0\.01; legal is \(0\.01.*, inf\): .*lr²"),
+    ("small norm", {"steady_norm_sq": 0.01}, r"steady_norm_sq is 0\.01; it must be in \(0\.01.*, inf\): .*lr²"),
     ("no lr for norm", {"steady_norm_sq": 1.0, "lr": 0.0}, r"reference_lr is 0\.0; .*steady_norm_sq needs"),
-    ("fast norm", {"steady_norm_sq": 0.02, "decay": "corrected"}, r"steady_norm_sq is 0\.02; legal is \(0\.095"),
-    ("norm", {"norm": "spectrl"}, r"norm is 'spectrl'; legal are 'auto', 'sign', 'spectral'"),
-    ("split", {"norm": Spectral(split_sizes=(3, 2))}, r"split_sizes is \(3, 2\) with sum 5; the weight has 4 rows"),
+    ("fast norm", {"steady_norm_sq": 0.02, "decay": "corrected"}, r"steady_norm_sq is 0\.02; it must be in \(0\.095"),
+    ("norm", {"norm": "spectrl"}, r"norm is 'spectrl'; it must be one of 'auto', 'sign', 'spectral'"),
+    (
+        "split",
+        {"norm": Spectral(split_sizes=(3, 2))},
+        r"split_sizes is \(3, 2\), but its sum 5 must equal the weight's 4 rows",
+    ),
     ("light", {"memory_light": True, "nesterov": True}, r"memory_light=True and nesterov=True"),
 ]
 
@@ -1029,22 +1033,24 @@ def test_an_illegal_group_is_refused_and_nothing_has_changed(name: str, keys: di
     ("norm", "shape"), [("spectral", (3,)), ("col_norm", (3,)), ("spectral", ()), ("sign", ()), ("row_norm", ())]
 )
 def test_a_norm_of_matrices_refuses_vectors(norm: str, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=f"norm is '{norm}' for a parameter of shape .*; legal for vectors is 'bias'"):
+    with pytest.raises(
+        ValueError, match=f"norm is '{norm}' for a parameter of shape .*; it must be 'bias' for vectors"
+    ):
         Scion(random_parameters(shape), 0.1, norm=norm)
 
 
 def test_auto_refuses_three_dimensions() -> None:
-    with pytest.raises(ValueError, match=r"norm is 'auto' and a parameter has 3 dimensions.*norm='spectral_conv'"):
+    with pytest.raises(ValueError, match=r"norm is 'auto', .* a parameter with 3 dimensions.*norm='spectral_conv'"):
         Scion(random_parameters((3, 2, 2)), 0.1)
 
 
 def test_a_kernel_norm_refuses_matrices() -> None:
-    with pytest.raises(ValueError, match="spatial_dims is 0; legal is 1 or more"):
+    with pytest.raises(ValueError, match="spatial_dims is 0; it must be 1 or more"):
         Scion(random_parameters((3, 2)), 0.1, norm="spectral_conv")
 
 
 def test_a_set_of_parameters_is_refused() -> None:
-    with pytest.raises(TypeError, match="params is a set; legal is an ordered collection"):
+    with pytest.raises(TypeError, match="params is a set; it must be an ordered collection"):
         Scion([{"params": set(random_parameters((3,)))}], 0.1)
 
 
@@ -1070,7 +1076,9 @@ def test_a_sparse_gradient_is_refused_before_anything_moves(mode: dict[str, Any]
     optimizer = Scion([{"params": [dense]}, {"params": [sparse]}], lr=0.1, weight_decay=0.5, **mode)
     dense.grad, sparse.grad = torch.ones_like(dense), torch.ones_like(sparse).to_sparse()
     before = values([dense, sparse])
-    with pytest.raises(ValueError, match=r"gradient of a \(5, 2\) parameter is sparse; .*Embedding\(sparse=False\)"):
+    with pytest.raises(
+        ValueError, match=r"gradient of a parameter of shape \(5, 2\) is sparse; .*Embedding\(sparse=False\)"
+    ):
         optimizer.step()
     assert same_bits([dense, sparse], before)
     assert torch.equal(dense.grad, torch.ones_like(dense))

@@ -190,7 +190,7 @@ def test_a_memory_light_weight_begins_its_average_anew() -> None:
             optimizer.step()
     assert handle.skipped == {"first": 1}
     assert all(weight.isfinite().all() for _, weight in pairs)
-    with pytest.raises(ValueError, match="skip='step' and memory_light=True"):
+    with pytest.raises(ValueError, match="skip is 'step'; it must be 'tensor' with memory_light=True"):
         skip_nonfinite(optimizer, skip="step")
 
 
@@ -247,7 +247,7 @@ def test_nothing_is_skipped_where_all_is_finite() -> None:
 
 def test_errors() -> None:
     optimizer: Any = sd.Lion(two_weights(), 1e-2)
-    with pytest.raises(ValueError, match="skip is 'layer'; legal are 'tensor', 'step'"):
+    with pytest.raises(ValueError, match="skip is 'layer'; it must be one of 'tensor', 'step'"):
         skip_nonfinite(optimizer, skip="layer")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(TypeError, match=r"optimizer is a list; legal is a torch\.optim\.Optimizer"):
+    with pytest.raises(TypeError, match=r"optimizer is a list; it must be a torch\.optim\.Optimizer"):
         skip_nonfinite([])  # pyright: ignore[reportArgumentType]

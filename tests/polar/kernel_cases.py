@@ -250,7 +250,7 @@ def error_case() -> Facts:
     x, square = torch.ones((2, 3, 4), dtype=FLOAT16), torch.ones((2, 3, 3), dtype=FLOAT16)
     calls: dict[str, Callable[[], Any]] = {
         "float32": lambda: symmetric_product(x.float(), x.mT.float()),
-        "two dtypes": lambda: symmetric_product(x, x.mT.bfloat16()),
+        "dtypes": lambda: symmetric_product(x, x.mT.bfloat16()),
         "right": lambda: symmetric_product(x, x),
         "addend": lambda: symmetric_product(x, x.mT, x, beta=1.0),
         "out": lambda: symmetric_product(x, x.mT, out=square[:1]),

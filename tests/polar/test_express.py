@@ -205,15 +205,15 @@ def test_what_is_not_finite_gives_nan_in_its_own_matrix(bad: float) -> None:
 
 @pytest.mark.parametrize("steps", [0, -1])
 def test_steps_out_of_range_are_named(steps: int) -> None:
-    with pytest.raises(ValueError, match=rf"^steps is {steps}; legal is 1 or more"):
+    with pytest.raises(ValueError, match=rf"^steps is {steps}; it must be 1 or more"):
         coefficients(steps)
-    with pytest.raises(ValueError, match=rf"^steps is {steps}; legal is 1 or more"):
+    with pytest.raises(ValueError, match=rf"^steps is {steps}; it must be 1 or more"):
         polar_express(torch.eye(3), steps=steps)
 
 
 @pytest.mark.parametrize("shape", [(), (3,)])
 def test_fewer_than_two_dimensions_are_named(shape: tuple[int, ...]) -> None:
-    message = r"^matrices has shape \(.*\); legal is \(\.\.\., rows, columns\)$"
+    message = r"^matrices has shape \(.*\); it must be \(\.\.\., rows, columns\)$"
     with pytest.raises(ValueError, match=message):
         polar_express(torch.ones(shape))
     with pytest.raises(ValueError, match=message):

@@ -175,7 +175,7 @@ def test_matrices_alone_keep_the_budget(
     form: str, spectrum: str, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By panels, as a CPU without AMX multiplies in bfloat16 too."""
-    monkeypatch.setattr(single_products, "LEAST_OF_A_PANEL", 1)
+    monkeypatch.setattr(single_products, "LEAST_OF_A_PANEL", {torch.float32: 1, torch.bfloat16: 1})
     monkeypatch.setattr(single_products, "HAS_AMX", False)
     alone = FORMS[form]
     monkeypatch.setitem(FORMS, form, lambda x, steps: torch.stack([alone(one, steps, SINGLE_PRODUCTS) for one in x]))

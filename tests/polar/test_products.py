@@ -19,6 +19,8 @@ from steadydecay.polar.gpu.obstacles import alignment_obstacle, architecture_obs
 from steadydecay.polar.gpu.triton_products import TritonProducts
 from steadydecay.polar.products import GEMM_PRODUCTS, GemmProducts
 
+NOT_USED = "products='triton' is not used, and symmetric products take twice the work they need, because"
+
 FLOAT16, BFLOAT16, FLOAT32, FLOAT64 = torch.float16, torch.bfloat16, torch.float32, torch.float64
 LARGE = (2, SMALLEST_TRITON_SIDE, 2 * SMALLEST_TRITON_SIDE)
 
@@ -142,13 +144,13 @@ def test_a_group_asks_for_tritons_by_name(
     norm_for(name, kernel.ndim - 1).lmo(kernel)
     assert caplog.records == []
     norm_for({"name": name, "products": "triton"}, kernel.ndim - 1).lmo(kernel)
-    assert caplog.messages == ["Symmetric products take twice the work they need: not tried on AMD GPUs."]
+    assert caplog.messages == [f"{NOT_USED} it has not been tried on AMD GPUs."]
 
 
 @pytest.mark.parametrize("make", [Spectral, SpectralConv, partial(polar_express, torch.eye(4))])
 @pytest.mark.parametrize("name", ["cublas", "", None])
 def test_unknown_products_are_an_error(make: Any, name: Any) -> None:
-    with pytest.raises(ValueError, match=f"products is {name!r}; legal are 'torch', 'triton'"):
+    with pytest.raises(ValueError, match=f"products is {name!r}; it must be one of 'torch', 'triton'"):
         make(products=name)
 
 
@@ -167,14 +169,14 @@ def assert_falls_back_and_says_once(stack: Tensor, message: str, caplog: pytest.
     assert tritons_for(stack) is GEMM_PRODUCTS
     assert tritons_for(stack) is GEMM_PRODUCTS
     assert [(record.name, record.levelno) for record in caplog.records] == [(choice.__name__, logging.WARNING)]
-    assert caplog.messages == [f"Symmetric products take twice the work they need: {message}."]
+    assert caplog.messages == [f"{NOT_USED} {message}."]
 
 
 def test_an_old_gpu_falls_back(
     hopper: None, working_triton: list[Tensor], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    message = "Tesla has compute capability 7.5; the kernel needs 8.0"
+    message = "Tesla has compute capability 7.5, but the kernel needs 8.0"
     assert_falls_back_and_says_once(on_gpu(LARGE), message, caplog)
     assert working_triton == []
 
@@ -183,13 +185,13 @@ def test_an_amd_gpu_falls_back(
     hopper: None, working_triton: list[Tensor], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch.version, "hip", "7.0")
-    assert_falls_back_and_says_once(on_gpu(LARGE), "not tried on AMD GPUs", caplog)
+    assert_falls_back_and_says_once(on_gpu(LARGE), "it has not been tried on AMD GPUs", caplog)
 
 
 def test_sides_that_are_no_multiples_fall_back(
     hopper: None, working_triton: list[Tensor], caplog: pytest.LogCaptureFixture
 ) -> None:
-    message = "sides, strides and offset of 2048x4100 matrices must be multiples of 16 entries"
+    message = "the sides, strides and offset of 2048x4100 matrices must be multiples of 16 entries"
     assert_falls_back_and_says_once(on_gpu((2, 2048, 4100)), message, caplog)
     assert tritons_for(on_gpu((2, 2049, 4096))) is GEMM_PRODUCTS
     assert len(caplog.records) == 2
@@ -203,8 +205,8 @@ def test_without_triton_a_gpu_falls_back(
     assert tritons_for(on_gpu(LARGE)) is GEMM_PRODUCTS
     assert tritons_for(on_gpu(LARGE, BFLOAT16)) is GEMM_PRODUCTS
     (message,) = caplog.messages
-    assert message.startswith("Symmetric products take twice the work they need: triton cannot be imported (import of ")
-    assert message.endswith("; pip install triton.")
+    assert message.startswith(f"{NOT_USED} triton cannot be imported (import of ")
+    assert message.endswith("; install it with pip install triton.")
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_a_killed_preparation_continues_to_the_same_bytes(
     stopped = read_manifest(tmp_path)
     assert stopped is not None and stopped.progress is not None and stopped.progress["place"] != [0, 0]
     assert content(tmp_path) != whole
-    with pytest.raises(ValueError, match=r"the preparation of .* has not finished; give its `steadydecay prepare` com"):
+    with pytest.raises(ValueError, match=r"the preparation of .* has not finished; run its `steadydecay prepare` com"):
         load_tokens(tmp_path)
     subprocess.run([*command, "0"], check=True, stderr=subprocess.DEVNULL)
     assert content(tmp_path) == whole
@@ -287,7 +287,7 @@ def test_shards_of_another_preparation_are_left_as_they_are(
         (replace(corpus, shard_tokens=901), r"shard_tokens: 900, now 901"),
         (replace(corpus, text_key="id"), r"text_key: 'text', now 'id'"),
     ):
-        with pytest.raises(ValueError, match=rf"holds the shards of another preparation \(.*{message}"):
+        with pytest.raises(ValueError, match=rf"contains the shards of another preparation \(.*{message}"):
             prepare(other, tmp_path, 1)
     assert content(tmp_path) == whole
     prepare(replace(corpus, name="spelled/in/another/way"), tmp_path, 1)
@@ -307,7 +307,7 @@ def test_a_folder_that_holds_something_else_is_left_as_it_is(
     source: Path, tokenizer: CorpusTokenizer, tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ValueError, match=r"holds something else \(thesis\.tex\); legal is a new or an empty folder"):
+    with pytest.raises(ValueError, match=r"contains something else \(thesis\.tex\)\. The folder must be new, empty"):
         prepare(corpus_of(source, tokenizer), tmp_path, 1)
     assert content(tmp_path) == {"thesis.tex": b"years of work"}
 
@@ -315,7 +315,10 @@ def test_a_folder_that_holds_something_else_is_left_as_it_is(
 @pytest.mark.parametrize(
     ("content_of", "message"),
     [
-        ({"version": 2}, r"token_shards\.json is a manifest of version 2; legal is 1: prepare the corpus again in"),
+        (
+            {"version": 2},
+            r"token_shards\.json is a manifest of version 2; it must have version 1\. Prepare the corpus again in",
+        ),
         ({"version": 1}, r"token_shards\.json is not a manifest of token shards: prepare the corpus again in another"),
         ([], r"token_shards\.json is not a manifest"),
     ],
@@ -334,9 +337,13 @@ def test_a_manifest_that_cannot_be_read_is_refused(
 @pytest.mark.parametrize(
     ("text", "holdout", "message"),
     [
-        (b"", 0.0, r"holds no document; 1 empty ones and 0 that are not UTF-8 are left out: give another source$"),
-        (b"Gr\xf6\xdfe", 0.0, r"0 empty ones and 1 that are not UTF-8 are left out: .* \(iconv makes UTF-8 of other"),
-        (b"text", 0.9999, r"holdout is 0\.9999, which keeps all 1 documents of .* for validation: give a smaller"),
+        (
+            b"",
+            0.0,
+            r"contains no document; 1 empty ones and 0 that are not UTF-8 were left out\. Give another source\.$",
+        ),
+        (b"Gr\xf6\xdfe", 0.0, r"0 empty ones and 1 that are not UTF-8 were left out\. .* with iconv -t UTF-8\.$"),
+        (b"text", 0.9999, r"holdout is 0\.9999, which holds out all 1 documents of .* for validation; give a smaller"),
     ],
     ids=["empty", "latin-1", "all held out"],
 )
@@ -353,8 +360,8 @@ def test_nothing_to_train_on_is_refused(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"holdout": 1.0}, r"holdout is 1\.0; legal is \[0, 1\)"),
-        ({"shard_tokens": 0}, r"shard_tokens is 0; legal is \[1, 2147483648\)"),
+        ({"holdout": 1.0}, r"holdout is 1\.0; it must be in \[0, 1\)"),
+        ({"shard_tokens": 0}, r"shard_tokens is 0; it must be in \[1, 2147483648\)"),
     ],
     ids=["holdout", "shard_tokens"],
 )

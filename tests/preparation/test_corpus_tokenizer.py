@@ -118,13 +118,13 @@ def test_what_uint16_can_hold_is_the_largest_vocabulary(tmp_path: Path) -> None:
     largest = write_tokenizer(tmp_path / "largest.json", "</s>", size=2**16 - 1)
     assert load_tokenizer(str(largest)).vocabulary_size == 2**16
     larger = write_tokenizer(tmp_path / "larger.json", "</s>", size=2**16)
-    with pytest.raises(ValueError, match=r"has a vocabulary of 65,537 tokens; legal is 1 to 65,536, which is what"):
+    with pytest.raises(ValueError, match=r"has a vocabulary of 65,537 tokens; it must have 1 to 65,536, the limit"):
         load_tokenizer(str(larger))
 
 
 def test_a_tokenizer_without_an_end_of_text_is_refused(tmp_path: Path) -> None:
     path = str(write_tokenizer(tmp_path / "t.json", "[SEP]", size=300))
-    with pytest.raises(ValueError, match=r"has no token <\|endoftext\|> or .* to stand before each .*--end-of-text"):
+    with pytest.raises(ValueError, match=r"has no token <\|endoftext\|> or .* to put before each .*--end-of-text"):
         load_tokenizer(path)
     with pytest.raises(ValueError, match=r"has no token \[EOS\] to stand"):
         load_tokenizer(path, "[EOS]")
@@ -139,5 +139,5 @@ def test_what_is_no_tokenizer_is_refused(tmp_path: Path, content: bytes) -> None
 
 
 def test_a_tokenizer_that_is_not_there_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"tokenizer\.json', and nothing is there; legal is gpt2, which needs"):
+    with pytest.raises(FileNotFoundError, match=r"tokenizer\.json', which does not exist\. Give gpt2, which needs"):
         load_tokenizer(str(tmp_path))

@@ -121,10 +121,13 @@ def test_a_long_text_is_cut_after_lines_into_documents(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"text": "a"}\n{"tex', r"line 2 of .*a\.jsonl is not JSON \(.*\): mend the line, or fetch the file again"),
+        (
+            '{"text": "a"}\n{"tex',
+            r"line 2 of .*a\.jsonl is not JSON \(.*\); correct the line, or download the file again",
+        ),
         ('{"id": 1, "body": "a"}', r"line 1 of .*jsonl has no key 'text'; it has id, body: say with --text-key which"),
         ('["text"]', r"line 1 of .*a\.jsonl has no key 'text'; it has a list"),
-        ('{"text": ["a"]}', r"'text' in line 1 of .*a\.jsonl is a list; legal is a string or null"),
+        ('{"text": ["a"]}', r"'text' in line 1 of .*a\.jsonl is a list; it must be a string or null"),
         ("[" * 100_000, r"line 1 of .*a\.jsonl is not JSON"),
     ],
     ids=["cut off", "other keys", "a list", "a list of texts", "deep"],
@@ -140,7 +143,7 @@ def test_a_parquet_file_that_is_cut_off_is_refused_before_it_is_read(tmp_path: P
     whole = (tmp_path / "a.parquet").read_bytes()
     for length in (0, 3, len(whole) // 2, len(whole) - 1):
         (tmp_path / "a.parquet").write_bytes(whole[:length])
-        with pytest.raises(SourceError, match=r"a\.parquet cannot be read \(.*\): fetch the file again"):
+        with pytest.raises(SourceError, match=r"a\.parquet cannot be read \(.*\); download the file again"):
             require_readable(source_file(tmp_path / "a.parquet"), "text")
 
 
@@ -150,7 +153,7 @@ def test_a_parquet_file_that_is_broken_within_is_named(tmp_path: Path) -> None:
     content[10:500] = bytes(490)
     (tmp_path / "a.parquet").write_bytes(content)
     require_readable(source_file(tmp_path / "a.parquet"), "text")
-    with pytest.raises(SourceError, match=r"a\.parquet cannot be read \(.*\): fetch the file again"):
+    with pytest.raises(SourceError, match=r"a\.parquet cannot be read \(.*\); download the file again"):
         contents(tmp_path / "a.parquet")
 
 
@@ -167,5 +170,5 @@ def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"a\.parquet has no column 'body'; it has text, id: say with --text-key"):
         require_readable(file, "body")
     write_parquet(tmp_path / "a.parquet", [["a"]], pa.list_(pa.string()))
-    with pytest.raises(SourceError, match=r"the column 'text' of .* is of type list<.*>; legal is a column of strings"):
+    with pytest.raises(SourceError, match=r"the column 'text' of .* has the type list<.*>; it must contain strings"):
         require_readable(file, "text")

@@ -82,7 +82,7 @@ def test_tokens_that_went_missing_are_noticed(tmp_path: Path) -> None:
     stopped(tmp_path / "a")
     for name, message in (
         (".train_000002.bin.part", r"train_000002\.bin\.part lacks some of the 5 tokens that were written to it"),
-        ("train_000001.bin", r"train_000001\.bin has 0 tokens; legal is 10, as when it was written: bring it back"),
+        ("train_000001.bin", r"train_000001\.bin has 0 tokens, but 10 were written to it; restore it"),
     ):
         shutil.copytree(tmp_path / "a", tmp_path / name)
         (tmp_path / name / name).unlink()
@@ -95,10 +95,10 @@ def test_a_whole_shard_of_another_version_or_length_is_refused(tmp_path: Path) -
     path = tmp_path / "train_000000.bin"
     whole = path.read_bytes()
     path.write_bytes(whole[:4] + b"\2" + whole[5:])
-    with pytest.raises(ShardError, match=r"train_000000\.bin is a shard of version 2; legal is 1"):
+    with pytest.raises(ShardError, match=r"train_000000\.bin is a shard of version 2; it must have version 1"):
         GrowingShards(tmp_path, "train", 10, 2, 5)
     write_shard(path, TOKENS[:9])
-    with pytest.raises(ShardError, match=r"train_000000\.bin has 9 tokens; legal is 10"):
+    with pytest.raises(ShardError, match=r"train_000000\.bin has 9 tokens; it must be 10"):
         GrowingShards(tmp_path, "train", 10, 2, 5)
     path.write_bytes(whole)
     assert len(read_shard(path)) == 10

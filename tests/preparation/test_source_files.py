@@ -53,32 +53,36 @@ def test_what_is_no_text_is_left_out_and_named(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to("nowhere")
     files, left_out = source_files(str(tmp_path))
     assert [file.name for file in files] == ["a.txt", "d"]
-    assert "1 compressed by xz (unxz unpacks it): b.xz" in str(left_out)
-    assert "1 in UTF-16 (iconv -f UTF-16 -t UTF-8 makes text of it): c" in str(left_out)
-    assert "1 that are no plain files: pipe" in str(left_out) and "1 links to nothing: dangling" in str(left_out)
+    assert "1 compressed with xz (use unxz): b.xz" in str(left_out)
+    assert "1 in UTF-16 (use iconv -f UTF-16 -t UTF-8): c" in str(left_out)
+    assert "1 special (a pipe, socket or device): pipe" in str(
+        left_out
+    ) and "1 with a missing link target: dangling" in str(left_out)
 
 
 def test_a_folder_without_text_is_refused_with_what_there_is(tmp_path: Path) -> None:
     (tmp_path / "a.xz").write_bytes(b"\xfd7zXZ\0")
-    with pytest.raises(ValueError, match=r"holds no document; legal .*: left out are 1 compressed by xz .*: a\.xz$"):
+    with pytest.raises(ValueError, match=r"contains no document; give .*\. Left out: 1 compressed with xz .*: a\.xz$"):
         source_files(str(tmp_path))
 
 
 def test_a_single_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("utf-16".encode("utf-16"))
-    with pytest.raises(ValueError, match=r"a\.txt is in UTF-16 \(iconv .*\); legal is text, JSON lines or parquet"):
+    with pytest.raises(
+        ValueError, match=r"a\.txt is in UTF-16 \(use iconv .*\); it must be text, JSON lines or parquet"
+    ):
         source_files(str(tmp_path / "a.txt"))
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match=r"pipe is a named pipe; legal is a plain file"):
+    with pytest.raises(ValueError, match=r"pipe is a named pipe, but it must be a regular file"):
         source_files(str(tmp_path / "pipe"))
 
 
 def test_what_is_not_there_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"absent', and nothing is there; legal is a text, JSON lines or"):
+    with pytest.raises(FileNotFoundError, match=r"absent', which does not exist\. Give a text, JSON lines or"):
         source_files(str(tmp_path / "absent"))
-    with pytest.raises(ValueError, match=r"source is '', as an unset variable"):
+    with pytest.raises(ValueError, match=r"source is '', perhaps because a shell variable is not set"):
         source_files("")
-    with pytest.raises(FileNotFoundError, match=r"source is 'memory://absent', and nothing is there; look at the URL"):
+    with pytest.raises(FileNotFoundError, match=r"source is 'memory://absent', which does not exist; check the URL"):
         source_files("memory://absent")
     with pytest.raises(ValueError, match="Protocol not known: nonsense"):
         source_files("nonsense://x")
@@ -120,7 +124,7 @@ def test_a_network_that_fails_is_an_error_a_person_can_read(monkeypatch: pytest.
             raise RuntimeError("connection lost")
 
     monkeypatch.setattr(module, "_filesystem", lambda url: (Unreachable(), url))
-    with pytest.raises(OSError, match=r"hf://x cannot be listed \(connection refused\): look at the URL and the"):
+    with pytest.raises(OSError, match=r"hf://x cannot be listed \(connection refused\); check the URL and the"):
         source_files("hf://x")
     file = SourceFile("hf://x/a.parquet", "a.parquet", "parquet", 9)
     message = r"hf://x/a\.parquet cannot be read \(connection lost\): .* the same command"

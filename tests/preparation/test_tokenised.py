@@ -72,7 +72,7 @@ def test_a_process_that_is_killed_is_said_so_and_none_is_left(encoding: Encoding
     results = tokenised_in_order(endless(), encoding, 2)
     next(results)
     os.kill(next(iter(children() - before)), signal.SIGKILL)
-    with pytest.raises(OSError, match=r"a process that tokenises was ended from outside, .* the same command again"):
+    with pytest.raises(OSError, match=r"a process that tokenises was killed, .* the same command again"):
         for _ in results:
             pass
     assert children() <= before

@@ -92,7 +92,10 @@ def test_what_one_rank_cannot_read_none_takes(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr(warnings, "warn", lambda message, **_: told.append(message))
     assert loaded(folder) == [2] * RANKS
     assert len(told) == 1 and "step-000000003" in told[0]
-    assert "on rank 1 it cannot be read (No such file or directory); every node has to see the folder" in told[0]
+    assert (
+        "on rank 1 it cannot be read (No such file or directory); every node must be able to read the run's folder"
+        in told[0]
+    )
 
 
 def test_where_none_is_whole_all_say_so(folder: Path) -> None:

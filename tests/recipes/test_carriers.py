@@ -134,12 +134,12 @@ def test_the_output_layer_is_corrected_on_demand() -> None:
 
 REFUSED = [
     ("scionc", {"carrier": "momentun"}, r"carrier is 'momentun'; did you mean 'momentum'\?"),
-    ("adamc", {"carrier": "momentum"}, r"carrier is 'momentum', and the momentum of 'adamc' does not carry"),
-    ("adamw", {"decay_rule": "corrected"}, r"decay_rule is 'corrected' for 'adamw', whose λ is constant"),
+    ("adamc", {"carrier": "momentum"}, r"carrier is 'momentum', but the momentum of 'adamc' does not carry"),
+    ("adamw", {"decay_rule": "corrected"}, r"decay_rule is 'corrected', but 'adamw' keeps λ constant"),
     ("scionc", {"decay_rule": "corected"}, r"decay_rule is 'corected'; did you mean 'corrected'\?"),
-    ("adamw", {"nesterov": True}, r"nesterov is True, and 'adamw' has no such choice"),
-    ("scionc", {"beta2": 0.9}, r"beta2 is 0\.9, and 'scionc' has no second beta"),
-    ("adamw", {"beta2": 1.0}, r"beta2 is 1\.0; legal is \[0, 1\)"),
+    ("adamw", {"nesterov": True}, r"nesterov is True, but 'adamw' does not have this choice"),
+    ("scionc", {"beta2": 0.9}, r"beta2 is 0\.9, but 'scionc' does not have a second beta"),
+    ("adamw", {"beta2": 1.0}, r"beta2 is 1\.0; it must be in \[0, 1\)"),
 ]
 
 

@@ -171,7 +171,7 @@ def test_a_broken_checkpoint_is_skipped_with_a_warning(tmp_path: Path, damage: s
         flip_a_byte(path)
     else:
         path.write_bytes({"truncate": content[:-10], "empty": b"", "append": content + b"x"}[damage])
-    with pytest.warns(UserWarning, match=rf"skipped .*{path.name}: its content does not match"):
+    with pytest.warns(UserWarning, match=rf"Skipped .*{path.name}: its content does not match"):
         loaded = load_latest(tmp_path)
     assert loaded is not None
     assert loaded[0] == 1
@@ -188,12 +188,12 @@ def test_a_whole_checkpoint_is_loaded_without_a_warning(tmp_path: Path) -> None:
 def test_a_folder_of_broken_checkpoints_is_an_error(tmp_path: Path) -> None:
     for step in (1, 2):
         flip_a_byte(save(tmp_path, step, state_of(step)))
-    message = rf"none of the 2 checkpoints in .*{tmp_path.name} is whole; .*: bring one back from a copy, or start anew"
-    with pytest.warns(UserWarning, match="skipped"), pytest.raises(CheckpointError, match=message):
+    message = rf"none of the 2 checkpoints in .*{tmp_path.name} is whole, .* Restore one from a copy, or start again"
+    with pytest.warns(UserWarning, match="Skipped"), pytest.raises(CheckpointError, match=message):
         load_latest(tmp_path)
 
 
-@pytest.mark.parametrize(("step", "keep", "message"), [(0, 0, "keep is 0; legal is"), (-1, 1, "step is -1; legal is")])
+@pytest.mark.parametrize(("step", "keep", "message"), [(0, 0, "keep is 0; it must be"), (-1, 1, "step is -1; it must be")])
 def test_save_refuses_what_is_not_legal(tmp_path: Path, step: int, keep: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         save(tmp_path / "absent", step, state_of(0), keep=keep)
@@ -202,7 +202,9 @@ def test_save_refuses_what_is_not_legal(tmp_path: Path, step: int, keep: int, me
 
 def test_a_state_that_could_not_be_loaded_again_is_refused_at_once(tmp_path: Path) -> None:
     path = save(tmp_path, 1, state_of(1))
-    with pytest.raises(CheckpointError, match=r"state of step 2 holds an object .* refuses; legal are tensors"):
+    with pytest.raises(
+        CheckpointError, match=r"state of step 2 contains an object .* refuses\. It must consist of\s+tensors"
+    ):
         save(tmp_path, 2, {"folder": Path("somewhere")})
     assert list(tmp_path.iterdir()) == [path]
 
@@ -222,7 +224,9 @@ def test_until_the_rename_there_is_no_new_checkpoint(tmp_path: Path, monkeypatch
         raise OSError("no rename")
 
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(CheckpointError, match=r"step 2 cannot be written to .* \(no rename\); those before it are as"):
+    with pytest.raises(
+        CheckpointError, match=r"step 2 cannot be written to .* \(no rename\)\. Earlier checkpoints are"
+    ):
         save(tmp_path, 2, state_of(2))
     assert list(tmp_path.iterdir()) == [path]
 
@@ -252,7 +256,9 @@ def test_a_full_disk_is_one_line_and_leaves_the_previous_checkpoint(tmp_path: Pa
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
     )
-    message = rf"the checkpoint of step 2 cannot be written to {tmp_path} \(File too large\); those before it are as .*"
+    message = (
+        rf"the checkpoint of step 2 cannot be written to {tmp_path} \(File too large\)\. Earlier checkpoints are .*"
+    )
     lines = done.stdout.splitlines()
     assert len(lines) == 4 and all(re.fullmatch(message, line) for line in lines), done.stdout
     assert list(tmp_path.iterdir()) == [path]
@@ -295,15 +301,15 @@ def saved_bytes(state: object) -> bytes:
         (b"PK\x03\x04" + bytes(60), r"it cannot be loaded \(RuntimeError"),
         (b"\x80\x02}q\x00." * 3, r"it (cannot be loaded|holds)"),
         (pickle.dumps(Path("somewhere"), protocol=2), r"it cannot be loaded \(UnpicklingError"),
-        (saved_bytes([1, 2]), "it holds a list; legal is a dict"),
-        (saved_bytes(torch.ones(3)), "it holds a Tensor; legal is a dict"),
+        (saved_bytes([1, 2]), "it contains a list where a dict is expected"),
+        (saved_bytes(torch.ones(3)), "it contains a Tensor where a dict is expected"),
         (saved_bytes(state_of(1))[:-100], r"it cannot be (read|loaded)"),
     ],
 )
 def test_a_planted_file_is_skipped_for_the_older_checkpoint(tmp_path: Path, content: bytes, reason: str) -> None:
     save(tmp_path, 1, state_of(1))
     planted = plant(tmp_path, 2, content)
-    with pytest.warns(UserWarning, match=f"skipped .*{planted.name}: {reason}") as warned:
+    with pytest.warns(UserWarning, match=f"Skipped .*{planted.name}: {reason}") as warned:
         loaded = load_latest(tmp_path)
     assert loaded is not None and loaded[0] == 1
     assert all(len(str(one.message).splitlines()) == 1 for one in warned)
@@ -319,7 +325,7 @@ def test_what_is_no_file_is_skipped_for_the_older_checkpoint(tmp_path: Path, kin
         os.mkfifo(path)
     else:
         path.symlink_to("nowhere" if kind == "link to nothing" else "/dev/zero")
-    with pytest.warns(UserWarning, match=f"skipped .*{path.name}: it cannot be"):
+    with pytest.warns(UserWarning, match=f"Skipped .*{path.name}: it cannot be"):
         loaded = load_latest(tmp_path)
     assert loaded is not None and loaded[0] == 1
     with warnings.catch_warnings():
@@ -354,7 +360,7 @@ def test_a_state_that_is_not_accepted_is_skipped(tmp_path: Path) -> None:
         if found.step > 1:
             raise CheckpointError(f"not {found.step}")
 
-    with pytest.warns(UserWarning, match=r"skipped .*: not 3") as warned:
+    with pytest.warns(UserWarning, match=r"Skipped .*: not 3") as warned:
         loaded = load_latest(tmp_path, accept=accept)
     assert loaded is not None and loaded[0] == 1
     assert asked == [3, 2, 1] and len(warned) == 2
@@ -364,7 +370,7 @@ def test_a_state_that_is_not_accepted_is_skipped(tmp_path: Path) -> None:
 def test_a_folder_that_is_none_is_not_an_empty_one(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "checkpoints"
     folder.touch() if kind == "file" else folder.symlink_to("nowhere")
-    with pytest.raises(CheckpointError, match=r"checkpoints cannot be read \(N.*\), so what it holds is not kno"):
+    with pytest.raises(CheckpointError, match=r"checkpoints cannot be read \(N.*\), so its contents are unknown"):
         load_latest(folder)
     with pytest.raises(OSError):
         checkpoints(folder)

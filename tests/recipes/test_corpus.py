@@ -48,14 +48,14 @@ def test_a_text_file_is_bytes_split_at_a_line_end(tmp_path: Path) -> None:
 
 
 def test_nothing_there_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"absent', and nothing is there; legal is a text file, a folder"):
+    with pytest.raises(FileNotFoundError, match=r"absent', which does not exist\. Give a text file, a folder"):
         load_tokens(tmp_path / "absent")
 
 
 def test_an_empty_path_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("text " * 99)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"data is '', as an unset variable of a shell gives it; legal is a"):
+    with pytest.raises(ValueError, match=r"data is '', perhaps because a shell variable is not set\. Give a"):
         load_tokens("")
     assert load_tokens(".").train.token_count == 446
 
@@ -64,7 +64,7 @@ def test_an_empty_path_is_not_the_current_folder(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("as_folder", [False, True])
 def test_a_pipe_is_not_waited_for(tmp_path: Path, suffix: str, as_folder: bool) -> None:
     os.mkfifo(tmp_path / f"pipe{suffix}")
-    with pytest.raises(ValueError, match=rf"pipe\{suffix} is a named pipe|holds no text; .*: pipe\.txt$"):
+    with pytest.raises(ValueError, match=rf"pipe\{suffix} is a named pipe|contains no text; .*: pipe\.txt$"):
         load_tokens(tmp_path if as_folder else tmp_path / f"pipe{suffix}")
 
 
@@ -154,7 +154,7 @@ def test_shards_are_read_window_by_window(tmp_path: Path) -> None:
         write_shard(tmp_path / f"{number}.bin", 1000 * number + np.arange(41))
     (tmp_path / "notes.txt").write_text("not read where there are shards")
     (tmp_path / "sub").mkdir()
-    with pytest.warns(UserWarning, match=r"trained on without 2 beside the \.bin shards: notes\.txt, sub$") as warned:
+    with pytest.warns(UserWarning, match=r"leaves out 2 beside the \.bin shards: notes\.txt, sub$") as warned:
         stream = load_tokens(tmp_path).train
     assert len(warned) == 1
     assert stream.token_count == 82
@@ -178,7 +178,7 @@ def test_more_shards_than_a_process_may_open_can_be_read(tmp_path: Path) -> None
 
 def test_a_token_outside_the_vocabulary_names_its_shard(tmp_path: Path) -> None:
     write_shard(tmp_path / "a.bin", [1] * 10 + [50304] * 10)
-    with pytest.raises(ValueError, match=r"a\.bin holds token 50304; legal is \[0, 50304\)"):
+    with pytest.raises(ValueError, match=r"a\.bin contains the token 50304; tokens must be in \[0, 50304\)"):
         batch(load_tokens(tmp_path).train, length=17, batch_size=1, step=0, seed=0)
 
 
@@ -187,7 +187,7 @@ def test_a_shard_that_shrinks_under_a_run_is_noticed(tmp_path: Path) -> None:
     write_shard(path, np.arange(100))
     stream = load_tokens(path).train
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(ShardError, match=r"a\.bin has 1174 bytes; legal is 1224"):
+    with pytest.raises(ShardError, match=r"a\.bin has 1174 bytes, but its 100 tokens take 1224"):
         batch(stream, length=10, batch_size=1, step=0, seed=0)
 
 
@@ -200,6 +200,6 @@ def test_a_link_to_nothing_is_said_to_be_one(tmp_path: Path) -> None:
     write_shard(shards / "a.bin", range(100))
     for path, name in {link: "link.bin", shards: "b.bin"}.items():
         with pytest.raises(
-            FileNotFoundError, match=rf"{name} is a link to /not/here\.bin, and nothing is there; bring"
+            FileNotFoundError, match=rf"{name} is a link to /not/here\.bin, which does not exist; restore"
         ):
             load_tokens(path)

@@ -37,14 +37,18 @@ def test_a_gradient_names_all_its_parameters_in_order(value: float) -> None:
     with pytest.raises(NonFiniteError) as caught:
         require_finite(7, 2.5, torch.tensor(math.nan), MODEL)
     assert (caught.value.step, caught.value.parameters) == (7, ["0.weight", "2.weight"])
-    message = "step 7: loss 2.5, not finite in the gradient of '0.weight' (2 in all); weights and checkpoints are as "
-    assert str(caught.value) == f"{message}they were before it; lower lr or look at this step's batch"
+    message = (
+        "NaN or infinity at step 7 (loss 2.5) in the gradient of '0.weight' (2 in all). Weights and checkpoints are "
+    )
+    assert str(caught.value) == f"{message}unchanged since the step before. Lower lr, or look at this step's batch."
     assert isinstance(caught.value, FloatingPointError)
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_alone_is_said_so(loss: float) -> None:
-    with pytest.raises(NonFiniteError, match=rf"^step 3: loss {loss:g}, not finite in the loss alone; weights"):
+    with pytest.raises(
+        NonFiniteError, match=rf"^NaN or infinity at step 3 \(loss {loss:g}\) in the loss alone\. Weights"
+    ):
         require_finite(3, loss, torch.tensor(1.0), MODEL)
 
 
@@ -52,6 +56,6 @@ def test_finite_gradients_whose_norm_overflows_are_said_so() -> None:
     gradient_of(1).fill_(3e38)
     total = nn.utils.get_total_norm([gradient_of(0), gradient_of(1)])
     assert math.isinf(total)
-    message = r"^step 3: loss 1, not finite in the gradient norm alone, which overflows; weights"
+    message = r"^NaN or infinity at step 3 \(loss 1\) in the gradient norm alone, which overflows\. Weights"
     with pytest.raises(NonFiniteError, match=message):
         require_finite(3, 1.0, total, MODEL)

@@ -95,10 +95,10 @@ def test_at_first_each_block_is_the_identity() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"width": 30}, r"width is 30; legal is a multiple of 2 · heads = 4 \(rotary pairs\)"),
-        ({"width": 0}, r"width is 0; legal is \[1"),
-        ({"layers": 0}, r"layers is 0; legal is \[1"),
-        ({"heads": 0}, r"heads is 0; legal is \[1"),
+        ({"width": 30}, r"width is 30; it must be a multiple of 2 · heads = 4 \(rotary pairs\)"),
+        ({"width": 0}, r"width is 0; it must be in \[1"),
+        ({"layers": 0}, r"layers is 0; it must be in \[1"),
+        ({"heads": 0}, r"heads is 0; it must be in \[1"),
     ],
 )
 def test_a_size_that_cannot_be_built_is_refused(arguments: dict[str, int], message: str) -> None:

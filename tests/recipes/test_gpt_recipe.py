@@ -85,13 +85,13 @@ def test_clipping_is_off_for_scion_and_can_be_turned_off_for_adamw() -> None:
     ("size", "given", "message"),
     [
         ("mni", {}, r"size is 'mni'; did you mean 'mini'\?"),
-        ("huge", {}, r"size is 'huge'; legal are mini, small, 124m"),
-        ("mini", {"accumulate": 3}, r"accumulate is 3; legal is a divisor of batch_size=16"),
-        ("mini", {"accumulate": 0}, r"accumulate is 0; legal is a divisor"),
-        ("mini", {"accumulate": -2}, r"accumulate is -2; legal is a divisor"),
-        ("mini", {"evaluation_batches": 0}, r"evaluation_batches is 0; legal is \[1"),
-        ("mini", {"size": "small"}, r"override names 'size'; .* \(--size\)"),
-        ("mini", {"optimizer": "adamw"}, r"override names 'optimizer'; .* \(--optimizer\)"),
+        ("huge", {}, r"size is 'huge'; it must be one of mini, small, 124m"),
+        ("mini", {"accumulate": 3}, r"accumulate is 3; it must be a divisor of batch_size=16"),
+        ("mini", {"accumulate": 0}, r"accumulate is 0; it must be a divisor"),
+        ("mini", {"accumulate": -2}, r"accumulate is -2; it must be a divisor"),
+        ("mini", {"evaluation_batches": 0}, r"evaluation_batches is 0; it must be in \[1"),
+        ("mini", {"size": "small"}, r"override names 'size', .* \(--size\)"),
+        ("mini", {"optimizer": "adamw"}, r"override names 'optimizer', .* \(--optimizer\)"),
     ],
 )
 def test_what_fits_no_recipe_is_refused(size: str, given: dict[str, Any], message: str) -> None:
@@ -101,7 +101,7 @@ def test_what_fits_no_recipe_is_refused(size: str, given: dict[str, Any], messag
 
 @pytest.mark.parametrize("text", ["lenght=3", "layer=3", "decay_per_steps=1"])
 def test_a_typo_names_the_field(text: str) -> None:
-    with pytest.raises(ValueError, match=r"which is no field; did you mean '(length|layers|decay_per_step)'\?"):
+    with pytest.raises(ValueError, match=r"which is not a field; did you mean '(length|layers|decay_per_step)'\?"):
         recipe_of(text)
 
 

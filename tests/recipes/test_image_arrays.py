@@ -66,38 +66,53 @@ def test_a_validation_split_of_one_s_own_is_taken(tmp_path: Path) -> None:
 
 
 BAD = {
-    "no images": ({"labels": labels()}, r"holds labels, and no images; legal is an \.npz with images"),
-    "no labels": ({"images": images()}, r"holds images, and no labels"),
+    "no images": ({"labels": labels()}, r"contains labels, but no images; it must be an \.npz with images"),
+    "no labels": ({"images": images()}, r"contains images, but no labels"),
     "half a validation split": ({"images": images(), "labels": labels(), "val_images": images()}, "one of val_images"),
-    "two axes": ({"images": images(60, 9), "labels": labels()}, r"have shape \(60, 9\); legal is \(n, h, w\)"),
+    "two axes": ({"images": images(60, 9), "labels": labels()}, r"have the shape \(60, 9\); it must be \(n, h, w\)"),
     "channels first": ({"images": images(60, 3, 32, 32), "labels": labels()}, "have 32 channels.*np.moveaxis"),
-    "a line": ({"images": images(60, 1, 9), "labels": labels()}, "are 1 × 9; legal is 2 pixels or more"),
-    "no image": ({"images": images(0), "labels": labels(0)}, r"have shape \(0, 5, 7, 3\), which is no image"),
-    "too bright": ({"images": images().astype(int) + 1, "labels": labels()}, r"range from 1 to 256; legal is 0…255"),
+    "a line": ({"images": images(60, 1, 9), "labels": labels()}, "are 1 × 9; each side must have at least 2 pixels"),
+    "no image": ({"images": images(0), "labels": labels(0)}, r"have the shape \(0, 5, 7, 3\), which contains no image"),
+    "too bright": (
+        {"images": images().astype(int) + 1, "labels": labels()},
+        r"range from 1 to 256; they must be in 0…255",
+    ),
     "negative": ({"images": images().astype(int) - 1, "labels": labels()}, r"range from -1 to 254"),
-    "NaN": ({"images": images() * np.nan, "labels": labels()}, r"range from nan to nan; legal is 0…255"),
-    "0…1": ({"images": images() / 255, "labels": labels()}, r"are floats up to 1; legal is 0…255: multiply .* by 255"),
-    "booleans": ({"images": images() > 9, "labels": labels()}, "have dtype bool; legal are whole numbers or floats"),
-    "texts": ({"images": images().astype(str), "labels": labels()}, "have dtype <U3; legal are whole"),
+    "NaN": ({"images": images() * np.nan, "labels": labels()}, r"range from nan to nan; they must be in 0…255"),
+    "0…1": (
+        {"images": images() / 255, "labels": labels()},
+        r"are floats up to 1; they must be in 0…255: multiply .* by 255",
+    ),
+    "booleans": (
+        {"images": images() > 9, "labels": labels()},
+        "have the dtype bool; they must be whole numbers or floats",
+    ),
+    "texts": ({"images": images().astype(str), "labels": labels()}, "have the dtype <U3; they must be whole"),
     "too few labels": (
         {"images": images(), "labels": labels(59)},
-        r"labels of .* have shape \(59,\); legal is \(60,\)",
+        r"labels of .* have the shape \(59,\); it must be \(60,\)",
     ),
-    "one-hot labels": ({"images": images(), "labels": np.eye(60)}, r"have shape \(60, 60\); legal is \(60,\)"),
+    "one-hot labels": ({"images": images(), "labels": np.eye(60)}, r"have the shape \(60, 60\); it must be \(60,\)"),
     "float labels": (
         {"images": images(), "labels": labels() * 1.0},
-        r"dtype float64; legal are integers.*astype\(int\)",
+        r"dtype float64; they must be integers.*astype\(int\)",
     ),
-    "negative labels": ({"images": images(), "labels": labels() - 1}, r"hold -1 at place 0; legal is 0 on"),
-    "one class": ({"images": images(), "labels": labels() * 0}, r"hold the one class 0; legal are two or more"),
-    "names for numbers": ({"images": images(), "labels": labels() * 1000}, r"2,001 classes, for 60 images"),
+    "negative labels": (
+        {"images": images(), "labels": labels() - 1},
+        r"contain -1 at place 0; they must be 0 or larger",
+    ),
+    "one class": (
+        {"images": images(), "labels": labels() * 0},
+        r"contain only one class, 0; there must be at least two",
+    ),
+    "names for numbers": ({"images": images(), "labels": labels() * 1000}, r"2,001 classes for 60 images"),
     "other sizes": (
         {"images": images(), "labels": labels(), "val_images": images(9, 5, 6, 3), "val_labels": labels(9)},
-        "val_images of .* are 5 × 6 × 3, and images are 5 × 7 × 3",
+        "val_images of .* are 5 × 6 × 3, but images are 5 × 7 × 3",
     ),
     "unknown class": (
         {"images": images(), "labels": labels(), "val_images": images(9), "val_labels": labels(9, 4)},
-        r"val_labels of .* hold 3 at place 3; legal is \[0, 3\)",
+        r"val_labels of .* contain 3 at place 3; they must be in \[0, 3\)",
     ),
     "alike": ({"images": images(60) * 0, "labels": labels()}, "split by their hashes into (0|60) for training and"),
 }
@@ -112,7 +127,7 @@ def test_what_cannot_be_trained_on_is_refused_in_words(case: str, tmp_path: Path
 
 def test_an_array_of_objects_is_never_loaded(tmp_path: Path) -> None:
     path = saved(tmp_path, images=np.array([{}, {}], dtype=object), labels=labels(2))
-    with pytest.raises(ValueError, match="array of objects, which is never loaded: make it an array of numbers"):
+    with pytest.raises(ValueError, match="array of objects, which is never loaded; make it an array of numbers"):
         read_npz(path, None)
 
 
@@ -120,7 +135,7 @@ def test_an_array_of_objects_is_never_loaded(tmp_path: Path) -> None:
 def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, share: float) -> None:
     whole = saved(tmp_path, images=images(), labels=labels()).read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ValueError, match=r"cut\.npz cannot be read .*legal is an \.npz"):
+    with pytest.raises(ValueError, match=r"cut\.npz cannot be read .*it must be an \.npz"):
         read_npz(tmp_path / "cut.npz", None)
 
 
@@ -136,13 +151,13 @@ def test_a_single_array_is_refused(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     np.save(buffer, images())
     (tmp_path / "one.npz").write_bytes(buffer.getvalue())
-    with pytest.raises(ValueError, match=r"single array of shape \(60, 5, 7, 3\): save it with np\.savez"):
+    with pytest.raises(ValueError, match=r"single array of shape \(60, 5, 7, 3\); save it with np\.savez"):
         read_npz(tmp_path / "one.npz", None)
 
 
 def test_the_number_of_classes_may_be_said(tmp_path: Path) -> None:
     path = saved(tmp_path, images=images(), labels=labels())
-    with pytest.warns(UserWarning, match="1 of 4 classes have no image, the first is 3"):
+    with pytest.warns(UserWarning, match="1 of 4 classes have no image; the first is 3"):
         read_npz(path, 4)
-    with pytest.raises(ValueError, match=r"hold 2 at place 2; legal is \[0, 2\)"):
+    with pytest.raises(ValueError, match=r"contain 2 at place 2; they must be in \[0, 2\)"):
         read_npz(path, 2)

@@ -40,7 +40,12 @@ def test_what_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
     with pytest.warns(UserWarning) as caught:
         found = read_image_folder(folder)
     (message,) = {str(one.message) for one in caught}
-    for part in ("1 hidden: .git", "in no folder of a class: README.md", "a/notes.txt", "without an image: empty"):
+    for part in (
+        "1 hidden: .git",
+        "outside any class folder: README.md",
+        "a/notes.txt",
+        "without an image inside: empty",
+    ):
         assert part in message
     assert len(found.train) + len(found.validation) == 40
 
@@ -48,8 +53,8 @@ def test_what_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ([], "holds no folder with an image; legal is a folder with one folder of images for each class"),
-        (["only"], "holds images of the one class 'only'; legal are two or more"),
+        ([], "contains no folder with an image; it must be a folder with one folder of images for each class"),
+        (["only"], "contains images of only one class, 'only', but there must be at least two"),
     ],
 )
 def test_a_folder_without_two_classes_is_refused(tmp_path: Path, classes: list[str], message: str) -> None:
@@ -65,7 +70,7 @@ def test_a_folder_without_two_classes_is_refused(tmp_path: Path, classes: list[s
 def test_a_class_that_is_not_trained_on_is_refused(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", ["a", "b"], 2)
     write_folder(tmp_path / "validation", ["a", "c"], 2)
-    with pytest.raises(ValueError, match=r"validation holds the class 'c', and .*train does not"):
+    with pytest.raises(ValueError, match=r"validation has the class 'c', but .*train does not"):
         read_image_folder(tmp_path)
 
 

@@ -73,10 +73,10 @@ def test_no_more_than_two_windows_are_kept(in_windows: ParquetSource) -> None:
 
 
 def test_hugging_face_s_number_of_classes_is_taken_and_the_labels_held_to_it(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="2 of 5 classes have no image, the first is 3"):
+    with pytest.warns(UserWarning, match="2 of 5 classes have no image; the first is 3"):
         found = read_parquet("set", [write_parquet(tmp_path / "a.parquet", LABELS, classes=5)], None)
     assert found.classes == 5
-    with pytest.raises(ValueError, match=r"labels of set hold 2 at place 2; legal is \[0, 2\)"):
+    with pytest.raises(ValueError, match=r"labels of set contain 2 at place 2; they must be in \[0, 2\)"):
         read_parquet("set", [write_parquet(tmp_path / "b.parquet", LABELS, classes=2)], None)
 
 
@@ -85,7 +85,9 @@ def test_a_file_that_is_cut_off_is_refused_by_name(tmp_path: Path, share: float)
     path = write_parquet(tmp_path / "cut.parquet", LABELS)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ValueError, match=r"cut\.parquet is no whole parquet file .*: fetch it or write it again"):
+    with pytest.raises(
+        ValueError, match=r"cut\.parquet is not a complete parquet file .*; download it or write it again"
+    ):
         read_parquet("set", [path], None)
 
 
@@ -96,7 +98,7 @@ def test_a_row_group_that_is_broken_is_named_when_it_is_read(tmp_path: Path) -> 
     content[start : start + 40] = b"\xff" * 40
     path.write_bytes(content)
     found = read_parquet("set", [path], None)
-    with pytest.raises(ValueError, match=r"row group 0 of .*a\.parquet cannot be read \(.*\): fetch the file again"):
+    with pytest.raises(ValueError, match=r"row group 0 of .*a\.parquet cannot be read \(.*\); download the file again"):
         found.train.read([0])
 
 
@@ -106,15 +108,17 @@ def table(folder: Path, **columns: object) -> Path:
 
 
 def test_columns_that_are_no_images_and_labels_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"has columns text, label; legal is a column image of \{bytes, path\}"):
+    with pytest.raises(
+        ValueError, match=r"has the columns text, label; it must have a column image of \{bytes, path\}"
+    ):
         read_parquet("set", [table(tmp_path, text=["a"], label=[0])], None)
     with pytest.raises(ValueError, match="has the column image of type string"):
         read_parquet("set", [table(tmp_path, image=["a"], label=[0])], None)
-    with pytest.raises(ValueError, match="labels of set have dtype float64; legal are integers"):
+    with pytest.raises(ValueError, match="labels of set have the dtype float64; they must be integers"):
         read_parquet("set", [table(tmp_path, image=[b"a", b"b"], label=[0.0, 1.5])], None)
     with pytest.raises(ValueError, match="lack 1 values"):
         read_parquet("set", [table(tmp_path, image=[b"a", b"b"], label=[0, None])], None)
-    with pytest.raises(ValueError, match="set has no row"):
+    with pytest.raises(ValueError, match="set has no rows"):
         read_parquet("set", [table(tmp_path, image=pa.array([], pa.binary()), label=pa.array([], pa.int64()))], None)
 
 

@@ -14,7 +14,9 @@ def test_names_are_counted_by_reason_and_the_first_are_named() -> None:
         left_out.add(f"{number}", HIDDEN)
     left_out.add("a/b", LINKED_FOLDER)
     left_out.add("seen", "")
-    assert str(left_out) == ("1,007 hidden: 0, 1, 2, 3, 4, 1,002 more; 1 links to folders, which are not followed: a/b")
+    assert str(left_out) == (
+        "1,007 hidden: 0, 1, 2, 3, 4, 1,002 more; 1 behind a link to a folder, which is not followed: a/b"
+    )
 
 
 def test_one_warning_says_all_and_none_is_given_for_nothing() -> None:
@@ -24,6 +26,6 @@ def test_one_warning_says_all_and_none_is_given_for_nothing() -> None:
         warn_left_out(Path("corpus"), left_out)
     for name in ("a", "b"):
         left_out.add(name, HIDDEN)
-    with pytest.warns(UserWarning, match=r"^corpus is trained on without 2 hidden: a, b$") as warned:
+    with pytest.warns(UserWarning, match=r"^Training on corpus leaves out 2 hidden: a, b$") as warned:
         warn_left_out(Path("corpus"), left_out)
     assert len(warned) == 1

@@ -73,10 +73,10 @@ def test_parquet_is_a_file_or_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "error", "message"),
     [
-        ("", ValueError, "^data is '', as an unset variable"),
-        ("nowhere", FileNotFoundError, "^data is 'nowhere', and nothing is there; legal is an .npz"),
-        ("notes.txt", ValueError, r"^data is 'notes.txt', a file that is neither .npz nor .parquet"),
-        ("empty", ValueError, "^empty holds no folder with an image"),
+        ("", ValueError, "^data is '', perhaps because a shell variable is not set"),
+        ("nowhere", FileNotFoundError, "^data is 'nowhere', which does not exist. Give an .npz"),
+        ("notes.txt", ValueError, r"^data is 'notes.txt', which is neither an .npz nor a .parquet file"),
+        ("empty", ValueError, "^empty contains no folder with an image"),
     ],
 )
 def test_what_is_no_data_is_refused(
@@ -95,7 +95,7 @@ def test_an_unknown_augmentation_is_refused_before_anything_is_read() -> None:
 
 
 def test_photographs_are_cropped_from_files_alone(tmp_path: Path) -> None:
-    message = r"^augmentation is 'photographs', which crops .* legal for the arrays of .*a\.npz are auto, none, moves, "
+    message = r"^augmentation is 'photographs', .* for the arrays of .*a\.npz it must be one of auto, none, moves, "
     with pytest.raises(ValueError, match=message):
         load_images(str(npz(tmp_path)), Wishes("photographs"))
 
@@ -109,7 +109,7 @@ def test_a_package_that_is_missing_is_named_with_its_extra(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, "steadydecay.recipes.vit.decoding", raising=False)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ValueError, match=rf"which takes {package}.*: install steadydecay\[vit\]"):
+    with pytest.raises(ValueError, match=rf"which needs {package}.*; install steadydecay\[vit\]"):
         load_images(str(path), Wishes(augmentation))
 
 

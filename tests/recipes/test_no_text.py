@@ -66,7 +66,7 @@ def test_utf_16_without_a_nul_is_no_text() -> None:
         content = "中文文本测试".encode(encoding)
         content = content if encoding == "utf-16" else b"\xfe\xff" + content
         assert b"\0" not in content and not is_text(content)
-        assert what_it_is(content).startswith("in UTF-16 (iconv -f UTF-16 -t UTF-8 ")
+        assert what_it_is(content).startswith("in UTF-16 (use iconv -f UTF-16 -t UTF-8")
 
 
 def packed(kind: str) -> bytes:
@@ -84,19 +84,19 @@ SHARD_START = (20240520).to_bytes(4, "little") + bytes(1020)
 KINDS = {
     "a shard": (
         SHARD_START,
-        "of tokens, as shards, whose names end in .bin (rename it)",
+        "in the format of token shards, whose names end in .bin (rename it)",
     ),
-    "gzip": (gzip.compress(GERMAN.encode()), "compressed by gzip (gunzip "),
-    "a shard in gzip": (gzip.compress(SHARD_START), "compressed by gzip (gunzip "),
-    "bzip2": (bz2.compress(GERMAN.encode()), "compressed by bzip2 (bunzip2 "),
-    "xz": (lzma.compress(GERMAN.encode()), "compressed by xz (unxz "),
+    "gzip": (gzip.compress(GERMAN.encode()), "compressed with gzip (use gunzip"),
+    "a shard in gzip": (gzip.compress(SHARD_START), "compressed with gzip (use gunzip"),
+    "bzip2": (bz2.compress(GERMAN.encode()), "compressed with bzip2 (use bunzip2"),
+    "xz": (lzma.compress(GERMAN.encode()), "compressed with xz (use unxz"),
     "zip": (packed("zip"), "packed as zip, "),
-    "tar": (packed("tar"), "packed as tar (tar -xf "),
-    "UTF-16": (GERMAN.encode("utf-16"), "in UTF-16 (iconv -f UTF-16 -t UTF-8 "),
+    "tar": (packed("tar"), "packed as tar (use tar -xf"),
+    "UTF-16": (GERMAN.encode("utf-16"), "in UTF-16 (use iconv -f UTF-16 -t UTF-8"),
     "UTF-16LE": (RUSSIAN.encode("utf-16-le") + "a\n".encode("utf-16-le"), UNKNOWN),
-    "UTF-16LE in Latin letters": (GERMAN.encode("utf-16-le"), "in UTF-16 (iconv -f UTF-16LE -t UTF-8 "),
-    "UTF-16BE in Latin letters": (GERMAN.encode("utf-16-be"), "in UTF-16 (iconv -f UTF-16BE -t UTF-8 "),
-    "UTF-32": (GERMAN.encode("utf-32"), "in UTF-32 (iconv -f UTF-32 -t UTF-8 "),
+    "UTF-16LE in Latin letters": (GERMAN.encode("utf-16-le"), "in UTF-16 (use iconv -f UTF-16LE -t UTF-8"),
+    "UTF-16BE in Latin letters": (GERMAN.encode("utf-16-be"), "in UTF-16 (use iconv -f UTF-16BE -t UTF-8"),
+    "UTF-32": (GERMAN.encode("utf-32"), "in UTF-32 (use iconv -f UTF-32 -t UTF-8"),
     "a picture": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)), UNKNOWN),
     "zeros": (bytes(2_000), UNKNOWN),
 }

@@ -62,7 +62,7 @@ def test_at_half_the_lr_only_the_hidden_layers_of_scionc_decay_by_a_quarter(name
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("scionn", r"'scionn'; did you mean 'scion'\?"), ("xyz", r"'xyz'; legal are adamw, .*, scionc_cosine")],
+    [("scionn", r"'scionn'; did you mean 'scion'\?"), ("xyz", r"'xyz'; it must be one of adamw, .*, scionc_cosine")],
 )
 def test_an_unknown_optimizer_is_refused(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=rf"^optimizer is {message}$"):

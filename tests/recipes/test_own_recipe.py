@@ -92,7 +92,7 @@ def test_it_resumes_as_if_it_had_not_stopped(tmp_path: Path) -> None:
 
 
 def test_what_is_not_tuned_must_be_given() -> None:
-    with pytest.raises(ValueError, match=r"^lr is missing: SpotRecipe has no tuned one for 'lion' at size 'tiny'"):
+    with pytest.raises(ValueError, match=r"^lr is missing: SpotRecipe has no tuned value for 'lion' at size 'tiny'"):
         recipe_for(SpotRecipe, "tiny", "lion", {})
     with pytest.raises(ValueError, match=r"^decay_per_step is missing"):
         recipe_for(SpotRecipe, "tiny", "lion", {"lr": 1e-3})
@@ -102,9 +102,9 @@ def test_what_is_not_tuned_must_be_given() -> None:
 
 
 def test_its_own_counts_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"^channels is 0; legal is \[1, inf\)"):
+    with pytest.raises(ValueError, match=r"^channels is 0; it must be in \[1, inf\)"):
         recipe_for(SpotRecipe, "tiny", "adamw", {"channels": 0})
-    with pytest.raises(ValueError, match=r"^channels is 8\.5; legal are whole numbers from 1 on"):
+    with pytest.raises(ValueError, match=r"^channels is 8\.5; it must be a whole number of at least 1"):
         recipe_for(SpotRecipe, "tiny", "adamw", {"channels": 8.5})
 
 
@@ -113,7 +113,7 @@ def test_a_size_that_says_too_little_asks_for_it() -> None:
         SIZES: ClassVar[dict[str, Any]] = {"tiny": {"channels": 8, "batch_size": 16}}
         TUNED: ClassVar[dict[str, Any]] = {}
 
-    with pytest.raises(ValueError, match=r"^steps is missing: Sparse has no tuned one"):
+    with pytest.raises(ValueError, match=r"^steps is missing: Sparse has no tuned value"):
         recipe_for(Sparse, "tiny", "adamw", {})
     given = {"steps": 10, "lr": 1e-3, "decay_per_step": 0.0}
     assert recipe_for(Sparse, "tiny", "adamw", given).evaluate_every == 1
@@ -124,7 +124,7 @@ def test_a_recipe_without_a_validation_batch_is_refused(tmp_path: Path) -> None:
         def validation_batches(self, data: Batch) -> Iterator[Batch]:
             return iter(())
 
-    with pytest.raises(ValueError, match=r"^Unvalidated\.validation_batches gives no example"):
+    with pytest.raises(ValueError, match=r"^Unvalidated\.validation_batches yields no example"):
         train(recipe_for(Unvalidated, "tiny", "adamw", {"steps": 5}), str(tmp_path))
 
 

@@ -37,6 +37,8 @@ def test_auto_is_bfloat16_on_cuda_and_asks_this_cpu_without_an_error() -> None:
 
 @pytest.mark.parametrize("precision", ["fp16", "", "Float32"])
 def test_an_unknown_precision_is_refused(precision: str) -> None:
-    with pytest.raises(ValueError, match=rf"precision is '{precision}'; legal are 'auto', 'float32', 'bfloat16'"):
+    with pytest.raises(
+        ValueError, match=rf"precision is '{precision}'; it must be one of 'auto', 'float32', 'bfloat16'"
+    ):
         autocast(precision, CPU)
     assert PRECISIONS == ("auto", "float32", "bfloat16")

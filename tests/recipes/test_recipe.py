@@ -62,15 +62,18 @@ def test_several_overrides_and_the_last_of_one_name_counts() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("lr", r"override is 'lr'; legal is name=value, such as lr=0\.03"),
-        ("stps=3", r"override names 'stps', which is no field; did you mean 'steps'\?"),
-        ("=3", r"override names '', which is no field; legal are steps, lr, name, folder, compile, mode, clip, limit"),
-        ("zzz=3", r"override names 'zzz', which is no field; legal are steps, lr"),
-        ("steps=1.5", r"override steps is '1\.5'; legal is int"),
-        ("steps=none", r"override steps is 'none'; legal is int"),
-        ("lr=fast", r"override lr is 'fast'; legal is float"),
-        ("clip=nothing", r"override clip is 'nothing'; legal is float"),
-        ("compile=1", r"override compile is '1'; legal are true, false"),
+        ("lr", r"override is 'lr'; it must have the form name=value, such as lr=0\.03"),
+        ("stps=3", r"override names 'stps', which is not a field; did you mean 'steps'\?"),
+        (
+            "=3",
+            r"override names '', which is not a field; it must be one of steps, lr, name, folder, compile, mode",
+        ),
+        ("zzz=3", r"override names 'zzz', which is not a field; it must be one of steps, lr"),
+        ("steps=1.5", r"override steps is '1\.5'; it must be of type int"),
+        ("steps=none", r"override steps is 'none'; it must be of type int"),
+        ("lr=fast", r"override lr is 'fast'; it must be of type float"),
+        ("clip=nothing", r"override clip is 'nothing'; it must be of type float"),
+        ("compile=1", r"override compile is '1'; it must be one of true, false"),
         ("compile=tru", r"override compile is 'tru'; did you mean 'true'\?"),
         ("mode=fats", r"override mode is 'fats'; did you mean 'fast'\?"),
     ],
@@ -82,7 +85,7 @@ def test_an_override_that_cannot_be_meant_is_refused(text: str, message: str) ->
 
 def test_the_nearest_name_or_all() -> None:
     assert nearest("scionnc", ["adamw", "scion", "scionc"]) == "; did you mean 'scionc'?"
-    assert nearest("x", ["adamw", "scion"]) == "; legal are adamw, scion"
+    assert nearest("x", ["adamw", "scion"]) == "; it must be one of adamw, scion"
     assert nearest("lion", iter(["adamw", "scion"])) == "; did you mean 'scion'?"
 
 
@@ -95,23 +98,23 @@ def test_differences_name_the_field_and_both_values() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"steps": 0}, r"steps is 0; legal is \[1, inf\)"),
-        ({"accumulate": 0}, r"accumulate is 0; legal is \[1"),
-        ({"evaluate_every": 0}, r"evaluate_every is 0; legal is \[1"),
-        ({"checkpoint_every": 0}, r"checkpoint_every is 0; legal is \[1"),
-        ({"layers_every": 0}, r"layers_every is 0; legal is \[1"),
-        ({"keep_checkpoints": 0}, r"keep_checkpoints is 0; legal is \[1"),
-        ({"warmup_steps": -1}, r"warmup_steps is -1; legal is \[0, 10\)"),
-        ({"warmup_steps": 10}, r"warmup_steps is 10; legal is \[0, 10\): it is part of steps"),
-        ({"seed": 2**64}, r"seed is 18446744073709551616; legal is"),
-        ({"seed": -(2**63) - 1}, r"seed is -9223372036854775809; legal is"),
-        ({"lr": 0.0}, r"lr is 0\.0; legal is \(0, inf\)"),
-        ({"output_lr": -1.0}, r"output_lr is -1\.0; legal is \(0, inf\)"),
-        ({"momentum": 1.0}, r"momentum is 1\.0; legal is \[0, 1\): PyTorch's convention is 0\.9"),
-        ({"decay_per_step": 1.0}, r"decay_per_step is 1\.0; legal is \[0, 1\)"),
-        ({"decay_per_step": float("nan")}, r"decay_per_step is nan; legal is \[0, 1\)"),
-        ({"clip": 0.0}, r"clip is 0\.0; legal is \(0, inf\): clip=none turns clipping off"),
-        ({"clip": -1.0}, r"clip is -1\.0; legal is \(0, inf\)"),
+        ({"steps": 0}, r"steps is 0; it must be in \[1, inf\)"),
+        ({"accumulate": 0}, r"accumulate is 0; it must be in \[1"),
+        ({"evaluate_every": 0}, r"evaluate_every is 0; it must be in \[1"),
+        ({"checkpoint_every": 0}, r"checkpoint_every is 0; it must be in \[1"),
+        ({"layers_every": 0}, r"layers_every is 0; it must be in \[1"),
+        ({"keep_checkpoints": 0}, r"keep_checkpoints is 0; it must be in \[1"),
+        ({"warmup_steps": -1}, r"warmup_steps is -1; it must be in \[0, 10\)"),
+        ({"warmup_steps": 10}, r"warmup_steps is 10; it must be in \[0, 10\): it is part of steps"),
+        ({"seed": 2**64}, r"seed is 18446744073709551616; it must be"),
+        ({"seed": -(2**63) - 1}, r"seed is -9223372036854775809; it must be"),
+        ({"lr": 0.0}, r"lr is 0\.0; it must be in \(0, inf\)"),
+        ({"output_lr": -1.0}, r"output_lr is -1\.0; it must be in \(0, inf\)"),
+        ({"momentum": 1.0}, r"momentum is 1\.0; it must be in \[0, 1\): PyTorch's convention is 0\.9"),
+        ({"decay_per_step": 1.0}, r"decay_per_step is 1\.0; it must be in \[0, 1\)"),
+        ({"decay_per_step": float("nan")}, r"decay_per_step is nan; it must be in \[0, 1\)"),
+        ({"clip": 0.0}, r"clip is 0\.0; it must be in \(0, inf\): clip=none turns clipping off"),
+        ({"clip": -1.0}, r"clip is -1\.0; it must be in \(0, inf\)"),
     ],
 )
 def test_a_number_outside_its_range_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> Path:
 def test_the_file_holds_what_the_model_loads(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "weights.safetensors"
     main(["export", str(run), str(out)])
-    assert capsys.readouterr().out == f"weights of step 7: {out}\n"
+    assert capsys.readouterr().out == f"Wrote the weights of step 7 to {out}.\n"
     model = GPT(16, 1, 1, 4)
     model.load_state_dict(load_file(out))
     expected = torch.load(next((run / "checkpoints").iterdir()), weights_only=True)["model"]
@@ -35,11 +35,11 @@ def test_the_file_holds_what_the_model_loads(run: Path, tmp_path: Path, capsys: 
 
 def test_what_cannot_be_exported_is_said_and_nothing_is_written(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "weights.safetensors"
-    with pytest.raises(ValueError, match=r"out is '.*weights\.pt'; legal is a name that ends in \.safetensors"):
+    with pytest.raises(ValueError, match=r"out is '.*weights\.pt'; it must end in \.safetensors"):
         export_weights(run, tmp_path / "weights.pt")
-    with pytest.raises(ValueError, match=r"absent has no checkpoints; legal is the folder of a run"):
+    with pytest.raises(ValueError, match=r"absent has no checkpoints; give the folder of a run"):
         export_weights(tmp_path / "absent", out)
     save(run / "checkpoints", 8, {"something": 1})
-    with pytest.raises(CheckpointError, match=r"the checkpoint of step 8 in .*run holds no model"):
+    with pytest.raises(CheckpointError, match=r"the checkpoint of step 8 in .*run has no model"):
         export_weights(run, out)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

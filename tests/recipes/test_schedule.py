@@ -86,7 +86,9 @@ def test_states_of_runs_before_there_was_a_schedule_of_s_are_taken() -> None:
 
 @pytest.mark.parametrize("name", ["adamw", "muonc"])
 def test_an_optimizer_whose_decay_does_not_follow_from_s_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"^steady_norm_end is 0\.5, and no decay of '{name}' follows from S; legal"):
+    with pytest.raises(
+        ValueError, match=rf"^steady_norm_end is 0\.5, but no group of '{name}' derives its decay from S; use"
+    ):
         built(name, steady_norm_end=0.5)
-    with pytest.raises(ValueError, match=r"^steady_norm_end is 0\.25, and no decay of 'scionc_cosine' follows"):
+    with pytest.raises(ValueError, match=r"^steady_norm_end is 0\.25, but no group of 'scionc_cosine' derives"):
         built(decay_per_step=0.0)

@@ -54,20 +54,24 @@ def test_training_takes_splits_and_vocabulary_from_the_folder(folder: Path) -> N
 def test_a_folder_that_is_not_as_it_says_is_refused(folder: Path) -> None:
     require_whole(folder, MANIFEST)
     (folder / "train_000001.bin").unlink()
-    with pytest.raises(ValueError, match=r"token_shards\.json in 1 shards; the first is train_000001\.bin, with no to"):
+    with pytest.raises(
+        ValueError, match=r"token_shards\.json in 1 shards\. The first is train_000001\.bin, with no to"
+    ):
         load_tokens(folder)
     write_shard(folder / "train_000001.bin", np.arange(31))
     write_shard(folder / "x.bin", np.arange(5))
-    with pytest.raises(ValueError, match=r"in 2 shards; the first is .*, with 31 tokens where the manifest says 30: b"):
+    with pytest.raises(
+        ValueError, match=r"in 2 shards\. The first is .*, with 31 tokens where the manifest says 30\. R"
+    ):
         load_tokens(folder)
     write_shard(folder / "train_000001.bin", np.arange(30))
-    with pytest.raises(ValueError, match=r"the first is x\.bin, with 5 tokens where the manifest says none: bring"):
+    with pytest.raises(ValueError, match=r"The first is x\.bin, with 5 tokens where the manifest says none\. Restore"):
         load_tokens(folder)
 
 
 def test_a_folder_that_is_still_being_prepared_is_refused(folder: Path) -> None:
     write_manifest(folder, replace(MANIFEST, shards={}, progress={"place": [0, 0]}))
-    with pytest.raises(ValueError, match=r"the preparation of .* has not finished; give its `steadydecay prepare` com"):
+    with pytest.raises(ValueError, match=r"the preparation of .* has not finished; run its `steadydecay prepare` com"):
         load_tokens(folder)
     for shard in folder.glob("*.bin"):
         shard.unlink()

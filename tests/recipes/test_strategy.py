@@ -38,7 +38,7 @@ def test_a_weight_is_cut_along_the_first_dimension_that_the_ranks_share_evenly(
 
 
 def test_an_unknown_strategy_is_refused_before_anything_is_made(tmp_path: object) -> None:
-    message = "strategy is 'ddpp'; legal are 'ddp', 'fsdp'"
+    message = "strategy is 'ddpp'; it must be one of 'ddp', 'fsdp'"
     with pytest.raises(ValueError, match=message):
         require_strategy("ddpp")
     with pytest.raises(ValueError, match=message):

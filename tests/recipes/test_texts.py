@@ -47,14 +47,14 @@ def test_a_text_file_without_a_line_end_near_is_cut_at_its_last_tenth(tmp_path: 
         (b"t" * 9000 + b"\0", "binary, with NUL bytes"),
         (b"\xff\xd8\xff\xe1" + bytes(range(1, 256)) * 9, "binary, with NUL bytes or control characters"),
         (b"text\n" * 2**18 + bytes(range(128, 256)) + bytes(range(1, 32)) * 2**10, "binary"),
-        (gzip.compress(b"text", mtime=0), r"compressed by gzip \(gunzip unpacks it\)"),
-        ("text".encode("utf-16"), r"in UTF-16 \(iconv -f UTF-16 -t UTF-8 makes text of it\)"),
+        (gzip.compress(b"text", mtime=0), r"compressed with gzip \(use gunzip\)"),
+        ("text".encode("utf-16"), r"in UTF-16 \(use iconv -f UTF-16 -t UTF-8\)"),
     ],
 )
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path, wrong: bytes, told: str) -> None:
     path = tmp_path / "story.txt"
     path.write_bytes(wrong)
-    with pytest.raises(ValueError, match=rf"story\.txt is {told}.*; legal is text"):
+    with pytest.raises(ValueError, match=rf"story\.txt is {told}.*; it must be text"):
         split_file(path)
 
 
@@ -78,7 +78,7 @@ def left_out_of(folder: Path) -> tuple[list[str], str]:
     with pytest.warns(UserWarning) as warned:
         texts = texts_below(folder)
     (message,) = (str(one.message) for one in warned)
-    return list(texts), message.removeprefix(f"{folder} is trained on without ")
+    return list(texts), message.removeprefix(f"Training on {folder} leaves out ")
 
 
 def test_what_is_no_text_in_a_folder_is_left_out_and_said(tmp_path: Path) -> None:
@@ -94,7 +94,10 @@ def test_what_is_no_text_in_a_folder_is_left_out_and_said(tmp_path: Path) -> Non
     assert texts == ["seen"]
     assert "2 hidden: .folder, .hidden" in left_out
     assert "1 binary, with NUL bytes" in left_out and left_out.count("picture") == 1
-    assert "1 links to nothing: dangling" in left_out and "1 that are no plain files: pipe" in left_out
+    assert (
+        "1 with a missing link target: dangling" in left_out
+        and "1 special (a pipe, socket or device): pipe" in left_out
+    )
     assert "empty" not in left_out, "nothing of it is missed"
 
 
@@ -104,9 +107,11 @@ def test_text_with_nul_bytes_beside_other_text_is_said(tmp_path: Path, encoding:
         (tmp_path / f"{number}.txt").write_text("text " * 9, encoding=encoding if number else "utf-8")
     texts, left_out = left_out_of(tmp_path)
     assert texts == ["0.txt"]
-    assert left_out.startswith(f"2 in {encoding.upper()[:6]} (iconv -f UTF-") and left_out.endswith(": 1.txt, 2.txt")
+    assert left_out.startswith(f"2 in {encoding.upper()[:6]} (use iconv -f UTF-") and left_out.endswith(
+        ": 1.txt, 2.txt"
+    )
     (tmp_path / "0.txt").unlink()
-    with pytest.raises(ValueError, match=r"holds no text; .*: left out are 2 in UTF-.*: 1\.txt, 2\.txt$"):
+    with pytest.raises(ValueError, match=r"contains no text; .*\. Left out: 2 in UTF-.*: 1\.txt, 2\.txt$"):
         texts_below(tmp_path)
 
 
@@ -120,7 +125,7 @@ def test_folders_behind_links_are_said_and_files_are_read(tmp_path: Path) -> Non
     (data / "sub" / "round").symlink_to(data)
     assert left_out_of(data) == (
         ["file"],
-        "2 links to folders, which are not followed: sub/linked, sub/round",
+        "2 behind a link to a folder, which is not followed: sub/linked, sub/round",
     )
 
 
@@ -139,10 +144,10 @@ def test_a_file_that_never_ends_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     for name, kind in {"pipe": "a named pipe", "zero": "a device"}.items():
-        with pytest.raises(ValueError, match=f"{name} is {kind}; legal is a plain file"):
+        with pytest.raises(ValueError, match=f"{name} is {kind}, but it must be a regular file"):
             split_file(tmp_path / name)
     (tmp_path / "seen").write_text("text")
-    assert left_out_of(tmp_path) == (["seen"], "2 that are no plain files: pipe, zero")
+    assert left_out_of(tmp_path) == (["seen"], "2 special (a pipe, socket or device): pipe, zero")
 
 
 UNREADABLE = """
@@ -174,10 +179,10 @@ def test_files_and_folders_that_cannot_be_read_are_said() -> None:
         for path in ("locked", "listed"):
             (folder / path).chmod(0o755)
     assert done.stdout == "['open/file']\n"
-    assert "trained on without 4 that cannot be read: link, listed/file, locked, secret\n" in done.stderr
+    assert "leaves out 4 that cannot be read: link, listed/file, locked, secret\n" in done.stderr
 
 
 def test_a_folder_without_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".hidden").write_text("hidden")
-    with pytest.raises(ValueError, match=rf"{tmp_path.name} holds no text; legal is a folder with text files"):
+    with pytest.raises(ValueError, match=rf"{tmp_path.name} contains no text; give a folder with text files"):
         texts_below(tmp_path)

@@ -33,13 +33,13 @@ def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tokens", "message"),
     [
-        ([[1, 2]], r"tokens have shape \(1, 2\); legal is \(n,\)"),
-        (5, r"tokens have shape \(\)"),
-        (np.zeros(0, dtype=int), r"tokens have shape \(0,\)"),
-        (np.broadcast_to(np.uint16(0), 2**31), r"tokens have shape \(2147483648,\)"),
-        ([1.0], r"tokens have dtype float64; legal are integers"),
-        ([True], r"tokens have dtype bool"),
-        ([-1, 3], r"tokens range from -1 to 3; legal is \[0, 65536\)"),
+        ([[1, 2]], r"tokens have the shape \(1, 2\); it must be \(n,\)"),
+        (5, r"tokens have the shape \(\)"),
+        (np.zeros(0, dtype=int), r"tokens have the shape \(0,\)"),
+        (np.broadcast_to(np.uint16(0), 2**31), r"tokens have the shape \(2147483648,\)"),
+        ([1.0], r"tokens have the dtype float64; they must be integers"),
+        ([True], r"tokens have the dtype bool"),
+        ([-1, 3], r"tokens range from -1 to 3; they must be in \[0, 65536\)"),
         ([65536], r"tokens range from 65536 to 65536"),
     ],
 )
@@ -52,14 +52,14 @@ def test_write_shard_refuses_what_is_no_token_sequence(tmp_path: Path, tokens: o
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        (b"", r"has 0 bytes; legal is a token shard with a header of 1024"),
-        (header(20240520, 1, 1)[:-1], r"has 1023 bytes; legal is a token shard"),
-        (header(20240521, 1, 1) + b"ab", r"starts with 20240521; legal is 20240520"),
-        (header(20240520, 2, 1) + b"ab", r"is a shard of version 2; legal is 1"),
-        (header(20240520, 1, 0), r"says it holds 0 tokens; legal is 1 or more"),
-        (header(20240520, 1, -1), r"says it holds -1 tokens; legal is 1 or more"),
-        (header(20240520, 1, 2) + b"abc", r"has 1027 bytes; legal is 1028 for its 2 tokens"),
-        (header(20240520, 1, 2) + b"abcde", r"has 1029 bytes; legal is 1028 for its 2 tokens"),
+        (b"", r"has 0 bytes, but a token shard has a header of 1024 bytes"),
+        (header(20240520, 1, 1)[:-1], r"has 1023 bytes, but a token shard"),
+        (header(20240521, 1, 1) + b"ab", r"is not a token shard: it starts with 20240521 instead of 20240520"),
+        (header(20240520, 2, 1) + b"ab", r"is a shard of version 2; it must have version 1"),
+        (header(20240520, 1, 0), r"says that it has 0 tokens; it must have at least 1"),
+        (header(20240520, 1, -1), r"says that it has -1 tokens; it must have at least 1"),
+        (header(20240520, 1, 2) + b"abc", r"has 1027 bytes, but its 2 tokens take 1028"),
+        (header(20240520, 1, 2) + b"abcde", r"has 1029 bytes, but its 2 tokens take 1028"),
     ],
 )
 def test_a_broken_shard_names_itself(tmp_path: Path, file: bytes, message: str) -> None:
@@ -80,5 +80,5 @@ def test_a_shard_that_shrinks_after_it_was_opened_is_noticed(tmp_path: Path) -> 
     shard = Shard(path, 10, 90)
     assert (len(shard), shard[2:4].tolist(), shard[78:99].tolist()) == (80, [12, 13], [88, 89])
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(ShardError, match=r"a\.bin has 1174 bytes; legal is 1224"):
+    with pytest.raises(ShardError, match=r"a\.bin has 1174 bytes, but its 100 tokens take 1224"):
         shard[:1]

@@ -87,13 +87,13 @@ def test_the_last_validation_batch_may_be_smaller() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"length": 0}, r"length is 0; legal is \[1"),
-        ({"batch_size": 0}, r"batch_size is 0; legal is \[1"),
-        ({"step": -1}, r"step is -1; legal is \[0"),
+        ({"length": 0}, r"length is 0; it must be in \[1"),
+        ({"batch_size": 0}, r"batch_size is 0; it must be in \[1"),
+        ({"step": -1}, r"step is -1; it must be in \[0"),
         ({"world_size": 0}, r"world_size is 0"),
-        ({"rank": 2, "world_size": 2}, r"rank is 2; legal is \[0, 2\)"),
+        ({"rank": 2, "world_size": 2}, r"rank is 2; it must be in \[0, 2\)"),
         ({"rank": -1}, r"rank is -1"),
-        ({"world_size": 3}, r"batch_size is 4; legal are multiples of world_size=3"),
+        ({"world_size": 3}, r"batch_size is 4; it must be a multiple of world_size=3"),
     ],
 )
 def test_batch_refuses_what_is_not_legal(changed: dict[str, int], message: str) -> None:
@@ -113,21 +113,21 @@ def test_validation_batches_refuses_at_the_call(changed: dict[str, int], message
 
 
 def test_too_little_data_names_the_data_its_size_and_the_remedy() -> None:
-    message = r"length is 10, but counting holds 19 tokens, at most 10 in a row, .* = 11: give more data or length ≤ 9$"
+    message = r"length is 10, but counting has 19 tokens, at most 10 in a row, .* = 11; give more data or length ≤ 9$"
     with pytest.raises(ValueError, match=message):
         batch(counting(10, 9), length=10, batch_size=1, step=0, seed=0)
     with pytest.raises(ValueError, match=message):
         validation_batches(counting(10, 9), length=10, batch_size=1, count=1)
     assert window_count(counting(10, 9), 9) == 1
-    with pytest.raises(ValueError, match=r"holds 1 tokens.* give more data$"):
+    with pytest.raises(ValueError, match=r"has 1 tokens.* give more data$"):
         window_count(counting(1), 1)
-    with pytest.raises(ValueError, match=r"holds 0 tokens.* give more data$"):
+    with pytest.raises(ValueError, match=r"has 0 tokens.* give more data$"):
         window_count(counting(), 1)
 
 
 def test_a_token_outside_the_vocabulary_names_its_file() -> None:
     stream = counting(5, 5, vocabulary_size=1004)
-    with pytest.raises(ValueError, match=r"piece1 holds token 1004; legal is \[0, 1004\)"):
+    with pytest.raises(ValueError, match=r"piece1 contains the token 1004; tokens must be in \[0, 1004\)"):
         batch(stream, length=4, batch_size=2, step=0, seed=0)
     inputs, _ = batch(counting(5, 5, vocabulary_size=1005), length=4, batch_size=2, step=0, seed=0)
     assert int(inputs.max()) == 1003

@@ -60,7 +60,7 @@ def test_a_run_whose_ranks_are_killed_and_whose_checkpoint_breaks_ends_as_one_th
     # After the first kill, torchrun may meet rank 0's own error (its peer is gone) before it sees that rank 1 is dead.
     ends = re.findall(r"failed \(exitcode: (-?\d+)\)", shown)
     assert len(ends) == 2 and ends[0] in ("-9", "1") and ends[1] == "-9", "each kill ended all ranks, once"
-    skipped = re.findall(r"skipped \S+/(step-0*6-[0-9a-f]+\.pt): its content does not match the checksum", shown)
+    skipped = re.findall(r"Skipped \S+/(step-0*6-[0-9a-f]+\.pt): its content does not match the checksum", shown)
     assert len(skipped) == 1, "one rank tells which checkpoint is broken"
     steps_shown = [int(step) for step in re.findall(r"step (\d+)/10", shown)]
     assert steps_shown == [*range(1, 11), *range(1, 7), *range(5, 9), *range(7, 11)]
@@ -86,9 +86,7 @@ def test_a_nan_on_one_rank_stops_all_at_its_step_and_each_says_where_it_came_fro
     stopped: tuple[Path, str, float],
 ) -> None:
     out = stopped[0]
-    message = (
-        r"step 3: loss nan, not finite in the gradient of 'embedding.weight' \(5 in all\), from the loss of rank 1"
-    )
+    message = r"NaN or infinity at step 3 \(loss nan\) in the gradient of .* \(5 in all\), caused by the loss of rank 1"
     for rank in range(2):
         assert re.search(f"steadydecay: {message}", (out / f"nan.{rank}.txt").read_text()), rank
     records = read_log(out / "nan" / "run.jsonl").records

@@ -181,10 +181,10 @@ def test_a_log_that_lacks_steps_is_said_and_the_run_goes_on(tmp_path: Path, reci
     log = cut_copy(finished, tmp_path)
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join(line for line in lines if json.loads(line).get("step", 0) <= 2))
-    with pytest.warns(UserWarning, match=r"run\.jsonl lacks steps 3 to 8, though the checkpoint is of step 8"):
+    with pytest.warns(UserWarning, match=r"run\.jsonl lacks steps 3 to 8, although the checkpoint is of step 8"):
         train(recipe, tmp_path)
     assert steps_in(tmp_path) == [1, 2, 9, 10, 11, 12]
-    with pytest.warns(UserWarning, match=r"run\.jsonl lacks steps 3 to 8, though the checkpoint is of step 12"):
+    with pytest.warns(UserWarning, match=r"run\.jsonl lacks steps 3 to 8, although the checkpoint is of step 12"):
         train(recipe, tmp_path)
 
 
@@ -202,7 +202,7 @@ def test_checkpoints_that_are_not_there_do_not_cost_the_log(
     elif what != "missing":
         folder.symlink_to("nowhere")
     before = log.read_bytes()
-    with pytest.raises(CheckpointError, match=r"cannot be read|and there is no checkpoint beside it"):
+    with pytest.raises(CheckpointError, match=r"cannot be read|but there is no checkpoint beside it"):
         train(recipe, tmp_path)
     assert log.read_bytes() == before
     assert not (tmp_path / ".lock").exists()
@@ -226,7 +226,9 @@ def test_a_restart_that_cannot_write_its_log_spares_the_checkpoints(
     log = cut_copy(finished, tmp_path)
     log.unlink()
     log.mkdir() if kind == "folder" else os.mkfifo(log)
-    with pytest.raises(ValueError, match=r"run\.jsonl is a .*; legal is a plain file or nothing: move it away"):
+    with pytest.raises(
+        ValueError, match=r"run\.jsonl is a .*, but only a regular file can be replaced by a new log; move it away"
+    ):
         train(recipe, tmp_path, restart=True)
     assert [one.step for one in checkpoints(tmp_path / "checkpoints")] == [8]
 
@@ -235,7 +237,7 @@ def test_an_empty_folder_name_is_not_the_current_folder(
     tmp_path: Path, recipe: GPTRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="folder is '', and nothing is named so; legal is a path"):
+    with pytest.raises(ValueError, match="folder is ''; give a path"):
         train(recipe, "")
     assert list(tmp_path.iterdir()) == []
 
@@ -249,20 +251,20 @@ PLAIN: dict[str, Any] = {"last_epoch": 10, "lr_lambdas": [None, None]}
 @pytest.mark.parametrize(
     ("parts", "reason"),
     [
-        ({"recipe": None}, "it holds no recipe, so it is no checkpoint of a run"),
-        ({"model": {"other": torch.ones(3)}}, r"its content is not of this run \(RuntimeError: .*Missing key"),
-        ({"model": 7}, r"its content is not of this run \(TypeError"),
-        ({"optimizer": {}}, r"its content is not of this run \(KeyError"),
-        ({"optimizer": {"state": {}, "param_groups": []}}, r"its content is not of this run \(ValueError"),
-        ({"recipe": {"lr": torch.ones(3)}}, r"its recipe\.lr is a tensor of shape \(3,\); legal are numbers and text"),
+        ({"recipe": None}, "it contains no recipe, so it is not a checkpoint of a run"),
+        ({"model": {"other": torch.ones(3)}}, r"its content does not belong to this run \(RuntimeError: .*Missing key"),
+        ({"model": 7}, r"its content does not belong to this run \(TypeError"),
+        ({"optimizer": {}}, r"its content does not belong to this run \(KeyError"),
+        ({"optimizer": {"state": {}, "param_groups": []}}, r"its content does not belong to this run \(ValueError"),
+        ({"recipe": {"lr": torch.ones(3)}}, r"its recipe\.lr is a tensor of shape \(3,\), where only numbers and text"),
         ({"schedule": PLAIN | {"last_epoch": torch.ones(2)}}, r"its schedule\.last_epoch is a tensor of shape \(2,\)"),
-        ({"schedule": PLAIN | {"last_epoch": None}}, "its schedule is of step None, which is no whole number"),
+        ({"schedule": PLAIN | {"last_epoch": None}}, "its schedule is at step None, which is not a whole number"),
         (
             {"schedule": PLAIN | {"base_lrs": [1.0, 1.0]}},
-            r"its schedule has base_lrs of \[1\.0, 1\.0\], ",
+            r"its schedule has base_lrs=\[1\.0, 1\.0\], ",
         ),
-        ({"schedule": [1]}, r"its content is not of this run \("),
-        ({"monitor": "text"}, r"its content is not of this run \("),
+        ({"schedule": [1]}, r"its content does not belong to this run \("),
+        ({"monitor": "text"}, r"its content does not belong to this run \("),
         ({}, "its content is of step 8"),
     ],
 )
@@ -274,7 +276,7 @@ def test_a_planted_checkpoint_gives_way_to_the_older_one(
     loaded = load_latest(tmp_path / "checkpoints")
     assert loaded is not None
     planted = checkpoint.save(tmp_path / "checkpoints", 10, loaded[1] | parts)
-    with pytest.warns(UserWarning, match=f"skipped .*{planted.name}: {reason}"):
+    with pytest.warns(UserWarning, match=f"Skipped .*{planted.name}: {reason}"):
         train(recipe, tmp_path)
     planted.unlink(missing_ok=True)
     loaded = load_latest(tmp_path / "checkpoints")
@@ -304,7 +306,7 @@ def test_a_state_of_the_optimizer_that_would_train_otherwise_gives_way(
     assert loaded is not None
     groups, kept = loaded[1]["optimizer"]["param_groups"], loaded[1]["optimizer"]["state"]
     changes = {
-        "empty": ({"state": {}}, "its optimizer's state is empty, though the run had taken steps"),
+        "empty": ({"state": {}}, "its optimizer's state is empty, although the run had taken steps"),
         "betas": (
             {"param_groups": [{**one, "betas": (0.9, 0.5)} for one in groups]},
             r"its optimizer has betas=\(0\.9",
@@ -314,7 +316,7 @@ def test_a_state_of_the_optimizer_that_would_train_otherwise_gives_way(
     }
     changed, reason = changes[what]
     planted = saved_of_step_10(tmp_path, **changed)
-    with pytest.warns(UserWarning, match=rf"skipped .*{planted.name}: .*{reason}"):
+    with pytest.warns(UserWarning, match=rf"Skipped .*{planted.name}: .*{reason}"):
         train(recipe, tmp_path)
     assert load_latest(tmp_path / "checkpoints")[0] == 12  # pyright: ignore[reportOptionalSubscript]
 
@@ -325,7 +327,7 @@ def test_a_checkpoint_beyond_the_end_is_no_finished_run(tmp_path: Path, recipe: 
     assert loaded is not None
     loaded[1]["schedule"]["last_epoch"] = 20
     checkpoint.save(tmp_path / "checkpoints", 20, loaded[1])
-    with pytest.warns(UserWarning, match="it is of step 20, and the run ends at step 12"):
+    with pytest.warns(UserWarning, match="it is of step 20, but the run ends at step 12"):
         train(recipe, tmp_path)
     assert steps_in(tmp_path) == list(range(1, 13))
 
@@ -407,14 +409,14 @@ print(json.dumps(answers))
 
 SENTENCES = {
     "first": (0, r""),
-    "checkpoints of mode 000": (2, r"steadydecay: \S+/checkpoints cannot be read \(Permission denied\), so what it .*"),
-    "the only checkpoint of mode 000": (2, r"(?s).*skipped \S+: it cannot be read \(Permission denied\)\n.*\n"
+    "checkpoints of mode 000": (2, r"steadydecay: \S+/checkpoints cannot be read \(Permission denied\), so its .*"),
+    "the only checkpoint of mode 000": (2, r"(?s).*Skipped \S+: it cannot be read \(Permission denied\)\n.*\n"
                                            r"steadydecay: none of the 1 checkpoints in \S+ is whole; .*"),
     "checkpoints of mode 500": (2, r"steadydecay: the checkpoint of step 12 cannot be written to \S+/checkpoints "
-                                   r"\(Permission denied\); those before it are as they were: .*"),
+                                   r"\(Permission denied\)\. Earlier checkpoints are unchanged\. .*"),
     "a run of mode 500": (2, r"steadydecay: .*Permission denied.*\S+/run.*"),
     "no room for a checkpoint": (2, r"steadydecay: the checkpoint of step 12 cannot be written to \S+/checkpoints "
-                                    r"\(File too large\); those before it are as they were: .*"),
+                                    r"\(File too large\)\. Earlier checkpoints are unchanged\. .*"),
     "no room for a longer log": (2, r"steadydecay: .*File too large: '\S+/run\.jsonl'"),
     "room": (0, r""),
 }  # fmt: skip

@@ -181,7 +181,7 @@ def test_a_broken_newest_checkpoint_falls_back_to_the_older(tmp_path: Path, refe
     recipe = finished_copy(reference, tmp_path)
     newest = checkpoints(tmp_path / "checkpoints")[0].path
     break_file(newest)
-    with pytest.warns(UserWarning, match=rf"skipped .*{newest.name}: its content does not match"):
+    with pytest.warns(UserWarning, match=rf"Skipped .*{newest.name}: its content does not match"):
         train(recipe, tmp_path)
     assert_the_same_run(tmp_path, reference("scionc")[1])
 
@@ -209,8 +209,10 @@ def test_a_changed_recipe_is_refused_and_the_folder_left_as_it_is(tmp_path: Path
     recipe = finished_copy(reference, tmp_path)
     before = content_of(tmp_path)
     changed = replace(recipe, lr=0.5, steps=STEPS + 1)
-    message = rf"{tmp_path.name} holds a run of another recipe \(steps: {STEPS}, now {STEPS + 1}; lr: 0\.03, now 0\.5\)"
-    with pytest.raises(RecipeChangedError, match=rf"{message}; restart it \(--restart\) or choose another folder"):
+    message = rf"{tmp_path.name} has a run of another recipe \(steps: {STEPS}, now {STEPS + 1}; lr: 0\.03, now 0\.5\)"
+    with pytest.raises(
+        RecipeChangedError, match=rf"{message}\. Start again from the beginning \(--restart\), or choose another folder"
+    ):
         train(changed, tmp_path)
     assert content_of(tmp_path) == before
 

@@ -134,10 +134,10 @@ def test_roles_are_those_of_the_paper() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"layers": 0}, r"layers is 0; legal is \[1"),
-        ({"patch": 0}, r"patch is 0; legal is \[1"),
-        ({"width": 10}, r"width is 10; legal is a multiple of 4 and of heads = 2"),
-        ({"heads": 3}, r"width is 8; legal is a multiple of 4 and of heads = 3"),
+        ({"layers": 0}, r"layers is 0; it must be in \[1"),
+        ({"patch": 0}, r"patch is 0; it must be in \[1"),
+        ({"width": 10}, r"width is 10; it must be a multiple of 4 and of heads = 2"),
+        ({"heads": 3}, r"width is 8; it must be a multiple of 4 and of heads = 3"),
         ({"norm": "lyer"}, r"norm is 'lyer'; did you mean 'layer'\?"),
         ({"activation": "relu"}, r"activation is 'relu'; did you mean 'gelu'\?"),
     ],

@@ -53,7 +53,7 @@ def test_the_norms_named_are_those_of_the_theory() -> None:
         never_steady(0.24, peak_lr=effective_lr(lr, momentum), peak_decay=decay, norm=norm, peak_steady_norm=steady)
     )
     then = math.sqrt(steady_norm_sq(lr, SETTLING_TIME / 0.24 * decay, momentum)) * update_norm
-    assert number_after(text, "steady norm at the peak of about") == pytest.approx(then, rel=0.02)
+    assert number_after(text, "with a steady norm of about") == pytest.approx(then, rel=0.02)
     held = number_after(text, f"instead of {steady:.3g}. η =")
     assert math.sqrt(steady_norm_sq(lr, held, momentum)) * update_norm == pytest.approx(norm, rel=0.02)
 
@@ -63,7 +63,7 @@ def test_the_norms_named_are_those_of_the_theory() -> None:
 )
 def test_without_a_prediction_it_speaks_of_decay_alone(unknown: dict[str, float]) -> None:
     text = words(never_steady(0.5, **unknown))
-    assert "η = 0.0008" in text and "steady norm at the peak" not in text and "nan" not in text
+    assert "η = 0.0008" in text and "with a steady norm of" not in text and "nan" not in text
 
 
 def test_a_norm_that_no_decay_can_hold_is_not_promised() -> None:
@@ -88,11 +88,11 @@ def test_time_constants_add_up_over_a_schedule_and_over_gaps_in_the_log() -> Non
     ("numbers", "title"),
     [
         ((1.0, 1.3, 40.0, 30.0), "The gradient norm rises at the end because the weight norm falls"),
-        ((1.0, 1.02, 40.0, 30.0), "The weight norm falls at the end, and holds the gradient norm up"),
-        ((1.0, 0.9, 40.0, 30.0), "The weight norm falls at the end, and holds the gradient norm up"),
+        ((1.0, 1.02, 40.0, 30.0), "The weight norm falls at the end and holds the gradient norm up"),
+        ((1.0, 0.9, 40.0, 30.0), "The weight norm falls at the end and holds the gradient norm up"),
         ((1.0, 2.0, 40.0, 30.0), "The gradient norm rises at the end by more than the falling weight norm explains"),
-        ((1.0, 1.3, 40.0, 40.0), "The gradient norm rises at the end, and not because of the weight norm"),
-        ((1.0, 1.3, 40.0, 50.0), "The gradient norm rises at the end, and not because of the weight norm"),
+        ((1.0, 1.3, 40.0, 40.0), "The gradient norm rises at the end, but not because of the weight norm"),
+        ((1.0, 1.3, 40.0, 50.0), "The gradient norm rises at the end, but not because of the weight norm"),
     ],
 )
 def test_a_rise_is_set_against_the_fall_of_the_norm(numbers: tuple[float, ...], title: str) -> None:
@@ -105,8 +105,8 @@ def test_a_rise_is_set_against_the_fall_of_the_norm(numbers: tuple[float, ...], 
 def test_the_product_of_the_norms_is_named() -> None:
     text = words(advice.gradient_rise(2.0, 2.6, 40.0, 30.0))
     assert "from 40 to 30 (-25%)" in text
-    assert "multiplies the gradient norm by 1.33; it went from 2 to 2.6, times 1.30" in text
-    assert "factor 0.98" in text, "1.3 · 0.75"
+    assert "multiplies the gradient norm by 1.33. It went from 2 to 2.6, a factor of 1.30" in text
+    assert "factor of 0.98" in text, "1.3 · 0.75"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_what_the_missing_correction_cost_is_said_where_it_is_known() -> None:
 def test_the_output_layer_should_stay_as_it_is() -> None:
     corrected = advice.correction_of("output", 2.0, -0.05)
     assert corrected is not None and not corrected.is_fine
-    assert "should not be" in corrected.title and "-0.050" in corrected.evidence
+    assert "should be constant" in corrected.title and "-0.050" in corrected.evidence
     assert 'decay="constant"' in corrected.remedy and "Appendix D" in corrected.remedy
     constant = advice.correction_of("output", 1.0)
     assert constant is not None and constant.is_fine and "cosine" not in constant.evidence
@@ -201,7 +201,9 @@ def test_the_share_that_rounds_away_is_that_of_real_bfloat16_weights() -> None:
 
 def test_weights_of_unknown_format_get_a_doubt_and_no_verdict() -> None:
     text = words(advice.rounded_away("hidden", None, None, 1e-4))
-    assert "If the hidden weights are kept in bfloat16" in text and "Nothing to do if weights are float32" in text
+    assert (
+        "whether the hidden weights are kept in bfloat16" in text and "Nothing, if the weights are in float32" in text
+    )
 
 
 # Updates and verdicts
@@ -209,7 +211,7 @@ def test_weights_of_unknown_format_get_a_doubt_and_no_verdict() -> None:
 
 def test_updates_of_another_size_are_named_with_their_factor() -> None:
     text = words(advice.update_size({"a": 1.0, "b": 0.5, "c": 1.3, "d": math.nan, "e": 0.0, "f": math.inf}))
-    assert "is 0.50 in b" in text and "2 of 6" in text and "divides it by 0.25 for this layer" in text
+    assert "is 0.50 in b" in text and "2 of 6" in text and "divide it by 0.25 for this layer" in text
     assert "in all" not in words(advice.update_size({"b": 2.0, "a": 1.0}))
     assert advice.update_size({"a": 0.8, "b": 1.25, "c": math.nan}) is None
     assert advice.update_size({}) is None

@@ -38,7 +38,7 @@ def test_an_uncorrected_run_is_told_so_with_its_own_numbers(tmp_path: Path) -> N
         "The decay of the hidden layers is not corrected",
         FINE,
         "The gradient norm rises at the end because the weight norm falls",
-        "Not every layer is steady at the last record",
+        "Not every layer is steady in the last record",
     ]
     norm, gradient = run.of_role("weight_norm", "hidden"), run.of_role("gradient_norm", "hidden")
     kept = norm.last / norm.within(200, 400).values.max()
@@ -80,7 +80,7 @@ def test_a_rise_is_judged_at_the_end_of_a_whole_run_alone(tmp_path: Path) -> Non
         ({"weight_dtype": "bfloat16", "low_precision": "compensated"}, None),
         ({"precision": "bfloat16", "decay_per_step": 1e-4}, None),
         ({"dtype": "float32"}, None),
-        ({}, "If the output weights are kept in bfloat16, their decay may be lost: the log does not say"),
+        ({}, "The log does not say whether the output weights are kept in bfloat16; if so, their decay may be lost"),
     ],
 )
 def test_the_format_of_the_weights_is_what_the_configuration_says(
@@ -117,11 +117,11 @@ def test_seeds_share_a_case_and_variants_a_finding(tmp_path: Path) -> None:
     first = advice[0]
     assert first.title == "The decay of the hidden layers is not corrected"
     assert [case.label for case in first.cases] == [
-        "Scion (2 of 2 seeds; these are the numbers of scion0)",
-        "AdamW (2 of 2 seeds; these are the numbers of adamw0)",
+        "Scion (2 of 2 seeds; the numbers are those of scion0)",
+        "AdamW (2 of 2 seeds; the numbers are those of adamw0)",
     ]
     assert len(first.remedies) == 1
-    assert advice[2].title == "Not every layer is steady at the last record", "single layers after all of them"
+    assert advice[2].title == "Not every layer is steady in the last record", "single layers after all of them"
     alone = advice_for(variants_of(runs[:1]))
     assert alone[0].cases[0].label == "Scion"
 
@@ -159,7 +159,10 @@ def test_the_monitors_first_fault_is_named_with_the_step_of_the_log(tmp_path: Pa
     run = watched_log(tmp_path / "run.jsonl", layers, {3: {"not_finite": fault}, 4: later})
     (finding,) = [finding for finding in findings_of(run) if "not finite" in finding.title]
     assert finding.title == "Layer h.1.up is not finite from step 30 on"
-    assert "the momentum_norm of h.1.up is NaN or infinite. Layers with such a number there: 2" in finding.evidence
+    assert (
+        "the momentum_norm of h.1.up is NaN or infinite. The number of layers with such a value there is 2"
+        in finding.evidence
+    )
     assert not finding.is_fine
 
 
@@ -168,7 +171,7 @@ def test_a_log_without_the_monitors_word_is_judged_by_its_norms(tmp_path: Path, 
     layers = [{"a": 1.0, "b": 2.0, "c": 1.0}, {"a": 1.0, "b": fill, "c": fill}, {"a": fill, "b": fill, "c": fill}]
     run = watched_log(tmp_path / "run.jsonl", layers, {})
     assert titles(run)[0] == "Layer b is not finite from step 20 on"
-    assert "Layers with such a number there: 2" in findings_of(run)[0].evidence
+    assert "The number of layers with such a value there is 2" in findings_of(run)[0].evidence
 
 
 def test_a_finite_log_has_no_such_finding(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_text_stays_text_in_fonts_that_journals_take(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a", "a.gif", "a.jpg", ".png", "a.png/b", "png"])
 def test_another_kind_is_refused_and_nothing_written(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^figure is '.*'; legal are files that end in \.png, \.svg, \.pdf$"):
+    with pytest.raises(ValueError, match=r"^figure is '.*'; its name must end in one of \.png, \.svg, \.pdf$"):
         write_figure(figure(), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 

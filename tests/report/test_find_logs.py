@@ -35,7 +35,7 @@ def test_folders_without_a_log_are_named_beside_the_others(tmp_path: Path) -> No
     (tmp_path / "odd" / "run.jsonl").mkdir(parents=True)
     logs, missing = find_logs([tmp_path / "later", tmp_path / "run", tmp_path / "odd"])
     assert len(logs) == 1
-    assert missing == [f"{tmp_path / name}: no run.jsonl in it yet" for name in ("later", "odd")]
+    assert missing == [f"{tmp_path / name} does not contain a run.jsonl yet" for name in ("later", "odd")]
 
 
 def test_an_empty_log_is_a_run_that_has_not_begun(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_an_empty_log_is_a_run_that_has_not_begun(tmp_path: Path) -> None:
 def test_a_path_that_does_not_exist_is_an_error_even_beside_runs(tmp_path: Path) -> None:
     write_run(tmp_path / "run", steps=1)
     with pytest.raises(
-        ValueError, match=r"run is '.*/typo', which does not exist: give the folder of a run, a folder of"
+        ValueError, match=r"run is '.*/typo', which does not exist; give the folder of a run, a folder of"
     ):
         find_logs([tmp_path / "run", tmp_path / "typo"])
 
@@ -54,14 +54,16 @@ def test_a_path_that_does_not_exist_is_an_error_even_beside_runs(tmp_path: Path)
 @pytest.mark.parametrize(("name", "content"), [("x.txt", ""), ("x.txt", "hello\n"), ("run.jsonl", "hello\n")])
 def test_a_file_that_is_no_log_is_an_error(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=rf"run is '.*/{name}', and no line of it is a record of a run: give"):
+    with pytest.raises(ValueError, match=rf"run is '.*/{name}', which contains no record of a run; give"):
         find_logs([tmp_path / name])
 
 
 def test_no_run_at_all_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=rf"no run found \({re.escape(str(tmp_path))}: no run.jsonl in it yet\): give"):
+    with pytest.raises(
+        ValueError, match=rf"no run was found \({re.escape(str(tmp_path))} does not contain a run.jsonl yet\); give"
+    ):
         find_logs([tmp_path])
-    with pytest.raises(ValueError, match=r"no run found \(no path given\)"):
+    with pytest.raises(ValueError, match=r"no run was found \(no path is given\)"):
         find_logs([])
 
 

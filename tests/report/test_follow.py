@@ -62,12 +62,12 @@ def test_the_page_is_served_with_the_version_that_it_shows(ask: Ask) -> None:
 
 def test_a_new_step_and_a_new_run_change_the_version_and_the_content(ask: Ask, tmp_path: Path) -> None:
     _, before = ask("/version")
-    assert "20 of 200 steps so far" in ask("/content")[1]
+    assert "20 of 200 steps are done" in ask("/content")[1]
     append(tmp_path / "run" / "run.jsonl", '{"kind": "step", "step": 21, "loss": 2.0}')
     _, after = ask("/version")
     assert after != before
     status, content = ask("/content")
-    assert status == 200 and "21 of 200 steps so far" in content and "<html" not in content
+    assert status == 200 and "21 of 200 steps are done" in content and "<html" not in content
     write_run(tmp_path / "second", "adamw", until=3)
     assert ask("/version")[1] not in (before, after)
     assert "AdamW" in ask("/content")[1]
@@ -149,7 +149,7 @@ def test_a_log_that_is_gone_is_a_passing_fault(ask: Ask, tmp_path: Path) -> None
     log.unlink()
     for path in ("/", "/content", "/version"):
         status, text = ask(path)
-        assert status == 503 and "no run found" in text
+        assert status == 503 and "no run was found" in text
     log.write_bytes(content)
     assert ask("/")[0] == 200
 
@@ -231,7 +231,7 @@ def test_visitors_who_say_nothing_or_take_nothing_keep_nobody_out(
 
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_a_port_outside_its_range_is_an_error(tmp_path: Path, port: int) -> None:
-    with pytest.raises(ValueError, match=rf"port is {port}; legal is 0 \(any free one\) to 65535"):
+    with pytest.raises(ValueError, match=rf"port is {port}; it must be in 0 to 65535"):
         server_for(LiveReport([tmp_path]), port)
 
 

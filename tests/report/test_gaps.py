@@ -34,14 +34,14 @@ def test_a_whole_log_has_no_gaps(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [
-        ((), "the log holds no step"),
+        ((), "The log contains no step"),
         (WHOLE[1:], "no record of the configuration"),
         (('{"kind": "configuration", "seed": 1}', *WHOLE[1:]), "does not say how many steps were planned"),
-        ((*WHOLE[:2], WATCH.replace("2", "1", 1), VALIDATION.replace("2", "1")), "1 of 2 steps so far"),
+        ((*WHOLE[:2], WATCH.replace("2", "1", 1), VALIDATION.replace("2", "1")), "1 of 2 steps are done"),
         (WHOLE[:4], "not evaluated on validation data"),
-        ((*WHOLE[:3], VALIDATION), "no record of single layers"),
-        ((*WHOLE, "Traceback", "x"), "2 lines of the log are no records"),
-        ((*WHOLE, STEP % 1), "1 records of steps that the log had already passed"),
+        ((*WHOLE[:3], VALIDATION), "no records of single layers"),
+        ((*WHOLE, "Traceback", "x"), "2 lines of the log are not records"),
+        ((*WHOLE, STEP % 1), "1 records repeat steps that the log already had"),
         (
             (CONFIGURATION, STEP % 1, STEP.replace("1.0", '"NaN"') % 2, WATCH, VALIDATION),
             "1 training losses are not finite",
@@ -62,7 +62,7 @@ def test_each_gap_is_told(tmp_path: Path, lines: tuple[str, ...], sentence: str)
 def test_a_line_that_is_being_written_is_told(tmp_path: Path) -> None:
     path = log(tmp_path, *WHOLE)
     path.write_bytes(path.read_bytes() + b'{"kind": "st')
-    assert gaps(path) == ["run: the last line is cut off; it is being written, or its writer was stopped."]
+    assert gaps(path) == ["run: The last line is cut off, because it is being written or its writer was stopped."]
 
 
 def of_steps(*steps: int) -> tuple[str, ...]:
@@ -80,7 +80,9 @@ def of_steps(*steps: int) -> tuple[str, ...]:
     ],
 )
 def test_a_hole_in_the_steps_is_told(tmp_path: Path, steps: list[int], missing: str) -> None:
-    assert gaps(log(tmp_path, *of_steps(*steps))) == [f"run: the log lacks steps {missing}; lines are drawn across."]
+    assert gaps(log(tmp_path, *of_steps(*steps))) == [
+        f"run: The log lacks steps {missing}. Lines are drawn across the gaps."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -99,4 +101,4 @@ def test_who_logs_now_and_then_leaves_no_hole(tmp_path: Path, steps: list[int]) 
 
 
 def test_panels_that_no_run_fills_are_named() -> None:
-    assert gaps_of([], ["Sign norm"]) == ["No run logged: Sign norm."]
+    assert gaps_of([], ["Sign norm"]) == ["No run logged this: Sign norm."]

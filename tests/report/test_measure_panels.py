@@ -96,7 +96,7 @@ def test_without_the_monitor_the_learning_rate_stands_for_the_effective_one(tmp_
 def test_a_far_prediction_does_not_flatten_the_norms_and_is_told(tmp_path: Path) -> None:
     panel = panels(steps_of_norms(tmp_path / "far", [8.0, 9.0, 10.0], predicted=1000.0))["weight-norm"]
     assert panel.y_range == (0, 12.5)
-    assert panel.note == "Above the picture: the prediction for far (1e+03 at the least). A double click shows it."
+    assert panel.note == "The prediction for far (at least 1e+03) is above the picture. Double-click to see it."
     assert panels(steps_of_norms(tmp_path / "near", [8.0, 9.0], predicted=9.5))["weight-norm"].note == ""
 
 

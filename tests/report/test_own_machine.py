@@ -37,13 +37,13 @@ def test_local_names_are_answered_with_any_port(host: str) -> None:
     ],
 )
 def test_other_names_are_not(host: str) -> None:
-    assert "served for 127.0.0.1 and localhost only" in reason(host)
+    assert "served only under the names 127.0.0.1 and localhost" in reason(host)
 
 
 def test_a_request_without_a_host_or_with_two_is_not_answered() -> None:
-    assert "served for" in refusal([])
-    assert "served for" in refusal([("Host", "localhost:80"), ("host", "evil.example")])
-    assert "served for" in refusal([("Host", "localhost:80"), ("HOST", "localhost:80")])
+    assert "served only under" in refusal([])
+    assert "served only under" in refusal([("Host", "localhost:80"), ("host", "evil.example")])
+    assert "served only under" in refusal([("Host", "localhost:80"), ("HOST", "localhost:80")])
 
 
 @pytest.mark.parametrize(

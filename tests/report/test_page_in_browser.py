@@ -121,7 +121,7 @@ def test_a_log_with_nothing_to_draw_is_a_page_without_errors(open_page: OpenPage
     (tmp_path / "run" / "run.jsonl").write_text(lines)
     page = open_page(write_page(*load_all([tmp_path]), tmp_path / "report.html"), "phone")
     page.wait_for_selector(DRAWN)
-    expect(page.locator("#gaps")).to_contain_text("the log holds no step")
+    expect(page.locator("#gaps")).to_contain_text("The log contains no step")
     assert horizontal_overflow(page) <= 0
 
 
@@ -178,7 +178,7 @@ def test_the_live_page_follows_the_run_and_keeps_place_and_zoom(
     write_run(tmp_path / "second", "adamw", steps=100, until=20)
     expect(page.locator("h1")).to_contain_text("AdamW", timeout=30_000)
     assert page.locator("#plot-loss .annotation-text").count() == 2
-    expect(page.locator("#live")).to_contain_text("Live: as of")
+    expect(page.locator("#live")).to_contain_text("Live. Last updated at")
 
 
 def test_the_live_page_says_so_when_its_log_or_its_server_is_gone(
@@ -189,9 +189,9 @@ def test_the_live_page_says_so_when_its_log_or_its_server_is_gone(
     log = tmp_path / "run" / "run.jsonl"
     content = log.read_bytes()
     log.unlink()
-    expect(page.locator("#live")).to_contain_text("Not live at the moment: no run found", timeout=30_000)
+    expect(page.locator("#live")).to_contain_text("Updates are interrupted: no run was found", timeout=30_000)
     log.write_bytes(content)
-    expect(page.locator("#live")).to_contain_text("Live: as of", timeout=30_000)
+    expect(page.locator("#live")).to_contain_text("Live. Last updated at", timeout=30_000)
     assert page_errors and all("503" in error for error in page_errors)
     page_errors.clear()
 

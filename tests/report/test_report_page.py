@@ -105,7 +105,7 @@ def test_the_first_thing_on_the_page_is_which_run_is_better(parsed: Parse) -> No
     text = parsed(scion={"optimizer": "scion", "loss": 1.6}, scionc={"optimizer": "scionc", "loss": 1.5}).text
     short = text.index("ScionC has the lowest validation loss at step 200 (lower is better): 1.5000.")
     assert short < text.index("‖θ‖ end ÷ max") < text.index("is not corrected") < text.index("Training loss")
-    assert "ScionC and Scion differ in the optimizer alone." in text
+    assert "ScionC and Scion differ only in the optimizer." in text
 
 
 def test_the_table_has_mean_and_spread_of_every_variant(parsed: Parse) -> None:
@@ -123,7 +123,7 @@ def test_seeds_that_are_behind_do_not_enter_a_mean(parsed: Parse) -> None:
     tags = parsed(one={"seed": 0}, two={"seed": 1}, three={"seed": 2, "until": 30})
     row = tags.cells.index("ScionC")
     assert tags.cells[row : row + 4] == ["ScionC", "2 of 3", "200", "1.5050 ± 0.0071"]
-    assert "three: 30 of 200 steps so far" in tags.text
+    assert "three: 30 of 200 steps are done" in tags.text
 
 
 def test_advice_verdicts_and_settings_are_on_the_page(parsed: Parse) -> None:
@@ -141,7 +141,7 @@ def test_layers_without_decay_are_named(tmp_path: Path) -> None:
     record = '{"kind": "watch", "step": 1, "layers": {"gain": {"norm_ratio": "NaN"}, "a": {"norm_ratio": 1.0}}}'
     (tmp_path / "run.jsonl").write_text(record + "\n")
     content = content_of(*load_all([tmp_path]))
-    assert "Without decay, so without a steady norm: gain." in content
+    assert "These layers have no decay, and so no steady norm: gain." in content
 
 
 def test_names_are_text_and_no_markup(tmp_path: Path, parsed: Parse) -> None:
@@ -162,25 +162,25 @@ def test_the_names_of_folders_that_were_given_are_text(tmp_path: Path) -> None:
     path = write_page(*load_all([tmp_path / "run", tmp_path / IMAGE]), tmp_path / "new" / "folder" / "report.html")
     tags = Tags()
     tags.feed(path.read_text(encoding="utf-8"))
-    assert f"{IMAGE}: no run.jsonl in it yet" in tags.text
+    assert f"{IMAGE} does not contain a run.jsonl yet" in tags.text
     assert "img" not in {tag for tag, _ in tags.tags}
 
 
 @pytest.mark.parametrize("until", [0, 1, 2, 30])
 def test_a_run_cut_short_is_shown_as_far_as_it_went(parsed: Parse, until: int) -> None:
     tags = parsed(cut={"optimizer": "scion", "until": until}, whole={"optimizer": "scionc"})
-    assert ("cut: the log holds no step." if until == 0 else f"cut: {until} of 200 steps so far") in tags.text
+    assert ("cut: The log contains no step." if until == 0 else f"cut: {until} of 200 steps are done") in tags.text
     names = [trace["name"] for trace in tags.figures()["plot-loss"]["data"]]
     assert ("cut" in names) == (until > 0)
-    compared = "at step 20 (lower is better)" if until == 30 else "1.5000 at step 200; nothing to compare it with"
+    compared = "at step 20 (lower is better)" if until == 30 else "1.5000 at step 200. No other run was evaluated."
     assert compared in tags.text
 
 
 def test_a_run_alone_that_has_not_begun_is_a_page_that_says_so(tmp_path: Path) -> None:
     (tmp_path / "run.jsonl").write_text("")
     content = content_of(*load_all([tmp_path]))
-    assert "the log holds no step" in content and "There is no step at which runs were evaluated" in content
-    assert content.count("No run logged:") == 11
+    assert "The log contains no step" in content and "No step was evaluated in all runs" in content
+    assert content.count("No run logged this:") == 11
 
 
 def test_a_log_of_a_time_without_a_monitor_is_shown_without_heat_maps(parsed: Parse) -> None:
@@ -188,7 +188,7 @@ def test_a_log_of_a_time_without_a_monitor_is_shown_without_heat_maps(parsed: Pa
     assert list(tags.figures()) == [
         f"plot-{key}" for key in ("loss", "validation", "weight-norm", "gradient-norm", "lr", "decay")
     ]
-    assert "no heat map and no verdicts" in tags.text and "#layers" not in [a.get("href") for _, a in tags.tags]
+    assert "no heat map and verdicts" in tags.text and "#layers" not in [a.get("href") for _, a in tags.tags]
 
 
 def test_a_live_page_may_ask_its_own_server(tmp_path: Path) -> None:

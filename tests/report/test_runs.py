@@ -120,12 +120,14 @@ def test_all_runs_below_a_folder_come_by_name(tmp_path: Path) -> None:
     write_log(tmp_path, [step(1)])
     assert [run.name for run in load_runs(tmp_path)] == ["a", "b", "c"]
     assert [run.name for run in load_all([tmp_path / "c", tmp_path / "a"])[0]] == ["c", "a"]
-    assert load_all([tmp_path / "c", tmp_path / "notes"])[1] == [f"{tmp_path / 'notes'}: no run.jsonl in it yet"]
+    assert load_all([tmp_path / "c", tmp_path / "notes"])[1] == [
+        f"{tmp_path / 'notes'} does not contain a run.jsonl yet"
+    ]
 
 
 @pytest.mark.parametrize("name", ["", "absent"])
 def test_a_folder_without_runs_is_an_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(
-        ValueError, match=rf"folder is .*{name}, which holds no \*/run\.jsonl; give the --out of a comp"
+        ValueError, match=rf"folder is .*{name}, which contains no \*/run\.jsonl; give the --out of a comp"
     ):
         load_runs(tmp_path / name)

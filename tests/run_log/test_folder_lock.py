@@ -35,7 +35,7 @@ def locking(folder: Path) -> subprocess.Popen[str]:
 def test_another_process_is_named_and_a_dead_one_is_not_in_the_way(tmp_path: Path) -> None:
     with locking(tmp_path) as process:
         owner = rf"process {process.pid} on {re.escape(socket.gethostname())}, since \d{{4}}-"
-        with pytest.raises(FolderInUseError, match=rf"{tmp_path.name} is in use by {owner}.*; wait until it ends"):
+        with pytest.raises(FolderInUseError, match=rf"{tmp_path.name} is in use by {owner}.*\. Wait until it ends"):
             locked(tmp_path).__enter__()
         process.kill()
     assert (tmp_path / ".lock").exists(), "nobody was left to remove it"
@@ -65,7 +65,7 @@ def test_what_a_lock_file_holds_does_not_matter(tmp_path: Path, left: str) -> No
     with locked(tmp_path):
         assert re.fullmatch(rf"process {os.getpid()} on .*, since [-0-9]+ [0-9:]+", path.read_text())
         path.write_bytes(b"")
-        with pytest.raises(FolderInUseError, match="is in use by another process; wait"):
+        with pytest.raises(FolderInUseError, match=r"is in use by another process\. Wait"):
             locked(tmp_path).__enter__()
 
 
@@ -98,7 +98,9 @@ def test_a_forked_process_leaves_its_parent_s_lock(tmp_path: Path) -> None:
 def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held_file, "fcntl", None)
     with (
-        pytest.warns(UserWarning, match=f"the file system of .*{tmp_path.name} has no locks, so a second run"),
+        pytest.warns(
+            UserWarning, match=f"The file system of .*{tmp_path.name} does not support locks, so a second run"
+        ),
         locked(tmp_path),
     ):
         pass

@@ -36,4 +36,4 @@ def test_steps_as_others_log_them(steps: list[float], last: int, every: float, e
 
 def test_many_stretches_are_counted() -> None:
     assert in_words([(1, 1), (3, 5_000), (5_002, 5_002)]) == "1, 3 to 5,000, 5,002"
-    assert in_words([(1, 1), (3, 3), (5, 5), (7, 7), (9, 9)]) == "1, 3, 5, and 2 stretches more"
+    assert in_words([(1, 1), (3, 3), (5, 5), (7, 7), (9, 9)]) == "1, 3, 5, and 2 more stretches"

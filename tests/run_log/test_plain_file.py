@@ -21,13 +21,13 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
     for name in ("pipe", "link"):
-        with pytest.raises(ValueError, match=rf"{name} is a named pipe; legal is a plain file: write what it gives"):
+        with pytest.raises(ValueError, match=rf"{name} is a named pipe, but it must be a regular file"):
             open_plain(tmp_path / name)
 
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/tty", "/dev/full"])
 def test_a_device_is_refused(device: str) -> None:
-    with pytest.raises(ValueError, match=f"{device} is a device; legal"):
+    with pytest.raises(ValueError, match=f"{device} is a device, but it must be a regular file"):
         open_plain(Path(device))
 
 
@@ -35,9 +35,9 @@ def test_folders_and_sockets_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("listener")
-        with pytest.raises(ValueError, match="listener is a socket; legal"):
+        with pytest.raises(ValueError, match="listener is a socket, but it must be a regular file"):
             open_plain(Path("listener"))
-    with pytest.raises(ValueError, match="is a folder; legal"):
+    with pytest.raises(ValueError, match="is a folder, but it must be a regular file"):
         open_plain(tmp_path)
 
 

@@ -184,7 +184,10 @@ def test_every_record_is_one_line_and_comes_back(
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (torch.ones(()), r"loss of a log record is tensor\(1\.\), a Tensor; legal are numbers.*: call float\(\)"),
+        (
+            torch.ones(()),
+            r"loss of a log record is tensor\(1\.\), a Tensor, but it must be a number.*\. Call float\(\)",
+        ),
         ([1, Path("x")], r"loss\[1\] of a log record is PosixPath\('x'\), a PosixPath"),
         ({"a": {1}}, r"loss\.a of a log record is \{1\}, a set"),
     ],
@@ -203,7 +206,7 @@ def test_a_configuration_that_cannot_be_written_leaves_the_older_log(tmp_path: P
     write_steps(path, 0, 1)
     with pytest.raises(TypeError, match=r"folder of a log record is PosixPath"):
         RunLog.open(path, configuration={"folder": Path("x")}, resume_step=None)
-    with pytest.raises(ValueError, match=r'configuration has the name "kind", which marks the record'):
+    with pytest.raises(ValueError, match=r'configuration has the name "kind", which every record uses'):
         RunLog.open(path, configuration={"kind": "gpt"}, resume_step=None)
     assert steps_in(path) == [0, 1]
 
@@ -258,7 +261,7 @@ def test_records_are_durable_when_asked(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_log_that_would_never_end_is_refused(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "log.jsonl"
     os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
-    with pytest.raises(ValueError, match=r"log\.jsonl is a .*; legal is a plain file"):
+    with pytest.raises(ValueError, match=r"log\.jsonl is a .*, but it must be a regular file"):
         RunLog.open(path, configuration={}, resume_step=3)
-    with pytest.raises(ValueError, match=r"log\.jsonl is a .*; legal is a plain file"):
+    with pytest.raises(ValueError, match=r"log\.jsonl is a .*, but it must be a regular file"):
         read_log(path)

@@ -67,18 +67,18 @@ def test_both_ends_are_shares(share: float) -> None:
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"steps": 0}, r"steps is 0; legal is \[1, inf\)"),
-    ({"steps": 4.0}, r"steps is 4\.0; legal are whole numbers, of optimizer steps"),
-    ({"steps": "4"}, r"steps is '4'; legal are whole numbers"),
-    ({"warmup_steps": 10}, r"warmup_steps is 10; legal is \[0, 10\): count optimizer steps"),
-    ({"warmup_steps": -1}, r"warmup_steps is -1; legal is \[0, 10\)"),
-    ({"warmup_steps": 0.5}, r"warmup_steps is 0\.5; legal are whole numbers"),
-    ({"shape": "cosin"}, r"shape is 'cosin'; legal are 'cosine', 'linear', 'wsd', 'constant' or a callable"),
-    ({"shape": 3}, r"shape is 3; legal are a name or a callable"),
-    ({"shape": lambda step: 1.0, "warmup_steps": 2}, r"warmup_steps is 2 with a callable shape; legal is 0: warm up"),
-    ({"shape": lambda step: 1.5}, r"shape\(3\) is 1\.5; legal is \[0, 1\], a share of the peak: divide by the peak"),
-    ({"shape": lambda step: -0.1}, r"shape\(3\) is -0\.1; legal is \[0, 1\]"),
-    ({"shape": lambda step: float("nan")}, r"shape\(3\) is nan; legal is \[0, 1\]"),
+    ({"steps": 0}, r"steps is 0; it must be in \[1, inf\)"),
+    ({"steps": 4.0}, r"steps is 4\.0; it must be a whole number of optimizer steps"),
+    ({"steps": "4"}, r"steps is '4'; it must be a whole number"),
+    ({"warmup_steps": 10}, r"warmup_steps is 10; it must be in \[0, 10\): count optimizer steps"),
+    ({"warmup_steps": -1}, r"warmup_steps is -1; it must be in \[0, 10\)"),
+    ({"warmup_steps": 0.5}, r"warmup_steps is 0\.5; it must be a whole number"),
+    ({"shape": "cosin"}, r"shape is 'cosin'; it must be one of 'cosine', 'linear', 'wsd', 'constant', or a callable"),
+    ({"shape": 3}, r"shape is 3; it must be a name or a callable"),
+    ({"shape": lambda step: 1.0, "warmup_steps": 2}, r"warmup_steps is 2; it must be 0 with a callable shape"),
+    ({"shape": lambda step: 1.5}, r"shape\(3\) is 1\.5; it must be in \[0, 1\]: return a share of the peak"),
+    ({"shape": lambda step: -0.1}, r"shape\(3\) is -0\.1; it must be in \[0, 1\]"),
+    ({"shape": lambda step: float("nan")}, r"shape\(3\) is nan; it must be in \[0, 1\]"),
 ]
 
 

@@ -164,15 +164,21 @@ def test_in_a_sequence() -> None:
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"start": 0.0}, r"start is 0\.0; legal is \(0, inf\)"),
-    ({"end": math.nan}, r"end is nan; legal is \(0, inf\)"),
-    ({"end": 0.005}, r"end is 0\.005 for role 'hidden': steady_norm_sq is 0\.005; legal is \(0\.09"),
+    ({"start": 0.0}, r"start is 0\.0; it must be in \(0, inf\)"),
+    ({"end": math.nan}, r"end is nan; it must be in \(0, inf\)"),
+    ({"end": 0.005}, r"end is 0\.005 for role 'hidden': steady_norm_sq is 0\.005; it must be in \(0\.09"),
     ({"start": 0.05}, r"start is 0\.05 for role 'hidden': .*raise it, lower lr or use 'exact'"),
-    ({"shape": "step"}, r"shape is 'step'; legal are 'cosine'"),
-    ({"shape": lambda step: 9.0}, r"shape\(0\) is 9\.0; legal is \[0, 1\]"),
-    ({"steps": 0}, r"steps is 0; legal is \[1, inf\)"),
-    ({"where": "conv"}, r"where has 'conv', which is the role of no group; the groups' roles are 'hidden'"),
-    ({"where": ["hidden", "output"]}, r"steady_norm_sq is not set in groups with role 'output'; build the optimizer"),
+    ({"shape": "step"}, r"shape is 'step'; it must be one of 'cosine'"),
+    ({"shape": lambda step: 9.0}, r"shape\(0\) is 9\.0; it must be in \[0, 1\]"),
+    ({"steps": 0}, r"steps is 0; it must be in \[1, inf\)"),
+    (
+        {"where": "conv"},
+        r"where has the role 'conv', which no group has; it must be one of the groups' roles, 'hidden'",
+    ),
+    (
+        {"where": ["hidden", "output"]},
+        r"steady_norm_sq is not set in the groups with role 'output'; construct",
+    ),
 ]
 
 
@@ -188,13 +194,15 @@ def test_an_illegal_argument_is_refused_and_nothing_has_changed(keys: dict[str, 
 
 def test_no_group_with_a_norm() -> None:
     for optimizer in (Scion([weight()], 0.1), torch.optim.AdamW([weight()])):
-        with pytest.raises(ValueError, match=r"steady_norm_sq is not set in groups with role None; build"):
+        with pytest.raises(ValueError, match=r"steady_norm_sq is not set in the groups with role None; construct"):
             SteadyNorm(optimizer, steps=STEPS, start=8.0, end=2.0)
 
 
 def test_an_optimizer_without_momentum_is_held_to_the_lr() -> None:
     optimizer = torch.optim.AdamW([{"params": [weight()], "steady_norm_sq": 4.0}], lr=0.1)
-    with pytest.raises(ValueError, match=r"end is 0\.009 for role None: steady_norm_sq is 0\.009; legal is \(0\.01"):
+    with pytest.raises(
+        ValueError, match=r"end is 0\.009 for role None: steady_norm_sq is 0\.009; it must be in \(0\.01"
+    ):
         SteadyNorm(optimizer, steps=STEPS, start=8.0, end=0.009)
     SteadyNorm(optimizer, steps=STEPS, start=8.0, end=0.011)
     assert norms_of(optimizer) == [8.0]

@@ -79,9 +79,9 @@ def test_progress_is_shown_when_asked_for(capsys: pytest.CaptureFixture[str]) ->
         ({"lr": [-1.0]}, r"^lr\[0\] is -1\.0"),
         ({"decay": 1.0}, r"^decay\[0\] is 1\.0"),
         ({"momentum": [0.9, 0.9]}, "^momentum has 2 values"),
-        ({"dim": 0}, "^dim is 0; legal is"),
+        ({"dim": 0}, "^dim is 0; it must be"),
         ({"initial_norm_sq": -1.0}, "^initial_norm_sq is -1"),
-        ({"lmo": "rms"}, "^lmo is 'rms'; legal are"),
+        ({"lmo": "rms"}, "^lmo is 'rms'; it must be"),
     ],
 )
 def test_what_is_out_of_range_is_named(arguments: dict[str, Any], message: str) -> None:

@@ -143,10 +143,10 @@ def test_one_sweep_at_a_time_runs_in_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is no CSV table"),
+        ("", "is not a CSV table"),
         ("a,b\n1,2\n", "has no column 'val_loss'; a sweep's table has seed, status"),
-        ("holds nothing", "holds no trial"),
-        ("status", "is no table of a sweep: status is 'done'"),
+        ("holds nothing", "contains no trial"),
+        ("status", "is not the table of a sweep: status is 'done'"),
     ],
 )
 def test_a_table_that_was_edited_is_refused_when_it_is_read(content: str, message: str, tmp_path: Path) -> None:

@@ -39,9 +39,9 @@ def test_fields_are_those_that_are_asked_for() -> None:
 @pytest.mark.parametrize(
     ("over", "message"),
     [
-        ("lr,widht", "over names 'widht', over which this sweep does not go; did you mean 'width'?"),
-        ("lr,lr", "over is 'lr,lr'; legal are one or two different fields of optimizer, clip, lr, width"),
-        ("lr,clip,width", "over is 'lr,clip,width'; legal are one or two"),
+        ("lr,widht", "over names 'widht', which is not a swept field; did you mean 'width'?"),
+        ("lr,lr", "over is 'lr,lr'; it must name one or two different fields of optimizer, clip, lr, width"),
+        ("lr,clip,width", "over is 'lr,clip,width'; it must name one or two"),
         ("", "over names ''"),
     ],
 )

@@ -27,13 +27,13 @@ def test_a_grid_names_fields_and_values(texts: list[str], axes: dict[str, tuple[
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["lr"], "grid is 'lr'; legal is a field and its values, such as lr=0.01,0.02,0.04"),
-        (["=1"], "grid is '=1'; legal"),
-        (["lr="], "grid is 'lr='; legal"),
-        (["lr=1,,2"], "grid is 'lr=1,,2', which has an empty value between commas; leave that comma out"),
+        (["lr"], "grid is 'lr'; it must be a field and its values, such as lr=0.01,0.02,0.04"),
+        (["=1"], "grid is '=1'; it must"),
+        (["lr="], "grid is 'lr='; it must"),
+        (["lr=1,,2"], "grid is 'lr=1,,2', which has an empty value between commas; remove that comma"),
         (["lr=1,"], "grid is 'lr=1,', which has an empty value"),
         (['data="a,b'], "grid is 'data=\"a,b', whose quotes do not match"),
-        (["lr=1", "lr=2"], "grid names 'lr' twice; give all its values at once: lr=VALUE,VALUE"),
+        (["lr=1", "lr=2"], "grid names 'lr' twice; give all its values at once, as in lr=VALUE,VALUE"),
     ],
 )
 def test_a_wrong_grid_is_refused_with_what_is_legal(texts: list[str], message: str) -> None:
@@ -57,15 +57,15 @@ def test_lines_of_json_are_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "", "which holds no trial; legal is one row or more"),
-        ("a.csv", "lr,clip\n", "which holds no trial"),
-        ("a.csv", "lr,lr\n1,2\n", "whose header is 'lr,lr'; legal are different field names"),
+        ("a.csv", "", "which has no trial; it needs at least one row"),
+        ("a.csv", "lr,clip\n", "which has no trial"),
+        ("a.csv", "lr,lr\n1,2\n", "whose header is 'lr,lr'; its field names must be different"),
         ("a.csv", "lr,\n1,2\n", "whose header is 'lr,'"),
-        ("a.csv", "lr\n1\n1,2\n", "line 3 has 2 cells and the header 1"),
-        ("a.jsonl", '{"lr": 1}\n[1]\n', "line 2 is '[1]'; legal is JSON like"),
+        ("a.csv", "lr\n1\n1,2\n", "line 3 has 2 cells but the header has 1"),
+        ("a.jsonl", '{"lr": 1}\n[1]\n', "line 2 is '[1]'; it must be JSON such as"),
         ("a.jsonl", '{"lr": [1, 2]}\n', "line 1 is '{\"lr\": [1, 2]}'"),
         ("a.jsonl", "lr\n", "line 1 is 'lr'"),
-        ("a.jsonl", "\n", "which holds no trial"),
+        ("a.jsonl", "\n", "which has no trial"),
     ],
 )
 def test_a_wrong_list_is_refused_and_the_line_named(name: str, content: str, message: str, tmp_path: Path) -> None:
@@ -94,5 +94,5 @@ def test_a_grid_may_name_the_optimizer() -> None:
 
 
 def test_a_field_in_grid_and_list_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^grid and list both name 'lr'; leave it out of one of them$"):
+    with pytest.raises(ValueError, match=r"^grid and list both set 'lr'; remove it from one of them$"):
         combined([{"lr": "1"}], {"lr": ("2",)}, {})

@@ -16,13 +16,13 @@ BEST = "The best setting is optimizer=scionc lr=1, with a mean validation loss o
 CASES = {
     "nothing finished": (
         [row({"lr": "1"}, status="failed")],
-        ["No setting has finished trials and none that diverged, so there is no best setting yet."],
+        ["There is no best setting yet, because no setting has finished trials and no diverged ones."],
     ),
     "one seed": (
         [row({"lr": "1"}, 0, 1.0), row({"lr": "2"}, 0, 2.0)],
         [
             f"{BEST}1.0000 over one seed (lower is better).",
-            "A single seed tells no spread: repeat the sweep with --seed 0 1 2 to see what is chance.",
+            "A single seed has no spread. Repeat the sweep with --seed 0 1 2 to see how much is chance.",
         ],
     ),
     "rivals": (
@@ -59,7 +59,7 @@ CASES = {
         [*seeds("1", 1.0), row({"lr": "2"}, 0, 2.0)],
         [
             f"{BEST}1.0000 ± 0.1000 over 3 seeds (lower is better).",
-            "No other setting has several finished seeds with which to compare it.",
+            "There is no other setting with several finished seeds to compare it with.",
         ],
     ),
 }

@@ -50,5 +50,5 @@ def test_numbers_keep_all_their_digits(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"a,b\n1\n", b"\xff\xfe", b'a\n"1\n'])
 def test_what_is_no_table_is_refused_with_its_name(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_bytes(content)
-    with pytest.raises(ValueError, match=r"table\.csv is no CSV table with a header"):
+    with pytest.raises(ValueError, match=r"table\.csv is not a CSV table with a header"):
         read_csv(tmp_path / "table.csv")

@@ -202,16 +202,19 @@ def test_exact_from_a_norm_is_decay_for_norm_at_every_step(nesterov: bool) -> No
         assert decay(lr, 0.7, nesterov, reference, "exact") == pytest.approx(wanted, rel=1e-13)
 
 
-LEGAL_RULES = f"legal are {', '.join(map(repr, DECAY_RULES))}"
+LEGAL_RULES = f"it must be one of {', '.join(map(repr, DECAY_RULES))}"
 ERRORS: list[tuple[Callable[[], float], str]] = [
     (lambda: weight_decay(0.1, 0.0, False, Reference(0.1, 0.1), "cosine"), "^decay rule is 'cosine'; " + LEGAL_RULES),
     (lambda: decay(0.1, 0.0, False, Reference(0.1, 0.1), ""), "^decay rule is ''; " + LEGAL_RULES),
     (lambda: reference_weight_decay(2.0, 1.0, rule="linear"), "^decay rule is 'linear'; " + LEGAL_RULES),
-    (lambda: reference_weight_decay(2.0, 0.0, rule="exact"), r"^lr is 0\.0; legal is \(0, inf\): .* above 0"),
-    (lambda: reference_weight_decay(2.0, 0.0, rule="corrected"), r"^lr is 0\.0; legal is \(0, inf\): "),
-    (lambda: reference_weight_decay(2.0, -1.0, rule="corrected"), r"^lr is -1\.0; legal is \(0, inf\): "),
-    (lambda: reference_weight_decay(1.0, 1.0, rule="corrected"), r"^steady_norm_sq is 1\.0; legal is \(1\.0, inf\): "),
-    (lambda: reference_weight_decay(2.0, 1.0, 1.0, rule="exact"), r"^momentum is 1\.0; legal is \[0, 1\): "),
+    (lambda: reference_weight_decay(2.0, 0.0, rule="exact"), r"^lr is 0\.0; it must be in \(0, inf\): .*peak"),
+    (lambda: reference_weight_decay(2.0, 0.0, rule="corrected"), r"^lr is 0\.0; it must be in \(0, inf\): "),
+    (lambda: reference_weight_decay(2.0, -1.0, rule="corrected"), r"^lr is -1\.0; it must be in \(0, inf\): "),
+    (
+        lambda: reference_weight_decay(1.0, 1.0, rule="corrected"),
+        r"^steady_norm_sq is 1\.0; it must be in \(1\.0, inf\): ",
+    ),
+    (lambda: reference_weight_decay(2.0, 1.0, 1.0, rule="exact"), r"^momentum is 1\.0; it must be in \[0, 1\): "),
 ]
 
 

@@ -108,7 +108,7 @@ def test_responses_have_the_length_that_was_asked_for(length: int) -> None:
     ("carry", "decay", "name"), [(1.0, 0.5, "carry"), (0.5, -0.1, "decay"), (0.5, math.nan, "decay")]
 )
 def test_a_filter_out_of_range_is_named(carry: float, decay: float, name: str) -> None:
-    with pytest.raises(ValueError, match=rf"^momentum\.{name} is .*; legal is \[0, 1\)$"):
+    with pytest.raises(ValueError, match=rf"^momentum\.{name} is .*; it must be in \[0, 1\)$"):
         momentum_filter(MomentumFilter(carry, decay))
 
 
@@ -135,7 +135,7 @@ def test_no_momentum_passes_the_gradient(nesterov: bool) -> None:
 
 @pytest.mark.parametrize("momentum", [1.0, -0.1, 1.5, math.nan, math.inf])
 def test_momentum_out_of_range_is_named(momentum: float) -> None:
-    with pytest.raises(ValueError, match=rf"^momentum is {momentum!r}; legal is \[0, 1\): .* 0\.9, not 0\.1$"):
+    with pytest.raises(ValueError, match=rf"^momentum is {momentum!r}; it must be in \[0, 1\): .* 0\.9, not 0\.1$"):
         momentum_filter(momentum)
 
 

@@ -41,11 +41,11 @@ def test_values_of_the_theory_document_are_met() -> None:
     ["rms", "", ("vector",), ("vector", 0), ("vector", math.nan), ("vector", "8"), ("spectral", 8), ("sign", 3), 3],
 )
 def test_an_unknown_lmo_is_refused_with_the_legal_ones(lmo: Any) -> None:
-    with pytest.raises(ValueError, match=r"^lmo is .*; legal are 'linear', 'sign', \('vector', d\)"):
+    with pytest.raises(ValueError, match=r"^lmo is .*; it must be 'linear', 'sign', \('vector', d\)"):
         correlation(0.5, lmo)
 
 
 @pytest.mark.parametrize("rho", [-0.1, 1.1, math.nan])
 def test_a_correlation_out_of_range_is_named(rho: float) -> None:
-    with pytest.raises(ValueError, match=r"^momentum_correlation is .*; legal is \[0, 1"):
+    with pytest.raises(ValueError, match=r"^momentum_correlation is .*; it must be in \[0, 1"):
         correlation(rho, "sign")

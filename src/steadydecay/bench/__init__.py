@@ -1,1 +1,1 @@
-"""Time, memory and accuracy of one whole optimizer step, beside other packages and the matrix products it needs."""
+"""Measure time, memory and accuracy of one whole optimizer step, beside other packages and its matrix products."""

@@ -1,4 +1,4 @@
-"""One run: the contestants that can be imported, in groups that fit into memory, each beside ScionC."""
+"""One run: measure the contestants that can be imported, in groups that fit into memory, each beside ScionC."""
 
 import difflib
 import fnmatch
@@ -33,24 +33,25 @@ def benchmark(
     command: str,
     say: Callable[[str], None],
 ) -> Result:
-    """Measure a set.
+    """Measure a set of shapes.
 
     Args:
-        shape_set: a key of `SHAPE_SETS`.
-        only: names of contestants or patterns of names; empty for all. The reference takes part always.
-        repetitions: timed steps of each, ≥ 1.
-        layers: blocks of the set instead of all.
-        command: as it was given, for the record.
-        say: takes a line on what is going on.
+        shape_set: A key of `SHAPE_SETS`.
+        only: Names or name patterns of contestants, or nothing for all. The reference always takes part.
+        repetitions: The number of timed steps of each contestant, ≥ 1.
+        layers: The number of blocks to use instead of all.
+        device: The device to measure on.
+        command: The command as it was given, for the record.
+        say: Called with a line about what is going on.
 
     Raises:
-        ValueError: an argument outside its range, a pattern that matches no name, or a set too large for the device.
+        ValueError: An argument is outside its range, a pattern matches no name, or the set is too large for the device.
     """
     whole = _require(SHAPE_SETS, "set", shape_set)
     layers = whole.layers if layers is None else layers
     for name, number in {"repetitions": repetitions, "layers": layers}.items():
         if number < 1:
-            raise ValueError(f"{name} is {number}; legal is 1 or more")
+            raise ValueError(f"{name} is {number}; it must be 1 or more")
     names = matching(only)
     entries = whole.entries(layers)
     parameters = size_of(entries)
@@ -75,7 +76,7 @@ def benchmark(
 
 
 def matching(only: Sequence[str]) -> list[str]:
-    """Names of contestants in the order of the table, the reference among them."""
+    """Return the matching contestants and the reference, in the order of the table."""
     for pattern in only:
         if not fnmatch.filter(CONTESTANTS, pattern):
             _require(CONTESTANTS, "only", pattern)
@@ -84,14 +85,14 @@ def matching(only: Sequence[str]) -> list[str]:
 
 
 def imported(names: Sequence[str], device: torch.device) -> tuple[dict[str, ModuleType], dict[str, str]]:
-    """Modules of the contestants that can take part, and why the others cannot, in one line."""
+    """Return the modules of the contestants that can take part, and in one line why the others cannot."""
     modules: dict[str, ModuleType] = {}
     missing: dict[str, str] = {}
     for name in names:
         if CONTESTANTS[name].not_on_cpu and device.type == "cpu":
             missing[name] = CONTESTANTS[name].not_on_cpu
             continue
-        # A package may fail on anything while it is imported: a missing compiler, another version of torch.
+        # A package may fail for any reason during its import, such as a missing compiler or another version of torch.
         try:
             modules[name] = import_module(CONTESTANTS[name].module)
         except Exception as error:
@@ -108,7 +109,7 @@ def _require(table: Mapping[str, T], argument: str, name: str) -> T:
         return table[name]
     nearest = difflib.get_close_matches(name, table, n=1, cutoff=0.3)
     guess = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    raise ValueError(f"{argument} is {name!r}; legal is one of {', '.join(table)}{guess}")
+    raise ValueError(f"{argument} is {name!r}; it must be one of {', '.join(table)}{guess}")
 
 
 def _joined_rates(results: Sequence[GroupResult]) -> dict[str, list[float]]:

@@ -1,4 +1,4 @@
-"""A contestant on weights of its own, one step after the other."""
+"""A contestant with its own weights, which takes one step after the other."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -15,10 +15,10 @@ from steadydecay.bench.shape_sets import Entry
 
 @final
 class Contender:
-    """ModelWeights of a shape set and their optimizers, both there from `start` on.
+    """The weights of a shape set and their optimizers, which exist from `start` on.
 
     Args:
-        gradients: shared with other contenders, in the order of `ModelWeights.every`.
+        gradients: Gradients that are shared with other contenders, in the order of `ModelWeights.every`.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Contender:
         self.optimizers: Optimizers = []
 
     def start(self, module: Any) -> None:
-        """Make the weights, and the optimizers from the contestant's module; take the first step."""
+        """Create the weights, and the optimizers from the contestant's module, and take the first step."""
         self.weights = zero_weights(self.entries, self.device)
         if self.contestant.writes_gradients:
             self.gradients = [one.clone() for one in self.gradients]
@@ -41,12 +41,12 @@ class Contender:
         self.step()
 
     def given_bytes(self) -> int:
-        """Of the weights, and of gradients that are not shared."""
+        """Return the bytes of the weights, and of gradients that are not shared."""
         count = sum(weight.nbytes for weight in self.weights.every())
         return count * (2 if self.contestant.writes_gradients else 1)
 
     def give_gradients(self) -> None:
-        """Anew before each step: some optimizers clear them."""
+        """Set the gradients before each step, because some optimizers clear them."""
         for weight, gradient in zip(self.weights.every(), self.gradients, strict=True):
             weight.grad = gradient
 
@@ -58,7 +58,8 @@ class Contender:
                 optimizer.step()
 
     def step_from_zero(self) -> None:
-        """Not the first step: some fill the weights anew in it."""
+        """Take a step from zero weights, which must not be the first: some optimizers fill the weights anew in that
+        one."""
         for weight in self.weights.every():
             weight.detach().zero_()
         self.give_gradients()

@@ -15,7 +15,7 @@ SMALLEST_SINGULAR_VALUES = (0.05, 0.001)
 
 
 class ModelWeights(NamedTuple):
-    """Matrices are orthogonalised; tables are embeddings and outputs."""
+    """The weights by kind. Matrices are orthogonalised; tables are embeddings and outputs."""
 
     matrices: list[Tensor]
     tables: list[Tensor]
@@ -26,26 +26,26 @@ class ModelWeights(NamedTuple):
 
 
 def zero_weights(entries: Sequence[Entry], device: torch.device) -> ModelWeights:
-    """From zero a step shows the update itself: decay takes nothing, and nothing is rounded."""
+    """Create weights of zero, from which a step shows the update itself, without decay or rounding."""
     return _by_kind(entries, [nn.Parameter(torch.zeros(shape, device=device)) for _, shape, _ in entries])
 
 
 class Gradients(NamedTuple):
-    """In the order of `ModelWeights.every`, and what is known of some of them by their index."""
+    """Gradients in the order of `ModelWeights.every`, and what is known about some of them by their index."""
 
     tensors: list[Tensor]
     known: dict[int, "Known"]
 
 
 class Known(NamedTuple):
-    """UVᵀ of a gradient, and its smallest singular value where the largest is 1."""
+    """UVᵀ of a gradient, and its smallest singular value if the largest is 1."""
 
     polar: Tensor
     smallest: float
 
 
 def random_gradients(entries: Sequence[Entry], device: torch.device, seed: int = 0) -> Gradients:
-    """Gaussian, but for the first matrices of each shape, whose singular values are logarithmically spaced."""
+    """Draw Gaussian gradients, except for the first matrices of each shape, whose singular values are log-spaced."""
     generator = torch.Generator(device).manual_seed(seed)
     gradients = _by_kind(entries, [torch.randn(shape, generator=generator, device=device) for _, shape, _ in entries])
     seen: Counter[tuple[int, ...]] = Counter()
@@ -61,9 +61,9 @@ def random_gradients(entries: Sequence[Entry], device: torch.device, seed: int =
 
 
 def log_spaced(matrix: Tensor, smallest: float) -> tuple[Tensor, Tensor]:
-    """A matrix with singular values from 1 to `smallest`, and its polar factor to the digits of its dtype.
+    """Return a matrix with singular values from 1 to `smallest`, and its polar factor to the precision of its dtype.
 
-    The singular vectors are those of a Gaussian matrix: random. No decomposition of singular values is needed, which
+    The singular vectors are those of a Gaussian matrix, and so random. No singular value decomposition is needed, which
     would take minutes for the larger sets.
     """
     is_tall = matrix.shape[0] > matrix.shape[1]

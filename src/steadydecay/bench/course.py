@@ -1,4 +1,4 @@
-"""One group of contenders side by side: each is looked at by itself, then all step in turn."""
+"""One group of contenders side by side: each is examined alone, then all step in turn."""
 
 import gc
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ OURS = "steadydecay"
 
 
 class Facts(NamedTuple):
-    """Of one contender, by itself."""
+    """What is known about one contender from examining it alone."""
 
     check: UpdateCheck
     state_bytes: int
@@ -33,7 +33,7 @@ class Facts(NamedTuple):
 
 
 class GroupResult(NamedTuple):
-    """Rows of those that took part, errors of those that could not, and the rates of products by dtype."""
+    """The rows of those that took part, the errors of those that could not, and the product rates by dtype."""
 
     rows: list[Row]
     missing: dict[str, str]
@@ -52,8 +52,9 @@ class Course:
     say: Callable[[str], None]
 
     def run(self, names: Sequence[str], modules: Mapping[str, ModuleType]) -> GroupResult:
-        """Measure these, of which one is the reference."""
-        # A collection in the middle of a step would look through all that was ever imported: a quarter of a second.
+        """Measure these contenders, one of which is the reference."""
+        # A garbage collection in the middle of a step would visit everything that was imported, for a quarter of a
+        # second.
         gc.collect()
         gc.freeze()
         try:
@@ -92,7 +93,7 @@ class Course:
         return Facts(check, held, max(0, step.peak - contender.given_bytes() - held), step.calls)
 
     def _gradient_norms(self) -> list[float]:
-        """Of the gradients that all share."""
+        """Return the norms of the gradients that all share."""
         return [float(gradient.norm()) for gradient in self.gradients.tensors]
 
     def _times(self, contenders: Mapping[str, Contender]) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
@@ -129,6 +130,6 @@ def row_of(name: str, times: list[float], reference_times: list[float], facts: F
 
 
 def one_line(error: BaseException) -> str:
-    """Type and the first line of the message."""
+    """Return the type and the first line of the message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""ScionC in a form of the polar factor, or a number of lanes, that is named, not chosen."""
+"""Run ScionC in a chosen form of the polar factor, or with a chosen number of lanes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +12,9 @@ from steadydecay.polar import cost, express
 
 @contextmanager
 def forced_form(name: str, dtype: torch.dtype | None = None) -> Iterator[None]:
-    """Every matrix takes the form `name` of `steadydecay.polar.forms.FORMS`.
+    """Let every matrix use the form `name` of `steadydecay.polar.forms.FORMS`.
 
-    Its products are in `dtype`; by default in float32 if the name says so, else in what is chosen.
+    Its products are in `dtype`. The default is float32 if the name says so, and otherwise the usual choice.
     """
     modules: tuple[Any, ...] = (express, cost)
     chosen = [(module, module.chosen_form, module.chosen_dtype) for module in modules]
@@ -32,7 +32,7 @@ def forced_form(name: str, dtype: torch.dtype | None = None) -> Iterator[None]:
 
 @contextmanager
 def one_lane() -> Iterator[None]:
-    """Torch's threads share each product."""
+    """Let torch's threads share each product."""
     most = lanes.MOST_LANES
     lanes.MOST_LANES = 1
     try:

@@ -1,4 +1,4 @@
-"""Our optimizers' lanes one after the other, because torch's profiler sees one thread."""
+"""Run our optimizers' lanes one after the other, because torch's profiler sees only one thread."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,7 +12,7 @@ from steadydecay.optim.batches.lanes import Job, one_thread
 
 @contextmanager
 def lanes_in_turn() -> Iterator[None]:
-    """What runs in lanes runs in this thread, marked so that `memory.allocations` counts it as if side by side."""
+    """Run the work of lanes in this thread, marked so that `memory.allocations` counts it as simultaneous."""
     run_in_lanes = shape_batches.run_in_lanes
     shape_batches.run_in_lanes = _run_in_turn
     try:

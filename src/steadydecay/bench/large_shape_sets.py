@@ -1,4 +1,4 @@
-"""The parameters of models that no step is measured on, but whose cost on many ranks is computed."""
+"""The parameters of models whose steps are not measured, but whose cost on many ranks is computed."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from steadydecay.bench.shape_sets import SHAPE_SETS, Entry, ShapeSet, matrices, 
 
 
 def llama(layers: int, width: int, keys: int, hidden: int, vocabulary: int = 128256) -> ShapeSet:
-    """Grouped keys and values, a gated MLP, and an output apart from the embedding."""
+    """Return a model with grouped keys and values, a gated MLP, and an output that is separate from the embedding."""
     return ShapeSet(
         layers,
         matrices(q=(width, width), k=(keys, width), v=(keys, width), o=(width, width))
@@ -23,7 +23,7 @@ def llama(layers: int, width: int, keys: int, hidden: int, vocabulary: int = 128
 
 
 def qwen3_mixture(layers: int, width: int, experts: int, hidden: int) -> ShapeSet:
-    """Attention with heads of 128, four of them for keys and values, and a stack of experts."""
+    """Return a model with attention heads of 128, four of them for keys and values, and a stack of experts."""
     return ShapeSet(
         layers,
         (
@@ -44,13 +44,14 @@ def qwen3_mixture(layers: int, width: int, experts: int, hidden: int) -> ShapeSe
 @final
 @dataclass(frozen=True)
 class CostedModel:
-    """A model, and how many of its experts a token passes through: a share of 1 where it has none."""
+    """A model, and the share of its experts that a token passes through, which is 1 without experts."""
 
     shapes: ShapeSet
     share_of_experts: float = 1.0
 
     def active_parameters(self) -> int:
-        """Those that a token is multiplied by: of the experts its own, of the tables the output alone."""
+        """The number of parameters that a token is multiplied with: its own experts and, of the tables, only the
+        output."""
         passed = (
             math.prod(shape) * (self.share_of_experts if "experts" in name else 1)
             for name, shape, role in self.shapes.entries()

@@ -1,4 +1,4 @@
-"""What a result was measured on and with."""
+"""Describe the hardware and software of a measurement."""
 
 import os
 import platform
@@ -16,13 +16,13 @@ from steadydecay.polar.choice import HAS_FAST_BFLOAT16
 
 @dataclass(frozen=True, kw_only=True)
 class Circumstances:
-    """What every stored result says of its making.
+    """What every stored result says about how it was made.
 
     Args:
-        device: `described`.
-        versions: `versions_of` what took part.
+        device: The result of `described`.
+        versions: The result of `versions_of` for the packages that took part.
         date: ISO 8601, UTC.
-        command: as it was given.
+        command: The command as it was given.
     """
 
     device: dict[str, Any]
@@ -45,7 +45,7 @@ class Circumstances:
 
 
 def circumstances(command: str, device: torch.device, distributions: Iterable[str]) -> dict[str, Any]:
-    """The fields of `Circumstances` here and now."""
+    """Return the fields of `Circumstances` here and now."""
     return {
         "device": described(device),
         "versions": versions_of(distributions),
@@ -55,7 +55,7 @@ def circumstances(command: str, device: torch.device, distributions: Iterable[st
 
 
 def described(device: torch.device) -> dict[str, Any]:
-    """Name, memory, threads, and whether products in bfloat16 are fast."""
+    """Return name, memory, threads, and whether products in bfloat16 are fast."""
     if device.type == "cuda":
         return {"type": "cuda", "name": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
     return {
@@ -67,21 +67,21 @@ def described(device: torch.device) -> dict[str, Any]:
 
 
 def processor_name(information: Path = Path("/proc/cpuinfo")) -> str:
-    """As Linux has it; elsewhere what Python knows."""
+    """Return the name according to Linux, or what Python knows on other systems."""
     lines = information.read_text().splitlines() if information.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
 
 def memory_of(device: torch.device) -> int:
-    """Bytes of the device, all of them."""
+    """Return all bytes of the device."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def versions_of(distributions: Iterable[str]) -> dict[str, str]:
-    """Of Python, and of those that are installed."""
+    """Return the versions of Python and of those packages that are installed."""
     found = {"python": platform.python_version()}
     for name in distributions:
         try:

@@ -1,7 +1,8 @@
-"""How much memory a piece of work takes and keeps.
+"""Measure how much memory a piece of work takes and keeps.
 
-On CUDA the numbers are the caching allocator's; on the CPU they are the profiler's record of what torch's allocator
-gave and took back, the operands that oneDNN packs for a product among it. It sees one thread: `lanes_in_turn`.
+On CUDA, the numbers are those of the caching allocator. On the CPU, they are the profiler's record of what torch's
+allocator gave and took back, including the operands that oneDNN packs for a product. The profiler sees only one
+thread, which is why there is `lanes_in_turn`.
 """
 
 import gc
@@ -20,14 +21,14 @@ SIDE_BY_SIDE = "job side by side with others, in all "
 
 
 class Allocations(NamedTuple):
-    """Of one piece of work. Bytes are above those at the start of the first piece."""
+    """The allocations of one piece of work. Bytes are above those at the start of the first piece."""
 
     peak: int
-    """At one time, what earlier pieces kept included."""
+    """The most at one time, including what earlier pieces kept."""
     kept: int
-    """At the end."""
+    """The number of bytes at the end."""
     calls: int
-    """Of ATen operators, from outside: those that an operator calls itself are not counted."""
+    """The number of calls of ATen operators, without those that an operator makes itself."""
 
 
 def allocations(works: Sequence[Callable[[], Any]], device: torch.device) -> list[Allocations]:
@@ -61,7 +62,7 @@ def _on_cpu(works: Sequence[Callable[[], Any]]) -> list[Allocations]:
 
 
 def _peak_and_end(events: Iterable[Any], held: int) -> tuple[int, int]:
-    """Levels in bytes. Of jobs that are only here one after the other, those with the highest peaks count together."""
+    """Return levels in bytes. Of jobs that run one after the other only here, the highest peaks count together."""
     peak = level = before_jobs = held
     at_once, end, peaks = 1, 0, list[int]()
     for event in events:
@@ -79,8 +80,9 @@ def _peak_and_end(events: Iterable[Any], held: int) -> tuple[int, int]:
 
 
 def _events(works: Sequence[Callable[[], Any]], with_memory: bool) -> list[list[Any]]:
-    """Of each piece of work, in the order of their start. One session, because a release of what was allocated before a
-    session is not recorded.
+    """Return the events of each piece of work, in the order of their start.
+
+    All of them run in one session, because a release of what was allocated before a session is not recorded.
     """
     profiled = profile(activities=[ProfilerActivity.CPU], profile_memory=with_memory)
     with silent_errors():
@@ -105,7 +107,7 @@ def _events(works: Sequence[Callable[[], Any]], with_memory: bool) -> list[list[
 
 
 def outermost_calls(events: Iterable[Any]) -> int:
-    """Of events in order of their start: ATen operators not inside another one."""
+    """Count ATen operators that are not inside another one, from events in the order of their start."""
     count, end = 0, 0
     for event in events:
         if event.name().startswith("aten::") and event.start_ns() >= end:
@@ -115,7 +117,7 @@ def outermost_calls(events: Iterable[Any]) -> int:
 
 
 def state_bytes(optimizers: Iterable[torch.optim.Optimizer]) -> int:
-    """Of all storages that the optimizers' state holds, each once."""
+    """Return the bytes of all storages in the optimizers' state, counting each once."""
     storages = {}
     for optimizer in optimizers:
         for tensor in _tensors(list(optimizer.state.values())):

@@ -1,7 +1,7 @@
-"""Optimizers to measure, each from its package: five steps of the iteration on every matrix, in every one of them.
+"""The optimizers to measure, each from its package and with five steps of the iteration on every matrix.
 
-Those of Scion's kind take the sign on tables, those of Muon's kind AdamW on tables and vectors. A new one is an entry
-of `CONTESTANTS`.
+Optimizers of Scion's family use the sign on tables, and those of Muon's family AdamW on tables and vectors. To add
+one, add an entry to `CONTESTANTS`.
 """
 
 from collections.abc import Callable
@@ -32,14 +32,14 @@ class Contestant:
     """One optimizer.
 
     Args:
-        module: what is imported, and handed to `make`.
-        make: (module, weights) to optimizers whose steps together are one step of the model.
-        distribution: what the package is called where it is installed from.
-        is_spectral: whether it orthogonalises matrices.
-        form: of the polar factor, forced in our own optimizer.
-        is_shared: whether threads share each product of our own optimizer, where it would give each its own.
-        writes_gradients: so that it needs its own.
-        not_on_cpu: why it is measured on GPUs alone, if it is.
+        module: The module that is imported and passed to `make`.
+        make: Maps (module, weights) to optimizers whose steps together are one step of the model.
+        distribution: The name of the package for installation.
+        is_spectral: Whether it orthogonalises matrices.
+        form: The form of the polar factor that our own optimizer is forced to use.
+        is_shared: Whether threads share each product of our own optimizer, instead of each having its own.
+        writes_gradients: Whether it writes to its gradients and so needs its own.
+        not_on_cpu: The reason why it is measured only on GPUs, if it is.
     """
 
     module: str
@@ -53,12 +53,12 @@ class Contestant:
 
 
 def groups(*given: dict[str, Any]) -> list[dict[str, Any]]:
-    """Those that are not empty."""
+    """Return the groups that are not empty."""
     return [group for group in given if group["params"]]
 
 
 def scionc(_: Any, weights: ModelWeights, norm_of_matrices: NormSpec = "spectral", **arguments: Any) -> Optimizers:
-    """As `sd.param_groups` groups them."""
+    """Build ScionC with groups as `sd.param_groups` makes them."""
     by_role = groups(
         {"params": weights.matrices, "role": "hidden", "norm": norm_of_matrices},
         {"params": weights.tables, "role": "output"},
@@ -107,7 +107,7 @@ def pytorch_optimizer_muon(package: Any, weights: ModelWeights, **arguments: Any
 
 
 def heavyball_scion(package: Any, weights: ModelWeights) -> Optimizers:
-    """It has no sign: all that is not a vector is orthogonalised."""
+    """Build heavyball's Scion. It has no sign, so everything that is not a vector is orthogonalised."""
     scion = package.Scion(weights.matrices + weights.vectors, lr=LR, weight_decay=WEIGHT_DECAY)
     return [scion, *fused_adamw(weights.tables)]
 
@@ -118,7 +118,7 @@ def heavyball_muon(package: Any, weights: ModelWeights) -> Optimizers:
 
 
 def emerging_scion(package: Any, weights: ModelWeights) -> Optimizers:
-    """Its decay is 1, and it takes matrices alone."""
+    """Build Emerging-Optimizers' Scion, whose decay is 1 and which accepts only matrices."""
     scion = package.Scion(weights.matrices, lr=LR, num_ns_steps=STEPS)
     return [scion, *fused_adamw(weights.tables + weights.vectors)]
 
@@ -129,7 +129,8 @@ def emerging_muon(package: Any, weights: ModelWeights) -> Optimizers:
 
 
 def dion(package: Any, weights: ModelWeights, name: str) -> Optimizers:
-    """Never with flatten=True, which on one device gives a wrong update without an error."""
+    """Build an optimizer of dion, never with flatten=True, which on one device gives a wrong update without an
+    error."""
     by_algorithm = groups(
         {"params": weights.matrices, "algorithm": name.lower()},
         {"params": weights.tables + weights.vectors, "algorithm": "adamw"},

@@ -1,4 +1,4 @@
-"""How fast this device multiplies matrices: the rate that no iteration of products can beat."""
+"""Measure how fast this device multiplies matrices, which is a rate that no iteration of products can beat."""
 
 import time
 
@@ -11,7 +11,7 @@ REPEATS = 3
 
 
 def dtypes_of(device: torch.device) -> list[torch.dtype]:
-    """Those whose rate is measured: float32, and the half precision that the Polar Express takes on this device."""
+    """Return the dtypes to measure: float32, and the half precision that Polar Express uses on this device."""
     if device.type == "cuda":
         return [torch.float32, torch.float16]
     return [torch.float32, torch.bfloat16] if HAS_FAST_BFLOAT16 else [torch.float32]
@@ -23,7 +23,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def products_rate(dtype: torch.dtype, device: torch.device, sides: tuple[int, ...] | None = None) -> float:
-    """FLOPs per second of square products, the best over sizes and repeats."""
+    """Return the FLOP/s of square products, the best over sizes and repeats."""
     sides = sides or SIDES.get(device.type, SIDES["cpu"])
     return max(2 * side**3 / _fastest_product(side, dtype, device) for side in sides)
 

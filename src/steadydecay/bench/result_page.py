@@ -1,4 +1,4 @@
-"""docs/benchmarks.md, made of committed results alone."""
+"""Write docs/benchmarks.md from committed results alone."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ add an entry to `CONTESTANTS` or `SHAPE_SETS` in `src/steadydecay/bench/`.
 
 
 class Section(NamedTuple):
-    """Runs of one set on one device."""
+    """The runs of one set on one device."""
 
     shape_set: str
     layers: int
@@ -52,7 +52,7 @@ class Section(NamedTuple):
 
 
 def page_of(results: Sequence[Result]) -> str:
-    """The whole page; sets without a result and GPUs without one are said to be not measured."""
+    """Return the whole page, which says which sets have no result, and that there is no GPU result if so."""
     sections: dict[Section, list[Result]] = defaultdict(list)
     for result in results:
         sections[Section(result.shape_set, result.layers, result.device["name"])].append(result)
@@ -89,7 +89,7 @@ def _run(result: Result) -> str:
 
 
 def _rows(results: Sequence[Result]) -> list[tuple[Row, Result]]:
-    """Of all runs, fastest first; the reference is in each and shown once."""
+    """Return the rows of all runs, fastest first. The reference is part of each run and is shown once."""
     rows = {row.name: (row, result) for result in reversed(results) for row in result.rows}
     return sorted(rows.values(), key=lambda pair: ratio_to_reference(pair[0]))
 
@@ -103,7 +103,7 @@ def _notes(results: Sequence[Result]) -> list[str]:
     measured = {row.name for result in results for row in result.rows}
     faults = {f"- {row.name}: {fault}." for row, _ in _rows(results) for fault in row.faults}
     missing = {name: error for result in results for name, error in result.missing.items() if name not in measured}
-    return [*sorted(faults), *(f"- {name} is not measured: {error}." for name, error in sorted(missing.items())), ""]
+    return [*sorted(faults), *(f"- {name} was not measured: {error}." for name, error in sorted(missing.items())), ""]
 
 
 def _not_measured(results: Sequence[Result]) -> str:

@@ -1,4 +1,4 @@
-"""A result as a table on the terminal."""
+"""Show a result as a table on the terminal."""
 
 from collections.abc import Callable
 
@@ -75,7 +75,7 @@ def result_table(result: Result) -> Table:
 
 
 def cut_of(result: Result) -> str:
-    """What to say after the name of a set that is not whole."""
+    """Return what to add to the name of a set that is not complete."""
     return "" if result.layers == result.all_layers else f" cut to {result.layers} of {result.all_layers} layers"
 
 
@@ -89,6 +89,6 @@ def by_time(result: Result) -> list[Row]:
 
 
 def notes(result: Result) -> list[str]:
-    """Faults and contestants that could not take part."""
+    """Return faults, and contestants that could not take part."""
     faults = [f"* {row.name}: {fault}" for row in result.rows for fault in row.faults]
     return faults + [f"not measured: {name}: {error}" for name, error in result.missing.items()]

@@ -1,4 +1,4 @@
-"""What a benchmark found, as it is stored, and the numbers that follow from it."""
+"""The results of a benchmark as they are stored, and the numbers that follow from them."""
 
 import json
 import statistics
@@ -15,11 +15,11 @@ class Row:
     """One optimizer.
 
     Args:
-        times: seconds of a step, by repetition; `reference_times` are ScionC's in the same repetitions.
-        state_bytes: held by the optimizer's state.
-        extra_bytes: the most that a step takes above weights, gradients and state, kept buffers included.
-        polar_errors, singular_values, faults: see `UpdateCheck`.
-        calls: of ATen operators in a step.
+        times: The seconds of a step, by repetition. `reference_times` are ScionC's in the same repetitions.
+        state_bytes: The bytes of the optimizer's state.
+        extra_bytes: The most that a step takes above weights, gradients and state, including buffers that it keeps.
+        polar_errors, singular_values, faults: See `UpdateCheck`.
+        calls: The number of calls of ATen operators in a step.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Result(Circumstances):
     """One run of the benchmark.
 
     Args:
-        shape_set, layers: what was measured; `all_layers` is how many the model has.
-        parameters: numbers in it.
-        plain_work, least_work: FLOPs of the products, the latter by dtype.
-        rates: FLOPs per second of square products by dtype, one for each repetition.
-        missing: why contestants could not take part.
+        shape_set, layers: What was measured. `all_layers` is the number of layers of the model.
+        parameters: The number of its parameters.
+        plain_work, least_work: The FLOPs of the products; the latter by dtype.
+        rates: The FLOP/s of square products by dtype, one for each repetition.
+        missing: The reasons why contestants could not take part.
     """
 
     shape_set: str
@@ -58,7 +58,7 @@ class Result(Circumstances):
 
 
 class Spread(NamedTuple):
-    """Median and quartiles."""
+    """The median and quartiles."""
 
     low: float
     median: float
@@ -66,7 +66,7 @@ class Spread(NamedTuple):
 
 
 def spread(values: list[float]) -> Spread:
-    """Of one value, three times this.
+    """Return median and quartiles. For a single value, all three are equal.
 
     >>> spread([3.0, 1.0, 2.0])
     Spread(low=1.5, median=2.0, high=2.5)
@@ -77,17 +77,17 @@ def spread(values: list[float]) -> Spread:
 
 
 def ratio_to_reference(row: Row) -> float:
-    """Median over the repetitions of this step ÷ ScionC's in the same one."""
+    """Return the median over the repetitions of this step divided by ScionC's step in the same repetition."""
     return statistics.median(own / ours for own, ours in zip(row.times, row.reference_times, strict=True))
 
 
 def plain_floor(result: Result) -> float:
-    """Seconds of the plain form's products at the best dtype's rate."""
+    """Return the seconds of the plain form's products at the rate of the fastest dtype."""
     return min(result.plain_work / statistics.median(rates) for rates in result.rates.values())
 
 
 def least_floor(result: Result) -> float:
-    """Seconds of the least work, in the dtype where this is shortest."""
+    """Return the seconds of the least work, in the dtype in which it is fastest."""
     return min(result.least_work[dtype] / statistics.median(rates) for dtype, rates in result.rates.items())
 
 
@@ -97,6 +97,6 @@ def write_result(result: Result, path: Path) -> None:
 
 
 def read_result(path: Path) -> Result:
-    """A file of `write_result`."""
+    """Read a file that `write_result` wrote."""
     fields = json.loads(path.read_text(encoding="utf-8"))
     return Result(**{**fields, "rows": [Row(**row) for row in fields["rows"]]})

@@ -1,6 +1,6 @@
-"""How many optimizers fit side by side into memory."""
+"""Determine how many optimizers fit into memory side by side."""
 
-# Bytes for each parameter: shared gradients, and the most that one step takes above weights and state.
+# Bytes per parameter: shared gradients, and the most that one step takes above weights and state.
 SHARED = 4 + 5
 # float32 weights and two moments.
 OWN = 4 + 8
@@ -9,7 +9,7 @@ GIGA = 1e9
 
 
 def contenders_beside_reference(parameters: int, memory: int) -> int:
-    """How many fit beside ScionC, into the usable share of `memory` bytes; 0 if none does.
+    """Return how many optimizers fit beside ScionC into the usable share of `memory` bytes, or 0 if none does.
 
     >>> contenders_beside_reference(124_000_000, 24_000_000_000)
     11
@@ -18,10 +18,10 @@ def contenders_beside_reference(parameters: int, memory: int) -> int:
 
 
 def require_room(name: str, parameters: int, layers: int, block: int, memory: int) -> int:
-    """The number above for a shape set of `layers` blocks with `block` parameters each.
+    """Return this number for a shape set of `layers` blocks with `block` parameters each.
 
     Raises:
-        ValueError: none fits; it says how many layers would.
+        ValueError: No optimizer fits. The message says how many layers would.
     """
     count = contenders_beside_reference(parameters, memory)
     if count:
@@ -30,6 +30,6 @@ def require_room(name: str, parameters: int, layers: int, block: int, memory: in
     fitting = int((memory / needed - rest) / block)
     remedy = f"use --layers {fitting} or fewer" if fitting >= 1 else "use a smaller set"
     raise ValueError(
-        f"set {name!r} with {layers} layers has {parameters / GIGA:.2f} billion parameters; two optimizers side by "
-        f"side take {parameters * needed / GIGA:.0f} GB and this device has {memory / GIGA:.0f}; {remedy}"
+        f"set {name!r} with {layers} layers has {parameters / GIGA:.2f} billion parameters. Two optimizers side by "
+        f"side take {parameters * needed / GIGA:.0f} GB, but this device has {memory / GIGA:.0f} GB; {remedy}"
     )

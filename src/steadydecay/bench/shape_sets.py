@@ -1,4 +1,4 @@
-"""The parameters of known models: what an optimizer step is measured on."""
+"""The parameters of known models on which optimizer steps are measured."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, final
@@ -17,14 +17,14 @@ class Entry(NamedTuple):
 @final
 @dataclass(frozen=True)
 class ShapeSet:
-    """A model as equal blocks and the rest. A matrix that is an LMO's own (query, key, value) is a parameter."""
+    """A model as equal blocks and the rest. Each matrix with an LMO of its own (query, key, value) is a parameter."""
 
     layers: int
     block: tuple[Entry, ...]
     rest: tuple[Entry, ...]
 
     def entries(self, layers: int | None = None) -> list[Entry]:
-        """All parameters, with fewer or more blocks than the model's if `layers` says so."""
+        """Return all parameters, with `layers` blocks instead of the model's if that is given."""
         blocks = [
             Entry(f"blocks.{index}.{name}", shape, role)
             for index in range(self.layers if layers is None else layers)
@@ -42,13 +42,13 @@ def vectors(**sizes: int) -> tuple[Entry, ...]:
 
 
 def transformer_block(width: int) -> tuple[Entry, ...]:
-    """Attention with as many keys as queries, and an MLP four times wider."""
+    """Return attention with as many keys as queries, and an MLP that is four times wider."""
     square = (width, width)
     return matrices(q=square, k=square, v=square, o=square, up=(4 * width, width), down=(width, 4 * width))
 
 
 def norms_and_biases(width: int) -> tuple[Entry, ...]:
-    """Two layer norms, and a bias of each matrix of `transformer_block`."""
+    """Return two layer norms, and a bias for each matrix of `transformer_block`."""
     norms = vectors(norm1_gain=width, norm1_bias=width, norm2_gain=width, norm2_bias=width)
     return norms + vectors(q_bias=width, k_bias=width, v_bias=width, o_bias=width, up_bias=4 * width, down_bias=width)
 

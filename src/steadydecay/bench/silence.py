@@ -1,4 +1,4 @@
-"""Lines that C++ libraries write to the error stream by themselves."""
+"""Suppress lines that C++ libraries write to the error stream themselves."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ ERRORS = 2
 
 @contextmanager
 def silent_errors() -> Iterator[None]:
-    """Without them: torch's profiler announces its start and its end, at a level that no call can change."""
+    """Suppress them inside the block: torch's profiler announces its start and end, and no call can change that."""
     saved, nowhere = os.dup(ERRORS), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, ERRORS)
     try:

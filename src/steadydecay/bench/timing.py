@@ -1,4 +1,4 @@
-"""Times of several works in turn, so that what slows the machine for a while slows all of them."""
+"""Time several pieces of work in turn, so that whatever slows the machine for a while slows all of them."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +9,7 @@ from steadydecay.bench.product_times import synchronize
 
 
 def rotated(names: list[str], repetition: int) -> list[str]:
-    """Each repetition begins with another one.
+    """Rotate the names, so that each repetition begins with another one.
 
     >>> rotated(["a", "b", "c"], 4)
     ['b', 'c', 'a']

@@ -1,4 +1,4 @@
-"""A budget as tables for a terminal: one run in detail, or a line for each of several."""
+"""Show a budget as tables for a terminal: one run in detail, or one line for each of several runs."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,11 +23,11 @@ from steadydecay.recipes.progress import rounded
 @final
 @dataclass(frozen=True)
 class AssumedGPU:
-    """A GPU as it is assumed where nothing was measured.
+    """The assumed speed of a GPU, for runs without measurements.
 
     Attributes:
-        flops: that it could reach at most, per second.
-        utilisation: the share of them that training reaches.
+        flops: The FLOP/s that the GPU could reach at most.
+        utilisation: The share of them that training reaches.
     """
 
     flops: float
@@ -42,7 +42,7 @@ class AssumedGPU:
 
 
 def run_table(budget: RunBudget) -> Table:
-    """What the run is, whatever it is trained on."""
+    """Tabulate what the run is, independent of the devices."""
     table = _plain_table()
     whole = sum(budget.parameters.values())
     roles = ", ".join(f"{role} {count:,}" for role, count in budget.parameters.items())
@@ -53,14 +53,14 @@ def run_table(budget: RunBudget) -> Table:
     table.add_row(budget.items, f"{budget.all_items:,} ({in_units(budget.all_items)}){epochs}")
     table.add_row("FLOPs of the model", f"{in_units(budget.model_flops, 'FLOP')}, forward and backward")
     table.add_row("FLOPs of the optimizer", f"{in_units(budget.optimizer_flops, 'FLOP')} in matrix products")
-    table.add_row("the optimizer's share", f"{budget.optimizer_share:.2%} of all FLOPs")
+    table.add_row("share of the optimizer", f"{budget.optimizer_share:.2%} of all FLOPs")
     one, kept = in_units(budget.checkpoint_bytes, "B"), budget.checkpoints
     table.add_row("checkpoints on disk", f"{in_units(kept * budget.checkpoint_bytes, 'B')}: {kept} of {one}")
     return table
 
 
 def devices_table(budget: RunBudget, gpu: AssumedGPU, paces: Sequence[MeasuredPace]) -> Table:
-    """Memory of a device and hours of the run, a column for each number of devices."""
+    """Tabulate the memory of a device and the hours of the run, with a column for each number of devices."""
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False)
     table.add_column("on the busiest device of", max_width=60)
     for share in budget.shares:
@@ -68,7 +68,7 @@ def devices_table(budget: RunBudget, gpu: AssumedGPU, paces: Sequence[MeasuredPa
     for name, of in _MEMORY.items():
         table.add_row(name, *(_bytes(of(share)) for share in budget.shares))
     shares = (f"{time_share(budget, share):.2%}" for share in budget.shares)
-    table.add_row("the optimizer's share of the time, if all products run at one rate", *shares)
+    table.add_row("the optimizer's share of the time, if all matrix products run equally fast", *shares)
     guessed = (in_time(hours) for hours in _guessed_hours(budget, gpu))
     table.add_row(f"time of the run ({gpu})", *guessed)
     for pace in paces:
@@ -77,11 +77,11 @@ def devices_table(budget: RunBudget, gpu: AssumedGPU, paces: Sequence[MeasuredPa
 
 
 def comparison_table(budgets: Sequence[RunBudget], hours: Sequence[Sequence[float]]) -> Table:
-    """A line for each run, and the total.
+    """Tabulate each run in a line, and the total.
 
     Args:
-        budgets: of the runs, of one recipe on the same numbers of devices.
-        hours: of `comparable_hours`.
+        budgets: The runs, all of one recipe and for the same numbers of devices.
+        hours: The result of `comparable_hours`.
     """
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     counts = [share.devices for share in budgets[0].shares]
@@ -101,10 +101,11 @@ def comparison_table(budgets: Sequence[RunBudget], hours: Sequence[Sequence[floa
 def comparable_hours(
     budgets: Sequence[RunBudget], gpu: AssumedGPU, paces: Sequence[Sequence[MeasuredPace]]
 ) -> tuple[list[list[float]], str]:
-    """Hours of each run by number of devices, and where they come from.
+    """Return the hours of each run by number of devices, and where they come from.
 
-    They are measured where every run was measured on one kind of device, else all are guessed: a sum of both would be
-    of nothing.
+    If every run was measured on one kind of device, the hours are measured. Otherwise all of them are estimated,
+    because
+    a sum of measured and estimated hours would be meaningless.
     """
     first = [of_run[0] for of_run in paces if of_run]
     if len(first) == len(budgets) and len({pace.device for pace in first}) == 1:
@@ -125,7 +126,7 @@ _MEMORY: dict[str, Callable[[DeviceShare], int | None]] = {
     "optimizer state": lambda share: share.state_bytes,
     "temporaries of the optimizer's step": lambda share: share.temporary_bytes,
     "activations (an estimate)": lambda share: share.activation_bytes,
-    "the most at one time": lambda share: share.most_bytes,
+    "the most at the same time": lambda share: share.most_bytes,
 }
 
 

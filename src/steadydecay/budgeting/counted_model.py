@@ -1,4 +1,4 @@
-"""What torch counts of a recipe's model without training it: parameters, FLOPs, the optimizer's state, activations."""
+"""Count a recipe's model with torch without training it: parameters, FLOPs, optimizer state and activations."""
 
 import contextlib
 import math
@@ -17,14 +17,14 @@ from steadydecay.recipes.precision import autocast
 from steadydecay.recipes.recipe import Batch, Recipe
 
 META = torch.device("meta")
-# More than one, for a layer may take its statistics over the batch.
+# More than one example, because a layer may take statistics over the batch.
 COUNTED_ROWS = 2
 
 
 class Activations(NamedTuple):
-    """Bytes that the forward pass keeps for the backward pass: for each example, and whatever their number.
+    """The bytes that the forward pass keeps for the backward pass: per example, and independent of their number.
 
-    The second are above all weights in bfloat16.
+    The latter are mainly copies of the weights in bfloat16.
     """
 
     of_example: float
@@ -40,10 +40,10 @@ class CountedModel:
     """Counts of one model under one optimizer.
 
     Attributes:
-        model, optimizer: that were counted; their tensors have no content.
-        flops_per_example: of forward and backward pass, by torch's counter.
-        activations: an estimate of what the forward pass keeps; None where torch could not tell.
-        device: "meta", or "cpu" where the model cannot be built without memory.
+        model, optimizer: The counted objects. Their tensors have no content.
+        flops_per_example: The FLOPs of a forward and a backward pass, by torch's counter.
+        activations: An estimate of what the forward pass keeps, or None if torch cannot tell.
+        device: "meta", or "cpu" if the model cannot be built without memory.
     """
 
     model: nn.Module
@@ -53,12 +53,12 @@ class CountedModel:
     device: str
 
     def state_bytes_of(self, parameter: Tensor) -> int:
-        """Of the optimizer's state of a parameter."""
+        """Return the bytes of the optimizer's state for a parameter."""
         return sum(map(bytes_of, filter(torch.is_tensor, self.optimizer.state[parameter].values())))
 
 
 def counted_model(recipe: Recipe, data: Any) -> CountedModel:
-    """Count a recipe's model on tensors without memory, or with a real batch on the CPU where that is impossible.
+    """Count a recipe's model on tensors without memory or, if that is impossible, with a real batch on the CPU.
 
     torch's generator stays as it was. Errors of the recipe itself are raised.
     """
@@ -69,21 +69,21 @@ def counted_model(recipe: Recipe, data: Any) -> CountedModel:
         batch = few.augmented(data, few.train_batch(data, 0, 0, 0, 1), 0, 0, 0, 1)
         try:
             counts = _counted(few, _built_on_meta(recipe, data), tuple(part.to(META) for part in batch))
-        # A model of somebody else's may do on meta tensors what they cannot, and raise anything.
+        # A model from elsewhere may do what meta tensors do not support, and raise anything.
         except Exception:
             counts = _counted(few, recipe.build_model(data), batch)
         return replace(counts, activations=_activations(recipe, data, batch))
 
 
 def bytes_of(tensor: Tensor) -> int:
-    """Of its numbers."""
+    """Return the bytes of a tensor's numbers."""
     return math.prod(tensor.shape) * tensor.element_size()
 
 
 def _built_on_meta(recipe: Recipe, data: Any) -> nn.Module:
     with META:
         model = recipe.build_model(data)
-    # What the data give, such as the mean of the pixels, has been made elsewhere.
+    # What the data provide, such as the mean of the pixels, was made on another device.
     return model.to(META)
 
 
@@ -93,18 +93,18 @@ def _counted(recipe: Recipe, model: nn.Module, batch: Batch) -> CountedModel:
     with counter:
         model(*batch).backward()
     if not optimizer.state:
-        # torch's own make it in their first step.
+        # torch's own optimizers create their state in the first step.
         optimizer.step()
     flops = counter.get_total_flops() / recipe.batch_size
     return CountedModel(model, optimizer, flops, None, next(model.parameters()).device.type)
 
 
 def _activations(recipe: Recipe, data: Any, batch: Batch) -> Activations | None:
-    """In the precision of a GPU, with the CPU's fused attention, which like a GPU's keeps no matrix of pairs."""
+    """Use a GPU's precision, and the CPU's fused attention, which like a GPU's keeps no matrix of pairs."""
     rows, doubled = len(batch[0]), tuple(torch.cat([part, part]) for part in batch)
     try:
         once, twice = (_kept_bytes(recipe, data, one) for one in (batch, doubled))
-    # As above; an estimate is no reason to stop.
+    # As above, and a missing estimate is no reason to stop.
     except Exception:
         return None
     return Activations((twice - once) / rows, 2 * once - twice)
@@ -113,7 +113,7 @@ def _activations(recipe: Recipe, data: Any, batch: Batch) -> Activations | None:
 def _kept_bytes(recipe: Recipe, data: Any, batch: Batch) -> int:
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         model = recipe.build_model(data)
-        # Autocast on a CPU keeps what that on a GPU does; "auto" is bfloat16 there.
+        # Autocast on a CPU keeps the same as on a GPU, where "auto" is bfloat16.
         precision = "bfloat16" if recipe.precision == "auto" else recipe.precision
         with _kept_storages() as kept, autocast(precision, torch.device("cpu")):
             model(*(mode.from_tensor(part) for part in batch))
@@ -123,15 +123,15 @@ def _kept_bytes(recipe: Recipe, data: Any, batch: Batch) -> int:
 
 @contextlib.contextmanager
 def _kept_storages() -> Iterator[dict[int, int]]:
-    """Bytes of each storage that autograd keeps meanwhile."""
+    """Collect the bytes of each storage that autograd keeps inside the block."""
     sizes: dict[int, int] = {}
-    # Kept, so that no address is given twice.
+    # Keep the storages alive, so that no address is used twice.
     kept: list[Tensor] = []
 
     def keep(tensor: Tensor) -> Tensor:
         kept.append(tensor)
         storage = tensor.untyped_storage()
-        # An expanded tensor has less in memory than its numbers, and a slice has less of it.
+        # An expanded tensor has less memory than its size suggests, and a slice uses only a part of its storage.
         size = min(bytes_of(tensor), storage.nbytes())
         sizes[storage._cdata] = max(size, sizes.get(storage._cdata, 0))
         return tensor

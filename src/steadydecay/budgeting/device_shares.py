@@ -1,4 +1,4 @@
-"""What each of several devices holds and computes of a run, by the functions that deal the work of a step."""
+"""What each of several devices holds and computes, by the same functions that distribute the work of a step."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -22,19 +22,19 @@ LIMITS = Limits(BYTES_OF_A_RANK, LARGEST_CPU_CHUNK)
 
 
 def device_share(counted: CountedModel, examples: int, devices: int, strategy: Strategy) -> DeviceShare:
-    """The busiest of `devices` devices.
+    """Return the share of the busiest of `devices` devices.
 
     Args:
-        counted: the model under its optimizer.
-        examples: of one backward pass, over all devices; a multiple of `devices`.
-        devices: 1 or more.
-        strategy: how they share the model.
+        counted: The model under its optimizer.
+        examples: The examples of one backward pass over all devices, a multiple of `devices`.
+        devices: The number of devices, ≥ 1.
+        strategy: How they share the model.
     """
     is_cut = strategy == "fsdp" and devices > 1
     parameters = list(counted.model.parameters())
     held = sum(_held_bytes(one, devices if is_cut else 1) for one in parameters)
     trained = sum(_held_bytes(one, devices if is_cut else 1) for one in parameters if one.requires_grad)
-    # DistributedDataParallel exchanges gradients in buckets beside them.
+    # DistributedDataParallel exchanges gradients in buckets in addition to them.
     copies = 2 if strategy == "ddp" and devices > 1 else 1
     cost = cost_of_step(counted, devices, strategy)
     activations = counted.activations
@@ -43,7 +43,7 @@ def device_share(counted: CountedModel, examples: int, devices: int, strategy: S
         weight_bytes=held,
         gradient_bytes=copies * trained,
         state_bytes=max(cost.state_bytes) + _elementwise_state_bytes(counted, devices if is_cut else 1),
-        # A step on one device keeps to no bucket, and Adam's temporaries are torch's own.
+        # A step on one device has no bucket limit, and Adam's temporaries are torch's own.
         temporary_bytes=max(cost.temporary_bytes) or None,
         activation_bytes=None if activations is None else activations.of_examples(examples / devices),
         multiplications=max(cost.multiplications),
@@ -51,7 +51,7 @@ def device_share(counted: CountedModel, examples: int, devices: int, strategy: S
 
 
 def cost_of_step(counted: CountedModel, devices: int, strategy: Strategy) -> StepCost:
-    """Of the weights whose updates have a norm; nothing where there are none, as under Adam."""
+    """Return the cost of updating weights whose updates have a norm; it is empty without them, as under Adam."""
     weights = [_laid_out(one, spec, devices, strategy) for one, spec in _with_norms(counted)]
     if not weights:
         return StepCost(*([0] * devices for _ in StepCost._fields))
@@ -59,7 +59,7 @@ def cost_of_step(counted: CountedModel, devices: int, strategy: Strategy) -> Ste
 
 
 def state_bytes(counted: CountedModel) -> int:
-    """Of all parameters, once."""
+    """Return the bytes of the optimizer's state, counting each parameter once."""
     return sum(map(counted.state_bytes_of, counted.model.parameters()))
 
 
@@ -88,7 +88,7 @@ def _laid_out(parameter: Tensor, spec: object, devices: int, strategy: Strategy)
 
 
 def _held_bytes(parameter: Tensor, cut_over: int) -> int:
-    """Of the rank with the most rows."""
+    """Return the bytes on the rank with the most rows."""
     shape = list(parameter.shape)
     if cut_over > 1 and shape:
         dim = even_cut(tuple(shape), cut_over)

@@ -1,4 +1,4 @@
-"""How fast a recipe was measured to train: by the log of its own run, or by benchmarks/end_to_end.py."""
+"""Find how fast a recipe was measured to train, in the log of its own run or in benchmarks/end_to_end.py's results."""
 
 import json
 import statistics
@@ -14,11 +14,11 @@ from steadydecay.report.runs import load_run
 from steadydecay.report.series import EMPTY
 from steadydecay.run_log.record import LOG_NAME
 
-# Fields of every recipe that decide what a step costs, beside those that a recipe adds.
+# Fields of every recipe that affect the cost of a step, in addition to those of its own class.
 COSTLY = ("optimizer", "batch_size", "accumulate", "precision", "compile")
-# What the benchmark calls the optimizers that it trains with, by family.
+# The benchmark's names of the optimizers, by family.
 FAMILIES = {"ScionC": "scion", "torch AdamW, fused": "adam", "torch Muon + AdamW, fused": "muon"}
-# Two models of one name and size whose heads or positions differ.
+# Models with the same name and size whose heads or positions differ.
 LIKE_PARAMETERS = 0.02
 
 
@@ -28,12 +28,12 @@ class MeasuredPace:
     """A measurement.
 
     Attributes:
-        source: where it stands.
-        device: on what it was made, in words.
-        devices: how many of them.
-        optimizer: under which one.
-        seconds_per_step: of the recipe's batch.
-        optimizer_share: of this time; None where it was not measured apart.
+        source: The file of the measurement.
+        device: The device in words.
+        devices: The number of devices.
+        optimizer: The optimizer.
+        seconds_per_step: The time of a step with the recipe's batch.
+        optimizer_share: The optimizer's share of this time, or None if it was not measured separately.
     """
 
     source: str
@@ -45,16 +45,16 @@ class MeasuredPace:
 
 
 def measured_paces(recipe: Recipe, parameters: int, run_folder: Path, results: Path) -> list[MeasuredPace]:
-    """All there are: that of the recipe's own run first.
+    """Return all measurements, those of the recipe's own run first.
 
     Args:
-        recipe: to be trained.
-        parameters: of its model.
-        run_folder: that may hold a run of it.
-        results: a folder that may hold files of benchmarks/end_to_end.py.
+        recipe: The recipe to train.
+        parameters: The number of parameters of its model.
+        run_folder: A folder that may contain a run of the recipe.
+        results: A folder that may contain files of benchmarks/end_to_end.py.
 
     Raises:
-        ValueError: a file there is named like one of them and is none.
+        ValueError: A file has the name of a result but is not one.
     """
     return [*_pace_of_run(recipe, run_folder), *_paces_of_results(recipe, parameters, results)]
 
@@ -80,7 +80,7 @@ def _paces_of_results(recipe: Recipe, parameters: int, folder: Path) -> Iterator
             found = list(_paces_of_rows(result, recipe, path)) if _is_of_model(result, recipe, parameters) else []
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{path} is no result of benchmarks/end_to_end.py ({error!r}); write it again or take it away"
+                f"{path} is not a result of benchmarks/end_to_end.py ({error!r}); write it again or remove it"
             ) from None
         yield from found
 

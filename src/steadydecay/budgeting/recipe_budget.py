@@ -1,4 +1,4 @@
-"""The budget of a recipe: its data, its model counted, and the arithmetic of both."""
+"""The budget of a recipe: its data, its counted model, and the arithmetic of both."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ USUAL_DEVICES = (1, 8)
 
 
 class PlannedData(NamedTuple):
-    """Data that a run would be trained on.
+    """The data that a run would be trained on.
 
     Attributes:
-        data: of the recipe, or blank ones.
-        decided: what they decide.
-        note: a sentence on what blank ones stand for; empty where they are the recipe's own.
+        data: The recipe's data, or blank ones.
+        decided: What the data decide.
+        note: A sentence about what blank data stand for, or "" for the recipe's own data.
     """
 
     data: Any
@@ -29,16 +29,16 @@ class PlannedData(NamedTuple):
 
 
 def recipe_budget(recipe: Recipe, devices: Sequence[int] | None = None, strategy: Strategy = "ddp") -> RunBudget:
-    """What a run of this recipe takes. Nothing is trained, and nothing is written.
+    """Return what a run of this recipe takes. Nothing is trained or written.
 
     Args:
-        recipe: of `recipe_for`, or with every field given.
-        devices: numbers of devices, divisors of batch_size / accumulate; by default those of 1 and 8 that are.
-        strategy: how several of them share the model, "ddp" or "fsdp".
+        recipe: A recipe from `recipe_for`, or one with every field given.
+        devices: Numbers of devices, which must divide batch_size / accumulate. The default is 1 and 8, if they do.
+        strategy: How several devices share the model, "ddp" or "fsdp".
 
     Raises:
-        ValueError: a number outside its range, or data that cannot be trained on.
-        OSError: the data are not there, and no others are known for this size; or they cannot be read.
+        ValueError: A number is outside its range, or the data cannot be trained on.
+        OSError: The data do not exist and no stand-in is known for this size, or they cannot be read.
     """
     require_legal(recipe)
     require_usable(recipe)
@@ -67,22 +67,22 @@ def recipe_budget(recipe: Recipe, devices: Sequence[int] | None = None, strategy
 
 
 def planned_data(recipe: Recipe) -> PlannedData:
-    """The recipe's data; where none are named, or nothing is there, blank ones like those its size is meant for.
+    """Return the recipe's data or, if none are named or none exist, blank data like those that its size is meant for.
 
     Raises:
-        ValueError, OSError: of `load_data`, where the recipe knows no others.
+        ValueError, OSError: Raised by `load_data` if the recipe knows no stand-in.
     """
     meant = recipe.MEANT_DATA.get(recipe.size, {})
     blank = recipe.data_like(meant) if meant else None
     if blank is None:
         return _own_data(recipe)
-    instead = f"the budget is that of {meant['meant_data']}, for which size {recipe.size} is meant"
+    instead = f"the budget is that of {meant['meant_data']}, which size {recipe.size} is meant for"
     if recipe.data is None:
-        return PlannedData(blank, meant, f"No data are named (--data), so {instead}.")
+        return PlannedData(blank, meant, f"No data are given (--data), so {instead}.")
     try:
         return _own_data(recipe)
     except FileNotFoundError:
-        return PlannedData(blank, meant, f"There is nothing at --data {recipe.data}, so {instead}.")
+        return PlannedData(blank, meant, f"The data {recipe.data} do not exist (--data), so {instead}.")
 
 
 def _own_data(recipe: Recipe) -> PlannedData:
@@ -96,8 +96,9 @@ def _legal_devices(devices: Sequence[int] | None, examples: int, recipe: Recipe)
     for count in devices:
         if count < 1 or examples % count:
             raise ValueError(
-                f"gpus has {count}; legal are divisors of batch_size / accumulate = {examples}, which the GPUs share: "
-                f"give another number, or another batch_size (now {recipe.batch_size})"
+                f"gpus has {count}; it must be a divisor of batch_size / accumulate = {examples}, which the GPUs "
+                "share. Give "
+                f"another number, or another batch_size (now {recipe.batch_size})."
             )
     return devices
 
@@ -117,4 +118,4 @@ def _note_on_device(counted: CountedModel) -> str:
 
 def _in_words(decided: Mapping[str, Any]) -> list[str]:
     said = (f"{name} {f'{value:,}' if isinstance(value, int) else value}" for name, value in decided.items())
-    return [f"Of the data: {', '.join(said)}."] if decided else []
+    return [f"The data decide the following: {', '.join(said)}."] if decided else []

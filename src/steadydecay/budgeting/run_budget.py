@@ -1,4 +1,4 @@
-"""What a run takes, by arithmetic from what was counted of its model and its optimizer."""
+"""Compute what a run takes from the counts of its model and its optimizer."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ SECONDS_PER_HOUR = 3600
 @final
 @dataclass(frozen=True)
 class DeviceShare:
-    """What one of several devices holds and computes, the busiest of them.
+    """What the busiest of several devices holds and computes.
 
     Attributes:
-        devices: how many share the run.
-        weight_bytes, gradient_bytes, state_bytes: held from step to step.
-        temporary_bytes: of the optimizer's step, the most at one time beside them; None where they are not counted.
-        activation_bytes: an estimate of what the forward pass keeps for the backward pass; None where there is none.
-        multiplications: in the matrix products of the optimizer's step.
+        devices: The number of devices that share the run.
+        weight_bytes, gradient_bytes, state_bytes: The memory held from step to step.
+        temporary_bytes: The additional memory of the optimizer's step, at most at one time; None if it is not counted.
+        activation_bytes: An estimate of what the forward pass keeps for the backward pass, or None.
+        multiplications: The multiplications in the matrix products of the optimizer's step.
     """
 
     devices: int
@@ -31,7 +31,7 @@ class DeviceShare:
 
     @property
     def most_bytes(self) -> int:
-        """At one time: activations are gone when the optimizer steps.
+        """The largest memory in use at one time. Activations are freed before the optimizer steps.
 
         >>> DeviceShare(1, 4, 4, 8, temporary_bytes=3, activation_bytes=10, multiplications=0).most_bytes
         26
@@ -46,19 +46,19 @@ class RunBudget:
     """What a run takes.
 
     Attributes:
-        label: of the run.
-        parameters: by role.
-        steps: of the optimizer.
-        examples: of one step.
-        items: what it is counted in, in the plural.
-        items_per_example: how many of them an example has.
-        epoch_examples: in the training data; None where the recipe does not say.
-        flops_per_example: of forward and backward pass.
-        multiplications: in the matrix products of one step of the optimizer.
-        checkpoint_bytes: of one checkpoint on disk.
-        checkpoints: how many are kept.
-        shares: of a device, by how many there are.
-        notes: what was assumed.
+        label: The name of the run.
+        parameters: The number of parameters of each role.
+        steps: The number of optimizer steps.
+        examples: The number of examples per step.
+        items: The unit in which the data are counted, in the plural.
+        items_per_example: The number of items in an example.
+        epoch_examples: The number of examples in the training data, or None if the recipe does not say.
+        flops_per_example: The FLOPs of a forward and a backward pass.
+        multiplications: The multiplications in the matrix products of one optimizer step.
+        checkpoint_bytes: The size of one checkpoint on disk.
+        checkpoints: The number of checkpoints that are kept.
+        shares: The share of a device, by number of devices.
+        notes: The assumptions.
     """
 
     label: str
@@ -97,12 +97,13 @@ class RunBudget:
 
     @property
     def optimizer_share(self) -> float:
-        """Of all FLOPs."""
+        """The optimizer's share of all FLOPs."""
         return self.optimizer_flops / self.all_flops if self.all_flops else 0.0
 
 
 def step_seconds(measured_step: float, measured_optimizer: float, measured_items: int, items: int) -> float:
-    """Seconds of a step with another batch: the model's grow with the batch, and the optimizer's do not.
+    """Return the seconds of a step with another batch: the model's time scales with the batch, the optimizer's does
+    not.
 
     >>> step_seconds(measured_step=3.0, measured_optimizer=1.0, measured_items=10, items=40)
     9.0
@@ -111,7 +112,7 @@ def step_seconds(measured_step: float, measured_optimizer: float, measured_items
 
 
 def hours_at_pace(steps: int, seconds_per_step: float, devices: int, measured_devices: int = 1) -> float:
-    """If so many devices are as many times faster than those that were measured.
+    """Return the hours of a run if the speed is proportional to the number of devices.
 
     >>> hours_at_pace(7200, seconds_per_step=1.0, devices=8, measured_devices=2)
     0.5
@@ -120,40 +121,40 @@ def hours_at_pace(steps: int, seconds_per_step: float, devices: int, measured_de
 
 
 def hours_at_flops(budget: RunBudget, share: DeviceShare, flops_per_second: float) -> float:
-    """Of the busiest device, if all products run at one rate: the model's are shared evenly, the optimizer's as dealt.
+    """Return the busiest device's hours if all products run at one rate. The model's products are shared evenly.
 
     Args:
-        budget: of the run.
-        share: of a device.
-        flops_per_second: that a device reaches.
+        budget: The budget of the run.
+        share: The share of a device, including its products of the optimizer.
+        flops_per_second: The FLOP/s that a device reaches.
     """
     of_optimizer = budget.steps * FLOPS_PER_MULTIPLICATION * share.multiplications
     return (budget.model_flops / share.devices + of_optimizer) / flops_per_second / SECONDS_PER_HOUR
 
 
 def time_share(budget: RunBudget, share: DeviceShare) -> float:
-    """The optimizer's share of the time by `hours_at_flops`."""
+    """Return the optimizer's share of the time according to `hours_at_flops`."""
     of_optimizer = budget.steps * FLOPS_PER_MULTIPLICATION * share.multiplications
     whole = budget.model_flops / share.devices + of_optimizer
     return of_optimizer / whole if whole else 0.0
 
 
 def in_units(number: float, unit: str = "") -> str:
-    """To three digits with a prefix, 0 as it is.
+    """Format a number with three digits and a prefix; 0 has no prefix.
 
     >>> in_units(123_568_128), in_units(8.4e19, "FLOP"), in_units(0, "B"), in_units(999_999, "B")
     ('124 M', '84 EFLOP', '0 B', '1 MB')
     """
     prefixes = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
     power = 0 if number < 1 else min(len(prefixes) - 1, int(math.log10(number)) // 3)
-    # 999,999 has three digits as 1.00 of the next prefix.
+    # With three digits, 999,999 is 1.00 of the next prefix.
     if float(f"{number / 1000**power:.3g}") >= 1000 and power < len(prefixes) - 1:
         power += 1
     return f"{number / 1000**power:.3g} {prefixes[power]}{unit}".rstrip()
 
 
 def in_time(hours: float) -> str:
-    """To three digits, in hours from one hour on, else in minutes or seconds.
+    """Format a time with three digits, in hours from one hour on and otherwise in minutes or seconds.
 
     >>> in_time(71_949.2), in_time(1.5), in_time(0.5), in_time(0.001)
     ('71,949 h', '1.5 h', '30 min', '3.6 s')

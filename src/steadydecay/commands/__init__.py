@@ -1,1 +1,1 @@
-"""The subcommands of `steadydecay`: a typed dataclass each, with a method `run`."""
+"""The subcommands of `steadydecay`, each a typed dataclass with a method `run`."""

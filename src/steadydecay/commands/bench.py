@@ -11,14 +11,14 @@ from steadydecay.bench.benchmark import benchmark
 from steadydecay.bench.result_table import notes, result_table
 from steadydecay.bench.results import write_result
 
-# On a narrower terminal the table's lines would break.
+# On a narrower terminal, the table's lines would wrap.
 NARROWEST = 150
 DEVICES = ("cpu", "cuda")
 
 
 @dataclass
 class Bench:
-    """Measure the time, memory and accuracy of one optimizer step, beside those of other packages.
+    """Measure the time, memory and accuracy of one optimizer step and compare it with other packages.
 
     Times are also shown relative to the matrix products that a step needs.
     """
@@ -63,14 +63,14 @@ class Bench:
 
     def _require_device(self) -> None:
         if self.device not in DEVICES:
-            raise ValueError(f"device is {self.device!r}; legal is {' or '.join(DEVICES)}")
+            raise ValueError(f"device is {self.device!r}; it must be {' or '.join(DEVICES)}")
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device is 'cuda' and torch finds no GPU; use --device cpu, or a CUDA build of torch")
+            raise ValueError("device is 'cuda', but torch finds no GPU; use --device cpu, or a CUDA build of torch")
         if self.threads is not None and self.threads < 1:
-            raise ValueError(f"threads is {self.threads}; legal is 1 or more")
+            raise ValueError(f"threads is {self.threads}; it must be 1 or more")
 
     def _command(self) -> str:
-        """What repeats this run."""
+        """Return the command that repeats this run."""
         options = {"set": self.set, "repetitions": self.repetitions, "device": self.device}
         options |= {"threads": self.threads, "layers": self.layers}
         given = [text for name, value in options.items() if value is not None for text in (f"--{name}", str(value))]

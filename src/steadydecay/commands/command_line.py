@@ -1,4 +1,4 @@
-"""All subcommands as one command line, and the errors that a person can put right."""
+"""All subcommands as one command line, and the errors that users can correct themselves."""
 
 import ast
 import sys
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Protocol, Union
 
 import tyro
 
-# Each is a class of that name in a module of its own, named in lower case.
+# Each is a class of that name in a module of its own, which has the same name in lower case.
 NAMES = (
     *("Train", "Compare", "Prepare", "Sweep", "Report", "Reproduce"),
     *("Explore", "Forecast", "Bench", "Inspect", "Export"),
@@ -31,26 +31,27 @@ class Command(Protocol):
 
 
 def parsed(arguments: Sequence[str]) -> Command:
-    """The subcommand that a command line calls, with its options; or its help or its error and the program's end."""
+    """Parse a command line into its subcommand, or print its help or an error and end the program."""
     subcommands: Any = Union[tuple(_subcommand(name, _is_needed(name, arguments)) for name in NAMES)]  # noqa: UP007
     return tyro.cli(subcommands, args=arguments, prog="steadydecay", description="Steady weight norms in training.")
 
 
 def user_errors() -> tuple[type[Exception], ...]:
-    """What one message says enough of. Everything else is our fault and shows its traceback."""
-    # What is not imported has not been raised, and to import it now could fail: the disk itself may be the trouble.
+    """Return the errors whose message says enough. All others are our fault and show a traceback."""
+    # A class that was not imported was not raised either, and importing it now could fail, as on a broken disk.
     imported = [getattr(sys.modules[home], name) for home, name in HOMES_OF_ERRORS.items() if home in sys.modules]
     return (ValueError, OSError, *imported)
 
 
 def _is_needed(name: str, arguments: Sequence[str]) -> bool:
-    """Whether its module must be imported, which may take seconds: not beside another, nor for the list of all."""
+    """Return whether its module must be imported, which may take seconds; other commands and the list need only
+    help."""
     first = arguments[0] if arguments else HELP[0]
     return first == name.lower() if first in (*HELP, *map(str.lower, NAMES)) else True
 
 
 def _subcommand(name: str, is_needed: bool) -> Any:
-    """Its class, or one with the same description and no options."""
+    """Return its class, or a class with the same description and no options."""
     module = f"{__package__}.{name.lower()}"
     kind = getattr(import_module(module), name) if is_needed else make_dataclass(name, ())
     if not is_needed:
@@ -59,7 +60,7 @@ def _subcommand(name: str, is_needed: bool) -> Any:
 
 
 def _docstring(module: str, name: str) -> str | None:
-    """Of a class whose module is not imported."""
+    """Return the docstring of a class whose module is not imported."""
     spec = find_spec(module)
     assert spec is not None and spec.loader is not None
     tree = ast.parse(spec.loader.get_source(module))  # pyright: ignore[reportAttributeAccessIssue]

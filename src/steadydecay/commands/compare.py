@@ -1,4 +1,4 @@
-"""`steadydecay compare`, the main job."""
+"""`steadydecay compare`, the main command."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ class Compare(DryRun, What):
     """Train the same model under several optimizers and compare them.
 
     The command prints a table and writes summary.json, report.html and picture.png. An interrupted run resumes from its
-    last checkpoint when the same command is given again.
+    last checkpoint when you run the same command again.
     """
 
     optimizers: str | None = None
@@ -27,7 +27,7 @@ class Compare(DryRun, What):
     seed: list[int] = field(default_factory=lambda: [0])
     """One or more seeds, such as --seed 0 1 2. Every optimizer is trained with each."""
     out: GivenPath = Path("runs/compare")
-    """The folder for everything that is written."""
+    """The folder to which everything is written."""
 
     def run(self) -> None:
         self.require_dry()

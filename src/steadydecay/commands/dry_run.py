@@ -21,60 +21,65 @@ from steadydecay.recipes.strategy import Strategy
 from steadydecay.recipes.workers import is_first_process
 from steadydecay.theory.validation import require_in
 
-# On a narrower terminal the tables' lines would break.
+# On a narrower terminal, the tables' lines would wrap.
 NARROWEST = 120
-# Of an H100 with matrices in bfloat16, as its vendor says, and a share of it that well-tuned training reaches.
+# The vendor's figure for an H100 with matrices in bfloat16, and a share of it that well-tuned training reaches.
 H100_FLOPS, USUAL_UTILISATION = 989e12, 0.4
 RESULTS = Path("benchmarks/results")
 
 
 @dataclass
 class DryRun:
-    """Options of a budget."""
+    """The options of a budget."""
 
     dry_run: bool = False
-    """Print what training would take (FLOPs, memory and hours) without training and without writing a file."""
+    """Print what training would take (FLOPs, memory and hours) without training or writing any file."""
     gpus: list[int] = field(default_factory=list)
     """With --dry-run, the numbers of GPUs to count for, such as --gpus 1 8. The default is 1 and 8."""
     flops: float = H100_FLOPS
-    """With --dry-run, the FLOP/s that one GPU could reach at most, for the time where none was measured."""
+    """With --dry-run, the FLOP/s that one GPU could reach at most. It estimates the time if there is no measurement."""
     utilisation: float = USUAL_UTILISATION
     """With --dry-run, the share of --flops that training reaches."""
 
     def require_dry(self) -> None:
-        """ValueError if an option of the budget is given where none is printed."""
+        """Raise ValueError if an option of the budget is given without --dry-run."""
         if (given := self._given()) and not self.dry_run:
-            raise ValueError(f"--{given[0]} is given without --dry-run, and training takes no such option; add it")
+            raise ValueError(
+                f"--{given[0]} is given without --dry-run, to which it belongs; add --dry-run or leave it out"
+            )
 
     def _given(self) -> list[str]:
         usual = DryRun()
         return [name for name in ("gpus", "flops", "utilisation") if getattr(self, name) != getattr(usual, name)]
 
     def assumed_gpu(self) -> AssumedGPU:
-        require_in("flops", self.flops, 0, remedy="it is what one GPU can compute in a second, such as 989e12")
+        require_in("flops", self.flops, 0, remedy="it is the FLOP/s that one GPU could reach, such as 989e12")
         if not 0 < self.utilisation <= 1:
-            raise ValueError(f"utilisation is {self.utilisation}; legal is (0, 1]: the share of --flops, such as 0.4")
+            raise ValueError(
+                f"utilisation is {self.utilisation}; it must be in (0, 1]: the share of --flops, such as 0.4"
+            )
         return AssumedGPU(self.flops, self.utilisation)
 
     def print_run(self, recipe: Recipe, folder: Path, strategy: Strategy) -> None:
-        """The budget of one run in detail."""
+        """Print the budget of one run in detail."""
         gpu = self.assumed_gpu()
         budget = recipe_budget(recipe, self.gpus or None, strategy)
         paces = _paces_of(recipe, budget, folder)
         _print([budget.label, run_table(budget), "", devices_table(budget, gpu, paces), "", *budget.notes])
 
     def print_comparison(self, recipes: Sequence[Recipe], folders: Sequence[Path]) -> None:
-        """A line for each run, and the total."""
+        """Print a line for each run, and the total."""
         gpu = self.assumed_gpu()
         budgets = [recipe_budget(recipe, self.gpus or None) for recipe in recipes]
         paces = [_paces_of(*of_run) for of_run in zip(recipes, budgets, folders, strict=True)]
         if "flops" in self._given() or "utilisation" in self._given():
-            # Who says how fast a GPU is wants to know of that one.
+            # A user who states the speed of a GPU wants to know about that GPU.
             paces = [[] for _ in recipes]
         hours, source = comparable_hours(budgets, gpu, paces)
         explained = (
-            "The optimizer's column is its share of the FLOPs. Memory is that of the busiest of so many GPUs, "
-            f"activations as an estimate among it. The time is {source}."
+            "The optimizer's column is its share of the FLOPs. Memory is that of the busiest GPU, including an "
+            "estimate "
+            f"of the activations. The time is {source}."
         )
         _print([comparison_table(budgets, hours), "", explained, *dict.fromkeys(sum((b.notes for b in budgets), ()))])
 

@@ -9,18 +9,18 @@ from importlib.util import find_spec
 class Explore:
     """Open an interactive page in the browser.
 
-    It shows AdamW beside Adam with L2, weight norms under a schedule, and what momentum does to the effective learning
-    rate.
+    The page shows AdamW beside Adam with L2, weight norms under a schedule, and what momentum does to the effective
+    learning rate.
     """
 
     port: int = 2718
-    """The port of 127.0.0.1, which only this machine can reach. 0 takes any free port."""
+    """The port on 127.0.0.1, which only this machine can reach. 0 takes any free port."""
     browser: bool = True
     """Open the page in the default browser."""
 
     def run(self) -> None:
         if find_spec("marimo") is None:
-            raise ValueError("the page needs marimo, which is not installed: pip install 'steadydecay[explore]'")
+            raise ValueError("explore needs marimo, which is not installed; run pip install 'steadydecay[explore]'")
         from steadydecay.explore.server import serve
 
         with suppress(KeyboardInterrupt):

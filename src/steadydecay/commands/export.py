@@ -20,4 +20,4 @@ class Export:
 
     def run(self) -> None:
         step = export_weights(self.run_folder, self.out)
-        Console().print(f"weights of step {step:,}: {self.out}", soft_wrap=True, highlight=False)
+        Console().print(f"Wrote the weights of step {step:,} to {self.out}.", soft_wrap=True, highlight=False)

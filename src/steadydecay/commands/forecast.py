@@ -20,10 +20,10 @@ from steadydecay.forecasting.plan import Plan, plan_of, plan_of_run, shares_of
 from steadydecay.report.figure_file import require_figure_path
 from steadydecay.run_log.record import json_line
 
-# On a narrower terminal the table's lines would break.
+# On a narrower terminal, the table's lines would wrap.
 NARROWEST = 108
 HYPERPARAMETERS = tuple(field.name for field in fields(Hyperparameters))
-# What a run's log says itself.
+# The options that a run's log answers itself.
 PLANNED = (*HYPERPARAMETERS, "shape", "model", "schedule", "warmup", "steps", "init_rms")
 
 
@@ -32,34 +32,34 @@ class Forecast:
     """Predict the weight norms of a run before it is trained, under constant and under corrected weight decay."""
 
     folder: tyro.conf.Positional[Path | None] = None
-    """A run of `steadydecay train`, whose settings are forecast beside what it measured. Without it, the other options
-    say what is planned."""
+    """The folder of a run of `steadydecay train`, whose settings are forecast beside what it measured. Without it, the
+    other options describe a planned run."""
     shape: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
-    """The shape of layers, as d_out x d_in and then role, norm and how many: 768x768, 3072x768:spectral,
-    50304x768:output or 768x768:12. You may repeat this option, or give --model instead."""
+    """The shape of layers, as d_out x d_in followed by role, norm and number of layers: 768x768, 3072x768:spectral,
+    50304x768:output or 768x768:12. You may repeat this option, or use --model instead."""
     model: str | None = None
-    """A transformers model: a config.json, its folder, or a type such as gpt2 with its default configuration."""
+    """A transformers model: a config.json, its folder, or a type such as gpt2, which has its default configuration."""
     optimizer: str | None = None
-    """The optimizer: scion (the default), adamw, lion, muon, or scionc_cosine, whose S falls. Both decay rules are
-    shown."""
+    """The optimizer: scion (the default), adamw, lion, muon, or scionc_cosine, which lowers S during the run. The
+    forecast shows both decay rules."""
     lr: float | None = None
     """The learning rate γ at the peak of the schedule."""
     output_lr: float | None = None
-    """The learning rate γ of the output layer and of embeddings; under muon, of all that is not hidden. The default is
-    --lr."""
+    """The learning rate γ of the output layer and of embeddings. Under muon, it applies to everything that is not
+    hidden. The default is --lr."""
     weight_decay: float | None = None
-    """The coefficient λ of weight decay, which a step multiplies by lr. --decay-per-step and --steady-norm-sq are other
-    ways to say it."""
+    """The coefficient λ of weight decay, which a step multiplies by the learning rate. Use --decay-per-step or
+    --steady-norm-sq as alternatives."""
     decay_per_step: float | None = None
-    """The decay η, which is the share of the weight that a step at the peak removes."""
+    """The decay η, which is the share of the weight that a step removes at the peak of the schedule."""
     steady_norm_sq: float | None = None
-    """The wanted steady state S, which is E‖θ‖²/E‖u‖²."""
+    """The desired steady state S, which is E‖θ‖²/E‖u‖²."""
     momentum: float | None = None
     """The momentum β, or β₁. The default is 0.9, and 0.95 for muon."""
     beta2: float | None = None
     """Lion's β₂. The default is 0.99."""
     nesterov: bool = False
-    """Let scion's momentum look ahead by one gradient."""
+    """Use Nesterov momentum with scion."""
     schedule: str | None = None
     """The schedule: cosine (the default), linear, wsd or constant."""
     warmup: int | None = None
@@ -67,18 +67,18 @@ class Forecast:
     steps: int | None = None
     """The number of optimizer steps."""
     init_rms: float | None = None
-    """The RMS of all weights at the start. By default it is that of steadydecay.init_, and 0 for adamw and lion."""
+    """The RMS of all weights at the start. The default is that of steadydecay.init_, and 0 for adamw and lion."""
     wanted_rms: float | None = None
-    """Suggest the decay that gives this RMS at the end of the run, and at steady state. If you give no other decay,
-    each rule is shown with the one that ends there."""
+    """Suggest the decay that gives this RMS at the end of the run, and at the steady state. If you give no other decay,
+    each rule is shown with the decay that ends there."""
     json: bool = False
-    """Print a line of JSON instead of tables."""
+    """Print one line of JSON instead of tables."""
     html: bool = False
-    """Write forecast.html, a page with figures."""
+    """Also write forecast.html, a page with figures."""
     png: bool = False
-    """Write forecast.png."""
+    """Also write forecast.png."""
     figure: Path | None = None
-    """Draw the figures into this file, for papers. Its suffix chooses PNG, SVG or PDF."""
+    """Also draw the figures into this file, for papers. Its suffix selects PNG, SVG or PDF."""
     out: GivenPath = Path("runs/forecast")
     """The folder for forecast.html and forecast.png."""
 
@@ -89,9 +89,9 @@ class Forecast:
         is_open = self._is_decay_open()
         wanted = {"wanted_rms": self.wanted_rms, "is_decay_open": is_open}
         forecasts = forecast_kinds(plan.kinds, plan.shares, run=plan.run, **wanted)
-        notes = [f"Weights at the start: {plan.start}.", *unreached(forecasts), *advice(forecasts)]
+        notes = [f"The weights at the start are {plan.start}.", *unreached(forecasts), *advice(forecasts)]
         if plan.steady_norm_end is not None:
-            notes.insert(1, f"Under corrected decay S falls on a cosine to {plan.steady_norm_end:g} of its start.")
+            notes.insert(1, f"Under corrected decay, S falls on a cosine to {plan.steady_norm_end:g} of its start.")
         if is_open:
             notes.insert(1, f"Each rule is shown with the decay that ends the run at an RMS of {self.wanted_rms:g}.")
         written = self._write(forecasts, notes, pictures)
@@ -103,7 +103,7 @@ class Forecast:
     def _plan(self) -> Plan:
         if self.lr is None or self.steps is None:
             missing = "lr" if self.lr is None else "steps"
-            raise ValueError(f"{missing} is not given; give --lr, --steps and a decay, or the folder of a run")
+            raise ValueError(f"{missing} is missing; give --lr, --steps and a decay, or the folder of a run")
         given: dict[str, Any] = {name: getattr(self, name) for name in HYPERPARAMETERS}
         given["optimizer"] = self.optimizer or "scion"
         if self._is_decay_open():
@@ -119,7 +119,9 @@ class Forecast:
         default = Forecast()
         given = [name for name in PLANNED if getattr(self, name) != getattr(default, name)]
         if given:
-            raise ValueError(f"{given[0]} is given beside folder {str(folder)!r}, whose log says it; leave one out")
+            raise ValueError(
+                f"{given[0]} is given together with folder {str(folder)!r}, whose log already says it; leave one out"
+            )
         return plan_of_run(folder)
 
     def _write(self, forecasts: list[KindForecast], notes: list[str], pictures: list[Path]) -> list[Path]:

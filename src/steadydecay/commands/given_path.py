@@ -1,4 +1,4 @@
-"""A path as a command line gives it: never the empty one, which would be the current folder."""
+"""A path from a command line. An empty one is refused, because Path would turn it into the current folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 def _path_of(texts: list[str]) -> Path:
     if not texts[0]:
-        raise ValueError("it is '', as an unset variable of a shell gives it; legal is a path (. is this folder)")
+        raise ValueError("it is '', perhaps because a shell variable is not set; give a path (. is the current folder)")
     return Path(texts[0])
 
 

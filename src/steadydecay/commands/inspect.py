@@ -1,4 +1,4 @@
-"""`steadydecay inspect`: what a checkpoint's weights are, beside what theory says they become."""
+"""`steadydecay inspect`: compare a checkpoint's weights with the norms that theory predicts."""
 
 import io
 import os
@@ -27,7 +27,7 @@ from steadydecay.theory.validation import require_in
 
 Format = Literal["table", "json", "csv", "html"]
 FORMAT_OF_SUFFIX: dict[str, Format] = {".json": "json", ".csv": "csv", ".html": "html", ".htm": "html"}
-# More than any name is long.
+# Longer than any name.
 WIDEST = 1000
 
 
@@ -41,32 +41,33 @@ class Inspect:
     file: tyro.conf.Positional[GivenPath]
     """The checkpoint: a .safetensors or .pt file, an index.json of shards, or the folder of a model or a run."""
     lr: float | None = None
-    """The learning rate at the peak. If you give it, options replace whatever is stored."""
+    """The learning rate at the peak. If you give it, the options replace all stored hyperparameters."""
     weight_decay: float | None = None
     """PyTorch's coefficient of weight decay at the peak. You may give --decay instead."""
     decay: float | None = None
     """The share of a weight that is removed per step, which is lr times weight_decay."""
     optimizer: OptimizerName | None = None
-    """The optimizer that trained the weights. The default is adamw. A correction changes nothing at the peak."""
+    """The optimizer that trained the weights. The default is adamw. A corrected decay makes no difference at the
+    peak."""
     output_lr: float | None = None
-    """The learning rate of the output layer and of embeddings, if it differs."""
+    """The learning rate of the output layer and of embeddings, if it is different."""
     momentum: float | None = None
-    """The momentum of scion (by default 0.9) or muon (by default 0.95)."""
+    """The momentum of scion (default 0.9) or muon (default 0.95)."""
     nesterov: bool | None = None
-    """Whether the momentum of scion (by default no) or muon (by default yes) looks ahead by one gradient."""
+    """Whether scion (default no) or muon (default yes) uses Nesterov momentum."""
     betas: tuple[float, float] | None = None
-    """The betas of adamw (by default 0.9 0.999) or lion (by default 0.9 0.99)."""
+    """The betas of adamw (default 0.9 0.999) or lion (default 0.9 0.99)."""
     norm: str | None = None
     """The norm of scion's hidden matrices. The default is spectral."""
     at: At = "peak"
-    """The stored learning rate to predict for: the peak of the schedule, or the present one (now)."""
+    """The stored learning rate to predict for: that at the peak of the schedule (peak), or the current one (now)."""
     tolerance: float = 0.2
-    """The share by which a norm may differ from its prediction before it is marked."""
+    """The share by which a norm may differ from its prediction before it is marked with !."""
     sort: Sort = "name"
-    """The order of the rows. A measure puts the largest first, and ratio puts the farthest from the prediction
+    """The order of the rows. A measure puts the largest values first, and ratio puts those farthest from the prediction
     first."""
     top: int | None = None
-    """Show only this many rows, from the first."""
+    """Show only this many rows."""
     spectral: bool = True
     """Measure spectral norms, which takes most of the time."""
     format: Format | None = None
@@ -81,7 +82,7 @@ class Inspect:
             require_in("--top", self.top, 1, include_low=True)
         if given.is_given and self.at == "now":
             raise ValueError(
-                "--at is 'now', which is for stored hyperparameters; with --lr it says the lr: leave it out"
+                "--at is 'now', which selects a stored learning rate, but --lr gives one; leave one of them out"
             )
         with _progress() as on_entries:
             inspection = inspect_checkpoint(
@@ -118,7 +119,7 @@ class Inspect:
             sys.stdout.write(text)
             return
         if self.out.resolve() in {path.resolve() for path in (inspection.main, *inspection.files)}:
-            raise ValueError(f"--out is {self.out}, which is what is inspected; give another file")
+            raise ValueError(f"--out is {self.out}, which is the file to inspect; give another file")
         self.out.parent.mkdir(parents=True, exist_ok=True)
         replace_file(self.out, [utf8(text)])
 
@@ -132,18 +133,18 @@ class Inspect:
             console.print(printable(line), markup=False, highlight=False)
         console.print()
         is_fixed = console.is_terminal or "COLUMNS" in os.environ
-        # Numbers stay whole on any terminal; in a file or a pipe each weight has one line.
+        # Numbers stay whole on any terminal. In a file or a pipe, each weight has one line.
         console.print(layer_table(layers, self.tolerance, console.width if is_fixed else WIDEST), soft_wrap=True)
         console.print()
         if len(layers) < len(inspection.layers):
-            console.print(f"{len(layers)} of {len(inspection.layers)} weights are shown.", highlight=False)
+            console.print(f"Showing {len(layers)} of {len(inspection.layers)} weights.", highlight=False)
         for note in notes_on(inspection, self.tolerance):
             console.print(printable(note), markup=False, highlight=False)
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal's standard error that goes away; nothing elsewhere."""
+    """Show a temporary bar on a terminal's standard error, and nothing elsewhere."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("reading")

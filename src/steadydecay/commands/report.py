@@ -21,27 +21,28 @@ from steadydecay.sweeps.sweep_terminal import print_sweep
 
 @dataclass
 class Report:
-    """Write a page about one or more runs: which is better and why, what to change, and pictures; or follow them live.
+    """Write a page about one or more runs, or follow them live. It says which run is better and why, and what to
+    change.
 
-    For the folder of a sweep, the page shows the map of the loss over two of the swept fields, and the best setting
-    with its spread.
+    For the folder of a sweep, the page shows a map of the loss over two of the swept fields, and the best setting with
+    its spread.
     """
 
     runs: tyro.conf.Positional[tuple[GivenPath, ...]]
-    """The runs to report: folders of runs, folders of such folders, or run.jsonl files; or the folder of one sweep."""
+    """The runs to report: folders of runs, folders of such folders, run.jsonl files, or the folder of one sweep."""
     out: GivenPath = Path("report.html")
     """The file to which the page is written."""
     png: bool = False
     """Also draw the panels into a PNG beside the page."""
     figure: Path | None = None
-    """Also draw the panels into this file, for papers. Its suffix chooses PNG, SVG or PDF."""
+    """Also draw the panels into this file, for papers. Its suffix selects PNG, SVG or PDF."""
     follow: bool = False
-    """Write nothing; serve the page on this machine (127.0.0.1) and refresh it while training goes on."""
+    """Serve the page on this machine (127.0.0.1) and refresh it during training, without writing any file."""
     port: int = 0
     """The port for --follow. 0 takes any free port."""
     over: str | None = None
-    """For a sweep, the one or two fields of the map, across and then down, such as lr,decay_per_step. By default they
-    are those with the most values."""
+    """For a sweep, the one or two fields of the map (columns, then rows), such as lr,decay_per_step. The default is the
+    fields with the most values."""
     measure: str | None = None
     """For a sweep, the measure of the map: val_loss (the default) or top1."""
 
@@ -49,9 +50,9 @@ class Report:
         if any(map(is_sweep, self.runs)):
             self._write_sweep()
             return
-        self._require_not_given(("over", "measure"), "for runs, and only a sweep has a map")
+        self._require_not_given(("over", "measure"), "for runs, but only a sweep has a map")
         if self.follow:
-            self._require_not_given(("png", "figure"), "beside follow, which writes nothing")
+            self._require_not_given(("png", "figure"), "together with --follow, which writes nothing")
             self._serve()
         else:
             self._write()
@@ -68,7 +69,9 @@ class Report:
     def _write_sweep(self) -> None:
         self._require_not_given(("follow", "png", "figure"), "for a sweep, whose report is one page and a table")
         if len(self.runs) > 1:
-            raise ValueError(f"{len(self.runs)} folders are given, and one of them is a sweep's; report on it alone")
+            raise ValueError(
+                f"{len(self.runs)} folders are given, but one of them is that of a sweep; report on it alone"
+            )
         folder = next(iter(self.runs))
         report = sweep_report(folder.resolve().name, read_sweep(folder), self.measure or "val_loss", self.over)
         print_sweep(report)
@@ -83,7 +86,7 @@ class Report:
         report = LiveReport(self.runs)
         report.current()
         with server_for(report, self.port) as server:
-            print(f"report: http://127.0.0.1:{server.server_port}/  (Ctrl-C ends)", flush=True)
+            print(f"report: http://127.0.0.1:{server.server_port}/ (press Ctrl-C to stop)", flush=True)
             try:
                 server.serve_forever()
             except KeyboardInterrupt:

@@ -32,17 +32,17 @@ else:
 class Reproduce:
     """Repeat one of the paper's experiments, or all of them, and judge its claim by a rule that was fixed beforehand.
 
-    Runs that an earlier command trained are reused, and an interrupted one resumes.
+    Runs that an earlier command trained are reused, and an interrupted run resumes.
     """
 
     name: tyro.conf.Positional[ExperimentName]
-    """Figures and tables have the paper's numbers. seed003 compares AdamW with Adam-L2 on rare words; nesterov and
-    steady_norm are from the paper's third version."""
+    """The experiment. Figures and tables have the paper's numbers. seed003 compares AdamW with Adam-L2 on rare words;
+    nesterov and steady_norm come from the paper's third version."""
     overrides: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Fields of all runs to change, written as name=value, such as steps=20. The results go to a folder whose name ends
+    """Fields to change in all runs, written as name=value, such as steps=20. The results go to a folder whose name ends
     in -changed."""
     scale: Literal["embedded", "paper"] = "embedded"
-    """The embedded scale needs minutes on two CPU cores and no data. The paper's needs GPUs and --data."""
+    """The scale of the runs. embedded takes minutes on two CPU cores and needs no data; paper needs GPUs and --data."""
     data: str | None = None
     """The data at the paper's scale: ImageNet-1k as parquet files for a ViT, or token shards for a GPT."""
     out: GivenPath = Path("results")
@@ -50,12 +50,12 @@ class Reproduce:
     runs: GivenPath = Path("runs/reproduce")
     """The folder for the training runs, which the experiments share."""
     processes: int | None = None
-    """How many runs are trained at the same time. By default there is one on each core."""
+    """The number of runs to train at the same time. The default is one on each core."""
 
     def run(self) -> None:
         names = list(EXPERIMENTS) if self.name == ALL else [self.name]
         given = self._given(names)
-        # Wider than a narrow terminal: a number cut short would be worse.
+        # Wider than a narrow terminal, because a truncated number would be worse.
         console = Console(width=max(Console().width, 160))
         place = Place(self.out, self.runs / self.scale, self.processes)
         for name in names:
@@ -69,7 +69,9 @@ class Reproduce:
         if self.data is not None:
             given["data"] = self.data
         elif self.scale == "paper" and kinds:
-            raise ValueError(f"data is missing; at the paper's scale {self.name} needs the data of {', '.join(kinds)}")
+            raise ValueError(
+                f"data is missing; at the paper's scale, {self.name} needs the data of {', '.join(kinds)} (--data)"
+            )
         return given
 
 
@@ -78,11 +80,11 @@ def _progress(name: str, recipes: Sequence[Recipe]) -> AbstractContextManager[To
 
 
 def _shown(outcome: Outcome) -> Group:
-    """For a terminal: the claim, the numbers, each criterion and the verdict."""
+    """Format the claim, the numbers, each criterion and the verdict for a terminal."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for index, column in enumerate(outcome.columns):
         cells = [row[index] for row in outcome.rows if index < len(row)]
-        # On a narrow terminal headers break into lines, numbers never.
+        # On a narrow terminal, headers may break into lines but numbers never.
         table.add_column(column, justify="right" if index else "left", min_width=max(map(len, cells), default=0))
     for row in outcome.rows:
         table.add_row(*row)

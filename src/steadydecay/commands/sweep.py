@@ -31,20 +31,24 @@ from steadydecay.trials.run_trials import Slot, usable_cores
 class Sweep(What):
     """Train every setting of a grid or a list with every seed, several trials at a time, here or on a Ray cluster.
 
-    The same command again runs only the trials that are missing. docs/sweep.md describes the tables that it writes.
+    If you run the same command again, only the missing trials are trained. docs/sweep.md describes the tables that it
+    writes.
     """
 
     grid: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
-    """A field and its values, such as --grid lr=0.01,0.02 --grid momentum=0.9,0.95. Give the option once for each
-    field. Every combination is trained."""
+    """A field and its values, such as --grid lr=0.01,0.02 --grid momentum=0.9,0.95. Repeat the option for each field.
+    Every combination is trained."""
     listed: Annotated[Path | None, tyro.conf.arg(name="list")] = None
-    """A CSV file with a header, or lines of JSON (.jsonl), whose rows are settings. Each is combined with the grid."""
+    """A CSV file with a header, or a file with lines of JSON (.jsonl), whose rows are settings. Each row is combined
+    with
+    the grid."""
     optimizers: str | None = None
-    """Names of the optimizers, separated by commas. The default is scionc."""
+    """The names of the optimizers, separated by commas. The default is scionc."""
     seed: list[int] = field(default_factory=lambda: [0])
     """One or more seeds, such as --seed 0 1 2. Every setting is trained with each of them."""
     processes: int | None = None
-    """Number of trials to train at the same time. The default is one for each core of this machine, one on a machine
+    """The number of trials to train at the same time. The default is one for each core of this machine, one on a
+    machine
     with a GPU, and on a Ray cluster as many as it has room for."""
     ray: str | None = None
     """Run the trials on a Ray cluster. Give auto if this machine is one of its nodes, or the HOST:PORT of its head."""
@@ -56,7 +60,7 @@ class Sweep(What):
     dry_run: bool = False
     """Show the settings, the number of trials and about how long they will take, and train nothing."""
     out: GivenPath = Path("runs/sweep")
-    """Folder for the trials, the tables and the report."""
+    """The folder for the trials, the tables and the report."""
 
     def run(self) -> None:
         require_parquet()
@@ -92,13 +96,15 @@ class Sweep(What):
         given |= {name for name in ("size", "data", "steps") if getattr(self, name) is not None}
         given |= {"optimizer"} if self.optimizers is not None else set()
         if both := sorted(given & swept):
-            raise ValueError(f"{both[0]} is swept, and another argument gives it one value; leave out one of the two")
+            raise ValueError(
+                f"{both[0]} is swept, but another argument gives it a single value; leave out one of the two"
+            )
 
     def _recipe(self, setting: Setting) -> Recipe:
         given = dict(setting)
         optimizer, seed = given.pop("optimizer"), given.pop("seed")
         if not seed.lstrip("+-").isdecimal():
-            raise ValueError(f"seed is {seed!r}; legal are whole numbers")
+            raise ValueError(f"seed is {seed!r}; it must be a whole number")
         overrides = (*self.overrides, *(f"{name}={text}" for name, text in given.items() if name != "size"))
         return replace(self, size=given.get("size", self.size), overrides=overrides).recipe_of(optimizer, int(seed))
 
@@ -106,17 +112,17 @@ class Sweep(What):
         for name in ("cpus_per_trial", "gpus_per_trial"):
             value = getattr(self, name)
             if value is not None and self.ray is None:
-                raise ValueError(f"{name} is {value}, which only a sweep with --ray takes; here it is --processes")
+                raise ValueError(f"{name} is {value}, but it belongs to --ray; without --ray, use --processes")
         if self.processes is not None and self.processes < 1:
-            raise ValueError(f"processes is {self.processes}; legal is 1 or more")
+            raise ValueError(f"processes is {self.processes}; it must be 1 or more")
         if self.cpus_per_trial is not None and self.cpus_per_trial < 1:
-            raise ValueError(f"cpus_per_trial is {self.cpus_per_trial}; legal is 1 or more")
+            raise ValueError(f"cpus_per_trial is {self.cpus_per_trial}; it must be 1 or more")
         if self.gpus_per_trial is not None and self.gpus_per_trial < 0:
-            raise ValueError(f"gpus_per_trial is {self.gpus_per_trial}; legal is 0 or more")
+            raise ValueError(f"gpus_per_trial is {self.gpus_per_trial}; it must be 0 or more")
 
     @contextmanager
     def _place(self) -> Iterator[tuple[int, Callable[[], Slot] | None]]:
-        """How many trials at a time, and what trains them where they are not trained here."""
+        """Yield the number of simultaneous trials, and what trains them if they are not trained here."""
         if self.ray is None:
             yield self.processes or (1 if torch.cuda.is_available() else usable_cores()), None
             return
@@ -127,12 +133,14 @@ class Sweep(What):
     def _announcement(self, recipes: Sequence[Recipe], missing: Sequence[Recipe], processes: int) -> str:
         trials = f"{len(recipes)} trial{'s' if len(recipes) > 1 else ''}"
         if not missing:
-            return f"{trials}, which an earlier command has ended."
-        before = f", of which an earlier command has ended {len(recipes) - len(missing)}" if missing != recipes else ""
+            return f"{trials}, all of which an earlier command has finished."
+        before = (
+            f", of which an earlier command has finished {len(recipes) - len(missing)}" if missing != recipes else ""
+        )
         at_once = min(processes, len(missing))
         threads = max(1, usable_cores() // processes) if self.ray is None else self.cpus_per_trial or 1
         seconds = seconds_of_all(missing, threads) / at_once
         place = "here" if self.ray is None else "on the cluster, if its nodes are as fast as this machine"
         time_left = timedelta(seconds=max(1, round(seconds)))
-        estimate = f"The training steps left will take about {time_left}, {at_once} trials at a time {place}"
-        return f"{trials}{before}. {estimate}; this is a first estimate, without evaluations."
+        estimate = f"The remaining training steps will take about {time_left} with {at_once} trials at a time {place}"
+        return f"{trials}{before}. {estimate}. This is a first estimate, without evaluations."

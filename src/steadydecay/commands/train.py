@@ -16,13 +16,13 @@ from steadydecay.recipes.train import train
 
 @dataclass
 class Train(DryRun, What):
-    """Train one model, or resume its training from the last checkpoint. Under torchrun, all its processes train it."""
+    """Train one model, or resume from its last checkpoint. Under torchrun, all processes train it together."""
 
     optimizer: Annotated[str, tyro.conf.arg(help=f"The optimizer to use: one of {', '.join(OPTIMIZERS)}.")] = "scionc"
     seed: int = 0
     """The seed of the weights and of the order of the data."""
     strategy: Strategy = "ddp"
-    """Under torchrun, keep the whole model on each process (ddp) or shard it over them (fsdp). See
+    """Under torchrun, replicate the model on each process (ddp) or shard it over them (fsdp). See
     docs/many_gpus.md."""
     out: GivenPath = Path("runs/train")
     """The folder for the log and the checkpoints."""

@@ -1,4 +1,4 @@
-"""What `train` and `compare` have in common: the recipe, as a command line gives it."""
+"""The recipe options that `train`, `compare` and `sweep` share."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +29,11 @@ class What:
     """The size of the model. For gpt it is mini (for two CPU cores; the default), small, or 124m (the paper's). For vit
     it is digits (for two CPU cores and any small images; the default), mini, or s16 (the paper's)."""
     data: str | None = None
-    """The data to train on. A gpt takes a text file or folder, a .bin token shard, or a folder of shards; by default,
-    it trains on the standard library's own text. A vit takes an .npz file, a .parquet file or a folder of them, or a
-    folder with one folder of images per class; by default, it trains on scikit-learn's digits."""
+    """The data to train on. For gpt, give a text file or folder, a .bin token shard, or a folder of shards; the default
+    is the standard library's own text. For vit, give an .npz file, a .parquet file or a folder of them, or a folder
+    with one folder of images per class; the default is scikit-learn's digits."""
     steps: int | None = None
-    """The number of optimizer steps. By default the size decides."""
+    """The number of optimizer steps. The default depends on the size."""
     restart: bool = False
     """Start again from the beginning, even if an earlier run left checkpoints."""
 
@@ -45,7 +45,7 @@ class What:
         kind = self.kind
         size = next(iter(kind.SIZES)) if self.size is None else self.size
         given: dict[str, Any] = {"seed": seed}
-        # With a slash at its end or without it is one place. "" stays: Path would make the current folder of it.
+        # A slash at its end makes no difference. "" is kept, because Path would turn it into the current folder.
         given |= {"data": self.data and str(Path(self.data))} if self.data is not None else {}
         given |= {"steps": self.steps} if self.steps is not None else {}
         return recipe_for(kind, size, optimizer, given | parsed_overrides(kind, self.overrides))

@@ -1,1 +1,1 @@
-"""VERB: weight decay that follows the schedule, and its rivals."""
+"""Weight decay that follows the schedule (`correct_weight_decay`), and its rivals."""

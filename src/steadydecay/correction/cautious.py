@@ -1,4 +1,4 @@
-"""Cautious weight decay, a rival of the corrected one: the decay acts where it does not fight the update.
+"""Cautious weight decay, a rival of the corrected one: the decay acts only where it does not oppose the update.
 
 `steadydecay.correct_weight_decay(optimizer, rule="cautious")` attaches it to any optimizer.
 """
@@ -15,17 +15,17 @@ from steadydecay.parallel.shards import local_part
 
 
 def cautious_decay(before: Tensor, after: Tensor, decay: float | Tensor) -> Tensor:
-    """What a decay takes from the weights where it does not fight the update: η I(u ⊙ θ ≥ 0) ⊙ θ.
+    """Return what a decay removes from the weights where it does not oppose the update: η I(u ⊙ θ ≥ 0) ⊙ θ.
 
-    Cautious Weight Decay, arXiv 2510.12402, Algorithm 1.
+    This is Algorithm 1 of Cautious Weight Decay (arXiv 2510.12402).
 
     Args:
-        before: weights before a step without decay.
-        after: weights after it; u ∝ before - after.
+        before: The weights before a step without decay.
+        after: The weights after it, so that u ∝ before - after.
         decay: η = γλ ≥ 0.
 
     Returns:
-        What to subtract from `after`, of its shape.
+        What to subtract from `after`, in its shape.
 
     >>> cautious_decay(torch.tensor([1.0, 1.0, -2.0]), torch.tensor([0.5, 1.5, -2.0]), 0.5).tolist()
     [0.5, 0.0, -1.0]
@@ -37,7 +37,7 @@ def cautious_decay(before: Tensor, after: Tensor, decay: float | Tensor) -> Tens
 
 @torch.no_grad()
 def remembered_weights(groups: Iterable[Mapping[str, Any]]) -> dict[Tensor, Tensor]:
-    """Copies of what is here of the weights of every group with cautious decay, to be compared after the step."""
+    """Return copies of the local weights of every group with cautious decay, to be compared after the step."""
     cautious = (group for group in groups if group.get("decay_replacement") == CAUTIOUS)
     return {parameter: local_part(parameter).detach().clone() for group in cautious for parameter in group["params"]}
 
@@ -48,14 +48,14 @@ def be_cautious(
     remembered: Mapping[Tensor, Tensor],
     found_inf: Tensor | None,
 ) -> None:
-    """After a step without decay: take η from the weights where that does not fight the step.
+    """After a step without decay, remove η from the weights where that does not oppose the step.
 
-    lr = 0, a step that a GradScaler has cancelled (`found_inf`), and no gradient leave them as they are, bitwise.
+    Weights stay as they are, bit for bit, at lr = 0, without a gradient, and in a step that a GradScaler has skipped.
 
     Args:
-        groups: each with λ of this step; their weights are written to.
-        remembered: what was here of the weights before the step.
-        found_inf: of the GradScaler; not 0 where it has cancelled the step.
+        groups: The groups, each with λ of this step. Their weights are written to.
+        remembered: The local weights before the step.
+        found_inf: The flag of the GradScaler, which is not 0 if it has skipped the step.
     """
     changing = [
         (parameter, group["lr"], group["lr"] * weight_decay)

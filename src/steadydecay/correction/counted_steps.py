@@ -1,4 +1,4 @@
-"""Which steps count: those that may have moved a weight. The others leave it as it is, bit for bit."""
+"""Find the steps that count, those that may have moved a weight. Other steps leave it as it is, bit for bit."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,21 +11,22 @@ from steadydecay.parallel.shards import PartialSum, sharding_of, sum_over_ranks
 
 
 def has_moved(parameter: Tensor) -> bool:
-    """Whether a step moves the part of a parameter that is here: it has a gradient."""
+    """Return whether a step moves the local part of a parameter, because it has a gradient."""
     return parameter.grad is not None
 
 
 def parameters_to_change(group: Mapping[str, Any]) -> list[Tensor]:
-    """Those of a group that the step may have moved, here or, of those that are cut over ranks, on another rank."""
+    """Return the parameters of a group that the step may have moved, here or, if they are sharded, on another rank."""
     if not may_move(group["lr"]):
         return []
     return [parameter for parameter in group["params"] if has_moved(parameter) or sharding_of(parameter) is not None]
 
 
 def moved_anywhere(parameters: Sequence[Tensor]) -> list[Tensor | None]:
-    """Of each that is cut over ranks, whether any of them has moved its part, as a 0-d tensor; None of the others.
+    """Return, for each sharded parameter, whether any rank has moved its part, as a 0-d tensor; None for the others.
 
-    One collective for each process group. A gradient may be there on some ranks alone, and their parts are one weight.
+    This takes one collective for each process group. Some ranks may lack a gradient although all hold parts of one
+    weight.
     """
     flags: list[Tensor | None] = []
     partial: list[PartialSum] = []
@@ -40,23 +41,23 @@ def moved_anywhere(parameters: Sequence[Tensor]) -> list[Tensor | None]:
 
 
 def flag_of(parameter: Tensor) -> Tensor:
-    """1 where the part that is here has moved, else 0, to be added up over ranks: (1,) in float64."""
-    # Not torch.tensor(..., device=device), which waits until the device has done all it was told.
+    """Return 1 if the local part has moved, or else 0, to be summed over ranks: (1,) in float64."""
+    # Avoid torch.tensor(..., device=device), which waits until the device has finished all its work.
     return torch.full((1,), float(has_moved(parameter)), dtype=torch.float64, device=parameter.device)
 
 
 def where_the_step_counts(
     changed: Tensor, unchanged: Tensor, lr: float | Tensor, found_inf: Tensor | None, is_moved: Tensor | None = None
 ) -> Tensor:
-    """`changed`, or `unchanged` at lr = 0, in a step that a GradScaler has cancelled, and where nothing has moved.
+    """Return `changed`, or `unchanged` at lr = 0, in a step that a GradScaler has skipped, or if nothing has moved.
 
-    By tensors, so that the device is not waited for.
+    The choice is made by tensors, so that nothing waits for the device.
 
     Args:
-        changed, unchanged: plain tensors of one shape.
-        lr: of the step.
-        found_inf: of the GradScaler; not 0 where it has cancelled the step.
-        is_moved: of `moved_anywhere`.
+        changed, unchanged: Plain tensors of one shape.
+        lr: The learning rate of the step.
+        found_inf: The flag of the GradScaler, which is not 0 if it has skipped the step.
+        is_moved: The result of `moved_anywhere`.
     """
     conditions = [None if found_inf is None else found_inf == 0, is_moved, lr != 0 if isinstance(lr, Tensor) else None]
     for condition in conditions:

@@ -1,4 +1,4 @@
-"""A hard constraint on the norm, a rival of corrected weight decay: each matrix is projected to the norm that it had.
+"""A hard constraint on the norm, a rival of corrected weight decay: each matrix is projected to its initial norm.
 
 `steadydecay.correct_weight_decay(optimizer, rule="hyperball")` attaches it to any optimizer.
 """
@@ -16,7 +16,7 @@ from steadydecay.groups.matrix_blocks import Block, blocks_of, matrix_shape
 from steadydecay.parallel.shards import PartialSum, local_part, sharding_of, sum_over_ranks
 from steadydecay.theory.validation import require_in
 
-# Of one parameter: the norm that all of it is held at, one for each of its matrices, or none.
+# The norm at which a parameter is held, one for each of its matrices, or none.
 HeldNorm = float | list[float] | None
 
 
@@ -24,10 +24,10 @@ class HeldParameter(NamedTuple):
     """A parameter whose norm is held.
 
     Attributes:
-        parameter: the weight.
-        group: that it is in.
-        blocks: its matrices that are held.
-        norms: of each of them.
+        parameter: The weight.
+        group: Its group.
+        blocks: Its matrices that are held.
+        norms: The norm of each of them.
     """
 
     parameter: Tensor
@@ -37,9 +37,10 @@ class HeldParameter(NamedTuple):
 
 
 def projection_factor(norm: Tensor, wanted: float | Tensor) -> Tensor:
-    """What scales matrices of Frobenius norm `norm` to the wanted ones; 1 for zero matrices, which no factor can scale.
+    """Return the factor that scales matrices of Frobenius norm `norm` to the wanted norm; 1 for zero matrices.
 
-    The constraint of Hyperball (arXiv 2606.16899). Its second half, updates of a fixed norm, is the optimizer's affair.
+    This is the constraint of Hyperball (arXiv 2606.16899). Its second half, updates of a fixed norm, is left to the
+    optimizer.
 
     >>> projection_factor(torch.tensor([5.0, 0.0]), 10.0)
     tensor([2., 1.])
@@ -48,15 +49,15 @@ def projection_factor(norm: Tensor, wanted: float | Tensor) -> Tensor:
 
 
 def frobenius_norm(weight: Tensor) -> Tensor:
-    """‖θ‖_F, 0-d, in float32 at least; of a complex weight too."""
+    """Return ‖θ‖_F as a 0-d tensor in float32 at least; the weight may be complex."""
     precision = torch.promote_types(weight.dtype, torch.complex64 if weight.is_complex() else torch.float32)
     return torch.linalg.vector_norm(weight, dtype=precision)
 
 
 def held_matrices(group: Mapping[str, Any], position: int) -> list[Block]:
-    """The matrices that a parameter of a group holds: each of a stack, and each that is fused with others.
+    """Return the matrices that a parameter of a group holds: each of a stack, and each that is fused with others.
 
-    A vector and a complex weight count as one, and so do three dimensions in a group without a role or a norm, which
+    A vector and a complex weight count as one. So do three dimensions in a group without a role or a norm, because they
     may be a stack of matrices or the kernel of a Conv1d.
     """
     weight, names = group["params"][position], group.get("param_names") or ()
@@ -68,7 +69,7 @@ def held_matrices(group: Mapping[str, Any], position: int) -> list[Block]:
 
 
 def projected(matrix: Tensor, parts: Sequence[BlockPart], factors: Sequence[Tensor]) -> Tensor:
-    """A copy of a parameter, or of what is here of it, as one matrix, with each of these parts times its factor."""
+    """Return a copy of a parameter's local part as one matrix, with each of these parts multiplied by its factor."""
     if len(parts) == 1 and parts[0].of(matrix).shape == matrix.shape:
         return matrix * factors[0].to(matrix.dtype)
     scaled = matrix.clone()
@@ -78,38 +79,42 @@ def projected(matrix: Tensor, parts: Sequence[BlockPart], factors: Sequence[Tens
 
 
 def norms_to_hold(group: Mapping[str, Any], name: str) -> list[HeldNorm]:
-    """The norm that each parameter of a group is to hold: as its `hyperball_norms` says, else its own.
+    """Return the norm at which each parameter of a group is held: as its `hyperball_norms` says, or else its own norm.
 
-    A list where it holds several matrices, one for each; None for vectors, which are left free. Of a parameter that is
-    cut over ranks it is the norm of the whole, for which they speak to each other once.
+    A parameter that holds several matrices has a list with one norm for each. Vectors have None and are left free. The
+    norm of a sharded parameter is that of the whole, which takes one exchange between the ranks.
 
     Raises:
-        ValueError: norms that are no list or no numbers, as many as there are not parameters or matrices, or one that
-            is not positive: a zero weight held at its norm would never move.
+        ValueError: The norms are not a list of numbers, there are not as many as parameters or matrices, or one is not
+            positive, because a zero weight held at its norm would never move.
     """
     count, given = len(group["params"]), group.get("hyperball_norms")
     if given is not None and not isinstance(given, list | tuple):
-        raise ValueError(f"hyperball_norms of {name} is {given!r}; legal is a list with one entry a tensor, or None")
+        raise ValueError(
+            f"hyperball_norms of {name} is {given!r}; it must be None or a list with one entry for each parameter"
+        )
     if given is not None and len(given) != count:
-        raise ValueError(f"hyperball_norms of {name} has {len(given)} entries; legal is {count}, one a tensor")
+        raise ValueError(
+            f"hyperball_norms of {name} has {len(given)} entries; it must have {count}, one for each parameter"
+        )
     norms = _own_norms(group) if given is None else [_given_norm(group, at, given[at], name) for at in range(count)]
     for norm in (one for held in norms for one in (held if isinstance(held, list) else [held])):
         if norm is not None:
-            remedy = "a weight that starts at zero needs hyperball_norms in its group, or a group that where leaves out"
+            remedy = "for a weight that starts at zero, set hyperball_norms in its group or exclude the group by where"
             require_in(f"a norm of hyperball_norms of {name}", norm, 0, remedy=remedy)
     return norms
 
 
 @torch.no_grad()
 def hold_norms(groups: Iterable[Mapping[str, Any]], found_inf: Tensor | None) -> None:
-    """After a step: project every matrix with an entry in its group's `hyperball_norms` to it.
+    """After a step, project every matrix with an entry in its group's `hyperball_norms` to that norm.
 
-    lr = 0, a step that a GradScaler has cancelled (`found_inf`), and no gradient leave them as they are, bitwise.
-    Parameters that are cut over ranks take one collective for each process group, and hold the norm of the whole.
+    Weights stay as they are, bit for bit, at lr = 0, without a gradient, and in a step that a GradScaler has skipped.
+    Sharded parameters hold the norm of the whole and take one collective for each process group.
 
     Args:
-        groups: their weights are written to.
-        found_inf: of the GradScaler; not 0 where it has cancelled the step.
+        groups: The groups, whose weights are written to.
+        found_inf: The flag of the GradScaler, which is not 0 if it has skipped the step.
     """
     held = [one for group in groups for one in _held_parameters(group)]
     flags = [None if sharding_of(one.parameter) is None else flag_of(one.parameter) for one in held]
@@ -127,7 +132,7 @@ def _held_parameters(group: Mapping[str, Any]) -> list[HeldParameter]:
     for position, (parameter, norms) in enumerate(zip(group["params"], group["hyperball_norms"], strict=True)):
         if norms is None or id(parameter) not in changing:
             continue
-        # One number holds all of a weight, whatever is in it.
+        # A single number is the norm of the whole weight, whatever it contains.
         is_each = isinstance(norms, list)
         blocks = held_matrices(group, position) if is_each else [_all_of(group, parameter)]
         held.append(HeldParameter(parameter, group, blocks, norms if is_each else [norms]))
@@ -135,7 +140,7 @@ def _held_parameters(group: Mapping[str, Any]) -> list[HeldParameter]:
 
 
 def _norms_now(held: Sequence[HeldParameter], flags: Sequence[Tensor | None]) -> list[list[Tensor]]:
-    """Frobenius norms of each one's matrices, 0-d; flags of those that are cut are added up over ranks on the way."""
+    """Return the 0-d Frobenius norms of each one's matrices. Flags of sharded ones are summed over ranks on the way."""
     found: list[list[Tensor]] = []
     squares: list[Tensor | None] = []
     partial: list[PartialSum] = []
@@ -197,5 +202,7 @@ def _given_norm(group: Mapping[str, Any], position: int, given: Any, name: str) 
         return float(given)
     count = len(held_matrices(group, position))
     if len(given) != count:
-        raise ValueError(f"hyperball_norms of {name} has a list of {len(given)}; legal is {count}, one for each matrix")
+        raise ValueError(
+            f"hyperball_norms of {name} has a list of {len(given)}; it must have {count} numbers, one for each matrix"
+        )
     return list(map(float, given))

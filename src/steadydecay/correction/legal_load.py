@@ -1,4 +1,4 @@
-"""What a state dict may have brought that a corrected step would fail on when some weights have moved."""
+"""Check a loaded state dict for what would make a corrected step fail after some weights have moved."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,15 +14,16 @@ from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
 from steadydecay.known_optimizers.table import known_optimizer
 from steadydecay.tensors.legal_state import require_like_weight, require_one_number
 
-# What torch's Adam and AdamW read of a weight that has any state.
+# The state that torch's Adam and AdamW read for a weight that has any.
 TORCH_ADAM = ("step", "exp_avg", "exp_avg_sq")
 
 
 def require_legal_load(optimizer: Optimizer) -> None:
-    """ValueError unless the marks of every corrected group are whole and the state of its weights has their shapes.
+    """Raise ValueError unless the marks of every corrected group are complete and the state of its weights has their
+    shapes.
 
-    A group of torch's own optimizers must also have what their constructor gives it, for their step reads all of it.
-    Nothing is known of what an optimizer that is not in the table keeps, or of other tensors than moments.
+    A group of torch's own optimizers must also have the constructor's arguments, because their step reads all of them.
+    For an optimizer that is not in the table, and for tensors other than moments, nothing can be checked.
     """
     is_adam, is_torchs = isinstance(optimizer, Adam), type(optimizer).__module__.startswith("torch.optim")
     for index, group in enumerate(optimizer.param_groups):
@@ -34,7 +35,7 @@ def require_legal_load(optimizer: Optimizer) -> None:
         if known is not None:
             for name, parameter in zip(weight_names(group, index), group["params"], strict=True):
                 state = optimizer.state.get(parameter, {})
-                # torch's SGD keeps None where there is no momentum; what others keep in place of a tensor is theirs.
+                # torch's SGD keeps None without momentum. In other optimizers only tensors are checked.
                 held = {
                     key: value
                     for key, value in state.items()
@@ -50,13 +51,13 @@ def _require_adam_state(state: Mapping[str, Any], name: str) -> None:
         require_one_number(state["step"], "step", name)
     if missing := [key for key in TORCH_ADAM if key not in state]:
         lacking = f"the state of {name} lacks {', '.join(map(repr, missing))}"
-        raise ValueError(f"{lacking}; it has {', '.join(map(repr, state))}: load a whole state")
+        raise ValueError(f"{lacking}; it only has {', '.join(map(repr, state))}. Load a complete state")
 
 
 def _require_arguments(group: Group, defaults: Mapping[str, Any], index: int) -> None:
     missing = [key for key in saved_arguments(defaults) if key not in group]
     if missing:
-        raise ValueError(f"group {index} lacks {', '.join(map(repr, missing))}: load the state of the same optimizer")
+        raise ValueError(f"group {index} lacks {', '.join(map(repr, missing))}. Load a state of the same optimizer")
 
 
 def _require_marks(group: Group, name: str) -> None:
@@ -65,8 +66,8 @@ def _require_marks(group: Group, name: str) -> None:
     needed = (*rule, *OWN_REFERENCES) if follows_schedule else ("replaced_weight_decay",)
     missing = [key for key in needed if key not in group]
     if missing:
-        remedy = "load a whole state, or attach the correction anew to an optimizer without these keys"
-        raise ValueError(f"{name} carries a correction without {', '.join(map(repr, missing))}: {remedy}")
+        remedy = "Load a complete state, or attach the correction again to an optimizer without these keys"
+        raise ValueError(f"{name} has a correction without {', '.join(map(repr, missing))}. {remedy}")
     if "hyperball_norms" in group:
         norms_to_hold(group, name)
 

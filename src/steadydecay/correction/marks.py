@@ -1,4 +1,4 @@
-"""The keys by which a group carries its correction: what they are, how they are fixed, how they go away."""
+"""The keys in which a group carries its correction: how they are made, fixed and removed."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from steadydecay.groups.settings import (
 from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, UpdateMomentum
 from steadydecay.theory.validation import require_in
 
-# The group keys that the verb adds, beside what it writes to weight_decay.
+# The group keys that the correction adds, besides what it writes to weight_decay.
 OWN_REFERENCES = ("reference_lr", "reference_momentum")
 REFERENCES = (*OWN_REFERENCES, "reference_is_fixed", "momentum_is_assumed")
 REPLACEMENT_KEYS = ("decay_replacement", "replaced_weight_decay", "replaced_decay", "hyperball_norms")
@@ -28,20 +28,24 @@ REPLACEMENT_KEYS = ("decay_replacement", "replaced_weight_decay", "replaced_deca
 def reference_marks(
     group: Group, rule: str, reference_lr: float | None, momentum: UpdateMomentum | None, name: str, floor: float = 0.0
 ) -> Group:
-    """The keys that a group gets under a rule of `DECAY_RULES`.
+    """Return the keys that a group gets under a rule of `DECAY_RULES`.
 
-    Where no scheduler has left its peak, an lr below the `floor`, which the group had before, is no reference.
+    If no scheduler has left its peak, an lr below the `floor`, which the group had before, cannot be the reference.
 
-    Where the momentum is not known, it is assumed constant from now on, also if it should become known later: the
-    reference has none of it.
+    If the momentum is not known, it is assumed constant from now on, even if it becomes known later, because the
+    reference does not include it.
 
     Raises:
-        ValueError: no weight_decay or lr in the group, or a value out of range.
+        ValueError: The group has no weight_decay or lr, or a value is out of range.
     """
     if "weight_decay" not in group:
-        raise ValueError(f"{name} has no weight_decay; where= must leave it out, or the optimizer has none to correct")
+        raise ValueError(
+            f"{name} has no weight_decay to correct; exclude it by where=..., or use an optimizer with weight decay"
+        )
     if group.get("lr") is None:
-        raise ValueError(f"{name} has lr={group.get('lr')!r}; legal is a number: let no optimizer schedule itself")
+        raise ValueError(
+            f"{name} has lr={group.get('lr')!r}; it must be a number, so turn off the optimizer's own schedule"
+        )
     require_types({key: group[key] for key in KEYS_OF_ANY if key in group and key != "decay"}, f" of {name}")
     is_assumed, momentum = momentum is None, momentum or NO_MOMENTUM
     proposed = {
@@ -64,14 +68,16 @@ def reference_marks(
 def replacement_marks(
     group: Group, rule: ChosenRule, reference_lr: float | None, momentum: UpdateMomentum | None, name: str, floor: float
 ) -> Group:
-    """The keys that a group gets where its decay is replaced.
+    """Return the keys that a group gets if its decay is replaced.
 
     Raises:
-        ValueError: no weight_decay to be cautious with, norms that cannot be held, or a `steady_norm_sq`.
+        ValueError: The weight_decay is illegal, the norms cannot be held, or the group has a `steady_norm_sq`.
     """
     if group.get("steady_norm_sq") is not None:
         asked = f"steady_norm_sq={group['steady_norm_sq']!r}"
-        raise ValueError(f"{name} has {asked}, which {rule.replacement!r} cannot hold; give weight_decay instead")
+        raise ValueError(
+            f"{name} has {asked}, which the rule {rule.replacement!r} cannot hold; set weight_decay instead"
+        )
     require_number(f"weight_decay of {name}", group.get("weight_decay", 0.0))
     weight_decay = float(group.get("weight_decay", 0.0))
     require_in(f"weight_decay of {name}", weight_decay, 0, include_low=True)
@@ -85,10 +91,10 @@ def replacement_marks(
 
 
 def replaced_weight_decay(group: Group, momentum: UpdateMomentum, index: int) -> float | Tensor:
-    """λ_t of a group whose decay is replaced: as its `replaced_decay` says, else as it was; `weight_decay_of_step`."""
+    """Return λ_t of a group whose decay is replaced, by its `replaced_decay` or else unchanged."""
     if "replaced_decay" not in group:
         if group["decay_replacement"] == CAUTIOUS:
-            require_in_step("lr", group["lr"], index, remedy="let no optimizer schedule itself")
+            require_in_step("lr", group["lr"], index, remedy="turn off the optimizer's own schedule")
             require_in_step("replaced_weight_decay", group["replaced_weight_decay"], index, remedy="0 is no decay")
             require_decay_in_step(group, group["replaced_weight_decay"], index)
         return group["replaced_weight_decay"]
@@ -99,13 +105,13 @@ def replaced_weight_decay(group: Group, momentum: UpdateMomentum, index: int) ->
 def fixed_reference(
     group: Group, momentum: UpdateMomentum, given_momentum: Any = None, asked_peak: float | None = None
 ) -> Group:
-    """What fixes the reference of a group, at its first step.
+    """Return the keys that fix the reference of a group at its first step.
 
     Args:
-        group: its keys.
-        momentum: of it.
-        given_momentum: the `reference_momentum` that somebody has said; it stays.
-        asked_peak: the peak of its schedule, where that could be asked for it.
+        group: The keys of the group.
+        momentum: How its momentum is read.
+        given_momentum: A `reference_momentum` that the user has given; it stays.
+        asked_peak: The peak of its schedule, if the schedule could be asked for it.
     """
     at_peak = momentum_at_peak(group, momentum, given_momentum)
     return {
@@ -116,9 +122,9 @@ def fixed_reference(
 
 
 def write_weight_decay(group: Group, weight_decay: float | Tensor) -> None:
-    """Set a group's weight_decay: a tensor in place, so that a compiled or captured step sees it; else as a float.
+    """Set a group's weight_decay: a tensor in place, so that a compiled or captured step sees it, or else as a float.
 
-    What a loop has put there that is no number is replaced.
+    A value that is not a number, which a loop may have written there, is replaced.
     """
     if "weight_decay" not in group:
         return
@@ -131,7 +137,7 @@ def write_weight_decay(group: Group, weight_decay: float | Tensor) -> None:
 
 
 def momentum_at_peak(group: Group, momentum: UpdateMomentum, given: Any = None) -> Any:
-    """What is given, else the `base_momentum` (β, or β₁) to which OneCycleLR lowers momentum at the peak, else None."""
+    """Return `given`, or the `base_momentum` (β or β₁) to which OneCycleLR lowers momentum at the peak, or None."""
     peak = group.get("base_momentum")
     if given is not None or peak is None:
         return given
@@ -141,23 +147,23 @@ def momentum_at_peak(group: Group, momentum: UpdateMomentum, given: Any = None) 
 
 
 def is_marked(group: Group) -> bool:
-    """Whether the group carries a correction: this one, or one from a checkpoint or a copy."""
+    """Return whether the group carries a correction: this one, or one from a checkpoint or a copy."""
     return "reference_weight_decay" in group or "decay_replacement" in group
 
 
 def rule_of(group: Group) -> str:
-    """The rules that a marked group carries, for a reader."""
+    """Return the rules that a marked group carries, as text."""
     names = (group.get("replaced_decay"), group["decay_replacement"]) if "decay_replacement" in group else None
     return " and ".join(filter(None, names)) if names else group["decay"]
 
 
 def unmark(group: Group, values_before: Group, keeps_references: bool) -> None:
-    """Restore weight_decay, delete the keys that were added, and restore those that were there before.
+    """Restore weight_decay, delete the keys that were added, and restore those that existed before.
 
     Args:
-        group: a marked one.
-        values_before: the keys that it had before.
-        keeps_references: whether the optimizer has references of its own.
+        group: A marked group.
+        values_before: The keys that it had before.
+        keeps_references: Whether the optimizer has references of its own.
     """
     is_replaced = "decay_replacement" in group
     write_weight_decay(group, group["replaced_weight_decay" if is_replaced else "reference_weight_decay"])

@@ -1,4 +1,4 @@
-"""The lr at which the decay of a group was chosen: found at its first step, and compared with the lrs that follow."""
+"""Find the lr at which the decay of a group was chosen at its first step, and compare later ones with it."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,23 +15,24 @@ from steadydecay.schedules.peaks import peak_lrs
 
 Decay = TypeVar("Decay")
 
-# A schedule that comes back to its peak by recursion rounds on the way.
+# A schedule that computes its lr recursively may exceed its peak by rounding when it returns to it.
 ABOVE = 1.001
-# So many steps at a smaller share of the reference are no warm-up.
+# This many steps at a smaller share of the reference cannot be a warm-up.
 FAR_BELOW, PATIENCE = 0.1, 1000
-# Why a reference may be an lr of the middle of a schedule.
+# Reasons why a reference may be an lr from the middle of a schedule.
 LOADED, TAKEN = "a checkpoint without a correction was loaded", "steps were taken before the correction was attached"
-# An attribute of optimizers of this package, which is lost in a copy.
+# An attribute of optimizers of this package, which copies do not have.
 ATTRIBUTE = "_decay_references"
 
 
 @final
 class References:
-    """Of the groups with a `reference_is_fixed`; where somebody has said the reference, there is no such key.
+    """The references of groups with a `reference_is_fixed`. Groups whose reference the user has given do not have this
+    key.
 
     Args:
-        remedy: a sentence that says what to write.
-        reads_tensors: whether an lr that is a tensor of the CPU is looked at.
+        remedy: A sentence that says what the user can write.
+        reads_tensors: Whether an lr in a CPU tensor is read.
     """
 
     def __init__(self, remedy: str, reads_tensors: bool = True) -> None:
@@ -39,13 +40,13 @@ class References:
         self._peaks: list[float] | None = None
         self._is_asked = False
         self._settled: set[int] = set()
-        # Groups whose reference is the lr that they began with, which may not be the peak; and the steps and the
-        # largest share of the reference that were seen of them.
+        # Groups whose reference is the lr that they started with, which may not be the peak, each with its number of
+        # steps and the largest share of the reference so far.
         self._guessed: dict[int, tuple[int, float]] = {}
         self._has_been_above = False
 
     def fixed(self, optimizer: Optimizer, index: int, momentum: UpdateMomentum, given_momentum: Any = None) -> Group:
-        """What fixes the reference of a group at its first step; nothing afterwards, or while a float lr is 0."""
+        """Return the keys that fix a group's reference at its first step; nothing later, or while a float lr is 0."""
         group = optimizer.param_groups[index]
         is_fixed = index in self._settled or group.get("reference_is_fixed", True)
         if is_fixed or not may_move(group["lr"]):
@@ -57,7 +58,7 @@ class References:
         return fixed_reference(group, momentum, given_momentum, peak)
 
     def look(self, optimizer: Optimizer) -> None:
-        """Before a step: warn of lrs above their reference, once, and of lrs far below one that was guessed, once."""
+        """Before a step, warn once about lrs above their reference, and once about lrs far below a guessed one."""
         if self._has_been_above and not self._guessed:
             return
         groups = enumerate(optimizer.param_groups)
@@ -65,13 +66,13 @@ class References:
         above = [index for index, share in shares.items() if share > ABOVE]
         if above and not self._has_been_above:
             self._has_been_above = True
-            how = "above the lr at which its weight_decay counts as it was given, and decays more than that"
-            self._warn(optimizer, above, f"steps {how}")
+            how = "an lr above its reference_lr, so that it decays more than the given weight_decay says"
+            self._warn(optimizer, above, f"uses {how}")
         if self._guessed:
             self._count(optimizer, shares)
 
     def begin_anew(self) -> None:
-        """Groups have come from elsewhere: their past is not known."""
+        """Forget everything, because groups have been loaded or added and their past is not known."""
         self._peaks, self._is_asked, self._guessed, self._settled = None, False, {}, set()
 
     def _count(self, optimizer: Optimizer, shares: dict[int, float]) -> None:
@@ -82,15 +83,19 @@ class References:
             below = [index for index, (steps, share) in self._guessed.items() if steps and share < FAR_BELOW]
             self._guessed = {}
             if below:
-                how = f"has stayed below {FAR_BELOW:g} times the lr at which its weight_decay counts as it was given"
-                self._warn(optimizer, below, f"{how}, for {PATIENCE} steps, and decays as much less")
+                how = f"has stayed below {FAR_BELOW:g} times its reference_lr"
+                self._warn(
+                    optimizer,
+                    below,
+                    f"{how} for {PATIENCE} steps, so that it decays less than the given weight_decay says",
+                )
 
     def _peak_of(self, optimizer: Optimizer, index: int) -> float | None:
         if not self._is_asked:
-            # Every scheduler of torch leaves this key. Looking for one takes a pass over all objects.
+            # Every scheduler of torch leaves this key. Searching for a scheduler takes a pass over all objects.
             has_scheduler = any("initial_lr" in group for group in optimizer.param_groups)
             self._peaks, self._is_asked = peak_lrs(optimizer) if has_scheduler else None, True
-        # A group may have been added since.
+        # A group may have been added since then.
         peak = self._peaks[index] if self._peaks and index < len(self._peaks) else 0.0
         return peak if peak > 0 else None
 
@@ -102,7 +107,7 @@ class References:
 
 
 def unsaid_reference(given: Group) -> Group:
-    """The key by which the reference of a group that is added is still to be fixed; none where somebody has said it."""
+    """Return the key that marks an added group's reference as not fixed yet; nothing if the user has given one."""
     is_said = any(given.get(key) is not None for key in OWN_REFERENCES)
     return {} if is_said else {"reference_is_fixed": False}
 
@@ -110,15 +115,16 @@ def unsaid_reference(given: Group) -> Group:
 def settled_decays(
     optimizer: Optimizer, momentum: UpdateMomentum, decay_of: Callable[[Group, int], Decay]
 ) -> list[Decay]:
-    """What the verb does before a step, for an optimizer that computes the rule in its own; no look while compiling.
+    """Do what the correction does before a step, for an optimizer that computes the rule itself, except while
+    compiling.
 
     Args:
-        optimizer: whose groups carry a `reference_is_fixed` where nobody has said their reference.
-        momentum: of all its groups.
-        decay_of: gives the decay of a group of some index. Where it raises, no group has changed.
+        optimizer: An optimizer whose groups have `reference_is_fixed` if the user has not given their reference.
+        momentum: How the momentum of all its groups is read.
+        decay_of: Takes a group and its index and returns its decay. If it raises, no group has changed.
 
     Returns:
-        The decay of each group, whose reference is fixed now.
+        The decay of each group. Their references are fixed now.
     """
     groups = optimizer.param_groups
     if torch.compiler.is_compiling():
@@ -139,7 +145,7 @@ def _references_of(optimizer: Optimizer) -> References:
     references = vars(optimizer).get(ATTRIBUTE)
     if references is None:
         name = type(optimizer).__name__
-        remedy = f"Build {name} with lr=<the peak of its schedule>, or give its groups that as reference_lr"
+        remedy = f"Construct {name} with lr=<the peak of its schedule>, or set that as reference_lr in its groups"
         references = vars(optimizer)[ATTRIBUTE] = References(remedy, reads_tensors=False)
     return references
 
@@ -148,18 +154,18 @@ def _at_first_step(references: References, optimizer: Optimizer, index: int, mom
     group = optimizer.param_groups[index]
     fixed = references.fixed(optimizer, index, momentum)
     if fixed and fixed["reference_lr"] == group["reference_lr"]:
-        # Built at the peak: the momentum is the one that was chosen with the decay.
+        # If it was built at the peak, the momentum is the one that was chosen with the decay.
         return {} if guesses_reference(group) else {"reference_is_fixed": True}
     return fixed
 
 
 def begin_references_anew(optimizer: Optimizer, before: Sequence[Group] = (), unsaid: Sequence[int] = ()) -> None:
-    """After a load into an optimizer that computes the rule in its own step.
+    """Start over after a load into an optimizer that computes the rule in its own step.
 
     Args:
-        optimizer: with the loaded groups.
-        before: its groups before that.
-        unsaid: indices of groups that came without a reference, and got one from what they brought.
+        optimizer: The optimizer with the loaded groups.
+        before: Its groups before the load.
+        unsaid: The indices of groups that were loaded without a reference and got one from their other keys.
     """
     vars(optimizer).pop(ATTRIBUTE, None)
     moved = []
@@ -169,29 +175,30 @@ def begin_references_anew(optimizer: Optimizer, before: Sequence[Group] = (), un
             group["reference_lr"] = max(known, group["reference_lr"])
             moved.append(index)
     if moved:
-        warn_of_guesses(optimizer, moved, LOADED, "give the groups that as reference_lr", stacklevel=5)
+        warn_of_guesses(optimizer, moved, LOADED, "set it as reference_lr in the groups", stacklevel=5)
 
 
 def guesses_reference(group: Group) -> bool:
-    """Whether nothing but the lr that a group has says where its decay was chosen."""
+    """Return whether only the present lr of a group tells where its decay was chosen."""
     return all(group.get(key) is None for key in ("max_lr", "initial_lr"))
 
 
 def warn_of_guesses(optimizer: Optimizer, indices: Sequence[int], why: str, remedy: str, stacklevel: int) -> None:
-    """Of groups whose reference is an lr that may be one of the middle of a schedule."""
+    """Warn about groups whose reference is an lr that may be from the middle of a schedule."""
     lrs = ", ".join(f"{float(optimizer.param_groups[index]['reference_lr']):.3g}" for index in indices)
     warnings.warn(
-        f"{why}, and no scheduler has left its peak: {lrs}, the largest lr that was seen of the groups {list(indices)} "
-        f"of {type(optimizer).__name__}, counts as the lr at which their weight_decay was chosen. If the peak of the "
-        f"schedule is higher, {remedy}",
+        f"{why}, and no scheduler tells its peak. The weight_decay of the groups {list(indices)} of "
+        f"{type(optimizer).__name__} is taken to belong to the largest lr that they had so far, {lrs}. If the peak of "
+        f"the schedule is higher, {remedy}",
         stacklevel=stacklevel,
     )
 
 
 def share_of_reference(group: Group, reads_tensors: bool) -> float:
-    """The lr of the next step over a reference that nobody has said; 0 where the decay does not depend on it.
+    """Return the next step's lr divided by a reference that the user has not given; 0 if the decay does not depend on
+    it.
 
-    0 too where the lr is a tensor that is not looked at: one of an accelerator would be waited for.
+    It is also 0 if the lr is a tensor that is not read, because reading one on an accelerator would wait for it.
     """
     lr, reference_lr = group["lr"], group.get("reference_lr")
     is_hidden = isinstance(lr, Tensor) and not (reads_tensors and lr.device.type == "cpu")

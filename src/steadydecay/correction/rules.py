@@ -1,23 +1,23 @@
-"""Which rules `correct_weight_decay` takes: one for λ, one that takes the place of the decay, or both at once."""
+"""The rules that `correct_weight_decay` accepts: one for λ, one that replaces the decay, or both at once."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from steadydecay.theory import DECAY_RULES
 
-# Rules that take the place of the optimizer's own decay.
+# Rules that replace the optimizer's own decay.
 CAUTIOUS, HYPERBALL = "cautious", "hyperball"
 REPLACEMENTS = (CAUTIOUS, HYPERBALL)
-# A name, or a rule of `DECAY_RULES` and "cautious".
+# A name, or a pair of a rule of `DECAY_RULES` and "cautious".
 Rule = str | Sequence[str]
 
 
 class ChosenRule(NamedTuple):
-    """What a rule's name, or two names, stand for.
+    """What the name of a rule, or a pair of names, stands for.
 
     Attributes:
-        decay: A key of `DECAY_RULES`, by which λ follows the schedule.
-        replacement: "cautious", "hyperball", or nothing: then the optimizer decays by λ itself.
+        decay: The key of `DECAY_RULES` by which λ follows the schedule.
+        replacement: "cautious", "hyperball", or "" if the optimizer decays by λ itself.
     """
 
     decay: str = "constant"
@@ -25,10 +25,10 @@ class ChosenRule(NamedTuple):
 
 
 def chosen_rule(rule: Rule) -> ChosenRule:
-    """One name, or a decay rule beside "cautious" in either order.
+    """Return the rule of one name, or of a decay rule together with "cautious" in either order.
 
     Raises:
-        ValueError: an unknown name, or names that exclude each other.
+        ValueError: A name is unknown, or the names exclude each other.
 
     >>> chosen_rule("corrected")
     ChosenRule(decay='corrected', replacement='')
@@ -36,12 +36,14 @@ def chosen_rule(rule: Rule) -> ChosenRule:
     ChosenRule(decay='corrected', replacement='cautious')
     """
     names: list[Any] = list(rule) if isinstance(rule, Sequence) and not isinstance(rule, str) else [rule]
-    # A number or a list among them is no name, and may have no hash.
+    # A number or a list in the pair is not a name, and may not be hashable.
     names = [name if isinstance(name, str) else None for name in names]
     decays = [name for name in names if name in DECAY_RULES]
     replacements = [name for name in names if name in REPLACEMENTS]
     is_legal = len(decays) <= 1 and len(replacements) <= 1 and HYPERBALL not in replacements[len(names) == 1 :]
     if not names or len(decays) + len(replacements) < len(names) or not is_legal:
         legal = ", ".join(map(repr, (*DECAY_RULES, *REPLACEMENTS)))
-        raise ValueError(f"decay rule is {rule!r}; legal are {legal}, or a pair such as ('corrected', 'cautious')")
+        raise ValueError(
+            f"decay rule is {rule!r}; it must be one of {legal}, or a pair such as ('corrected', 'cautious')"
+        )
     return ChosenRule(*decays, **({"replacement": replacements[0]} if replacements else {}))

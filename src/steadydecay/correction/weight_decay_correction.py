@@ -1,4 +1,4 @@
-"""VERB: weight decay that follows the schedule, for any torch optimizer whose decay is decoupled."""
+"""Weight decay that follows the schedule, for any torch optimizer whose decay is decoupled."""
 
 import copy
 import warnings
@@ -40,62 +40,66 @@ from steadydecay.known_optimizers.update_momentum import NO_MOMENTUM, UpdateMome
 from steadydecay.known_optimizers.wrappers import followed
 from steadydecay.theory.validation import require_in
 
-# A mark of a living handle. It is lost with the hooks, in a pickle or a deep copy, whose groups keep their keys.
+# Marks an attached handle. A pickle or a deep copy loses it with the hooks, while its groups keep their keys.
 ATTRIBUTE = "_weight_decay_correction"
 
 
 def correct_weight_decay(
     optimizer: Optimizer, rule: Rule = "corrected", where: Where = None, reference_lr: float | None = None
 ) -> "WeightDecayCorrection":
-    """Let the weight decay of an optimizer follow its schedule, so that weight norms stay (arXiv 2512.08217, Eq. 4).
+    """Make the weight decay of an optimizer follow its schedule, so that weight norms stay (arXiv 2512.08217, Eq. 4).
 
-    Before each step `group["weight_decay"]` is set to λ_t, computed from references that are keys of the group and
-    travel in its state dict: `reference_lr`, `reference_momentum`, `reference_weight_decay` (the λ that was there) and
-    the rule, `decay`. A float stays a float; a tensor is filled in place, without waiting for the device.
-    Optimizers of this package compute the same in `step`; for them this sets `decay`.
+    Before each step `group["weight_decay"]` is set to λ_t. It is computed from references that are keys of the group
+    and are saved in its state dict: `reference_lr`, `reference_momentum`, `reference_weight_decay` (the λ that was
+    there) and the rule, `decay`. A float stays a float, and a tensor is filled in place without waiting for the device.
+    Optimizers of this package compute the same in `step`; for them this function sets `decay`.
 
-    The reference lr of a group is where its λ was chosen, the peak of the schedule: `reference_lr`, here or in the
-    group, else the group's `max_lr` (OneCycleLR), the peak that torch's schedulers tell when they are asked for their
-    future on a copy, its `initial_lr` (any other scheduler), its lr now. It is fixed at the first step with an lr other
-    than 0, so that schedulers may be created before or after this call; OneCycleLR's momentum counts at the same peak
-    (`base_momentum`). One warning says what to write when an lr exceeds a reference that nobody has said, and one when
-    it stays far below a guessed one. A group that comes from a checkpoint or a copy keeps what it brought, whatever is
-    said here.
+    The reference lr of a group is the learning rate for which its λ was chosen, the peak of the schedule. The first of
+    these that exists is used: `reference_lr`, here or in the group; the group's `max_lr` (OneCycleLR); the peak that
+    torch's schedulers reach when copies of them are run ahead; the group's `initial_lr` (any other scheduler); its
+    present lr. The reference is fixed at the first step with an lr other than 0, so schedulers may be created before or
+    after this call. The momentum counts at the same peak (`base_momentum` of OneCycleLR). If you have not given a
+    reference, a warning says what to write when an lr exceeds it, and another when the lr stays far below a guessed
+    one. A group from a checkpoint or a copy keeps its own correction, whatever the arguments of this call.
 
     Args:
-        optimizer: any with decoupled decay, or a wrapper of it under whatever name (SAM, Lookahead, Accelerate,
-            fairseq, DeepSpeed). The momentum of those in `steadydecay.known_optimizers` is taken into
-            account; of others a warning says that it is assumed constant (`sd.register_optimizer` makes one known).
-        rule: "corrected" (λ ∝ γ_eff²/γ, while γλ ≪ 1-β), "exact", "constant"; or in place of the decay "cautious"
-            (only where it does not fight the update, arXiv 2510.12402) or "hyperball" (each matrix projected to its
-            first Frobenius norm, or to those in the group's `hyperball_norms`, after each step; no decay); or both
-            at once, ("corrected", "cautious"): λ_t follows the schedule and acts where it does not fight the update.
-        where: group index, role, several of either, or a predicate of a group. None is every group but those with
-            role "output", with a warning where no group has a role; a group's own `decay` then has the last word.
-        reference_lr: γ > 0 at which weight_decay was chosen, for all selected groups.
+        optimizer: Any optimizer with decoupled decay, or a wrapper that holds one under any name (SAM, Lookahead,
+            Accelerate, fairseq, DeepSpeed). The momentum of optimizers in `steadydecay.known_optimizers` is taken into
+            account. For others a warning says that it is assumed constant; `sd.register_optimizer` makes one known.
+        rule: "corrected" (λ ∝ γ_eff²/γ, for γλ ≪ 1-β), "exact" or "constant". Two rules replace the decay: "cautious"
+            decays only where that does not oppose the update (arXiv 2510.12402), and "hyperball" has no decay but
+            projects each matrix to its first Frobenius norm, or to those in the group's `hyperball_norms`, after each
+            step (arXiv 2606.16899). The pair ("corrected", "cautious") does both: λ_t follows the schedule and acts
+            where it does not oppose the update.
+        where: The groups to correct: a group index, a role, several of either, or a predicate of a group. None stands
+            for every group except those with role "output", with a warning if no group has a role; a group's own
+            `decay` then takes precedence.
+        reference_lr: The learning rate γ > 0 at which weight_decay was chosen, for all selected groups.
 
     Returns:
-        A handle whose `remove()` restores weight_decay and takes the added keys away; also a context manager.
+        A handle, which is also a context manager. Its `remove()` restores weight_decay and deletes the added keys.
 
     Raises:
-        ValueError: an unknown rule, nothing selected, a hyperparameter out of range, L2 in place of decoupled decay,
-            an optimizer that corrects its decay itself, a correction attached already, or a wrapper of several
-            optimizers without a step that could be followed. Nothing has changed then.
-        TypeError: `optimizer` or `where` of another type.
+        ValueError: The rule is unknown, nothing is selected, a hyperparameter is out of range, the decay is L2 instead
+            of decoupled, the optimizer corrects its decay itself, a correction is attached already, or a wrapper of
+            several optimizers has no step that could be followed. Nothing has changed.
+        TypeError: `optimizer` or `where` is of another type.
     """
     optimizer, *wrappers = followed(optimizer)
     if getattr(optimizer, ATTRIBUTE, None) is not None:
-        raise ValueError(f"{type(optimizer).__name__} has a correction already; call remove() of its handle first")
+        raise ValueError(
+            f"optimizer is a {type(optimizer).__name__} and already has a correction; call remove() on its handle first"
+        )
     chosen_rule(rule)
     if reference_lr is not None:
         require_number("reference_lr", reference_lr)
-        require_in("reference_lr", reference_lr, 0, remedy="give the lr at which weight_decay was chosen, the peak")
+        require_in("reference_lr", reference_lr, 0, remedy="pass the lr at which weight_decay was chosen, the peak")
     return WeightDecayCorrection(optimizer, rule, where, reference_lr, wrappers)
 
 
 @final
 class WeightDecayCorrection:
-    """What `correct_weight_decay` returns: it lives as hooks of the optimizer's step until `remove`."""
+    """The handle that `correct_weight_decay` returns. It works through hooks of the optimizer's step until `remove`."""
 
     def __init__(
         self,
@@ -109,14 +113,14 @@ class WeightDecayCorrection:
         self._given = rule, where, reference_lr
         self._wrappers = wrappers
         self._reference_lr = None if reference_lr is None else float(reference_lr)
-        # The optimizer's own step computes the rule; the verb only names it.
+        # The optimizer's own step computes the rule, and this handle only names it.
         self._is_in_step = is_own(optimizer) and not self._rule.replacement
-        remedy = "reference_lr=<the peak of its schedule>), or a reference_lr in each group"
+        remedy = "reference_lr=<the peak of its schedule>), or set reference_lr in each group"
         self._references = References(f"Write steadydecay.correct_weight_decay(optimizer, {remedy}")
         self._written = WrittenDecays()
         self._known_groups: list[Group] = []
         self._values_before: dict[int, Group] = {}
-        # Of the step that is being taken: weights before it, and λ of groups whose decay is replaced, by index.
+        # For the current step: the weights before it, and λ of groups whose decay is replaced, by index.
         self._remembered: dict[Tensor, Tensor] = {}
         self._replaced: dict[int, float | Tensor] = {}
         self._norms_seen: dict[int, Any] = {}
@@ -131,7 +135,7 @@ class WeightDecayCorrection:
             require_legal_load(optimizer)
             self._warn_of_what_the_groups_brought(stacklevel=4)
         self._known_groups = list(optimizer.param_groups)
-        # Outside the graph of a compiled step: there a float λ of each step would be a constant to compile anew for.
+        # Hooks stay outside the graph of a compiled step, which would recompile for the float λ of each step.
         before: Any = torch.compiler.disable(self._before_step)
         after: Any = torch.compiler.disable(self._after_step)
         self._hooks = [
@@ -144,7 +148,7 @@ class WeightDecayCorrection:
         setattr(optimizer, ATTRIBUTE, self)
 
     def remove(self) -> None:
-        """Restore every weight_decay, delete the keys that were added, and go. A second call does nothing."""
+        """Restore every weight_decay, delete the added keys, and detach. A second call does nothing."""
         if getattr(self._optimizer, ATTRIBUTE, None) is not self:
             return
         self._unseen.stop()
@@ -165,9 +169,9 @@ class WeightDecayCorrection:
         self.remove()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A handle of the copy of its optimizer, which goes on from what the copied groups hold.
+        """Return a handle for the copy of its optimizer, which continues from what the copied groups hold.
 
-        torch copies an optimizer without its hooks: a copy of the optimizer alone keeps the last weight_decay.
+        torch copies an optimizer without its hooks, so a copy of the optimizer alone keeps the last weight_decay.
         """
         optimizer, wrappers = copy.deepcopy(self._optimizer, memo), copy.deepcopy(self._wrappers, memo)
         copied = object.__new__(type(self))
@@ -181,7 +185,7 @@ class WeightDecayCorrection:
         return copied
 
     def _marks(self, selected: Sequence[int]) -> dict[int, Group]:
-        """The keys that each selected group gets; all are checked before one is written."""
+        """Return the keys that each selected group gets; all are checked before any is written."""
         return {index: self._marks_of(self._optimizer.param_groups[index], index) for index in selected}
 
     def _write(self, marks: dict[int, Group]) -> None:
@@ -195,7 +199,7 @@ class WeightDecayCorrection:
             if not self._is_in_step:
                 self._written.note(index, group)
             if self._reference_lr is not None:
-                # Somebody has said the reference: nothing is left to be found or warned of.
+                # The user has given the reference, so nothing is left to find or to warn about.
                 group.pop("reference_is_fixed", None)
 
     def _marks_of(self, group: Group, index: int) -> Group:
@@ -210,13 +214,13 @@ class WeightDecayCorrection:
         name = f"group {index} of {type(self._optimizer).__name__}"
         given_lr = self._reference_lr if self._reference_lr is not None else group.get("reference_lr")
         momentum = self._known_momentum(group)
-        # The lr of a checkpoint without a correction may be one of the middle of a schedule.
+        # The lr of a checkpoint without a correction may be from the middle of a schedule.
         floor = self._known_groups[index].get("reference_lr", 0.0) if index < len(self._known_groups) else 0.0
         if rule.replacement:
             marks = replacement_marks(group, rule, given_lr, momentum, name, floor)
         else:
             marks = reference_marks(group, rule.decay, given_lr, momentum, name, floor)
-        # Of our own optimizers: theirs may still have to be found.
+        # In our own optimizers the reference may still have to be found.
         is_unsaid = "reference_is_fixed" in group and "reference_lr" in marks
         return marks | ({"reference_is_fixed": group["reference_is_fixed"]} if is_unsaid else {})
 
@@ -228,8 +232,8 @@ class WeightDecayCorrection:
         if unknown is not None and not is_own(self._optimizer) and self._rule.decay != "constant":
             why = why_momentum_is_unknown(self._optimizer, groups[unknown])
             warnings.warn(
-                f"{why}: its momentum is assumed constant, and only the lr moves its weight decay. If its momentum "
-                f"moves, make it known: steadydecay.register_optimizer",
+                f"{why}, so its momentum is assumed constant and only the lr changes its weight decay. If its momentum "
+                f"changes, make the optimizer known with steadydecay.register_optimizer",
                 stacklevel=4,
             )
 
@@ -237,7 +241,7 @@ class WeightDecayCorrection:
         groups = self._optimizer.param_groups
         guessed = [i for i in indices if "reference_is_fixed" in groups[i] and guesses_reference(groups[i])]
         if guessed:
-            remedy = "write steadydecay.correct_weight_decay(optimizer, reference_lr=<that peak>)"
+            remedy = "pass it: steadydecay.correct_weight_decay(optimizer, reference_lr=<that peak>)"
             warn_of_guesses(self._optimizer, guessed, why, remedy, stacklevel)
 
     def _warn_of_what_the_groups_brought(self, stacklevel: int) -> None:
@@ -248,8 +252,8 @@ class WeightDecayCorrection:
         has_other_rule |= not self._rule.replacement and self._rule.decay not in rules
         if has_other_rule or (self._reference_lr is not None and self._reference_lr not in lrs):
             warnings.warn(
-                f"the groups carry a correction from a checkpoint or a copy, which goes on: rule {rules}, reference_lr "
-                f"{lrs}. To change it, remove() this handle and attach again",
+                f"the groups keep the correction that they carry from a checkpoint or a copy, with rule {rules} and "
+                f"reference_lr {lrs}. To change it, call remove() on this handle and attach it again",
                 stacklevel=stacklevel,
             )
 
@@ -262,7 +266,7 @@ class WeightDecayCorrection:
         return NO_MOMENTUM if is_assumed else self._known_momentum(group) or NO_MOMENTUM
 
     def _take_in_groups(self) -> None:
-        """Groups that were loaded keep what they brought; added ones, or loaded without a correction, get theirs."""
+        """Let loaded groups keep their correction, and give one to groups that were added or loaded without one."""
         groups, known = self._optimizer.param_groups, self._known_groups
         is_as_before = len(groups) == len(known) and all(a is b for a, b in zip(groups, known, strict=True))
         if is_as_before:
@@ -278,7 +282,7 @@ class WeightDecayCorrection:
             if is_loaded:
                 self._warn_of_what_the_groups_brought(stacklevel=2)
         else:
-            # By index where a group was there before: a checkpoint without a correction may hold no roles either.
+            # Match groups by index if they existed before: a checkpoint without a correction may have no roles either.
             of_added = [index for index in selected_or_none(groups, self._where) if index >= len(known)]
             selected = [*self._selected, *of_added]
             marks = self._marks([index for index in selected if index in unknown])
@@ -296,7 +300,7 @@ class WeightDecayCorrection:
             require_numbers(group, index)
             if isinstance(self._optimizer, Adam):
                 require_adam_numbers(group, index)
-        # All are computed before one is written: a late group that is illegal must not leave early groups changed.
+        # All are computed before any is written: an illegal late group must not leave earlier groups changed.
         changes = {
             index: self._of_step(index) for index, group in enumerate(self._optimizer.param_groups) if is_marked(group)
         }
@@ -307,7 +311,7 @@ class WeightDecayCorrection:
             is_replaced = "decay_replacement" in group
             if is_replaced:
                 self._replaced[index] = weight_decay
-            # What stands there in place of 0 would decay beside what replaces it.
+            # Anything other than 0 here would decay in addition to what replaces the decay.
             write_weight_decay(group, 0.0 if is_replaced else weight_decay)
             self._written.note(index, group)
         if not self._is_in_step:
@@ -315,7 +319,7 @@ class WeightDecayCorrection:
         self._remembered = remembered_weights(self._optimizer.param_groups)
 
     def _of_step(self, index: int) -> tuple[Group, float | Tensor]:
-        """What fixes the references of a marked group, and λ of the step that is being taken."""
+        """Return the keys that fix the references of a marked group, and λ of the current step."""
         group = self._optimizer.param_groups[index]
         is_replaced = "decay_replacement" in group
         if group.get("decay_replacement") == HYPERBALL:
@@ -329,14 +333,14 @@ class WeightDecayCorrection:
         return fixed, of_step({**group, **fixed}, momentum, index)
 
     def _require_norms(self, group: Group, index: int) -> None:
-        """Once for each list of norms, which may be long."""
+        """Check the norms once for each list, because it may be long."""
         norms = group.get("hyperball_norms")
         if norms is None or norms is not self._norms_seen.get(index):
             norms_to_hold({**group, "hyperball_norms": () if norms is None else norms}, f"group {index}")
             self._norms_seen[index] = norms
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        # Taken out first: a subclass that calls super().step() runs the hooks twice.
+        # Clear these first, because a subclass that calls super().step() runs the hooks twice.
         remembered, self._remembered = self._remembered, {}
         found_inf = getattr(optimizer, "found_inf", None)
         groups = self._optimizer.param_groups
@@ -347,13 +351,13 @@ class WeightDecayCorrection:
 
 
 def is_own(optimizer: Optimizer) -> bool:
-    """Whether the optimizer is of this package and computes the rule in its own step."""
+    """Return whether the optimizer is from this package and computes the rule in its own step."""
     is_ours = any(parent.__module__.partition(".")[0] == "steadydecay" for parent in type(optimizer).__mro__)
     return is_ours and all("decay" in group for group in optimizer.param_groups)
 
 
 def selected_or_none(groups: Sequence[Group], where: Where) -> list[int]:
-    """`selected_groups`, or nothing where it would raise: no group is wrong for being added later."""
+    """Return `selected_groups`, or nothing if it would raise, because a matching group may be added later."""
     try:
         return selected_groups(groups, where)
     except ValueError:

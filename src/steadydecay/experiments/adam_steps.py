@@ -17,9 +17,9 @@ class AdamSettings(NamedTuple):
     """What a user of either optimizer chooses.
 
     Attributes:
-        lr: γ ≥ 0.
-        weight_decay: λ ≥ 0, PyTorch's coefficient.
-        beta1, beta2: in [0, 1).
+        lr: The learning rate γ ≥ 0.
+        weight_decay: PyTorch's coefficient λ ≥ 0.
+        beta1, beta2: The betas in [0, 1).
         eps: ε > 0.
     """
 
@@ -31,11 +31,11 @@ class AdamSettings(NamedTuple):
 
 
 class AdamMoments(NamedTuple):
-    """The state of Adam for one weight.
+    """Adam's state for one weight.
 
     Attributes:
         first: m, the average of the gradient, in its units.
-        second: v ≥ 0, the average of the gradient's square, in units of that square.
+        second: v ≥ 0, the average of the squared gradient, in squared units.
     """
 
     first: float = 0.0
@@ -46,14 +46,14 @@ NO_MOMENTS = AdamMoments()
 
 
 class AdamStep(NamedTuple):
-    """What a step did. ``weight`` is the old one less ``task_part`` and ``decay_part``.
+    """The result of a step. ``weight`` is the old weight minus ``task_part`` and ``decay_part``.
 
     Attributes:
-        gradient: g̃, what entered the moments.
+        gradient: g̃, which entered the moments.
         moments: m and v after the step.
-        task_part: γ/(√v̂+ε) times m̂, without what λθ of this very step put into it.
-        decay_part: γλθ under AdamW; under Adam with L2, γ/(√v̂+ε) times what λθ of this step put into m̂.
-        weight: the new θ.
+        task_part: γ/(√v̂+ε) times m̂, without the contribution of this step's λθ.
+        decay_part: γλθ under AdamW. Under Adam with L2, γ/(√v̂+ε) times the contribution of this step's λθ to m̂.
+        weight: The new θ.
     """
 
     gradient: float
@@ -70,16 +70,17 @@ def adamw_step(
     moments: AdamMoments = NO_MOMENTS,
     step: int | None = None,
 ) -> AdamStep:
-    """One step of AdamW: decay beside the moments.
+    """Take one step of AdamW, whose decay bypasses the moments.
 
     Args:
-        weight, gradient: θ and g, finite.
-        settings: γ, λ, β₁, β₂, ε.
-        moments: before the step.
-        step: number of this step from 1, for the bias correction ``m̂ = m/(1-β₁ᵗ)``; None for none, as late in training.
+        weight, gradient: θ and g, which must be finite.
+        settings: γ, λ, β₁, β₂ and ε.
+        moments: The moments before the step.
+        step: The number of this step from 1, for the bias correction ``m̂ = m/(1-β₁ᵗ)``. None omits it, as late in
+            training.
 
     Raises:
-        ValueError: an argument outside its range.
+        ValueError: An argument is outside its range.
 
     >>> after = adamw_step(*EXAMPLE)
     >>> round(after.weight, 6), round(after.task_part, 6), round(after.decay_part, 6)
@@ -99,13 +100,13 @@ def adam_l2_step(
     moments: AdamMoments = NO_MOMENTS,
     step: int | None = None,
 ) -> AdamStep:
-    """One step of Adam with L2, whose decay goes through the moments.
+    """Take one step of Adam with L2, whose decay passes through the moments.
 
     Args:
-        weight, gradient, settings, moments, step: as in `adamw_step`.
+        weight, gradient, settings, moments, step: As for `adamw_step`.
 
     Raises:
-        ValueError: as `adamw_step`.
+        ValueError: As for `adamw_step`.
 
     >>> after = adam_l2_step(*EXAMPLE)
     >>> round(after.weight, 6), round(after.gradient, 12)
@@ -126,10 +127,10 @@ AdamUpdate = Callable[[float, float, AdamSettings, AdamMoments, int | None], Ada
 
 
 def adam_path(update: AdamUpdate, weight: float, gradients: Iterable[float], settings: AdamSettings) -> list[float]:
-    """The weight before the first and after each step, from zero moments, with bias correction.
+    """Return the weight before the first and after each step, starting from zero moments, with bias correction.
 
-    Without a gradient AdamW shrinks it by the factor 1-γλ. Adam with L2 takes γ off it, whatever its size and λ
-    (a little less while v still remembers a larger weight):
+    Without a gradient, AdamW shrinks the weight by the factor 1-γλ. Adam with L2 removes γ from it, whatever its size
+    and λ (slightly less while v still remembers a larger weight):
 
     >>> weight, _, settings = EXAMPLE
     >>> [round(weight, 4) for weight in adam_path(adamw_step, weight, [0.0] * 1000, settings)[::500]]
@@ -141,10 +142,10 @@ def adam_path(update: AdamUpdate, weight: float, gradients: Iterable[float], set
         update: `adamw_step` or `adam_l2_step`.
         weight: θ at the start.
         gradients: g of each step.
-        settings: of all steps.
+        settings: The settings of all steps.
 
     Raises:
-        ValueError: an argument outside its range.
+        ValueError: An argument is outside its range.
     """
     weights, moments = [weight], AdamMoments()
     for step, gradient in enumerate(gradients, 1):
@@ -154,7 +155,7 @@ def adam_path(update: AdamUpdate, weight: float, gradients: Iterable[float], set
     return weights
 
 
-# Weight, gradient and settings of a late step worked by hand, with zero moments: what `reproduce seed003` prints.
+# A late step worked by hand, with zero moments: weight, gradient and settings. `reproduce seed003` prints it.
 EXAMPLE = (0.4, 0.01, AdamSettings(lr=3e-4, weight_decay=0.1, beta1=0.9, beta2=0.95, eps=1e-8))
 
 
@@ -166,7 +167,7 @@ def _moved(gradient: float, settings: AdamSettings, before: AdamMoments) -> Adam
 
 
 def _lr_per_moment(moments: AdamMoments, settings: AdamSettings, step: int | None) -> float:
-    """γ / ((1-β₁ᵗ)(√v̂+ε)): the factor from m to what the weight loses."""
+    """Return γ / ((1-β₁ᵗ)(√v̂+ε)), the factor from m to what the weight loses."""
     first_correction = 1.0 if step is None else 1 - settings.beta1**step
     second_correction = 1.0 if step is None else 1 - settings.beta2**step
     root = math.sqrt(moments.second / second_correction)

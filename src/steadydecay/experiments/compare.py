@@ -1,4 +1,4 @@
-"""The same model under several optimizers and seeds: run them, and sum up what happened to norms and loss."""
+"""Run the same model under several optimizers and seeds, and summarise what happened to norms and loss."""
 
 import json
 from collections.abc import Sequence
@@ -20,13 +20,14 @@ SUMMARY_NAME = "summary.json"
 
 
 def compare(recipes: Sequence[Recipe], out: Path, *, restart: bool = False) -> list[RunSummary]:
-    """Train each recipe in a folder of its own below `out`, and write `out/summary.json`.
+    """Train each recipe in its own folder below `out`, and write `out/summary.json`.
 
-    Finished runs are taken as they are, cut ones go on; `restart` begins all anew. A recipe given twice is one run.
-    One comparison at a time writes to `out`. Errors as in `train`.
+    Finished runs are reused and interrupted ones resume, unless `restart` starts all of them again. A recipe that
+    occurs
+    twice is one run. Only one comparison at a time can write to `out`. Raises the errors of `train`.
     """
     recipes = list(dict.fromkeys(recipes))
-    # Between two of its runs, too, nobody else may begin the first anew: the summary is of all of them.
+    # Nobody else may restart the first run between two of them, because the summary describes all of them.
     with locked(out) if is_first_process() else nullcontext():
         for recipe in recipes:
             train(recipe, run_folder(out, recipe), restart=restart)
@@ -37,24 +38,26 @@ def compare(recipes: Sequence[Recipe], out: Path, *, restart: bool = False) -> l
 
 
 def run_folder(out: Path, recipe: Recipe) -> Path:
-    """Where `compare` keeps a recipe's run."""
+    """Return the folder in which `compare` keeps a recipe's run."""
     return out / f"{recipe.optimizer}-seed{recipe.seed}"
 
 
 def summarize(folder: Path) -> RunSummary:
-    """Sum up a finished run from its log.
+    """Summarise a finished run from its log.
 
     Raises:
-        ValueError: the log holds no step or no validation.
+        ValueError: The log has no steps or no validations.
     """
     path = folder / LOG_NAME
     run = load_run(path, folder.name)
     steps, validations = len(run.loss), len(run.validation_loss)
     if not steps or not validations:
-        raise ValueError(f"{path} holds {steps} steps and {validations} validations; train on")
+        raise ValueError(
+            f"{path} has {steps} steps and {validations} validations, but needs some of both; continue the training"
+        )
     return summary_of(run, last_step_fills_in=True)
 
 
 def _as_json(summary: RunSummary) -> dict[str, Any]:
-    """Its fields, without what runs of this kind do not measure."""
+    """Return its fields, without what runs of this kind do not measure."""
     return {name: value for name, value in asdict(summary).items() if value is not None}

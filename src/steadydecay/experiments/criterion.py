@@ -1,4 +1,4 @@
-"""From measured numbers to a verdict, by a rule that is written down before anything is measured."""
+"""Derive a verdict from measured numbers, by a rule that is written down before anything is measured."""
 
 import math
 import statistics
@@ -19,11 +19,11 @@ RULE = (
 @final
 @dataclass(frozen=True)
 class Criterion:
-    """What a quantity must be for a claim to hold.
+    """The range of a quantity for which a claim holds.
 
     Attributes:
-        quantity: in words, with its unit.
-        low, high: the range in which its mean must lie; the ends are outside.
+        quantity: The quantity in words, with its unit.
+        low, high: The open range in which its mean must lie.
     """
 
     quantity: str
@@ -41,11 +41,11 @@ class Judged(NamedTuple):
     """A criterion and what was measured.
 
     Attributes:
-        criterion: with its range.
-        values: one for each seed.
-        mean, deviation: over the seeds; the sample standard deviation, NaN for one seed.
-        low, high: the confidence interval of the mean.
-        verdict: what follows.
+        criterion: The criterion with its range.
+        values: One value for each seed.
+        mean, deviation: The mean over the seeds, and the sample standard deviation, which is NaN for one seed.
+        low, high: The confidence interval of the mean.
+        verdict: The resulting verdict.
     """
 
     criterion: Criterion
@@ -58,7 +58,7 @@ class Judged(NamedTuple):
 
 
 def judged(criterion: Criterion, values: Sequence[float]) -> Judged:
-    """Hold values, one for each seed, against a criterion. No value, or one that is not finite, leaves it open.
+    """Judge values, one for each seed, by a criterion. Missing or non-finite values leave it undecided.
 
     >>> judged(Criterion("‖θ‖ at the end over that in the middle", high=0.9), [0.41, 0.43, 0.42]).verdict
     'reproduced'
@@ -79,7 +79,7 @@ def judged(criterion: Criterion, values: Sequence[float]) -> Judged:
 
 
 def confidence_interval(values: Sequence[float]) -> tuple[float, float]:
-    """The 95 % interval of Student's t for the mean of independent values; infinite for one.
+    """Return the 95 % interval of Student's t for the mean of independent values; it is infinite for one value.
 
     >>> [round(bound, 3) for bound in confidence_interval([1.0, 2.0, 3.0])]
     [-0.484, 4.484]
@@ -87,7 +87,7 @@ def confidence_interval(values: Sequence[float]) -> tuple[float, float]:
     mean = statistics.fmean(values)
     if len(values) < 2:
         return -math.inf, math.inf
-    # scipy comes with scikit-learn, which the extra brings for the digits.
+    # scipy comes with scikit-learn, which the extra installs for the digits.
     from scipy.stats import t
 
     quantile = float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1))
@@ -96,7 +96,7 @@ def confidence_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def overall(verdicts: Iterable[Verdict]) -> Verdict:
-    """Of a claim, from those of its criteria.
+    """Combine the verdicts on a claim's criteria into one on the claim.
 
     >>> overall(["reproduced", "inconclusive"])
     'inconclusive'

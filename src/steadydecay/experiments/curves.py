@@ -8,7 +8,7 @@ from steadydecay.report.series import Series
 
 
 def curves_of(runs: Runs) -> list[Panel]:
-    """Validation loss (of a GPT) or accuracy (of a ViT), ‖θ‖ and ‖g‖ of the hidden layers."""
+    """Return panels of validation loss (GPT) or accuracy (ViT), and of ‖θ‖ and ‖g‖ of the hidden layers."""
     return [
         quality_panel(runs),
         Panel("‖θ‖ of the hidden layers", "step", "‖θ‖", over_seeds(runs, weight_norm), from_zero=True),
@@ -17,7 +17,7 @@ def curves_of(runs: Runs) -> list[Panel]:
 
 
 def quality_panel(runs: Runs) -> Panel:
-    """Accuracy in percent where the model names classes, else the validation loss."""
+    """Return a panel of accuracy in percent if the model classifies, or else of the validation loss."""
     if any(len(run.accuracy) for of_label in runs.values() for run in of_label):
         return Panel("accuracy on validation images", "step", "%", over_seeds(runs, _percent))
     return Panel("validation loss", "step", "nats", over_seeds(runs, validation_loss))

@@ -1,4 +1,4 @@
-"""What an experiment is: a claim, runs, and a rule that says from them whether the claim holds."""
+"""The parts of an experiment: a claim, runs, and a rule that decides from them whether the claim holds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from steadydecay.experiments.panels import Panel
 from steadydecay.recipes.recipe import Fields, Recipe
 from steadydecay.report.runs import Run
 
-# By the label of a variant, one run for each seed.
+# Runs by the label of a variant, one for each seed.
 Runs = Mapping[str, Sequence[Run]]
 Variants = Callable[[Recipe], Mapping[str, Fields]]
 
@@ -20,10 +20,10 @@ class Finding:
     """What one part of an experiment measured.
 
     Attributes:
-        values: by the key of a criterion, one number for each seed.
-        panels: of the figure.
-        columns, rows: of the table, as text; the first column names the row.
-        notes: numbers that no criterion asks for, by their words.
+        values: By the key of a criterion, one number for each seed.
+        panels: The panels of the figure.
+        columns, rows: The table as text, whose first column names the row.
+        notes: Numbers that no criterion needs, by their description.
     """
 
     values: Mapping[str, Sequence[float]]
@@ -36,17 +36,17 @@ class Finding:
 @final
 @dataclass(frozen=True)
 class Part:
-    """One set of runs with its criteria; an experiment about dynamics has one for each kind of model.
+    """One set of runs with its criteria. An experiment about dynamics has one for each kind of model.
 
     Attributes:
-        kind: a key of `experiments.scales.KINDS`; None for a simulation, which has no runs.
-        criteria: by key; `examine` gives values for each of them.
-        examine: what the runs, by label, show. A simulation is given none.
-        variants: from the plain recipe of ScionC to the fields of each run, "optimizer" among them, by label.
-        seeds: of the runs at the embedded scale.
-        embedded: fields of all runs at the embedded scale, where this experiment needs more than the others.
-        may_lack_runs: whether `examine` can do without a variant of which no run finished, as in a grid whose largest
-            learning rates diverge. Otherwise the criteria stay open.
+        kind: A key of `experiments.scales.KINDS`, or None for a simulation, which has no runs.
+        criteria: The criteria by key. `examine` returns values for each of them.
+        examine: Evaluates the runs by label. A simulation receives none.
+        variants: Maps the plain recipe of ScionC to the fields of each run (including "optimizer") by label.
+        seeds: The seeds of the runs at the embedded scale.
+        embedded: Fields of all runs at the embedded scale, if this experiment needs more than the others.
+        may_lack_runs: Whether `examine` can do without a variant of which no run finished, as in a grid whose largest
+            learning rates diverge. Otherwise the criteria stay undecided.
     """
 
     kind: str | None
@@ -61,16 +61,16 @@ class Part:
 @final
 @dataclass(frozen=True)
 class Experiment:
-    """One row of the paper's experiments.
+    """One of the paper's experiments.
 
     Attributes:
-        title: what it is about, in a few words.
-        claim: what is tested, in a sentence.
-        paper: what the paper shows, with its numbers.
-        parts: what is run; their criteria all belong to the claim.
-        paper_kind: the kind of model that the paper trained; the scale "paper" runs that part alone.
-        paper_table: columns and rows that the paper has, where it is a table.
-        why_not: why the embedded scale cannot show it, and what scale would, where that is so.
+        title: The subject in a few words.
+        claim: The claim to test, in a sentence.
+        paper: What the paper shows, with its numbers.
+        parts: What to run. The criteria of all parts belong to the claim.
+        paper_kind: The kind of model that the paper trained. The scale "paper" runs only that part.
+        paper_table: The columns and rows of the paper's table, if there is one.
+        why_not: Why the embedded scale cannot show the claim, and which scale would, if so.
     """
 
     title: str
@@ -82,7 +82,7 @@ class Experiment:
     why_not: str = ""
 
     def parts_at(self, scale: str) -> list[Part]:
-        """Those that a scale runs: all, or at the paper's scale simulations and what the paper trained."""
+        """Return the parts that a scale runs: all, or at the paper's scale simulations and what the paper trained."""
         return [part for part in self.parts if scale == "embedded" or part.kind in (None, self.paper_kind)]
 
 

@@ -1,4 +1,4 @@
-"""Run one experiment: train what is missing, examine the runs, and write figure, tables and verdict."""
+"""Run one experiment: train the missing runs, evaluate all of them, and write figure, tables and verdict."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ from steadydecay.run_log.record import LOG_NAME
 from steadydecay.trials.run_trials import Told, TrialEnd, run_trials
 
 VERDICT_NAME, FIGURE_NAME, LINES_NAME, TABLE_NAME = "verdict.json", "figure.png", "figure.csv", "table.csv"
-# Of verdict.json. A folder of another version is left alone.
+# The version of verdict.json. A folder with another version is not overwritten.
 VERSION = 1
 Progress = Callable[[Sequence[Recipe]], AbstractContextManager[Told]]
 
@@ -31,13 +31,13 @@ class Outcome(NamedTuple):
     """What an experiment found.
 
     Attributes:
-        name, scale: which one.
-        experiment: its words.
-        verdict: on the claim.
-        judged: its criteria, by part and quantity.
-        columns, rows: of the table.
-        folder: where all of it was written.
-        ends: of its trials, finished or not.
+        name, scale: The experiment and its scale.
+        experiment: The experiment's description.
+        verdict: The verdict on the claim.
+        judged: Its criteria, by part and quantity.
+        columns, rows: The table.
+        folder: The folder to which everything was written.
+        ends: The outcomes of its trials, finished or not.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Outcome(NamedTuple):
 
     @property
     def unfinished(self) -> list[TrialEnd]:
-        """Trials that diverged or failed."""
+        """The trials that diverged or failed."""
         return [end for end in self.ends if end.ending.status != "finished"]
 
 
@@ -60,9 +60,9 @@ class Place(NamedTuple):
     """Where an experiment reads and writes.
 
     Attributes:
-        results: the folder of all results.
-        runs: the store of all runs, which experiments share.
-        processes: trials at a time; None for one on each core.
+        results: The folder of all results.
+        runs: The store of all runs, which experiments share.
+        processes: The number of simultaneous trials. None is one on each core.
     """
 
     results: Path
@@ -80,19 +80,19 @@ def reproduce(
 ) -> Outcome:
     """Run an experiment and write `figure.png`, `figure.csv`, `table.csv` and `verdict.json` to results/NAME/SCALE/.
 
-    Runs that ended before are taken as they are, interrupted ones resume.
+    Runs that ended before are reused, and interrupted ones resume.
 
     Args:
-        name: of the experiment, which names its folder.
-        experiment: what is run.
+        name: The name of the experiment, which is also that of its folder.
+        experiment: The experiment.
         scale: "embedded" or "paper".
-        place: where.
-        progress: makes what is told of each run that ends.
-        given: fields for all runs in place of the scale's. Their results go to results/NAME/SCALE-changed/, because the
-            rule was not written for them.
+        place: Where to read and write.
+        progress: Creates the callback that is told about each run that ends.
+        given: Fields for all runs, which replace the scale's. The results then go to results/NAME/SCALE-changed/,
+            because the rule was not written for them.
 
     Raises:
-        ValueError: a field outside its range, or results of another version in the folder.
+        ValueError: A field is outside its range, or the folder has results of another version.
     """
     given = given or {}
     changed = {field for field in given if field != "data"}
@@ -136,13 +136,13 @@ def _require_own_version(folder: Path) -> None:
         found = "unreadable"
     if found != VERSION:
         raise ValueError(
-            f"{path} is of version {found!r}, and this is version {VERSION} of the results: move that folder away, or "
-            "choose another one (--out)"
+            f"{path} has version {found!r}, but this release writes version {VERSION} of the results. Move that folder "
+            "away, or choose another one (--out)."
         )
 
 
 def _runs(of_part: Mapping[str, Sequence[Recipe]], ends: Sequence[TrialEnd]) -> Runs:
-    """The finished runs by label; one that diverged has none, which leaves the criteria open that need it."""
+    """Return the finished runs by label. A diverged run is missing, which leaves criteria that need it undecided."""
     folders = {end.recipe: end.folder for end in ends if end.ending.status == "finished"}
     return {
         label: [load_run(folders[recipe] / LOG_NAME, label) for recipe in recipes if recipe in folders]
@@ -169,7 +169,7 @@ def _titled_panels(titles: Sequence[str], found: Sequence[Finding]) -> list[Pane
 
 
 def _table(titles: Sequence[str], found: Sequence[Finding]) -> tuple[list[str], list[list[str]]]:
-    """One table of all parts; its columns are those of the parts in the order in which they appear."""
+    """Return one table of all parts, with the columns of the parts in the order in which they appear."""
     columns = list(dict.fromkeys(column for finding in found for column in finding.columns[1:]))
     rows = []
     for title, finding in zip(titles, found, strict=True):
@@ -211,7 +211,7 @@ def _as_json(
 
 
 def _cost(ends: Sequence[TrialEnd]) -> float:
-    """Seconds of the steps of all runs, as their logs have them, whenever they were trained."""
+    """Return the seconds of the steps of all runs according to their logs, whenever they were trained."""
     logs = [load_run(end.folder / LOG_NAME, "") for end in ends if (end.folder / LOG_NAME).is_file()]
     return math.fsum(float(run.series[("step", "seconds", "")].values.sum()) for run in logs if len(run.loss))
 
@@ -228,5 +228,5 @@ def _numbers(one: Judged) -> dict[str, Any]:
 
 
 def _json(value: float) -> float | None:
-    """Six digits; what is not finite has no number in JSON."""
+    """Round to six digits; return None for numbers that are not finite, which JSON cannot hold."""
     return float(f"{value:.6g}") if math.isfinite(value) else None

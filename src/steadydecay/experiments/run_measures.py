@@ -1,4 +1,4 @@
-"""Numbers that the experiments read off a run, or off two runs of the same seed."""
+"""Numbers that the experiments read from a run, or from two runs with the same seed."""
 
 import math
 import statistics
@@ -12,7 +12,7 @@ from steadydecay.report.series import Series, mean, mean_within, smoothed
 from steadydecay.report.summary import end_of, middle_of
 
 Read = Callable[[Run], Series]
-# Gradient norms and losses of single batches are noisy; means over this share of a run are compared.
+# Gradient norms and losses of single batches are noisy, so means over this share of a run are compared.
 WINDOW_SHARE = 0.05
 
 
@@ -27,7 +27,7 @@ def gradient_norm(run: Run) -> Series:
 
 
 def validation_loss(run: Run) -> Series:
-    """Mean over the validation examples, in nats."""
+    """Return the mean over the validation examples, in nats."""
     return run.validation_loss
 
 
@@ -37,30 +37,30 @@ def final_loss(run: Run) -> float:
 
 
 def final_accuracy(run: Run) -> float:
-    """Share of validation images whose class is found, after the last step, in percent."""
+    """Return the percentage of validation images that are classified correctly after the last step."""
     return 100 * run.accuracy.last
 
 
 def norm_kept(run: Run) -> float:
-    """‖θ‖ at the end over the mean around the middle."""
+    """Return ‖θ‖ at the end divided by the mean around the middle."""
     norms, steps = weight_norm(run), run.steps_planned
     return norms.last / mean_within(norms, *middle_of(steps))
 
 
 def gradient_rise(run: Run) -> float:
-    """Mean ‖g‖ over the last 5 % of the steps over the mean around the middle."""
+    """Return the mean ‖g‖ over the last 5 % of the steps divided by the mean around the middle."""
     norms, steps = gradient_norm(run), run.steps_planned
     return mean_within(norms, *end_of(steps)) / mean_within(norms, *middle_of(steps))
 
 
 def swing(run: Run, read: Read, after: float, until: float) -> float:
-    """Largest over smallest value of a smoothed measure between two shares of a run."""
+    """Return the largest value of a smoothed measure divided by the smallest, between two shares of a run."""
     part = _smooth(run, read).within(after * run.steps_planned, until * run.steps_planned)
     return float(part.values.max() / part.values.min()) if len(part) else math.nan
 
 
 def gap(one: Run, other: Run, read: Read, after: float = 0.0, until: float = 1.0) -> float:
-    """Mean over steps of |log(one ÷ other)| of a smoothed measure, between two shares of the runs: 0.01 is 1 %."""
+    """Return the mean over steps of |log(one ÷ other)| of a smoothed measure between two shares; 0.01 is 1 %."""
     first, second = _smooth(one, read), _smooth(other, read)
     steps = one.steps_planned
     both = np.intersect1d(first.steps, second.steps)
@@ -68,7 +68,7 @@ def gap(one: Run, other: Run, read: Read, after: float = 0.0, until: float = 1.0
     if not len(both):
         return math.nan
     values = np.array([np.interp(both, series.steps, series.values) for series in (first, second)])
-    # A head that starts at zero gives the first step no gradient.
+    # A head that starts at zero has no gradient in the first step.
     values = values[:, (values > 0).all(axis=0)]
     return float(np.abs(np.log(values[0] / values[1])).mean()) if values.size else math.nan
 
@@ -86,18 +86,18 @@ def gaps_over_seeds(
 
 
 def pairs(ones: Sequence[Run], others: Sequence[Run]) -> list[tuple[Run, Run]]:
-    """Runs of the same seed."""
+    """Pair the runs with the same seed."""
     by_seed = {run.configuration.get("seed"): run for run in others}
     return [(run, by_seed[run.configuration.get("seed")]) for run in ones if run.configuration.get("seed") in by_seed]
 
 
 def differences(ones: Sequence[Run], others: Sequence[Run], measure: Callable[[Run], float]) -> list[float]:
-    """Of a number of each run, one less the other, seed by seed."""
+    """Return the differences of a number of each run between the two settings, seed by seed."""
     return [measure(one) - measure(other) for one, other in pairs(ones, others)]
 
 
 def mean_and_deviation(values: Sequence[float], digits: int = 3) -> str:
-    """As text, with the sample standard deviation where there are several values.
+    """Format the mean, with the sample standard deviation if there are several values.
 
     >>> mean_and_deviation([1.0, 2.0, 3.0], 2)
     '2.00 ± 1.00'
@@ -114,5 +114,5 @@ def _smooth(run: Run, read: Read) -> Series:
 
 
 def mean_value(run: Run, read: Read, after: float, until: float) -> float:
-    """Mean of a measure between two shares of a run."""
+    """Return the mean of a measure between two shares of a run."""
     return mean(read(run).within(after * run.steps_planned, until * run.steps_planned))

@@ -1,1 +1,1 @@
-"""The page of `steadydecay explore`: pictures of what `steadydecay.theory` computes, and their controls."""
+"""The page of `steadydecay explore`: pictures of what `steadydecay.theory` computes, with controls."""

@@ -1,4 +1,4 @@
-"""AdamW against Adam with L2: the equations with their numbers, one step in parts, and decay without a gradient."""
+"""AdamW against Adam with L2: the equations with numbers, one step in parts, and decay without a gradient."""
 
 import plotly.graph_objects as go
 
@@ -8,12 +8,12 @@ from steadydecay.report.style import COLOURS
 
 PATH_STEPS = 4000
 STARTS = (1, 4, 16)
-# The term in which the two differ: coloured, and boxed for those who do not see the colour.
+# The term by which the two differ: coloured, and boxed for readers who do not see the colour.
 MOVED = rf"\textcolor{{{COLOURS[1]}}}{{\boxed{{\lambda\theta}}}}"
 
 
 def equations(weight: float, gradient: float, settings: AdamSettings) -> tuple[str, str]:
-    """Both updates from zero moments in LaTeX, each line with its number: AdamW's, then Adam-L2's."""
+    """Write both updates from zero moments in LaTeX, each line with its number: AdamW's, then Adam-L2's."""
     decoupled, coupled = adamw_step(weight, gradient, settings), adam_l2_step(weight, gradient, settings)
     update = r"\theta &\leftarrow \theta - \gamma\,\frac{m}{\sqrt v + \varepsilon}"
     return (
@@ -35,16 +35,16 @@ def equations(weight: float, gradient: float, settings: AdamSettings) -> tuple[s
 
 
 def inflation(weight: float, gradient: float, settings: AdamSettings) -> str:
-    """How much larger λθ makes v under Adam-L2, in a sentence."""
+    """Say in a sentence how much larger λθ makes v under Adam-L2."""
     decoupled, coupled = adamw_step(weight, gradient, settings), adam_l2_step(weight, gradient, settings)
     if decoupled.moments.second == 0:
-        return "Without a gradient AdamW's v is 0: all of Adam-L2's v is decay."
+        return "Without a gradient, AdamW's v is 0, so all of Adam-L2's v comes from the decay."
     ratio = coupled.moments.second / decoupled.moments.second
-    return f"Under Adam-L2 v is **{ratio:.4g} times** as large: what it holds now divides the gradients to come."
+    return f"Under Adam-L2, v is **{ratio:.4g} times** as large. Later gradients are divided by its square root."
 
 
 def step_figure(weight: float, gradient: float, settings: AdamSettings) -> go.Figure:
-    """What one step takes off the weight, and how much of that is decay."""
+    """Show how much one step removes from the weight, and how much of that is decay."""
     steps = [adamw_step(weight, gradient, settings), adam_l2_step(weight, gradient, settings)]
     names = ["AdamW", "Adam-L2"]
     parts = {"gradient": [step.task_part for step in steps], "decay": [step.decay_part for step in steps]}
@@ -62,11 +62,11 @@ def step_figure(weight: float, gradient: float, settings: AdamSettings) -> go.Fi
     )
     figure.update_layout(barmode="relative")
     laid_out(figure, height=240).update_layout(hovermode="y unified")
-    return figure.update_xaxes(title="taken off θ in this step").update_yaxes(autorange="reversed")
+    return figure.update_xaxes(title="removed from θ in this step").update_yaxes(autorange="reversed")
 
 
 def decay_figure(weight: float, settings: AdamSettings) -> go.Figure:
-    """Weights of three sizes without a gradient, each as a share of its start."""
+    """Show weights of three sizes without a gradient, each as a share of its start."""
     gradients = [0.0] * PATH_STEPS
     steps = range(PATH_STEPS + 1)
     lines = [Line("AdamW, any weight", steps, _shares(adam_path(adamw_step, weight, gradients, settings)), style=0)]
@@ -74,7 +74,7 @@ def decay_figure(weight: float, settings: AdamSettings) -> go.Figure:
         start = weight / divisor
         shares = _shares(adam_path(adam_l2_step, start, gradients, settings))
         lines.append(Line(f"Adam-L2 from {start:.3g}", steps, shares, style))
-    return chart(lines, "steps with g = 0", "share of the weight left")
+    return chart(lines, "steps with g = 0", "remaining share of the weight")
 
 
 def _shares(path: list[float]) -> list[float]:
@@ -98,7 +98,7 @@ def _less(value: float) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits, as LaTeX.
+    """Format a number with three digits, as LaTeX.
 
     >>> _number(0.000134164), _number(0.4), _number(0.0)
     ('1.34\\\\times 10^{-4}', '0.4', '0')

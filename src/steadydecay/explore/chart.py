@@ -1,4 +1,4 @@
-"""How every figure of the page looks: readable without colour, on a phone, and without a mouse."""
+"""The look of every figure of the page, readable without colour, on a phone, and without a mouse."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -15,9 +15,9 @@ class Line(NamedTuple):
     """A curve, or points.
 
     Attributes:
-        name: in the legend.
-        x, y: of one length; long curves are thinned.
-        style: 0, 1, 2, ... gives colour, dash and marker.
+        name: The name in the legend.
+        x, y: Coordinates of equal length. Long curves are thinned out.
+        style: 0, 1, 2, ... selects colour, dash and marker.
         mode: "lines" or "markers".
     """
 
@@ -29,7 +29,7 @@ class Line(NamedTuple):
 
 
 def traced(line: Line) -> go.Scatter:
-    """The curve as plotly draws it."""
+    """Return the curve as a plotly trace."""
     every = max(1, -(-len(line.x) // MOST_POINTS))
     colour, dash, symbol = style_at(line.style).colour, style_at(line.style).dash, style_at(line.style).symbol
     return go.Scatter(
@@ -43,13 +43,13 @@ def traced(line: Line) -> go.Scatter:
 
 
 def chart(lines: Sequence[Line], x_title: str, y_title: str) -> go.Figure:
-    """A figure of several curves."""
+    """Draw a figure of several curves."""
     figure = laid_out(go.Figure([traced(line) for line in lines]))
     return figure.update_xaxes(title=x_title).update_yaxes(title=y_title, rangemode="tozero")
 
 
 def laid_out(figure: go.Figure, height: int = HEIGHT) -> go.Figure:
-    """The common frame: the legend above, and no dragging, which on a phone would stop the page's scroll."""
+    """Apply the common layout: the legend on top, and no dragging, which on a phone would block scrolling."""
     figure.update_layout(
         height=height,
         template="plotly_white",

@@ -1,4 +1,4 @@
-"""The sliders and choices of each part; the default of the first is the worked example of `reproduce seed003`."""
+"""The sliders and choices of each part. The first part's defaults are the worked example of `reproduce seed003`."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +11,7 @@ from steadydecay.theory import DECAY_RULES
 
 
 def adam_controls() -> mo.ui.dictionary:
-    """θ, g, γ, λ, β₁, β₂ of one step."""
+    """Return the controls for θ, g, γ, λ, β₁ and β₂ of one step."""
     weight, gradient, settings = EXAMPLE
     return mo.ui.dictionary(
         {
@@ -26,13 +26,13 @@ def adam_controls() -> mo.ui.dictionary:
 
 
 def norm_controls() -> mo.ui.dictionary:
-    """The fields of `norm_part.NormPlan`; the default is the lr, decay and momentum of the README's GPT."""
+    """Return the controls for the fields of `norm_part.NormPlan`, with the README GPT's lr, decay and momentum."""
     return mo.ui.dictionary(
         {
-            "shape": _choice("lr schedule", SHAPES, "cosine"),
+            "shape": _choice("learning rate schedule", SHAPES, "cosine"),
             "rule": _choice("decay rule", DECAY_RULES, "constant"),
             "lmo": _choice("update (LMO)", LMOS, "Spectral 32×32"),
-            "lr": _slider("peak lr γ", (0.003, 0.01, 0.03, 0.1), 0.03),
+            "lr": _slider("peak learning rate γ", (0.003, 0.01, 0.03, 0.1), 0.03),
             "weight_decay": _slider("weight decay λ", (0.05, 0.1, 0.2, 0.5, 1, 2), 0.5),
             "momentum": _slider("momentum β", (0, 0.5, 0.8, 0.9, 0.95, 0.98), 0.9),
             "steps": _slider("steps", (100, 200, 500, 1000), 500),
@@ -42,7 +42,7 @@ def norm_controls() -> mo.ui.dictionary:
 
 
 def momentum_controls() -> mo.ui.dictionary:
-    """γ, β, Nesterov and the shape of the effective lr."""
+    """Return the controls for γ, β, Nesterov momentum and the shape of the effective learning rate."""
     return mo.ui.dictionary(
         {
             "lr": _slider("learning rate γ", (0.001, 0.003, 0.01, 0.03, 0.1), 0.01),

@@ -1,12 +1,13 @@
-"""Controls and figures side by side, as many as the window holds."""
+"""Place controls and figures side by side, as many as fit into the window."""
 
 from collections.abc import Iterable
 
 import marimo as mo
 import plotly.graph_objects as go
 
-# marimo's own figures would load MathJax from the network, which no label here needs: a script that is found with this
-# address and status is taken for it. Its type keeps the browser from fetching it.
+# marimo's figures load MathJax from the network unless they find a script with this address and status, which they then
+# take for it. No label needs it (marimo renders equations with its own KaTeX), and the type stops the browser from
+# fetching it.
 MATHJAX = "https://cdn.jsdelivr.net/npm/mathjax-full@3.2.2/es5/tex-mml-svg.min.js"
 HEAD = f"""<script type="text/plain" src="{MATHJAX}" data-status="ready"></script>
 <style>
@@ -20,12 +21,12 @@ marimo-slider {{ white-space: nowrap; }}
 
 
 def controls_grid(controls: mo.ui.dictionary) -> mo.Html:
-    """The controls, two or more in a row."""
+    """Return the controls, two or more in a row."""
     return _grid((element.text for element in controls.elements.values()), narrowest=140)
 
 
 def figures_grid(figures: dict[str, go.Figure | str]) -> mo.Html:
-    """Figures or Markdown, each below its caption, one or more in a row."""
+    """Return figures or Markdown, each below its caption, one or more in a row."""
     cells = (f"<figure><figcaption>{title}</figcaption>{_html(shown)}</figure>" for title, shown in figures.items())
     return _grid(cells, narrowest=320)
 

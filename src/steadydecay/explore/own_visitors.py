@@ -1,4 +1,4 @@
-"""The page's server between the network and marimo, which answers everybody and says where its files are."""
+"""A filter between the network and marimo, which would answer every visitor and reveal where its files are."""
 
 from html import escape
 from json import dumps
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def for_own_visitors(page: "ASGIApp", file: Path) -> "ASGIApp":
-    """An ASGI application that answers as `page` does, but requests of this machine's own browsers alone.
+    """Wrap an ASGI application so that it answers only requests of this machine's own browsers.
 
     Args:
-        page: the application.
-        file: what it serves; no answer says in which folder that is, nor in which the server runs.
+        page: The application.
+        file: The file that it serves. No answer reveals its folder, nor the folder in which the server runs.
     """
     places = _spellings(file, Path.cwd())
 
@@ -27,7 +27,7 @@ def for_own_visitors(page: "ASGIApp", file: Path) -> "ASGIApp":
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         if reason := refusal(headers):
             return await _refuse(scope, receive, send, reason)
-        # The own origin needs no permission; for any that is named, marimo would permit all.
+        # The page's own origin needs no permission, and marimo would grant it to any origin that is named.
         scope["headers"] = [(name, value) for name, value in scope["headers"] if name.lower() != b"origin"]
         return await page(scope, receive, _without(places, send))
 
@@ -43,16 +43,16 @@ async def _refuse(scope: "Scope", receive: "Receive", send: "Send", reason: str)
 
 
 def _spellings(file: Path, current: Path) -> dict[bytes, bytes]:
-    """What says where the file and the server are, as HTML, JSON and addresses spell it, and what stands there then."""
+    """Return the spellings of the file's and the server's folders in HTML, JSON and addresses, with replacements."""
     folder, uri = str(file.parent), file.parent.as_uri().removeprefix("file://")
     spelt = (folder, escape(folder), dumps(folder)[1:-1], uri, quote(folder, safe=""))
-    # In quotes: the current folder, or the one of a project around the page, may be "/", with which all others begin.
+    # In quotes, because the current folder or the page's project folder may be "/", with which all paths begin.
     around = (f'"{one.as_uri()}"'.encode() for one in (current, *current.parents, *file.parents))
     return dict.fromkeys((one.encode() for one in spelt), b"") | dict.fromkeys(around, b'"file:///"')
 
 
 def _without(places: dict[bytes, bytes], send: "Send") -> "Send":
-    """Sends on, with places replaced in pages (they are sent whole, since what stands there may be cut anywhere)."""
+    """Forward messages with places replaced in pages, which are sent whole because a place could be cut anywhere."""
     held: dict[str, Any] = {}
     parts: list[bytes] = []
 

@@ -1,4 +1,4 @@
-"""Serve the page to this machine's own browser."""
+"""Serve the page to this machine's own browsers."""
 
 import socket
 import webbrowser
@@ -15,26 +15,27 @@ PAGE = Path(__file__).with_name("explore_page.py")
 
 
 def serve(port: int, *, open_browser: bool) -> None:
-    """Serve the page until interrupted.
+    """Serve the page until it is interrupted.
 
     Args:
-        port: 0 takes any that is free.
-        open_browser: show the page in the default browser.
+        port: The port. 0 takes any free port.
+        open_browser: Whether to open the page in the default browser.
 
     Raises:
-        OSError: the port is taken or not allowed.
+        OSError: The port is taken or not permitted.
     """
     with _listening(port) as listener:
         url = f"http://{ADDRESS}:{listener.getsockname()[1]}"
-        print(f"steadydecay explore: {url} (Ctrl-C ends it)", flush=True)
+        print(f"steadydecay explore: {url} (press Ctrl-C to stop)", flush=True)
         # The listener keeps an early visitor waiting until the server answers.
         if open_browser:
             webbrowser.open(url)
-        # A page that is closed ends its kernel at once: one that lived on would keep the process from ending.
+        # Closing the page ends its kernel at once, because a kernel that lived on would keep the process from exiting.
         maker = marimo.create_asgi_app(quiet=True, html_head=HEAD, session_ttl=0)
         page = for_own_visitors(maker.with_app(path="", root=str(PAGE)).build(), PAGE)
-        # A visitor's claims about proxies are not believed, and the server does not name itself. A log_config would
-        # close every handler of the process (logging.shutdown), and absl's closes the stream below it.
+        # Do not trust visitors' claims about proxies, and do not name the server. A log_config would close every
+        # handler of
+        # the process (logging.shutdown), and absl's handler closes its stream with it.
         served = uvicorn.Config(
             page,
             log_config=None,
@@ -50,4 +51,4 @@ def _listening(port: int) -> socket.socket:
     try:
         return socket.create_server((ADDRESS, port))
     except (OSError, OverflowError) as error:
-        raise OSError(f"port is {port}, and {ADDRESS} refuses it ({error}); --port 0 takes any that is free") from error
+        raise OSError(f"port is {port}, but {ADDRESS} refuses it ({error}); --port 0 takes any free port") from error

@@ -1,1 +1,1 @@
-"""The weight norms of a run before it is trained: kinds of layers, their trajectories, and how they are shown."""
+"""Forecast the weight norms of a run before it is trained: kinds of layers, their trajectories, and their display."""

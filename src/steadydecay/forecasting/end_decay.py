@@ -1,4 +1,4 @@
-"""The decay with which a run ends at a wanted norm: the inverse of the forecast."""
+"""Find the decay with which a run ends at a desired norm, which inverts the forecast."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,15 +7,15 @@ from dataclasses import replace
 from steadydecay.forecasting.layer_kinds import LayerKind
 from steadydecay.forecasting.trajectories import forecast_norms
 
-# η at the peak; below the first, nothing decays in any run, and above the second nothing is left of a weight.
+# η at the peak. Below the first value, nothing decays in any run; above the second, nothing is left of a weight.
 LOWEST, HIGHEST = 1e-15, 1 - 1e-6
-# Of ln ‖θ‖² at the end.
+# The tolerance of ln ‖θ‖² at the end.
 TOLERANCE = 1e-7
 MOST_FORECASTS = 60
 
 
 def with_decay(kind: LayerKind, decay: float) -> LayerKind:
-    """The kind with η at the peak in place of whatever decay its group asks for."""
+    """Return the kind with η at the peak instead of whatever decay its group asks for."""
     settings = {key: value for key, value in kind.settings.items() if key != "steady_norm_sq"}
     return replace(kind, settings=settings | {"weight_decay": decay / float(settings["lr"])})
 
@@ -23,13 +23,13 @@ def with_decay(kind: LayerKind, decay: float) -> LayerKind:
 def end_decay_for(
     kind: LayerKind, rule: str, shares: Sequence[float], wanted_norm_sq: float, near: float
 ) -> float | str:
-    """η at the peak with which ‖θ‖_F² of a layer ends at the wanted one, or why there is none, in words.
+    """Return η at the peak with which a layer ends at the desired ‖θ‖_F², or say in words why there is none.
 
     Args:
-        kind: of layers; its own decay does not matter.
-        rule: a key of `theory.DECAY_RULES`.
-        shares: lr of each step as a share of the peak.
-        wanted_norm_sq: > 0.
+        kind: The kind of layers. Its own decay does not matter.
+        rule: A key of `theory.DECAY_RULES`.
+        shares: The learning rate of each step as a share of the peak.
+        wanted_norm_sq: The desired ‖θ‖_F², > 0.
         near: η in (0, 1) at which the search begins.
     """
 
@@ -39,15 +39,16 @@ def end_decay_for(
 
     low, high, wanted_rms = math.log(LOWEST), math.log(HIGHEST), math.sqrt(wanted_norm_sq / kind.entries)
     if (short := excess(low)) < 0:
-        return f"without any decay it is {math.exp(short / 2) * wanted_rms:.3g}"
+        return f"even without decay it ends at only {math.exp(short / 2) * wanted_rms:.3g}"
     if (over := excess(high)) > 0:
-        return f"the last updates alone make {math.exp(over / 2) * wanted_rms:.3g}; lower lr"
+        return f"the last updates alone lead to {math.exp(over / 2) * wanted_rms:.3g}; lower lr"
     return math.exp(_root_of_falling(excess, low, high, math.log(near)))
 
 
 def _root_of_falling(function: Callable[[float], float], low: float, high: float, start: float) -> float:
-    """Where a function that falls through 0 between low and high is 0: by secants, and halves where they lead out."""
-    # Layers of many kinds have one root but for rounding; equal places let them share their forecasts.
+    """Find where a function that falls through 0 between low and high is 0, by secants and, if they leave,
+    bisection."""
+    # Different kinds of layers have the same root up to rounding. Equal probes let them share their forecasts.
     place = round(min(max(start, low), high), 9)
     before: tuple[float, float] | None = None
     for _ in range(MOST_FORECASTS):
@@ -55,7 +56,7 @@ def _root_of_falling(function: Callable[[float], float], low: float, high: float
         if abs(value) < TOLERANCE:
             break
         low, high = (place, high) if value > 0 else (low, place)
-        # ‖θ‖² is about as 1/η, a slope of -1, until two places are known.
+        # Until two points are known, assume that ‖θ‖² is proportional to 1/η, which is a slope of -1.
         slope = -1.0 if before is None or before[1] == value else (value - before[1]) / (place - before[0])
         before = (place, value)
         place = round(place - value / slope, 9) if math.isfinite(value) else low

@@ -1,4 +1,4 @@
-"""A forecast as one self-contained HTML page: no network, nothing beside the file."""
+"""A forecast as one self-contained HTML page, which needs no network and no other file."""
 
 from collections.abc import Sequence
 from html import escape
@@ -15,18 +15,19 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 1300px; margin: 2rem aut
 .panels section { min-width: 0; } h2 { font-size: 1rem; margin: 0; overflow-wrap: anywhere; }
 h2 span { display: block; font-weight: normal; }
 """
-LEAD = """What theory expects of ‖θ‖ (root of the mean square, one layer of each kind) for independent gradients.
-Dashed: constant weight decay λ. Solid: corrected, λ follows the learning rate. Dotted: the steady state of the peak."""
+LEAD = """The figures show the norm ‖θ‖ (root mean square, of one layer of each kind) that theory expects if gradients
+are independent. Dashed lines have a constant weight decay λ. Solid lines are corrected, so that λ follows the learning
+rate. The dotted line is the steady state of the peak."""
 
 
 def write_page(panels: Sequence[Panel], notes: Sequence[str], path: Path) -> Path:
-    """Write the page; `notes` stand above the panels."""
+    """Write the page, with `notes` above the panels."""
     said = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    # The library once, in the first panel.
+    # The library is included once, in the first panel.
     drawn = "".join(_section(panel, plotly_script="inline" if panel is panels[0] else False) for panel in panels)
     page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>steadydecay forecast</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>
-<h1>Weight norms, forecast</h1><p>{LEAD}</p><ul>{said}</ul><div class="panels">{drawn}</div></body></html>
+<h1>Forecast of the weight norms</h1><p>{LEAD}</p><ul>{said}</ul><div class="panels">{drawn}</div></body></html>
 """
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, [page.encode()])

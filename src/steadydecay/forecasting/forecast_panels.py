@@ -1,4 +1,4 @@
-"""What the pictures of a forecast show, for any library that draws: a panel for each kind of layers, then the decay."""
+"""What the figures of a forecast show, for any plotting library: a panel for each kind of layers, then the decay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from steadydecay.forecasting.trajectories import Trajectory
 from steadydecay.report.style import COLOURS
 from steadydecay.theory import DECAY_RULES
 
-# A line of more points than this only makes the file large.
+# More points per line would only make the file larger.
 MOST_POINTS = 500
-# Panels in a row.
+# The number of panels in a row.
 COLUMNS = 3
 
 
 @final
 @dataclass(frozen=True)
 class ForecastLine:
-    """One line of a panel; `dash` as plotly names it, "markers" for points without a line."""
+    """One line of a panel. `dash` is plotly's name of the dash, or "markers" for points without a line."""
 
     name: str
     steps: np.ndarray
@@ -33,23 +33,23 @@ class ForecastLine:
 @final
 @dataclass(frozen=True)
 class Panel:
-    """Lines over steps, from 0 up; `y_label` says what they are, with its unit if it has one."""
+    """Lines over steps, from 0 up. `y_label` names the quantity, with its unit if it has one."""
 
     title: str
     y_label: str
     lines: tuple[ForecastLine, ...]
 
 
-# Colours 3 to 5, the dots and the long dash are kept for the other lines.
+# Colours 3 to 5, the dots and the long dash are reserved for the other lines.
 RULE_COLOURS = (*COLOURS[:3], *COLOURS[6:])
 RULE_DASHES = ("solid", "dash", "dashdot", "longdashdot")
-# "corrected" first: it is the one that is recommended.
+# "corrected" comes first, because it is recommended.
 RULES_IN_ORDER = sorted(DECAY_RULES, key=lambda rule: rule != "corrected")
 LOOK_OF = dict(zip(RULES_IN_ORDER, zip(cycle(RULE_COLOURS), cycle(RULE_DASHES), strict=False), strict=False))
 
 
 def panels_of(forecasts: Sequence[KindForecast]) -> list[Panel]:
-    """‖θ‖ of one layer of each kind; then η of the first kind that has more than one rule (else of the first)."""
+    """Return ‖θ‖ of one layer of each kind, then η of the first kind with more than one rule (or else of the first)."""
     norms = [_norm_panel(forecast) for forecast in forecasts]
     corrected = next((forecast for forecast in forecasts if len(forecast.by_rule) > 1), forecasts[0])
     return [*norms, Panel("decay per step η", "share of the weights η", tuple(map(_decay_line, corrected.by_rule)))]
@@ -57,13 +57,13 @@ def panels_of(forecasts: Sequence[KindForecast]) -> list[Panel]:
 
 def _norm_panel(forecast: KindForecast) -> Panel:
     lines = [_norm_line(one, one.rule) for one in forecast.by_rule]
-    # Rules that are shown with decays of their own have no steady state in common.
+    # Rules that are shown with decays of their own have no common steady state.
     steady = {one.steady_norm for one in forecast.by_rule}
     if len(steady) == 1 and np.isfinite(norm := steady.pop()):
         lines.insert(0, _level("steady state of the peak", norm, forecast, COLOURS[5], "dot"))
     if forecast.wanted_rms is not None:
         norm = forecast.wanted_rms * forecast.kind.entries**0.5
-        lines.insert(0, _level("the wanted RMS", norm, forecast, COLOURS[4], "dashdot"))
+        lines.insert(0, _level("the desired RMS", norm, forecast, COLOURS[4], "dashdot"))
     if forecast.from_updates is not None:
         lines.append(_norm_line(forecast.from_updates, "with measured updates", COLOURS[3], "longdash"))
     if forecast.measured is not None:

@@ -14,7 +14,7 @@ TITLE_WIDTH = 44
 
 
 def write_picture(panels: Sequence[Panel], path: Path) -> Path:
-    """Draw the panels into a file at `path`, of the kind that its suffix says; errors as in `write_figure`."""
+    """Draw the panels into a file at `path`, whose suffix selects the format. Raises the errors of `write_figure`."""
     rows, columns = -(-len(panels) // COLUMNS), min(COLUMNS, len(panels))
     figure = Figure(figsize=(4.2 * columns, 3.1 * rows + 0.4), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)

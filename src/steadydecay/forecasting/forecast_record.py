@@ -1,4 +1,4 @@
-"""A forecast as plain values, for machines."""
+"""A forecast as plain values, for other programs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from steadydecay.forecasting.trajectories import Trajectory
 
 
 def forecast_record(forecasts: Sequence[KindForecast], steps: int, notes: Sequence[str]) -> dict[str, Any]:
-    """Names to numbers, texts, lists and mappings; norms are ‖θ‖_F of one layer after each of `at_step`."""
+    """Map names to numbers, texts, lists and mappings. Norms are ‖θ‖_F of one layer after each step in `at_step`."""
     at_step = np.unique(np.linspace(0, steps, min(MOST_POINTS, steps + 1)).round().astype(int))
     return {
         "steps": steps,

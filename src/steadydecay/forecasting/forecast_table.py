@@ -1,4 +1,4 @@
-"""A forecast for the terminal."""
+"""Show a forecast on a terminal."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ SPARK_LENGTH = 10
 
 
 def forecast_table(forecasts: Sequence[KindForecast], steps: int) -> Table:
-    """‖θ‖ of one layer of each kind at four points, under each rule, and as measured where it was."""
+    """Tabulate ‖θ‖ of one layer of each kind at four points, under each rule, and as measured if it was."""
     table = _empty_table("layers", "decay", *POINTS, "end RMS", "steady", "settled", "over the run")
     for forecast in forecasts:
         lines = [_line(one, forecast, steps) for one in forecast.by_rule]
@@ -31,9 +31,9 @@ def forecast_table(forecasts: Sequence[KindForecast], steps: int) -> Table:
 
 
 def suggestion_table(forecasts: Sequence[KindForecast], steps: int) -> Table:
-    """What gives each kind the wanted RMS: at the steady state of the peak, and after the last step by decay rule.
+    """Tabulate what gives each kind the desired RMS: at the steady state of the peak, and after the last step by rule.
 
-    Kinds for which none is wanted are left out.
+    Kinds without a desired RMS are left out.
     """
     numbers = ("decay per step", "weight_decay", "steady_norm_sq", "1/(2η)", "of the run")
     table = _empty_table("layers", "RMS", "where", *numbers)
@@ -52,7 +52,7 @@ def _suggestion_lines(forecast: KindForecast, wanted_rms: float, steps: int) -> 
 
 def _suggestion_numbers(suggestion: Suggestion | str | None, steps: int) -> tuple[str, ...]:
     if not isinstance(suggestion, Suggestion):
-        # Why is too long for a cell; a note below the table says it.
+        # The reason is too long for a cell, so a note below the table gives it.
         return ("none",)
     numbers = map(_number, (suggestion.decay, suggestion.weight_decay, suggestion.steady_norm_sq))
     return (*numbers, f"{suggestion.time_constant:.0f} steps", f"{suggestion.time_constant / steps:.2%}")
@@ -78,7 +78,7 @@ def _line(trajectory: Trajectory, forecast: KindForecast, steps: int, label: str
 def _measured_line(forecast: KindForecast, steps: int) -> tuple[str, ...]:
     assert forecast.measured is not None
     at = forecast.measured.at
-    # A log has no record of step 0, but its weights are those of the seed.
+    # A log has no record of step 0, but its weights are determined by the seed.
     norms = [math.sqrt(forecast.kind.initial_norm_sq), *(at(share * steps) for share in list(POINTS.values())[1:])]
     rms = norms[-1] / math.sqrt(forecast.kind.entries)
     spark = _spark(np.concatenate((norms[:1], at(np.linspace(0, steps, SPARK_LENGTH)[1:]))))
@@ -90,6 +90,6 @@ def _number(value: float) -> str:
 
 
 def _spark(values: np.ndarray) -> str:
-    """Eight heights, from 0 to the largest of the values."""
+    """Draw the values as characters of eight heights, from 0 to the largest value."""
     top = float(np.max(values)) or 1.0
     return "".join(BARS[min(7, int(8 * value / top))] for value in values)

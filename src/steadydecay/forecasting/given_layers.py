@@ -1,4 +1,4 @@
-"""Layers given by hand: "768x768", "3072x768:spectral", "50304x768:output", "768x768:12"."""
+"""Layers that are given as text: "768x768", "3072x768:spectral", "50304x768:output", "768x768:12"."""
 
 import math
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from steadydecay.norms import NORMS, fewest_dimensions, norm_name
 from steadydecay.recipes.overrides import nearest
 
 ROLE_OF_DIMENSIONS = {1: "vector", 2: "hidden", 3: "hidden", 4: "conv", 5: "conv"}
-# More entries than any layer of today has; torch cannot number more than 2⁶³.
+# More entries than any layer has today. torch cannot count more than 2⁶³.
 MOST_ENTRIES = 2**48
 
 
@@ -21,9 +21,9 @@ class GivenLayers(NamedTuple):
     """Layers as a model on the meta device.
 
     Attributes:
-        model: one parameter for each text.
-        overrides: role, and norm where one was given, by parameter name; for `param_groups`.
-        counts: layers that each parameter stands for.
+        model: A module with one parameter for each text.
+        overrides: The role, and the norm if one was given, by parameter name; for `param_groups`.
+        counts: The number of layers that each parameter stands for.
     """
 
     model: nn.Module
@@ -32,22 +32,22 @@ class GivenLayers(NamedTuple):
 
 
 def given_layers(texts: Iterable[str]) -> GivenLayers:
-    """Layers from texts: a shape (d_out x d_in), then role, norm and count in any order, after colons.
+    """Parse texts with a shape (d_out x d_in) followed by role, norm and count in any order, separated by colons.
 
-    The role is "hidden" for matrices (and stacks of them), "vector" and "conv" for other dimensions if not given.
+    By default, the role of matrices (and stacks of them) is "hidden", and that of other dimensions "vector" or "conv".
 
     Raises:
-        ValueError: a malformed shape, an unknown role or norm, a count below 1, the same layers twice.
+        ValueError: A shape is malformed, a role or norm is unknown, a count is below 1, or a text occurs twice.
     """
     model, overrides, counts = nn.Module(), {}, {}
     for text in texts:
         shape, options = _shape(text), [_option(part, text) for part in text.split(":")[1:]]
         settings = dict(option for option in options if option is not None)
         if len(settings) != len(options):
-            raise ValueError(f"shape is {text!r}, which says one thing twice; legal is one role, norm and count")
+            raise ValueError(f"shape is {text!r}, which repeats an option; give at most one role, norm and count")
         name = text.replace(".", "_")
         if name in counts:
-            raise ValueError(f"shape {text!r} is given twice; legal is once with a count: {text}:2")
+            raise ValueError(f"shape {text!r} is given twice; give it once with a count: {text}:2")
         counts[name] = settings.pop("count", 1)
         overrides[name] = {"role": ROLE_OF_DIMENSIONS[len(shape)]} | settings
         _require_dimensions(text, len(shape), overrides[name])
@@ -60,10 +60,10 @@ def _shape(text: str) -> tuple[int, ...]:
     are_whole = all(size.isascii() and size.isdigit() and len(size) < 19 and int(size) > 0 for size in sizes)
     if not are_whole or len(sizes) not in ROLE_OF_DIMENSIONS:
         remedy = "1 to 5 whole numbers above 0, such as 3072x768, or 768 for a vector"
-        raise ValueError(f"shape is {text!r}; legal are {remedy}")
+        raise ValueError(f"shape is {text!r}; it must be {remedy}")
     shape = tuple(map(int, sizes))
     if math.prod(shape) > MOST_ENTRIES:
-        raise ValueError(f"shape is {text!r} with {math.prod(shape)} entries; legal are at most 2⁴⁸")
+        raise ValueError(f"shape is {text!r} with {math.prod(shape)} entries; it must have at most 2⁴⁸")
     return shape
 
 
@@ -74,11 +74,11 @@ def _option(part: str, text: str) -> tuple[str, Any]:
         return "role", part
     if (norm := norm_name(part)) in NORMS:
         return "norm", norm
-    raise ValueError(f"shape is {text!r}, and {part!r} is no role, norm or count{nearest(part, [*ROLES, *NORMS])}")
+    raise ValueError(f"shape is {text!r}, but {part!r} is not a role, norm or count{nearest(part, [*ROLES, *NORMS])}")
 
 
 def _require_dimensions(text: str, dimensions: int, settings: dict[str, Any]) -> None:
     norm = settings.get("norm", NORM_OF_ROLE[settings["role"]])
     fewest = 3 if norm == "spectral_conv" else max(1, fewest_dimensions(NORMS[norm]))
     if dimensions < fewest:
-        raise ValueError(f"shape is {text!r} with {dimensions} dimensions; legal for {norm!r} are {fewest} or more")
+        raise ValueError(f"shape is {text!r} with {dimensions} dimensions; for {norm!r} it must have {fewest} or more")

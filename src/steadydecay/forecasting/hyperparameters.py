@@ -1,4 +1,4 @@
-"""The hyperparameters of a run that is only planned, and the parameter groups they make."""
+"""The hyperparameters of a planned run, and the parameter groups that follow from them."""
 
 from dataclasses import dataclass
 from typing import Any, final
@@ -22,18 +22,18 @@ GroupsOf = list[tuple[Group, KnownOptimizer]]
 @final
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What a forecast needs to know; γ and η at the peak of the schedule.
+    """What a forecast needs to know. γ and η are those at the peak of the schedule.
 
     Attributes:
-        optimizer: one of `PREDICTABLE`.
-        lr: γ > 0.
-        output_lr: γ of the output layer and embeddings (of all that is not hidden under Muon); None is `lr`.
-        momentum: β, or β₁, in [0, 1); None is the optimizer's usual one.
-        beta2: Lion's, in [0, 1); None is 0.99.
-        nesterov: look ahead by one gradient (Scion; Muon always does).
-        weight_decay: λ, times the lr of each layer; exactly one of it and the next two.
+        optimizer: One of `PREDICTABLE`.
+        lr: The learning rate γ > 0.
+        output_lr: γ of the output layer and embeddings (under Muon, of everything that is not hidden). None is `lr`.
+        momentum: β, or β₁, in [0, 1). None is the optimizer's usual value.
+        beta2: Lion's β₂ in [0, 1). None is 0.99.
+        nesterov: Whether Scion uses Nesterov momentum (Muon always does).
+        weight_decay: λ, which is multiplied by the lr of each layer. Give exactly one of it and the next two.
         decay_per_step: η in [0, 1), the same for every layer.
-        steady_norm_sq: S, of every layer.
+        steady_norm_sq: S of every layer.
     """
 
     optimizer: str
@@ -53,19 +53,19 @@ def groups_of(
     overrides: dict[str, dict[str, Any]] | None = None,
     output: Output = None,
 ) -> GroupsOf:
-    """The model's parameter groups under these hyperparameters, each with how to read its momentum.
+    """Return the model's parameter groups with these hyperparameters, each with what is known about its optimizer.
 
     Args:
-        model: also on the meta device; only names and shapes are read.
-        hyperparameters: checked here.
-        overrides, output: as in `param_groups`.
+        model: The model, possibly on the meta device. Only names and shapes are read.
+        hyperparameters: The hyperparameters, which are checked here.
+        overrides, output: As for `param_groups`.
 
     Raises:
-        ValueError: an unknown optimizer, one whose norms no theory predicts, or a number outside its range.
+        ValueError: The optimizer is unknown, no theory predicts its norms, or a number is outside its range.
     """
     name = hyperparameters.optimizer
     if reason := why_unpredictable(name):
-        raise ValueError(f"optimizer is {name!r}, {reason}; legal are {', '.join(PREDICTABLE)}")
+        raise ValueError(f"optimizer is {name!r}, {reason}; it must be one of {', '.join(PREDICTABLE)}")
     if name not in PREDICTABLE:
         raise ValueError(f"optimizer is {name!r}{nearest(name, PREDICTABLE)}")
     named = NAMED_OPTIMIZERS[name]
@@ -75,28 +75,28 @@ def groups_of(
 
 
 def why_unpredictable(name: str) -> str:
-    """Why no theory predicts the norms under an optimizer of this name; empty where one does, or there is none."""
+    """Say why no theory predicts the norms under this optimizer; return "" if one does or the optimizer is unknown."""
     known = NAMED_OPTIMIZERS[name].known if name in NAMED_OPTIMIZERS else None
     if known is not None and known.decay == "l2":
-        return "whose L2 passes through the second moment and holds no norm"
+        return "whose L2 regularisation passes through the second moment, so that it maintains no norm"
     if known is not None and known.sized_by == "gradient":
-        return "the size of whose updates is that of the gradients, which nothing tells before training"
+        return "whose updates are as large as the gradients, which are unknown before training"
     return ""
 
 
-# A correction changes the decay rule alone, and a forecast shows both rules; renormalisation is not predicted.
+# A correction changes only the decay rule, and a forecast shows both rules. Renormalisation is not predicted.
 PREDICTABLE = [name for name in NAMED_OPTIMIZERS if not why_unpredictable(name) and name != "renormalized_adamw"]
 
 
 def _of_one(model: nn.Module, given: Hyperparameters, named: NamedOptimizer, **options: Any) -> GroupsOf:
-    """One optimizer for all groups."""
+    """Use one optimizer for all groups."""
     lr = {role: _output_lr(given) if role in ("output", "embedding") else given.lr for role in ROLES}
     own = _momentum_keys(given, named)
     return [(group | own, named.known) for group in _groups(model, given, named, lr, **options)]
 
 
 def _of_muon(model: nn.Module, given: Hyperparameters, named: NamedOptimizer, **options: Any) -> GroupsOf:
-    """Hidden matrices as in `recipes.optimizers.muon`, all else under AdamW."""
+    """Treat hidden matrices as in `recipes.optimizers.muon`, and everything else as under AdamW."""
     lr = {role: given.lr if role == "hidden" else _output_lr(given) for role in ROLES}
     groups = _groups(model, given, named, lr, **options)
     own = _momentum_keys(given, named) | {"nesterov": True, "norm": {"name": "spectral", "scale": "max"}}
@@ -109,7 +109,7 @@ def _momentum_keys(given: Hyperparameters, named: NamedOptimizer) -> Group:
     if "betas" not in named.usual:
         return {"momentum": _or(given.momentum, named.usual["momentum"]), "nesterov": given.nesterov}
     first, second = named.usual["betas"]
-    # β₂ of Adam changes no norm; it is that of the recipes.
+    # Adam's β₂ affects no norm; it is that of the recipes.
     return {"betas": (_or(given.momentum, first), ADAM_BETA2 if named.family == "adam" else _or(given.beta2, second))}
 
 
@@ -145,7 +145,7 @@ def _or(given: float | None, usual: float) -> float:
 
 def _check(given: Hyperparameters, named: NamedOptimizer) -> None:
     if given.nesterov and "nesterov" not in named.usual:
-        raise ValueError(f"nesterov is True for {given.optimizer!r}; legal is False: it goes with scion and muon")
+        raise ValueError(f"nesterov is True for {given.optimizer!r}; it must be False, except for scion and muon")
     require_in("lr", given.lr, 0, remedy="give the peak of the schedule")
     require_in("output_lr", _output_lr(given), 0, remedy="give the peak of the schedule")
     for name in ("momentum", "beta2"):
@@ -159,12 +159,12 @@ def _check_decay(given: Hyperparameters) -> None:
     names = ("weight_decay", "decay_per_step", "steady_norm_sq")
     chosen = [name for name in names if getattr(given, name) is not None]
     if len(chosen) != 1:
-        what = " and ".join(f"{name}={getattr(given, name)!r}" for name in chosen) or "none"
-        raise ValueError(f"of weight_decay, decay_per_step and steady_norm_sq there is {what}; legal is one of them")
+        given_ones = " and ".join(f"{name}={getattr(given, name)!r}" for name in chosen) or "no decay"
+        raise ValueError(f"{given_ones} is given; give exactly one of weight_decay, decay_per_step and steady_norm_sq")
     largest_lr = max(given.lr, _output_lr(given))
     if given.weight_decay is not None:
-        remedy = f"lr={largest_lr!r} times it is what a step removes"
+        remedy = f"multiplied by lr={largest_lr!r}, it is the share that a step removes"
         require_in("weight_decay", given.weight_decay, 0, 1 / largest_lr, include_low=True, remedy=remedy)
     if given.decay_per_step is not None:
-        remedy = "it is the fraction that a step removes, lr · weight_decay"
+        remedy = "it is the share that a step removes, lr · weight_decay"
         require_in("decay_per_step", given.decay_per_step, 0, 1, include_low=True, remedy=remedy)

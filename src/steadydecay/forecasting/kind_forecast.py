@@ -1,4 +1,4 @@
-"""All that is known of a kind of layers: its trajectory under each rule, what was measured, and what is suggested."""
+"""Everything known about a kind of layers: its trajectory under each rule, measurements, and suggestions."""
 
 import math
 from collections import defaultdict
@@ -26,16 +26,16 @@ RULES = ("constant", "corrected")
 @final
 @dataclass(frozen=True)
 class KindForecast:
-    """Norms are of one layer of the kind.
+    """The forecast of one kind. Norms are those of one layer.
 
     Attributes:
-        by_rule: one trajectory for each decay rule; one in all for output layers, which stay "constant".
-        measured: of a run that was trained.
-        from_updates: under the run's own rule, with the update norms that it measured.
-        wanted_rms: what the suggestions are for; None where none was asked for, and of gains and biases, whose size
-            no decay should choose.
-        suggestion: for a wanted RMS at the steady state of the peak; None where one update alone exceeds it.
-        at_end: by decay rule, for the wanted RMS after the last step, or why none gives it, in words.
+        by_rule: One trajectory for each decay rule; only one for output layers, which stay "constant".
+        measured: The norms of a trained run.
+        from_updates: The trajectory under the run's own rule with the update norms that it measured.
+        wanted_rms: The RMS that the suggestions are for. None if none was asked for, and for gains and biases, whose
+            size no decay should determine.
+        suggestion: For the desired RMS at the steady state of the peak. None if one update alone exceeds it.
+        at_end: By decay rule, for the desired RMS after the last step, or the reason why no decay leads to it.
     """
 
     kind: LayerKind
@@ -55,17 +55,18 @@ def forecast_kinds(
     wanted_rms: float | None = None,
     is_decay_open: bool = False,
 ) -> list[KindForecast]:
-    """A forecast for each kind.
+    """Return a forecast for each kind.
 
     Args:
-        kinds: of layers.
-        shares: lr of each step as a share of the peak.
-        run: whose measurements stand beside it.
-        wanted_rms: > 0, to suggest a decay for.
-        is_decay_open: the kinds have no decay yet; each rule is shown with the one that ends at `wanted_rms`.
+        kinds: The kinds of layers.
+        shares: The learning rate of each step as a share of the peak.
+        run: A run whose measurements are shown beside the forecast.
+        wanted_rms: An RMS to suggest a decay for, > 0.
+        is_decay_open: Whether the kinds have no decay yet, so that each rule is shown with the one that ends at
+            `wanted_rms`.
 
     Raises:
-        ValueError: settings or wanted_rms outside their range.
+        ValueError: Settings or wanted_rms are outside their range.
     """
     if wanted_rms is not None:
         require_wanted(wanted_rms)
@@ -73,42 +74,42 @@ def forecast_kinds(
 
 
 def advice(forecasts: Sequence[KindForecast]) -> list[str]:
-    """A sentence on all kinds that never get near a steady state, for each reason; none where all do."""
+    """Return a sentence, for each reason, about all kinds that never come near a steady state."""
     titles: dict[str, list[str]] = defaultdict(list)
     for forecast in forecasts:
         if (reason := _reason_against_steady_state(forecast.by_rule[0])) is not None:
             titles[reason].append(forecast.kind.title)
     are_all = {reason: len(named) == len(forecasts) > 1 for reason, named in titles.items()}
-    return [f"{'all layers' if are_all[one] else ', '.join(named)}: {one}" for one, named in titles.items()]
+    return [f"{'All layers' if are_all[one] else ', '.join(named)}: {one}" for one, named in titles.items()]
 
 
 def unreached(forecasts: Sequence[KindForecast]) -> list[str]:
-    """A sentence on each kind that no decay brings to the wanted RMS, or for which none is suggested."""
+    """Return a sentence about each kind that no decay brings to the desired RMS, or that needs no suggestion."""
     rules: dict[tuple[str, float, str], list[str]] = defaultdict(list)
     for forecast in forecasts:
         if forecast.wanted_rms is not None and forecast.suggestion is None:
-            rules[forecast.kind.title, forecast.wanted_rms, "one update alone is larger; lower lr"].append("steady")
+            rules[forecast.kind.title, forecast.wanted_rms, "a single update is larger; lower lr"].append("steady")
         for rule, reason in forecast.at_end.items():
             if isinstance(reason, str) and forecast.wanted_rms is not None:
                 rules[forecast.kind.title, forecast.wanted_rms, reason].append(rule)
     said = [
-        f"{title}: no {' or '.join(named)} decay leads to an RMS of {wanted:g}: {reason}."
+        f"{title}: No {' or '.join(named)} decay leads to an RMS of {wanted:g}, because {reason}."
         for (title, wanted, reason), named in rules.items()
     ]
     is_asked = any(forecast.wanted_rms is not None for forecast in forecasts)
     gains = [forecast.kind.title for forecast in forecasts if is_asked and forecast.wanted_rms is None]
-    return [*said, f"{', '.join(gains)}: no decay is suggested for gains and biases."] if gains else said
+    return [*said, f"{', '.join(gains)}: No decay is suggested for gains and biases."] if gains else said
 
 
 def _reason_against_steady_state(trajectory: Trajectory) -> str | None:
     if math.isinf(trajectory.steady_norm):
-        return "no decay, so no steady state: the norm grows to the end."
+        return "There is no decay and so no steady state, and the norm grows until the end."
     if trajectory.settled_step is not None:
         return None
     memories, longer = trajectory.memories, SETTLED_AFTER / trajectory.memories
     return (
-        f"the run is {memories:.2g} time constants 1/(2η) long and ends before its steady state, which takes "
-        f"{SETTLED_AFTER:g}: {longer:.2g} times the steps or the decay."
+        f"The run is {memories:.2g} time constants 1/(2η) long, and ends before its steady state, which takes "
+        f"{SETTLED_AFTER:g}. It would need {longer:.2g} times the steps or the decay."
     )
 
 
@@ -138,7 +139,7 @@ def _forecast_of(
 
 
 def _rules_of(kind: LayerKind) -> list[str]:
-    """The rules that act differently on a kind: output layers stay "constant" under all."""
+    """Return the rules that act differently on a kind. Output layers stay "constant" under all of them."""
     applied = (settings_under(rule, kind)["decay"] for rule in (*RULES, kind.own_rule))
     return list(dict.fromkeys(applied))
 

@@ -1,4 +1,4 @@
-"""Kinds of layers: what of a model's parameter groups a forecast needs."""
+"""Kinds of layers: what a forecast needs to know about a model's parameter groups."""
 
 import math
 import re
@@ -13,7 +13,7 @@ from steadydecay.groups.prediction import update_norm_sq
 from steadydecay.groups.settings import Group
 from steadydecay.known_optimizers.known_optimizer import KnownOptimizer
 
-# name, parameter and group of a layer -> ‖θ‖_F² before the first step
+# Maps name, parameter and group of a layer to ‖θ‖_F² before the first step.
 InitialNormSq = Callable[[str, Tensor, Mapping[str, Any]], float]
 
 
@@ -23,14 +23,13 @@ class LayerKind:
     """Layers of one shape in one parameter group, which theory cannot tell apart.
 
     Attributes:
-        names: their parameters' names.
-        shape: of each.
-        count: how many there are.
-        settings: the group without its parameters: lr and momentum at their peak, weight_decay, role, norm.
-        optimizer: what is known of what steps the group.
-        initial_norm_sq: mean of ‖θ‖_F² before the first step.
-        steady_shares: S of each step as a share of its start, where a schedule moves it under corrected decay; else
-            None.
+        names: The names of their parameters.
+        shape: The shape of each parameter.
+        count: The number of layers.
+        settings: The group without its parameters: lr and momentum at their peak, weight_decay, role, norm.
+        optimizer: What is known about the optimizer of the group.
+        initial_norm_sq: The mean of ‖θ‖_F² before the first step.
+        steady_shares: S of each step as a share of its start if a schedule changes it under corrected decay, or None.
     """
 
     names: tuple[str, ...]
@@ -43,13 +42,14 @@ class LayerKind:
 
     @property
     def title(self) -> str:
-        """The first name with its numbers as stars, and how many other such patterns: "blocks.*.q.weight + 3 more"."""
+        """The first name with stars for numbers, and the number of other such patterns: "blocks.*.q.weight + 3
+        more"."""
         first, *others = dict.fromkeys(re.sub(r"(?<=\.)\d+(?=\.)", "*", name) for name in self.names)
         return f"{first} + {len(others)} more" if others else first
 
     @property
     def description(self) -> str:
-        """Role, norm, shape and count: "hidden spectral 512×128 ×3"."""
+        """The role, norm, shape and count: "hidden spectral 512×128 ×3"."""
         norm = self.settings.get("norm", "")
         norm = norm["name"] if isinstance(norm, Mapping) else str(norm)
         size = "×".join(map(str, self.shape)) or "scalar"
@@ -58,12 +58,12 @@ class LayerKind:
 
     @property
     def entries(self) -> int:
-        """Weights in one layer."""
+        """The number of weights in one layer."""
         return math.prod(self.shape)
 
     @property
     def own_rule(self) -> str:
-        """The decay rule that the group names; "constant" where it names none, as in torch's optimizers."""
+        """The decay rule that the group names, or "constant" if it names none, as in torch's optimizers."""
         return self.settings.get("decay", "constant")
 
 
@@ -72,12 +72,12 @@ def layer_kinds(
     initial_norm_sq: InitialNormSq,
     counts: Mapping[str, int] | None = None,
 ) -> list[LayerKind]:
-    """Kinds of the parameters in `groups`, which have `param_names`; empty parameters are left out.
+    """Return the kinds of the parameters in `groups`, which need `param_names`. Empty parameters are left out.
 
     Args:
-        groups: parameter groups, each with what is known of what steps it.
-        initial_norm_sq: of a layer.
-        counts: how many layers a parameter stands for, 1 if not named.
+        groups: The parameter groups, each with what is known about its optimizer.
+        initial_norm_sq: Returns the initial squared norm of a layer.
+        counts: The number of layers that a parameter stands for, or 1 if it is not listed.
     """
     kinds = []
     for group, optimizer in groups:
@@ -95,7 +95,7 @@ def layer_kinds(
 
 
 def unit_norm_sq(name: str, parameter: Tensor, group: Mapping[str, Any]) -> float:
-    """‖θ‖² after `steadydecay.init_`, where a gain starts at one and a bias at zero; 0 in groups without a norm."""
+    """Return ‖θ‖² after `steadydecay.init_`, where gains start at 1 and biases at 0; groups without a norm have 0."""
     if "norm" not in group or name.endswith("bias"):
         return 0.0
     is_gain = parameter.ndim < 2 or group["role"] == "vector"
@@ -103,5 +103,5 @@ def unit_norm_sq(name: str, parameter: Tensor, group: Mapping[str, Any]) -> floa
 
 
 def norm_sq_of_rms(rms: float) -> InitialNormSq:
-    """‖θ‖² of weights with this root mean square, for every layer."""
+    """Give every layer the ‖θ‖² that corresponds to this root mean square."""
     return lambda name, parameter, group: rms**2 * parameter.numel()

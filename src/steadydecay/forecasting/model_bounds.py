@@ -1,4 +1,4 @@
-"""How large a model may be that a configuration asks for: a few bytes can ask for years of work."""
+"""Limit the size of a model that a configuration asks for: a few bytes could ask for years of work."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,39 +7,39 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-# The most that a whole number may be, by a part of its name; the first that fits counts. Layers and labels are made one
-# by one, often while the configuration itself is read. Of a base of angles ("theta") and of a seed nothing is made.
-# DeepNet, the deepest Transformer that was published, has 1000 layers.
+# The largest legal whole number, by a part of its name; the first match counts. Layers and labels are made one by one,
+# often while the configuration itself is read. A base of angles ("theta") and a seed create nothing. The deepest
+# published Transformer, DeepNet, has 1000 layers.
 MOST_OF = {"theta": 2**64, "seed": 2**64, "layer": 2000, "depth": 2000, "label": 10**6, "": 10**8}
-# What transformers calls the sizes that no model is without, whatever a configuration calls them.
+# transformers' names of the sizes that every model has, whatever a configuration calls them.
 FROM_ONE = ("num_hidden_layers", "num_layers", "hidden_size", "hidden_sizes", "num_attention_heads", "vocab_size")
 FROM_ONE += ("depths", "embed_dim", "encoder_layers", "decoder_layers", "num_decoder_layers", "intermediate_size")
 FROM_ONE += ("num_heads",)
-# Switch Transformer's 2048 experts in each of 15 layers are 61440.
+# Switch Transformer has 2048 experts in each of 15 layers, which makes 61440.
 MOST_TENSORS = 10**5
 
 
 def require_bounded(fields: Mapping[str, Any]) -> None:
-    """Errors name the field.
+    """Check the whole numbers in the fields. Errors name the field.
 
     Raises:
-        ValueError: a whole number in the fields, at any depth, that is larger than any model of today has.
+        ValueError: A whole number in the fields, at any depth, is larger than in any model today.
     """
     for name, number in _whole_numbers(fields):
         most = next(most for part, most in MOST_OF.items() if part in name.lower())
         if abs(number) > most:
             shown = number if abs(number) < 10**18 else f"a number of {len(hex(number)) - 2} hexadecimal digits"
-            raise ValueError(f"{name} is {shown}; legal are at most {most}")
+            raise ValueError(f"{name} is {shown}; it must be at most {most}")
 
 
 def require_layers(config: Any) -> None:
-    """Errors name the field.
+    """Check the sizes in a configuration. Errors name the field.
 
     Args:
-        config: of transformers, which knows the sizes of each model by the names in `FROM_ONE`, too.
+        config: A configuration of transformers, which also knows each model's sizes by the names in `FROM_ONE`.
 
     Raises:
-        ValueError: a size in it, or in a configuration within it, that is no whole number from 1 on.
+        ValueError: A size, here or in a nested configuration, is not a whole number of at least 1.
     """
     waiting = [config]
     while waiting:
@@ -49,29 +49,29 @@ def require_layers(config: Any) -> None:
             for number in value if isinstance(value, list | tuple) else [value]:
                 if isinstance(number, int | float) and (number < 1 or number != int(number)):
                     own_name = getattr(config, "attribute_map", {}).get(name, name)
-                    raise ValueError(f"{own_name} is {number!r}; legal are whole numbers from 1 on")
+                    raise ValueError(f"{own_name} is {number!r}; it must be a whole number of at least 1")
         waiting += [one for one in vars(config).values() if hasattr(one, "attribute_map")]
 
 
 def require_entries(model: nn.Module) -> nn.Module:
-    """The model itself.
+    """Return the model itself.
 
     Raises:
-        ValueError: a matrix or vector without entries, which a size of 0 makes.
+        ValueError: A matrix or vector has no entries, which a size of 0 causes.
     """
     for name, parameter in model.named_parameters():
-        # Of register tokens, (1, n, d), some models have none.
+        # Some models have no register tokens, (1, n, d).
         if not parameter.numel() and parameter.ndim < 3:
-            raise ValueError(f"its weight {name} has the shape {tuple(parameter.shape)}; legal are sizes from 1 on")
+            raise ValueError(f"its weight {name} has the shape {tuple(parameter.shape)}; all sizes must be at least 1")
     return model
 
 
 @contextmanager
 def bounded_tensors() -> Iterator[None]:
-    """Within it, modules are made of at most `MOST_TENSORS` parameters in all.
+    """Limit modules that are created inside the block to `MOST_TENSORS` parameters in total.
 
     Raises:
-        ValueError: there are more.
+        ValueError: There are more.
     """
     made = 0
 
@@ -79,7 +79,7 @@ def bounded_tensors() -> Iterator[None]:
         nonlocal made
         made += 1
         if made > MOST_TENSORS:
-            raise ValueError(f"it has more than {MOST_TENSORS} weight tensors; legal are at most so many")
+            raise ValueError(f"it has more than {MOST_TENSORS} weight tensors, which is the limit")
 
     handle = register_module_parameter_registration_hook(count)
     try:
@@ -89,7 +89,7 @@ def bounded_tensors() -> Iterator[None]:
 
 
 def _whole_numbers(fields: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    # No recursion: a configuration may be nested as deep as its reader goes.
+    # No recursion here, because a configuration may be nested as deeply as its reader allows.
     waiting: list[tuple[str, Any]] = list(fields.items())
     while waiting:
         name, value = waiting.pop()

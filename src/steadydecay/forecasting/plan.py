@@ -1,4 +1,4 @@
-"""What is forecast: kinds of layers and the schedule of their lr, from hyperparameters or from a run."""
+"""What to forecast: kinds of layers and their learning rate schedule, from hyperparameters or from a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,21 +14,22 @@ from steadydecay.recipes.optimizers import LR_SQUARED, OPTIMIZERS
 from steadydecay.schedules.shapes import cosine, share_at
 from steadydecay.theory.validation import require_in
 
-# A trajectory holds a number for each step.
+# A trajectory has a number for each step.
 MOST_STEPS = 10**7
 
 
 @final
 @dataclass(frozen=True)
 class Plan:
-    """What is forecast.
+    """What to forecast.
 
     Attributes:
-        kinds: of layers.
-        shares: lr of each step as a share of the peak.
-        start: how large the weights are at the start, in words.
-        run: whose settings these are, and whose measurements stand beside the forecast.
-        steady_norm_end: the share of its start at which S ends on a cosine, under corrected decay; None where S stays.
+        kinds: The kinds of layers.
+        shares: The learning rate of each step as a share of the peak.
+        start: The size of the weights at the start, in words.
+        run: The run that the settings come from, whose measurements are shown beside the forecast.
+        steady_norm_end: The share of its start at which S ends on a cosine under corrected decay. None if S is
+            constant.
     """
 
     kinds: list[LayerKind]
@@ -39,19 +40,20 @@ class Plan:
 
 
 def plan_of_run(folder: Path) -> Plan:
-    """The plan that a run was trained by.
+    """Return the plan by which a run was trained.
 
     Raises:
-        ValueError, OSError: no run there, one whose norms no theory predicts, or its data are gone.
+        ValueError, OSError: There is no run, no theory predicts its norms, or its data do not exist any more.
     """
     run = read_run(folder)
     recipe = run.recipe
     if reason := why_unpredictable(recipe.optimizer):
-        raise ValueError(f"folder is {str(folder)!r}, a run of {recipe.optimizer!r}, {reason}")
+        raise ValueError(f"folder is {str(folder)!r}, which is a run of {recipe.optimizer!r}, {reason}")
     if recipe.carrier != "lr" or recipe.decay_rule == LR_SQUARED:
         moved = f"carrier {recipe.carrier!r} and decay_rule {recipe.decay_rule!r}"
         raise ValueError(
-            f"folder is {str(folder)!r}, a run with {moved}; a run can be forecast if its lr carries it all"
+            f"folder is {str(folder)!r}, which is a run with {moved}; only runs whose learning rate carries the whole "
+            "schedule can be forecast"
         )
     start = f"those of the model with seed {recipe.seed}"
     shares, end = shares_of("cosine", recipe.steps, recipe.warmup_steps), recipe.steady_norm_end
@@ -65,20 +67,22 @@ def plan_of(
     shares: list[float],
     init_rms: float | None = None,
 ) -> Plan:
-    """The plan for layers given by hand, or for a transformers model.
+    """Return the plan for layers that are given as text, or for a transformers model.
 
     Args:
-        shapes: as in `given_layers`; exactly one of shapes and model.
-        model: as in `model_on_meta`.
-        hyperparameters: at the peak.
-        shares: lr of each step as a share of the peak.
-        init_rms: ≥ 0, RMS of all weights at the start; None for that of `steadydecay.init_`.
+        shapes: As for `given_layers`. Give exactly one of shapes and model.
+        model: As for `model_on_meta`.
+        hyperparameters: The hyperparameters at the peak.
+        shares: The learning rate of each step as a share of the peak.
+        init_rms: The RMS of all weights at the start, ≥ 0. None is that of `steadydecay.init_`.
 
     Raises:
-        ValueError: an argument outside its range.
+        ValueError: An argument is outside its range.
     """
     if init_rms is not None:
-        require_in("init_rms", init_rms, 0, include_low=True, remedy="it is the root mean square of the first weights")
+        require_in(
+            "init_rms", init_rms, 0, include_low=True, remedy="it is the root mean square of the initial weights"
+        )
     initial_norm_sq = unit_norm_sq if init_rms is None else norm_sq_of_rms(init_rms)
     if model is not None and not shapes:
         groups, counts = groups_of(model_on_meta(model), hyperparameters), {}
@@ -88,22 +92,22 @@ def plan_of(
         groups, counts = groups_of(given.model, hyperparameters, given.overrides, output=False), given.counts
     else:
         given_both = f"shape is {list(shapes)!r} and model is {model!r}"
-        raise ValueError(f"{given_both}; legal is one of them, or the folder of a run")
+        raise ValueError(f"{given_both}; give exactly one of them, or the folder of a run")
     kinds = layer_kinds(groups, initial_norm_sq, counts)
     end = OPTIMIZERS[hyperparameters.optimizer].steady_norm_end
     return Plan(_with_steady_shares(kinds, end, len(shares)), shares, _start(kinds, init_rms), steady_norm_end=end)
 
 
 def shares_of(schedule: str, steps: int, warmup: int = 0) -> list[float]:
-    """lr of each step as a share of the peak.
+    """Return the learning rate of each step as a share of the peak.
 
     Args:
-        schedule: a key of `steadydecay.schedules.shapes.SHAPES`.
-        steps: in [1, 10⁷].
-        warmup: in [0, steps).
+        schedule: A key of `steadydecay.schedules.shapes.SHAPES`.
+        steps: The number of steps, in [1, 10⁷].
+        warmup: The number of warm-up steps, in [0, steps).
 
     Raises:
-        ValueError: an argument outside its range.
+        ValueError: An argument is outside its range.
     """
     require_in("steps", steps, 1, MOST_STEPS + 1, include_low=True, remedy="count optimizer steps")
     require_in("warmup", warmup, 0, steps, include_low=True, remedy="it is part of steps")
@@ -112,7 +116,7 @@ def shares_of(schedule: str, steps: int, warmup: int = 0) -> list[float]:
 
 
 def _with_steady_shares(kinds: list[LayerKind], end: float | None, steps: int) -> list[LayerKind]:
-    """S on a cosine from its start to this share of it, as `RunSchedule` moves it."""
+    """Move S on a cosine from its start to this share of it, as `RunSchedule` does."""
     if end is None:
         return kinds
     shares = tuple(end + (1 - end) * cosine(step, steps) for step in range(steps))
@@ -122,14 +126,14 @@ def _with_steady_shares(kinds: list[LayerKind], end: float | None, steps: int) -
 def _require_norms_in_use(overrides: dict[str, dict[str, object]], given: Hyperparameters) -> None:
     named = [name for name, settings in overrides.items() if "norm" in settings]
     if named and not given.optimizer.startswith("scion"):
-        raise ValueError(f"shape is {named[0]!r}, whose norm {given.optimizer!r} does not use; legal is without it")
+        raise ValueError(f"shape is {named[0]!r}, but {given.optimizer!r} does not use norms; give it without the norm")
 
 
 def _start(kinds: Sequence[LayerKind], init_rms: float | None) -> str:
     if init_rms is not None:
         return f"an RMS of {init_rms:g}"
     if all("norm" not in kind.settings for kind in kinds):
-        return "zero (give --init-rms for another)"
+        return "zero (--init-rms changes this)"
     without = any("norm" not in kind.settings for kind in kinds)
     unit = "those of steadydecay.init_: a direction of norm 1 in each matrix, gains at 1, biases at 0"
     return f"{unit}; zero where a layer has no norm" if without else unit

@@ -1,4 +1,4 @@
-"""The decay that gives a kind of layers a wanted RMS: at steady state, and at the end of a run."""
+"""Find the decay that gives a kind of layers a desired RMS: at the steady state, and at the end of a run."""
 
 import math
 from collections.abc import Sequence
@@ -16,21 +16,21 @@ from steadydecay.theory.decay_rules import unchecked_reference_weight_decay
 from steadydecay.theory.steady_state import lr_sq_over_norm_sq
 from steadydecay.theory.validation import require_in
 
-# Halvings of a range of η; each brings one binary digit.
+# The number of bisections of a range of η, each of which adds one binary digit.
 BISECTIONS = 60
 
 
 @final
 @dataclass(frozen=True)
 class Suggestion:
-    """At the peak of the schedule.
+    """A suggested decay, at the peak of the schedule.
 
     Attributes:
-        rms: the one that was wanted.
+        rms: The desired RMS.
         decay: η per step.
         weight_decay: λ = η/γ.
-        steady_norm_sq: the argument of that name which asks for this η under the rule, "corrected" for a steady state.
-        time_constant: steps in which the squared norm forgets.
+        steady_norm_sq: The argument of this name that asks for this η under the rule ("corrected" for a steady state).
+        time_constant: The number of steps in which the squared norm forgets.
     """
 
     rms: float
@@ -41,10 +41,10 @@ class Suggestion:
 
 
 def suggestion_for(kind: LayerKind, wanted_rms: float) -> Suggestion | None:
-    """What gives the kind this RMS at the steady state of its peak; None where one update alone is larger.
+    """Return what gives the kind this RMS at the steady state of its peak, or None if a single update is larger.
 
     Raises:
-        ValueError: wanted_rms not above 0.
+        ValueError: wanted_rms is not above 0.
     """
     require_wanted(wanted_rms)
     settings = {**settings_under("constant", kind), "steady_norm_sq": None}
@@ -58,14 +58,14 @@ def suggestion_for(kind: LayerKind, wanted_rms: float) -> Suggestion | None:
 def end_suggestion_for(
     kind: LayerKind, rule: str, shares: Sequence[float], wanted_rms: float, steady: Suggestion | None
 ) -> Suggestion | str:
-    """What gives the kind this RMS after the last step, or why nothing does, in words.
+    """Return what gives the kind this RMS after the last step, or say in words why nothing does.
 
     Args:
-        kind: of layers.
-        rule: a key of `theory.DECAY_RULES`.
-        shares: lr of each step as a share of the peak.
-        wanted_rms: > 0.
-        steady: `suggestion_for` the same RMS, which is near.
+        kind: The kind of layers.
+        rule: A key of `theory.DECAY_RULES`.
+        shares: The learning rate of each step as a share of the peak.
+        wanted_rms: The desired RMS, > 0.
+        steady: `suggestion_for` the same RMS, which is a good starting point.
     """
     near = 0.5 if steady is None else steady.decay
     decay = end_decay_for(kind, rule, shares, wanted_rms**2 * kind.entries, near)
@@ -73,7 +73,7 @@ def end_suggestion_for(
 
 
 def require_wanted(wanted_rms: float) -> None:
-    """Raises ValueError: wanted_rms not above 0."""
+    """Raise ValueError unless wanted_rms is above 0."""
     require_in("wanted_rms", wanted_rms, 0, remedy="it is the root mean square of a layer's weights")
 
 
@@ -90,7 +90,7 @@ def _suggestion(kind: LayerKind, wanted_rms: float, decay: float, rule: str) -> 
 
 
 def _steady_norm_sq(decay: float, lr: float, start: MomentumFilter, rule: str) -> float:
-    """The S from which our optimizers take this η under the rule: `reference_weight_decay`, inverted."""
+    """Return the S from which our optimizers derive this η under the rule, which inverts `reference_weight_decay`."""
     if rule == "corrected":
         # λ ∝ 1/S.
         return unchecked_reference_weight_decay(1.0, lr, start, rule) * lr / decay
@@ -98,9 +98,9 @@ def _steady_norm_sq(decay: float, lr: float, start: MomentumFilter, rule: str) -
 
 
 def _decay_for(kind: LayerKind, settings: Group, wanted_norm_sq: float, one_update_sq: float) -> float:
-    """η at which the steady ‖θ‖² is the wanted one; a layer may hold blocks with LMOs of their own."""
+    """Return η for which the steady ‖θ‖² has the desired value. A layer may have blocks with LMOs of their own."""
     lr = float(settings["lr"])
-    # S ≥ γ²/(2η) for any momentum and LMO, so that the norm is too large at the low end; at η = 1 it is one update.
+    # S ≥ γ²/(2η) for any momentum and LMO, so the norm is too large at the low end. At η = 1 it is one update.
     low, high = min(0.5, one_update_sq / (2 * wanted_norm_sq)), 1.0
     for _ in range(BISECTIONS):
         middle = math.sqrt(low * high)

@@ -1,4 +1,4 @@
-"""A run that was trained: its recipe, and the norms that it measured."""
+"""A trained run: its recipe, and the norms that it measured."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,26 +22,26 @@ from steadydecay.run_log.record import LOG_NAME
 @final
 @dataclass(frozen=True)
 class Measured:
-    """A measure of a kind of layers at some steps: root of the mean square over its layers."""
+    """A measure of a kind of layers at some steps, as the root mean square over its layers."""
 
     steps: np.ndarray
     values: np.ndarray
 
     def at(self, steps: Any) -> np.ndarray:
-        """Interpolated; before the first and after the last step as there."""
+        """Interpolate the measure. Before the first and after the last step, it is constant."""
         return np.interp(steps, self.steps, self.values)
 
 
 @final
 @dataclass(frozen=True)
 class TrainedRun:
-    """What the log of a run holds.
+    """The contents of a run's log.
 
     Attributes:
-        name: its folder's.
-        recipe: what was trained.
-        weight_norms, update_norms: ‖θ‖ and ‖γu‖ by layer, then by step; the second is empty in logs without updates.
-        decided: the first record, which says what the data decided, too.
+        name: The name of its folder.
+        recipe: The recipe that was trained.
+        weight_norms, update_norms: ‖θ‖ and ‖γu‖ by layer and then by step. The latter is empty in logs without updates.
+        decided: The first record, which also says what the data decided.
     """
 
     name: str
@@ -51,15 +51,15 @@ class TrainedRun:
     decided: Mapping[str, Any] = field(default_factory=dict)
 
     def weight_norm(self, kind: LayerKind) -> Measured | None:
-        """‖θ‖ of one layer of a kind; None where the log has none of them."""
+        """Return ‖θ‖ of one layer of a kind, or None if the log has none of them."""
         return _of_kind(self.weight_norms, kind)
 
     def update_norm(self, kind: LayerKind, shares: Sequence[float]) -> Measured | None:
-        """‖u‖, without γ, of one layer of a kind; None where the log has none of them.
+        """Return ‖u‖, without γ, of one layer of a kind, or None if the log has none of them.
 
         Args:
-            kind: whose lr is that of the peak.
-            shares: lr of each step as a share of it. Where it is 0 nothing was added, and there is no ‖u‖ to tell.
+            kind: The kind of layers, with the learning rate of the peak.
+            shares: The learning rate of each step as a share of the peak. Where it is 0, ‖u‖ cannot be determined.
         """
         lr_at = {step: share * float(kind.settings["lr"]) for step, share in enumerate(shares, start=1) if share}
         without_lr = {
@@ -70,10 +70,10 @@ class TrainedRun:
 
 
 def read_run(folder: Path) -> TrainedRun:
-    """The run in a folder that `steadydecay train` wrote, or the only one that `steadydecay compare` wrote below it.
+    """Read the run in a folder that `steadydecay train` wrote, or the only run that `steadydecay compare` wrote there.
 
     Raises:
-        ValueError: no log, or several, or one without the configuration of a recipe.
+        ValueError: There is no log, there are several, or the log lacks the configuration of a recipe.
     """
     log = read_log(_log_below(folder))
     weight_norms: dict[str, dict[int, float]] = {}
@@ -88,11 +88,11 @@ def read_run(folder: Path) -> TrainedRun:
 
 
 def kinds_of_run(run: TrainedRun) -> list[LayerKind]:
-    """Kinds of layers of the run's model as its seed made it; torch's generator stays as it was.
+    """Return the kinds of layers of the run's model as its seed made it, without changing torch's generator.
 
     Raises:
-        ValueError, OSError: the log, of an older version, does not say what the data decided, such as the size of the
-            vocabulary, and the data are not where they were. Or the model is too large for `model_bounds` or for this
+        ValueError, OSError: The log of an older version does not say what the data decided, such as the size of the
+            vocabulary, and the data are not where they were; or the model is too large for `model_bounds` or for this
             machine.
     """
     recipe = run.recipe
@@ -101,9 +101,9 @@ def kinds_of_run(run: TrainedRun) -> list[LayerKind]:
             torch.manual_seed(recipe.seed)
             data = recipe.data_like(run.decided)
             model = recipe.build_model(recipe.load_data() if data is None else data)
-    # As torch says that memory is short.
+    # This is how torch reports that memory is short.
     except RuntimeError as error:
-        raise ValueError(f"run is {run.name!r}, whose model this machine cannot build: {error}") from None
+        raise ValueError(f"run is {run.name!r}, whose model this machine cannot build ({error})") from None
     optimizer = OPTIMIZERS[recipe.optimizer](model, recipe)
     groups = [(group, stepped_by(optimizer, group)) for group in optimizer.param_groups]
     return layer_kinds(groups, lambda name, parameter, group: parameter.detach().double().square().sum().item())
@@ -111,20 +111,22 @@ def kinds_of_run(run: TrainedRun) -> list[LayerKind]:
 
 def _log_below(folder: Path) -> Path:
     if not folder.is_dir():
-        raise ValueError(f"folder is {str(folder)!r}, which is no folder; legal is the --out of `steadydecay train`")
+        raise ValueError(f"folder is {str(folder)!r}, which is not a folder; give the --out of `steadydecay train`")
     if (folder / LOG_NAME).is_file():
         return folder / LOG_NAME
     below = sorted(folder.glob(f"*/{LOG_NAME}"))
     if len(below) > 1:
         names = ", ".join(str(path.parent) for path in below[:5])
-        raise ValueError(f"folder is {str(folder)!r}, which holds {len(below)} runs; give one of them: {names}")
+        raise ValueError(f"folder is {str(folder)!r}, which contains {len(below)} runs; give one of them: {names}")
     if not below:
-        raise ValueError(f"folder is {str(folder)!r}, which holds no {LOG_NAME}; give the --out of `steadydecay train`")
+        raise ValueError(
+            f"folder is {str(folder)!r}, which contains no {LOG_NAME}; give the --out of `steadydecay train`"
+        )
     return below[0]
 
 
 def _recipe(configuration: Mapping[str, Any], folder: Path) -> Recipe:
-    # By what it needs: the recipe whose fields the configuration has.
+    # Recognise the recipe by its fields: it is the class whose fields the configuration has.
     for recipe_type in RECIPES.values():
         names = {field.name for field in dataclasses.fields(recipe_type)}
         if configuration.keys() >= {field.name for field in dataclasses.fields(recipe_type) if is_required(field)}:
@@ -133,7 +135,7 @@ def _recipe(configuration: Mapping[str, Any], folder: Path) -> Recipe:
     missing = ", ".join(
         field.name for field in dataclasses.fields(Recipe) if is_required(field) and field.name not in configuration
     )
-    raise ValueError(f"folder is {str(folder)!r}, whose log has no recipe of steadydecay: it lacks {missing}")
+    raise ValueError(f"folder is {str(folder)!r}, whose log is not that of a steadydecay recipe: it lacks {missing}")
 
 
 def _checked(recipe: Recipe, folder: Path) -> Recipe:
@@ -142,12 +144,12 @@ def _checked(recipe: Recipe, folder: Path) -> Recipe:
         require_legal(recipe)
         require_bounded(dataclasses.asdict(recipe))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"folder is {str(folder)!r}, whose log has a recipe that cannot be: {error}") from None
+        raise ValueError(f"folder is {str(folder)!r}, whose log has an impossible recipe: {error}") from None
     return recipe
 
 
 def _layer_records(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
-    """Step, layer and measures: of "step" records, which hold norms alone, and of "watch" records."""
+    """Yield step, layer and measures from "step" records, which have only norms, and from "watch" records."""
     for record in records:
         layers, step = record.get("layers"), record.get("step")
         if not isinstance(layers, Mapping) or not isinstance(step, int):

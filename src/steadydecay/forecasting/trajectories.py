@@ -1,4 +1,4 @@
-"""The norm of a kind of layers over training: forecast for any decay rule, and with update norms that were measured."""
+"""The norm of a kind of layers during training, forecast for any decay rule and with measured update norms."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from steadydecay.groups.settings import Group, decay_of, with_references
 from steadydecay.theory import MomentumFilter
 from steadydecay.theory.bias_correction import bias_corrected_size
 
-# Time constants after which e⁻³, 5 % of what the squared norm was at the start, is left.
+# The number of time constants after which e⁻³, or 5 %, of the initial squared norm is left.
 SETTLED_AFTER = 3.0
 
 
@@ -26,13 +26,13 @@ class Trajectory:
     """√E‖θ‖² of one layer of a kind.
 
     Attributes:
-        rule: a key of `theory.DECAY_RULES`; what is applied, so "constant" for an output layer.
-        norms: after 0, 1, ..., steps steps.
+        rule: The rule that is applied, a key of `theory.DECAY_RULES`; "constant" for an output layer.
+        norms: The norms after 0, 1, ..., steps steps.
         decays: η of each step.
-        steady_norm: at the steady state of the peak; infinite without decay.
-        time_constant: steps in which the squared norm forgets, at the peak.
-        memories: length of the run in time constants, as they are at each step.
-        settled_step: first step at which `SETTLED_AFTER` time constants have passed; None if the run is shorter.
+        steady_norm: The norm at the steady state of the peak. It is infinite without decay.
+        time_constant: The number of steps in which the squared norm forgets, at the peak.
+        memories: The length of the run in time constants, which may differ from step to step.
+        settled_step: The first step at which `SETTLED_AFTER` time constants have passed. None if the run is shorter.
     """
 
     rule: str
@@ -45,15 +45,15 @@ class Trajectory:
 
 
 def forecast_norms(kind: LayerKind, rule: str, shares: Sequence[float]) -> Trajectory:
-    """What a rule does to a kind of layers.
+    """Forecast what a rule does to a kind of layers.
 
     Args:
-        kind: whose settings stand at the peak.
-        rule: a key of `theory.DECAY_RULES`; layers with the role "output" keep "constant".
-        shares: lr of each step as a share of the peak, in [0, 1]; at least one.
+        kind: The kind of layers, with settings at the peak.
+        rule: A key of `theory.DECAY_RULES`. Layers with the role "output" keep "constant".
+        shares: The learning rate of each step as a share of the peak, in [0, 1]. At least one is needed.
 
     Raises:
-        ValueError: an unknown rule, or settings outside their range.
+        ValueError: The rule is unknown, or settings are outside their range.
     """
     settings = settings_under(rule, kind)
     lr = np.asarray(shares, dtype=np.float64) * float(settings["lr"])
@@ -61,10 +61,11 @@ def forecast_norms(kind: LayerKind, rule: str, shares: Sequence[float]) -> Traje
 
 
 def norms_from_updates(kind: LayerKind, rule: str, shares: Sequence[float], update_norms: np.ndarray) -> Trajectory:
-    """As `forecast_norms`, with ‖u‖ of each step as it was measured instead of what an ideal LMO gives.
+    """Forecast as `forecast_norms` does, but with the measured ‖u‖ of each step instead of that of an ideal LMO.
 
     Args:
-        update_norms: ‖u‖_F of one layer, θ ← (1-η)θ - γu, for each step; its correlation is still the theory's.
+        kind, rule, shares: As for `forecast_norms`.
+        update_norms: ‖u‖_F of one layer for each step, where θ ← (1-η)θ - γu. Its correlation is that of theory.
     """
     settings = settings_under(rule, kind)
     lr = np.asarray(shares, dtype=np.float64) * float(settings["lr"])
@@ -73,19 +74,19 @@ def norms_from_updates(kind: LayerKind, rule: str, shares: Sequence[float], upda
 
 
 def settings_under(rule: str, kind: LayerKind) -> Group:
-    """The kind's settings with every reference, as an optimizer would have them under this rule."""
+    """Return the kind's settings with every reference, as an optimizer would have them under this rule."""
     own = {key: value for key, value in kind.settings.items() if key != "decay"}
     return with_references(own, {"decay": rule}, kind.optimizer)
 
 
 def _trajectory(kind: LayerKind, settings: Group, lr: np.ndarray, update_scale: np.ndarray) -> Trajectory:
-    # Decay rules take floats and tensors; one tensor of all steps is a hundred times faster than as many floats.
+    # Decay rules accept floats and tensors. One tensor of all steps is a hundred times faster than floats.
     by_tensor = decay_of({**settings, "lr": torch.from_numpy(lr)}, kind.optimizer)
     decays = np.asarray(by_tensor, dtype=np.float64)
     if kind.steady_shares is not None and settings["decay"] == "corrected":
         # η_t = γ_eff,t²/(2S_t): arXiv 2512.08217, Algorithm 2.
         decays = decays / np.asarray(kind.steady_shares)
-    # N_t is linear in N_0, so that layers that differ in it alone share a forecast.
+    # N_t is linear in N_0, so layers that differ only in N_0 share a forecast.
     forgotten = np.concatenate(([0.0], np.cumsum(2 * np.log1p(-decays))))
     norms_sq = kind.initial_norm_sq * np.exp(forgotten)
     average = kind.optimizer.correlating_filter(settings)
@@ -105,7 +106,7 @@ def _trajectory(kind: LayerKind, settings: Group, lr: np.ndarray, update_scale: 
 
 
 def _expected_scale(kind: LayerKind, settings: Group, steps: int) -> np.ndarray:
-    """‖u‖ of each step as a share of what it is once Adam's average of gradients is full; 1 for others."""
+    """Return ‖u‖ of each step relative to its value once Adam's average of gradients is full; others have 1."""
     if kind.optimizer.sized_by != "second moment" or "betas" not in settings:
         return np.ones(steps)
     beta = float(settings["betas"][0])
@@ -114,5 +115,5 @@ def _expected_scale(kind: LayerKind, settings: Group, steps: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _from_zero(lr: tuple[float, ...], decay: tuple[float, ...], momentum: MomentumFilter, lmo: Any) -> list[float]:
-    """E‖θ_t‖²/E‖u‖² after each step, from θ = 0."""
+    """Return E‖θ_t‖²/E‖u‖² after each step, starting from θ = 0."""
     return theory.forecast(lr, decay, momentum, lmo=lmo)

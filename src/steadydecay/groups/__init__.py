@@ -1,1 +1,1 @@
-"""From a model to parameter groups, and what a group says."""
+"""Build parameter groups from a model, and read what a group says."""

@@ -12,12 +12,12 @@ from steadydecay.parallel.shards import Sharding
 
 
 class BlockPart(NamedTuple):
-    """Rows and columns of a matrix that are here.
+    """The rows and columns of a matrix that this process holds.
 
     Attributes:
-        rows, columns: where they are in the part of the parameter that is here, seen as one matrix.
-        row_places, column_places: where they are in the matrix, counted from its own first row and column.
-        shape: of the whole matrix.
+        rows, columns: Where they are in the local part of the parameter, seen as one matrix.
+        row_places, column_places: Where they are in the matrix, counted from its own first row and column.
+        shape: The shape of the whole matrix.
     """
 
     rows: slice
@@ -27,12 +27,12 @@ class BlockPart(NamedTuple):
     shape: tuple[int, int]
 
     def of(self, matrices: Tensor) -> Tensor:
-        """A view of it in matrices (..., rows, columns) that are the part of the parameter."""
+        """Return a view of this part in `matrices` (..., rows, columns), the local part of the parameter."""
         return matrices[..., self.rows, self.columns]
 
 
 class CutSides(NamedTuple):
-    """Dimensions of a parameter that are the rows of it as one matrix and that are its columns, if they are cut."""
+    """The sharded dimensions among those that are the rows, and the columns, of a parameter seen as one matrix."""
 
     rows: set[int]
     columns: set[int]
@@ -41,7 +41,7 @@ class CutSides(NamedTuple):
 def block_parts(
     group: Mapping[str, Any], shape: tuple[int, ...], blocks: Sequence[Block], sharding: Sharding | None
 ) -> list[BlockPart]:
-    """What is here of these matrices of a parameter of this shape, with two dimensions or more."""
+    """Return the local parts of these matrices of a parameter of this shape, which has two dimensions or more."""
     region = [(0, size) for size in shape] if sharding is None else sharding.region(shape)
     runs = [[range(*limits)] for limits in region]
     sides = _row_dimensions(group, shape)
@@ -50,19 +50,19 @@ def block_parts(
 
 
 def cut_sides(group: Mapping[str, Any], shape: tuple[int, ...], sharding: Sharding | None) -> CutSides:
-    """Which dimensions of the rows and of the columns are cut."""
+    """Return which dimensions of the rows and of the columns are sharded."""
     cut, sides = set() if sharding is None else sharding.cut_dimensions(), _row_dimensions(group, shape)
     return CutSides({one for one in cut if one < sides}, {one for one in cut if one >= sides})
 
 
 def _row_dimensions(group: Mapping[str, Any], shape: tuple[int, ...]) -> int:
-    """How many of the first dimensions are the rows of a parameter seen as one matrix."""
+    """Return how many of the first dimensions make up the rows of a parameter seen as one matrix."""
     rows = matrix_shape(group, shape)[0]
     return next((at for at in range(1, len(shape)) if math.prod(shape[:at]) == rows), len(shape) - 1)
 
 
 def _as_one(runs: Sequence[Runs], shape: Sequence[int]) -> Runs:
-    """Runs of several dimensions seen as one."""
+    """Return the runs of several dimensions seen as one dimension."""
     found: Runs = [range(1)]
     for of_dimension, size in zip(runs, shape, strict=True):
         found = flattened(found, of_dimension, size)
@@ -76,6 +76,6 @@ def _part(block: Block, rows: Runs, columns: Runs) -> BlockPart:
 
 
 def _within(limits: tuple[int, int], runs: Runs) -> tuple[slice, Runs]:
-    """Which of the entries that are here lie within limits, and where in these."""
+    """Return which of the local entries lie within the limits, and their places within these."""
     start, stop = below(runs, limits[0]), below(runs, limits[1])
     return slice(start, stop), [range(run.start - limits[0], run.stop - limits[0]) for run in taken(runs, start, stop)]

@@ -1,4 +1,4 @@
-"""Which rows or columns are here, as runs of consecutive ones, in order; no torch."""
+"""Rows or columns that a process holds, as runs of consecutive ones in order. This does not import torch."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,7 +6,7 @@ Runs = Sequence[range]
 
 
 def taken(runs: Runs, start: int, stop: int) -> list[range]:
-    """The entries from the start-th to before the stop-th, where there are so many.
+    """Return the entries from the start-th up to but not including the stop-th, as far as they exist.
 
     >>> taken([range(0, 2), range(4, 7)], 1, 4)
     [range(1, 2), range(4, 6)]
@@ -19,7 +19,7 @@ def taken(runs: Runs, start: int, stop: int) -> list[range]:
 
 
 def below(runs: Runs, limit: int) -> int:
-    """How many entries lie below a limit.
+    """Return how many entries lie below a limit.
 
     >>> below([range(0, 2), range(4, 7)], 5)
     3
@@ -28,11 +28,12 @@ def below(runs: Runs, limit: int) -> int:
 
 
 def flattened(outer: Runs, inner: Runs, size: int) -> list[range]:
-    """Numbers of the entries (i, j) where two dimensions are seen as one, for i of the outer and j of the inner runs.
+    """Return the numbers of the entries (i, j) when two dimensions are seen as one, for i in the outer and j in the
+    inner runs.
 
     Args:
-        outer, inner: of the two dimensions.
-        size: of the inner dimension.
+        outer, inner: The runs of the two dimensions.
+        size: The size of the inner dimension.
 
     >>> flattened([range(1, 3)], [range(0, 2)], 4), flattened([range(1, 3)], [range(0, 4)], 4)
     ([range(4, 6), range(8, 10)], [range(4, 12)])

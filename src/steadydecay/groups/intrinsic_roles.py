@@ -1,4 +1,4 @@
-"""Which role a parameter has by its own class, name and shape, whatever the model does with it."""
+"""Find the role that a parameter has by its own class, name and shape, whatever the model does with it."""
 
 import math
 import re
@@ -13,14 +13,14 @@ from steadydecay.groups.undecayed import is_state_space
 Role = Literal["hidden", "output", "embedding", "vector", "conv", "router"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
-# Classes whose own parameters are gains, however many axes they have: LayerNorm((8, 4, 4)), norms of each head. What
-# may follow "Norm" is said, since NormFormer and NormFreeNet are networks.
+# Classes whose own parameters are gains, however many axes they have, such as LayerNorm((8, 4, 4)) and norms of each
+# head. What may follow "Norm" is listed, because NormFormer and NormFreeNet are networks.
 NORM_CLASS = re.compile(
     r"(?i)(?!.*(linear|conv|attn|attention|embed|head\b|mlp|ffn|block|transformer)).*norm(alization)?"
     r"(_?(layers?|gated|act(ivation)?|affine|simple|fast|exp|tlu|no_?bias|(with)?_?bias|per_?head|no_?scale|zero|split"
     r"|fp\d+|float\d+|\d+[dp]?|[bs]\d[a-z]?))*"
 )
-# Names that tell the role of a parameter that stands in no layer of torch's.
+# Names that tell the role of a parameter that is not in a layer of torch's.
 VECTOR_NAME = re.compile(r"\w*bias(es)?(_[a-z])?|b_\w+|(\w*_)?(scale|gain|gamma)s?(_?\d)?")
 BIAS_TABLE_NAME = re.compile(r"\w*bias_table|(\w*_)?(rel|relative|attention|attn|position|positional)(_\w+)?_bias(es)?")
 TABLE_NAME = re.compile(
@@ -34,13 +34,13 @@ MATRIX_NAME = re.compile(
 )
 LORA_MATRIX = re.compile(r"\w*lora_(embedding_)?([ABab]|down|up)")
 LAYER_CLASS = re.compile(r"Linear|Dense|Conv1D|Embedding|Router|Gate")
-REMEDY = "say overrides={...: {'role': ...}} if that is wrong"
-# The longest kernel along one axis that is taken for one; matrices of graph convolutions have more columns.
+REMEDY = "pass overrides={...: {'role': ...}} if that is wrong"
+# The longest axis that still counts as a kernel; matrices of graph convolutions have more columns.
 LONGEST_KERNEL = 15
 
 
 def intrinsic_role(place: Place, is_router: bool) -> Role:
-    """The role of a parameter if it is no output."""
+    """Return the role of a parameter, assuming that it is not an output layer."""
     if _is_vector(place):
         return "vector"
     if is_router:
@@ -51,10 +51,10 @@ def intrinsic_role(place: Place, is_router: bool) -> Role:
 
 
 def doubt_of(place: Place, role: Role) -> str:
-    """What is guessed of a bare parameter of a module that torch does not know; "" where its name tells."""
+    """Return why the role of a bare parameter in a module unknown to torch is a guess; "" if its name tells."""
     name, axes, kind = own_name(place), len(place.shape), type(place.owner).__name__
     if name == "_flat_param":
-        return "as one flat parameter that FSDP makes of many; say use_orig_params=True or use fully_shard"
+        return "because FSDP has flattened many parameters into this one; pass use_orig_params=True or use fully_shard"
     if axes < 2 or is_adapter(place) or place.is_magnitude:
         return ""
     if doubt := _doubt_of_kernel(place, role):
@@ -62,14 +62,14 @@ def doubt_of(place: Place, role: Role) -> str:
     if _is_layer(place):
         return ""
     if role == "hidden" and (axes > 3 or not MATRIX_NAME.fullmatch(name)):
-        return f"as a parameter of {kind} with {axes} axes whose name does not tell; {REMEDY}"
+        return f"because it is a parameter of {kind} with {axes} axes whose name does not tell its role; {REMEDY}"
     if role == "vector" and axes == 2 and MATRIX_NAME.fullmatch(name) and _is_one_line(place):
-        return f"as a parameter of {kind} with one row or column; {REMEDY}"
+        return f"because it is a parameter of {kind} with one row or column; {REMEDY}"
     return ""
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a module is a normalisation by its class; one that holds layers is a network.
+    """Return whether a module is a normalisation by its class. A module that holds layers is a network instead.
 
     >>> is_norm(nn.LayerNorm(4)), is_norm(nn.Linear(4, 4))
     (True, False)
@@ -79,7 +79,7 @@ def is_norm(module: nn.Module) -> bool:
 
 
 def own_name(place: Place) -> str:
-    """What a parameter is called: in a ParameterDict, as PEFT has them, what the dict is called."""
+    """Return the name of a parameter, or of its ParameterDict if it is in one, as in PEFT."""
     return place.path.rpartition(".")[2] if _is_in_container(place) else place.tensor
 
 
@@ -91,7 +91,7 @@ def _is_vector(place: Place) -> bool:
     name = own_name(place)
     if len(place.shape) < 2 or place.is_magnitude or is_state_space(place):
         return True
-    # A stack of experts has a stack of biases.
+    # A stack of experts also has a stack of biases.
     is_named = VECTOR_NAME.fullmatch(name) and not BIAS_TABLE_NAME.fullmatch(name)
     return bool(is_named) or is_norm(place.owner) or (_is_one_line(place) and not LORA_MATRIX.fullmatch(name))
 
@@ -102,7 +102,7 @@ def _is_named_norm(names: tuple[str, ...]) -> bool:
 
 
 def _is_one_line(place: Place) -> bool:
-    """Whether a parameter is one row or column that no layer multiplies as a matrix: class tokens, IA³'s gains."""
+    """Return whether a parameter is a row or column that no layer multiplies as a matrix: class tokens, IA³'s gains."""
     is_matrix = isinstance(place.owner, nn.modules.conv._ConvNd) or (len(place.shape) == 2 and _is_layer(place))
     return math.prod(place.shape) == max(place.shape) and not is_matrix
 
@@ -123,7 +123,7 @@ def _is_kernel(place: Place) -> bool:
     axes = len(place.shape)
     if not _is_called_convolution(place) or axes < 3:
         return False
-    # Three axes may be (out, in, length), or a matrix for each relation of a graph.
+    # Three axes may be (out, in, length), or one matrix for each relation of a graph.
     return axes > 3 or _is_called_conv1d(place) or place.shape[-1] <= LONGEST_KERNEL
 
 
@@ -136,21 +136,21 @@ def _is_called_conv1d(place: Place) -> bool:
 
 
 def _doubt_of_kernel(place: Place, role: Role) -> str:
-    """What is guessed of a weight whose class has "Conv" in its name and is none of torch's."""
+    """Return why the role of a weight is a guess if its class has "Conv" in its name but is not one of torch's."""
     axes, kind = len(place.shape), type(place.owner).__name__
     if isinstance(place.owner, nn.modules.conv._ConvNd) or not _is_called_convolution(place):
         return ""
     is_depthwise = place.shape[1] == 1
     if axes == 3 and role in ("conv", "hidden") and not _is_called_conv1d(place) and not is_depthwise:
         what = "a kernel and its length" if role == "conv" else "a stack of matrices"
-        return f"as {kind} is none of torch's convolutions and three axes may be {what}; {REMEDY}"
+        return f"because {kind} is not one of torch's convolutions and three axes may be {what}; {REMEDY}"
     if axes == 2 and role == "hidden" and re.search(r"Conv\d[dD]", kind) and not _is_layer(place):
-        return f"as {kind} has a weight of two axes, which may be kernels; {REMEDY}"
+        return f"because {kind} has a weight of two axes, which may be kernels; {REMEDY}"
     return ""
 
 
 def _is_layer(place: Place) -> bool:
-    """Whether a parameter belongs to a layer of torch's, or one that is named like them."""
+    """Return whether a parameter belongs to a layer of torch's, or to one that is named like them."""
     kinds = type(place.owner).__mro__
     is_of_torch = any(kind.__module__.startswith("torch.nn.modules.") and kind is not nn.Module for kind in kinds)
     is_named = any(LAYER_CLASS.search(kind.__name__) for kind in kinds)

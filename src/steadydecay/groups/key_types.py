@@ -1,4 +1,4 @@
-"""Of what type the value of each key of a parameter group must be, before anything computes with it."""
+"""The type that each key of a parameter group must have, checked before anything computes with its value."""
 
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
@@ -10,11 +10,11 @@ NOTHING_CHANGED, NO_WEIGHT_CHANGED = "Nothing has changed", "This step has chang
 
 
 class KeyType(NamedTuple):
-    """What a key may hold.
+    """What the value of a key may be.
 
     Attributes:
-        accepts: whether a value is of the type; a tensor's entries are not looked at, which would wait for the device.
-        legal: what is legal, for the error, with its verb.
+        accepts: Whether a value is of the type. The entries of tensors are not read, which would wait for the device.
+        legal: What the value must be, for the error.
     """
 
     accepts: Callable[[Any], bool]
@@ -22,9 +22,9 @@ class KeyType(NamedTuple):
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a real number of Python or NumPy, or a real tensor of no dimension."""
+    """Return whether a value is a real number of Python or NumPy, or a real 0-d tensor."""
     if type(value) is float:
-        # A look through the abstract classes takes ten times as long.
+        # Checking against the abstract classes takes ten times as long.
         return True
     if isinstance(value, Tensor):
         return value.ndim == 0 and not value.is_complex()
@@ -32,12 +32,12 @@ def is_number(value: Any) -> bool:
 
 
 def is_pair(value: Any) -> bool:
-    """Whether it is a tuple or a list of two numbers."""
+    """Return whether a value is a tuple or a list of two numbers."""
     return isinstance(value, tuple | list) and len(value) == 2 and all(map(is_number, value))
 
 
 def as_pair(value: Any) -> Any:
-    """A tuple in place of a pair that another package holds otherwise (a list of OmegaConf, an array, a tensor).
+    """Return a tuple for a pair that another package holds in another form (a list of OmegaConf, an array, a tensor).
 
     >>> as_pair([0.9, 0.99]), as_pair(0.9), as_pair("ab")
     ((0.9, 0.99), 0.9, 'ab')
@@ -47,27 +47,29 @@ def as_pair(value: Any) -> Any:
 
 
 def require_types(group: Mapping[str, Any], where: str = "", remedy: str = NOTHING_CHANGED) -> None:
-    """ValueError unless each key of a group holds what `KEY_TYPES` says.
+    """Raise ValueError unless the value of each key of a group is of the type in `KEY_TYPES`.
 
     Args:
-        group: some keys of it are enough.
-        where: " of group 1", for the error.
-        remedy: a sentence to end the error with.
+        group: A group, or some of its keys.
+        where: The group for the error, such as " of group 1".
+        remedy: A sentence with which the error ends.
     """
     for key, (accepts, legal) in KEY_TYPES.items():
         if key in group and not accepts(group[key]):
-            raise ValueError(f"{key}{where} is {described(group[key])}; legal {legal}{_hint(group[key])}. {remedy}")
+            raise ValueError(
+                f"{key}{where} is {described(group[key])}; it must be {legal}{_hint(group[key])}. {remedy}"
+            )
 
 
 def require_number(name: str, value: Any) -> None:
-    """ValueError unless it is a number, or a tensor of one."""
+    """Raise ValueError unless a value is a number, or a tensor of one."""
     if not is_number(value):
-        legal = f"legal is a number, or a real tensor of no dimension{_hint(value)}"
+        legal = f"it must be a number, or a real 0-d tensor{_hint(value)}"
         raise ValueError(f"{name} is {described(value)}; {legal}. {NOTHING_CHANGED}")
 
 
 def described(value: Any) -> str:
-    """A value for an error; of a tensor or an array its shape."""
+    """Return a value as text for an error; a tensor or an array is described by its shape."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         kind = "a tensor" if isinstance(value, Tensor) else f"of type {type(value).__name__}"
         return f"{kind} of shape {tuple(value.shape)} and {value.dtype}"
@@ -76,8 +78,10 @@ def described(value: Any) -> str:
 
 def _hint(value: Any) -> str:
     if isinstance(value, str):
-        return ". A text is not converted; YAML reads 1e-4 as a text and 1.0e-4 as a number"
-    return "; value.item() makes a number of one entry" if getattr(value, "size", None) is not None else ""
+        return ". Strings are not converted; YAML reads 1e-4 as a string and 1.0e-4 as a number"
+    return (
+        ". Use value.item() to get the number from a single entry" if getattr(value, "size", None) is not None else ""
+    )
 
 
 def _is_flag(value: Any) -> bool:
@@ -93,24 +97,22 @@ def _or_none(kind: KeyType) -> KeyType:
     return KeyType(lambda value: value is None or kind.accepts(value), f"{kind.legal}, or None")
 
 
-NUMBER = KeyType(is_number, "is [0, inf), a number or a real tensor of no dimension")
-SHARE = KeyType(is_number, "is [0, 1), a number or a real tensor of no dimension")
-NUMBERS = KeyType(lambda value: is_number(value) or is_pair(value), "is a number in [0, 1), or two in a tuple for Lion")
-PAIR = KeyType(
-    is_pair, "are two numbers in [0, 1) in a tuple, such as (0.9, 0.99); each may be a tensor of no dimension"
-)
-FLAG = KeyType(_is_flag, "is True or False")
-NAME = KeyType(_is_name, "is a text")
-NAMES = KeyType(lambda value: isinstance(value, tuple | list) and all(map(_is_name, value)), "is a list of texts")
-# Torch takes no other for it.
-BOOL = KeyType(lambda value: isinstance(value, bool), "is True or False")
+NUMBER = KeyType(is_number, "in [0, inf), as a number or a real 0-d tensor")
+SHARE = KeyType(is_number, "in [0, 1), as a number or a real 0-d tensor")
+NUMBERS = KeyType(lambda value: is_number(value) or is_pair(value), "a number in [0, 1), or two in a tuple for Lion")
+PAIR = KeyType(is_pair, "two numbers in [0, 1) in a tuple, such as (0.9, 0.99), each of which may be a 0-d tensor")
+FLAG = KeyType(_is_flag, "True or False")
+NAME = KeyType(_is_name, "a string")
+NAMES = KeyType(lambda value: isinstance(value, tuple | list) and all(map(_is_name, value)), "a list of strings")
+# torch accepts nothing else for it.
+BOOL = KeyType(lambda value: isinstance(value, bool), "True or False")
 NORM = KeyType(
     lambda value: isinstance(value, str | dict) or (not isinstance(value, type) and hasattr(value, "lmo_blocks")),
-    "is 'auto', a name of steadydecay.norms.NORMS, or a Norm",
+    "'auto', a name in steadydecay.norms.NORMS, or a Norm",
 )
-WHOLE = KeyType(lambda value: isinstance(value, Integral), "is a whole number")
+WHOLE = KeyType(lambda value: isinstance(value, Integral), "a whole number")
 
-# Of our optimizers, of torch's Adam, and what our verbs and torch's schedulers add.
+# The keys of our optimizers and of torch's Adam, and those that our functions and torch's schedulers add.
 KEY_TYPES: dict[str, KeyType] = {
     "lr": NUMBER,
     "weight_decay": NUMBER,
@@ -134,7 +136,7 @@ KEY_TYPES: dict[str, KeyType] = {
     "role": _or_none(NAME),
     "param_names": _or_none(NAMES),
 }
-# Those that mean the same in the groups of every optimizer; betas or eps may be of another form there.
+# The keys that mean the same in the groups of every optimizer. Its betas or eps may have another form.
 KEYS_OF_ANY = (
     "lr",
     "weight_decay",

@@ -1,4 +1,4 @@
-"""The layers of a model that multiply by a matrix or a kernel, with what they read and write."""
+"""The layers of a model that multiply by a matrix or a kernel, with the features that they read and write."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from steadydecay.groups.places import Place, class_names, is_adapter
 class Position(NamedTuple):
     """Where a layer stands among the parameters of a model.
 
-    A module's own parameters come before those of its children, whatever comes first in its work: they are taken to
-    stand at its end.
+    A module's own parameters are listed before those of its children, whichever come first in its computation. They are
+    taken to stand at its end.
     """
 
     at_end: int
@@ -29,13 +29,13 @@ class Layer:
     """A linear layer, a convolution, or a matrix that stands by itself.
 
     Attributes:
-        path: of the module, or of the parameter where its module has several.
-        weight: the matrix or kernel.
-        position: of the weight.
-        writes: features that come out, or channels.
-        reads: features that go in, or channels.
-        kind: what it is, in words.
-        is_turned: it may be the other way round, since nothing says which of its axes is read.
+        path: The path of the module, or of the parameter if its module has several.
+        weight: The matrix or kernel.
+        position: The position of the weight.
+        writes: The number of output features or channels.
+        reads: The number of input features or channels.
+        kind: What the layer is, in words.
+        is_turned: Whether it may be the other way round, because nothing says which of its axes is read.
     """
 
     path: str
@@ -48,21 +48,21 @@ class Layer:
 
     @property
     def depth(self) -> int:
-        """How many modules hold it."""
+        """The number of modules around the layer."""
         return self.path.count(".")
 
     @property
     def is_linear(self) -> bool:
-        """Whether it is no convolution."""
+        """Whether the layer is not a convolution."""
         return self.kind != "convolution"
 
 
 def layers_of(places: Sequence[Place], roles: Mapping[str, Role]) -> list[Layer]:
-    """The layers among `places`, in the model's order.
+    """Return the layers among `places`, in the model's order.
 
     Args:
-        places: of all parameters.
-        roles: of each by itself, by its name.
+        places: The places of all parameters.
+        roles: The role that each parameter has by itself, by its name.
     """
     ends = _ends_of_owners(places)
     by_owner: dict[int, list[tuple[Position, Place]]] = {}
@@ -76,14 +76,14 @@ def layers_of(places: Sequence[Place], roles: Mapping[str, Role]) -> list[Layer]
 
 
 def feeds(layer: Layer, other: Layer) -> bool:
-    """Whether sizes say that `other` reads what `layer` writes, and not the other way round."""
+    """Return whether the sizes show that `other` reads what `layer` writes, and not the other way round."""
     # A matrix that may be turned seems to write what it reads, and then to feed what comes before it.
     is_later = layer.position < other.position or not layer.is_turned
     return is_later and layer.writes == other.reads and other.writes != layer.reads
 
 
 def _ends_of_owners(places: Sequence[Place]) -> dict[str, int]:
-    """Where the last parameter in the children of each module that has any of its own stands, by the module's path."""
+    """Return the position of the last parameter in the children of each module with own parameters, by its path."""
     owners = {place.path for place in places}
     return {
         path: position
@@ -124,7 +124,7 @@ def _known_kind(owner: nn.Module) -> str:
 
 
 def _said_sizes(owner: Any) -> tuple[int, int] | None:
-    """What a layer writes and reads, where its module says so."""
+    """Return the features that a layer writes and reads, if its module says so."""
     for outgoing, incoming in (("out_channels", "in_channels"), ("out_features", "in_features")):
         writes, reads = getattr(owner, outgoing, None), getattr(owner, incoming, None)
         if isinstance(writes, int) and isinstance(reads, int):
@@ -134,6 +134,6 @@ def _said_sizes(owner: Any) -> tuple[int, int] | None:
 
 def _usual_sizes(place: Place, kind: str) -> tuple[int, int]:
     first, second = place.shape[:2]
-    # x @ w keeps (in, out), as people write it who do not call it a weight.
+    # Matrices that are not called a weight usually stand in x @ w, and are stored as (in, out).
     is_transposed = (not kind and "weight" not in place.tensor) or "Conv1D" in class_names(place.owner)
     return (second, first) if is_transposed else (first, second)

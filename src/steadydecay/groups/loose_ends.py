@@ -1,4 +1,4 @@
-"""Which layers of a model nothing reads, as far as their sizes and their order tell."""
+"""Find layers of a model whose output no other layer reads, as far as their sizes and their order tell."""
 
 import re
 from collections import Counter
@@ -12,11 +12,11 @@ from steadydecay.groups.intrinsic_roles import is_norm
 from steadydecay.groups.layers import Layer, Position, feeds
 from steadydecay.groups.places import Place, is_adapter
 
-# Writing several vectors at once, as a gated layer, query, key and value, and the modulation of a block do.
+# The number of vectors that a layer may write at once: gated layers, query, key and value, modulations of a block.
 PIECES = (2, 3, 4, 6, 9)
-# What attention reads, however many heads its sizes count; "q" and "v" alone are also values of actions and states.
+# Names of what attention reads, whatever the number of heads; "q" and "v" alone may be values of actions and states.
 PROJECTION_NAME = re.compile(r"\w*(qkv|kv|qk)\w*|(to_|w_?)[qkv]|W_?[qkvQKV]|[qkv]_(proj|lin|linear)|(c_attn|in_proj)")
-# Sizes below these are met by chance.
+# Sizes below these coincide by chance.
 LEAST_PIECE = 16
 LEAST_JOINED = 4
 MOST_JOINED = 8
@@ -24,7 +24,7 @@ MOST_JOINED = 8
 
 @final
 class Reader(NamedTuple):
-    """What may read what a layer writes: where it stands, how many features it reads, whether it is a Linear."""
+    """A possible reader of a layer's output: where it stands, how many features it reads, whether it is a Linear."""
 
     position: Position
     size: int
@@ -32,12 +32,12 @@ class Reader(NamedTuple):
 
 
 def loose_ends(candidates: Iterable[Layer], layers: Sequence[Layer], places: Sequence[Place]) -> list[Layer]:
-    """Those of the candidates of which sizes say that nothing that comes later reads what they write.
+    """Return the candidates whose output nothing that comes later reads, judging by sizes.
 
     Args:
-        candidates: some of `layers`.
-        layers: of the model, in its order.
-        places: of all its parameters.
+        candidates: Some of `layers`.
+        layers: The layers of the model, in its order.
+        places: The places of all its parameters.
     """
     readers = _readers(layers, places)
     return [
@@ -53,9 +53,10 @@ def loose_ends(candidates: Iterable[Layer], layers: Sequence[Layer], places: Seq
 
 
 def possible_ends(candidates: Iterable[Layer], layers: Sequence[Layer], places: Sequence[Place]) -> list[Layer]:
-    """As `loose_ends`, with those that a later layer may read by chance.
+    """Return what `loose_ends` returns, and the candidates whose output a later layer may read by coincidence.
 
-    They write a part of what it reads, so few features that many layers read as many, or are turned.
+    These write a part of what it reads, or so few features that many layers read as many, or they may be the other way
+    round.
     """
     readers = _readers([replace(layer, is_turned=False) for layer in layers], places)
     return [
@@ -70,34 +71,34 @@ def possible_ends(candidates: Iterable[Layer], layers: Sequence[Layer], places: 
 
 
 def is_modulation(layer: Layer) -> bool:
-    """Whether a layer writes several vectors of the size that it reads, as what scales and shifts a block does."""
+    """Return whether a layer writes several vectors of the size that it reads, as modulations of a block do."""
     return _writes_pieces(layer.writes, layer.reads)
 
 
 def is_normalised(layer: Layer, places: Sequence[Place]) -> bool:
-    """Whether a normalisation of what it writes comes after it."""
+    """Return whether a normalisation of the layer's output comes after it."""
     after = places[layer.position.of_parameter + 1 :]
     return any(place.shape == (layer.writes,) and is_norm(place.owner) for place in after)
 
 
 def is_beside(last: Layer, layers: Iterable[Layer]) -> Callable[[Layer], bool]:
-    """Whether a layer stands beside `last` and reads what it reads, as scores beside boxes do."""
+    """Return a test of whether a layer stands beside `last` and reads the same input, as scores and boxes do."""
     held = Counter(_above(layer.path, depth) for layer in layers for depth in range(1, layer.depth + 1))
 
     def home(layer: Layer) -> str:
-        """The innermost module that holds other layers too."""
+        """Return the innermost module that holds other layers too."""
         return next((path for d in range(1, layer.depth + 1) if held[path := _above(layer.path, d)] > 1), "")
 
     return lambda layer: home(layer) == home(last) and layer.reads == last.reads and not feeds(layer, last)
 
 
 def _above(path: str, depth: int) -> str:
-    """The path of the module so many modules above."""
+    """Return the path of the module that is `depth` modules above."""
     return path.rsplit(".", depth)[0]
 
 
 def _readers(layers: Sequence[Layer], places: Sequence[Place]) -> list[Reader]:
-    """The first and the last of those that read so many features; big models have thousands of alike ones."""
+    """Return the first and the last reader of each size, because big models have thousands of the same size."""
     by_size: dict[tuple[int, bool], list[Reader]] = {}
     for reader in sorted([*_reading_layers(layers), *_other_readers(layers, places)]):
         by_size.setdefault((reader.size, reader.is_linear), []).append(reader)
@@ -110,7 +111,7 @@ def _reading_layers(layers: Iterable[Layer]) -> Iterator[Reader]:
 
 
 def _other_readers(layers: Iterable[Layer], places: Sequence[Place]) -> Iterator[Reader]:
-    """Parameters of no layer: gains of norms, matrices of a recurrence or of attention, but no table or adapter."""
+    """Yield parameters outside layers: gains of norms, matrices of recurrences or attention, not tables or adapters."""
     of_layers = {id(layer.weight) for layer in layers}
     for position, place in enumerate(places):
         is_table = isinstance(place.owner, nn.Embedding | nn.EmbeddingBag)
@@ -129,7 +130,7 @@ def _may_end(layer: Layer) -> bool:
 
 
 def _is_read(size: int, layer: Layer, reader: Reader) -> bool:
-    """Whether one reads what a layer writes, whole or in pieces, or flattened after a convolution."""
+    """Return whether the reader reads a layer's output, whole, in pieces, or flattened after a convolution."""
     if not _may_follow(layer, reader):
         return False
     is_flattened = reader.is_linear and not layer.is_linear and size >= LEAST_JOINED and reader.size % size == 0
@@ -137,13 +138,13 @@ def _is_read(size: int, layer: Layer, reader: Reader) -> bool:
 
 
 def _is_joined(size: int, layer: Layer, reader: Reader) -> bool:
-    """Whether one reads what a layer writes with others of its size."""
+    """Return whether the reader reads a layer's output joined with others of its size."""
     is_part = size >= LEAST_JOINED and reader.size % size == 0 and reader.size <= MOST_JOINED * size
     return is_part and _may_follow(layer, reader)
 
 
 def _may_follow(layer: Layer, reader: Reader) -> bool:
-    """Whether one may come after a layer: any but itself, where its module has other layers inside."""
+    """Return whether the reader may come after a layer: any but itself, if its module has other layers inside."""
     has_moved = layer.position.at_end > layer.position.of_parameter and layer.is_turned
     return reader.position > layer.position or (has_moved and reader.position != layer.position)
 

@@ -1,4 +1,4 @@
-"""Which matrices a parameter holds, as ranges of it seen as one matrix."""
+"""The matrices that a parameter holds, as ranges of the parameter seen as one matrix."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -7,21 +7,22 @@ from typing import Any, NamedTuple
 from steadydecay.groups.fused import split_sizes
 from steadydecay.norms import Spectral, SpectralConv, norm_for
 
-# Rows that a long vector is seen as, so that its sums stay exact: float32 sums of 10⁷ terms lose three digits on CPUs.
+# A long vector is seen as this many rows, so that its sums stay exact: float32 sums of 10⁷ terms lose three digits on
+# CPUs.
 VECTOR_ROW = 1024
 
 FusedSizes = tuple[int, ...] | None
 
 
 class Block(NamedTuple):
-    """Rows and columns of one matrix, as half-open ranges."""
+    """The rows and columns of one matrix, as half-open ranges."""
 
     rows: tuple[int, int]
     columns: tuple[int, int]
 
 
 def matrix_shape(group: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[int, int]:
-    """(rows, columns) of a parameter seen as one matrix: kernels are (d_out, d_in · k), stacks lie below each other."""
+    """Return (rows, columns) of a parameter seen as one matrix: kernels are (d_out, d_in · k), stacks concatenated."""
     size = math.prod(shape)
     if len(shape) < 2:
         return (size // VECTOR_ROW, VECTOR_ROW) if size and size % VECTOR_ROW == 0 else (1, size)
@@ -29,12 +30,12 @@ def matrix_shape(group: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[int,
 
 
 def blocks_of(group: Mapping[str, Any], shape: tuple[int, ...], name: str = "") -> list[Block]:
-    """The matrices in a parameter of this shape: none in a vector; each of a stack, and each that is fused with others.
+    """Return the matrices in a parameter of this shape: none in a vector, and each of a stack or of several fused ones.
 
     Args:
-        group: whose norm says what is fused, if it has one.
-        shape: the parameter's.
-        name: of the parameter in its model, which says what is fused where the group has no norm.
+        group: The group, whose norm says what is fused if it has one.
+        shape: The shape of the parameter.
+        name: The name of the parameter in its model, which says what is fused if the group has no norm.
     """
     rows, columns = matrix_shape(group, shape)
     if len(shape) < 2 or group.get("role") == "vector" or not rows * columns:
@@ -52,13 +53,13 @@ def blocks_of(group: Mapping[str, Any], shape: tuple[int, ...], name: str = "") 
 
 
 def _fused_sizes(group: Mapping[str, Any], shape: tuple[int, ...], name: str) -> tuple[FusedSizes, FusedSizes]:
-    """FusedSizes of the matrices that are fused along the rows, and along the columns; none where they are one."""
+    """Return the sizes of matrices that are fused along the rows, and along the columns; none if nothing is fused."""
     if "norm" in group:
         norm = norm_for(group["norm"], len(shape))
         sizes = norm.split_sizes if isinstance(norm, Spectral) else None
         return (None, sizes) if isinstance(norm, Spectral) and norm.transposed else (sizes, None)
     rows, columns = shape[-2:]
-    # A name alone does not tell whether gate and up are interleaved.
+    # A name alone does not tell whether gate and up are interleaved or not.
     heights, widths = (split_sizes(name, *sides, is_interleaved=True) for sides in ((rows, columns), (columns, rows)))
     return (heights, None) if heights else (None, widths)
 

@@ -1,4 +1,4 @@
-"""Which modules of a model repeat its layers, and which hold or exclude an output."""
+"""Find the modules of a model that repeat its layers, and those that hold or exclude an output."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -12,21 +12,21 @@ from steadydecay.groups.loose_ends import loose_ends
 from steadydecay.groups.output_names import is_head_class, is_head_name
 from steadydecay.groups.places import Place, plain_modules
 
-# What a model that has no output layer answers None to.
+# The methods that return None in a model without an output layer.
 OUTPUT_ACCESSOR = "get_output_embeddings"
 
 
 @final
 class Structure(NamedTuple):
-    """Paths of modules that tell what of a model may be an output.
+    """Paths of modules that tell which layers of a model may be an output.
 
     Attributes:
-        lists: of what holds several modules side by side.
-        repeated: of those that repeat a layer of a network.
-        encoders: of modules that say that they have no output embeddings, as Hugging Face's encoders do.
-        headless: of encoders in which what is called a head is none.
-        heads: of modules whose class is that of an output.
-        inner: of those in a Sequential that something comes after.
+        lists: Modules that hold several modules side by side.
+        repeated: Modules that repeat a layer of a network.
+        encoders: Modules that say that they have no output embeddings, as Hugging Face's encoders do.
+        headless: Encoders in which a module called a head is not one.
+        heads: Modules whose class is that of an output.
+        inner: Modules in a Sequential that are followed by another.
     """
 
     lists: set[str]
@@ -38,7 +38,7 @@ class Structure(NamedTuple):
 
 
 def structure_of(model: nn.Module, layers: Sequence[Layer], places: Sequence[Place]) -> Structure:
-    """What the modules of a model say; `layers` are all of its layers."""
+    """Return the structure that the modules of a model tell; `layers` are all of its layers."""
     found = Structure(*(set() for _ in Structure._fields))
     paths = {layer.path for layer in layers}
     for path, module in plain_modules(model):
@@ -58,7 +58,7 @@ def structure_of(model: nn.Module, layers: Sequence[Layer], places: Sequence[Pla
 
 
 def candidates(structure: Structure, layers: Iterable[Layer]) -> list[Layer]:
-    """Layers that may be an output: neither in one of several like layers, nor followed, nor in a headless encoder."""
+    """Return layers that may be an output: not in one of several like layers, followed, or in a headless encoder."""
     return [
         layer
         for layer in layers
@@ -69,18 +69,18 @@ def candidates(structure: Structure, layers: Iterable[Layer]) -> list[Layer]:
 
 
 def is_below(path: str, above: Collection[str]) -> bool:
-    """Whether a path leads through one of `above`."""
+    """Return whether a path leads through one of `above`."""
     parts = path.split(".")
     return any(".".join(parts[:depth]) in above for depth in range(len(parts)))
 
 
 def last_part(path: str) -> str:
-    """The name of a module in what holds it."""
+    """Return the name of a module within its parent."""
     return path.rpartition(".")[2]
 
 
 def _repeats_layers(module: nn.Module, path: str, found: Structure) -> bool:
-    """Whether it holds layers of a network one after the other, each of several modules, and lies in no such."""
+    """Return whether a module holds consecutive layers of several modules each, and is not inside another such one."""
     if is_head_name(last_part(path)) or is_below(path, found.heads) or is_below(path, found.repeated):
         return False
     is_stack = isinstance(module, nn.ModuleList) or (isinstance(module, nn.Sequential) and _is_repeated(module))
@@ -88,7 +88,7 @@ def _repeats_layers(module: nn.Module, path: str, found: Structure) -> bool:
 
 
 def _followed(module: nn.Sequential, path: str, layers: Collection[str]) -> Iterator[str]:
-    """Layers and Sequentials in a Sequential that another comes after."""
+    """Yield the layers and Sequentials in a Sequential that are followed by another."""
     followed = False
     for name, child in reversed(list(module.named_children())):
         child_path = f"{path}.{name}" if path else name
@@ -99,14 +99,14 @@ def _followed(module: nn.Sequential, path: str, layers: Collection[str]) -> Iter
 
 
 def _is_repeated(module: nn.Sequential) -> bool:
-    """Whether a Sequential repeats one block: the same class, with the same shapes at both ends."""
+    """Return whether a Sequential repeats one block: the same class, with the same shapes at both ends."""
     kinds = {type(child) for child in module.children()}
     shapes = [[parameter.shape for parameter in child.parameters()] for child in module.children()]
     return len(module) > 1 and len(kinds) == 1 and shapes[0] == shapes[-1]
 
 
 def _are_side_by_side(module: nn.Module, path: str, layers: Sequence[Layer], places: Sequence[Place]) -> bool:
-    """Whether the modules of a list are no layers one after the other: by sizes none reads what another writes."""
+    """Return whether the modules of a list are not consecutive layers: by sizes none reads what another writes."""
     if not isinstance(module, nn.ModuleList) or len(module) < 2 or "expert" in path:
         return False
     prefix = f"{path}." if path else ""
@@ -119,8 +119,8 @@ def _are_side_by_side(module: nn.Module, path: str, layers: Sequence[Layer], pla
 
 
 def _is_headless(module: nn.Module) -> bool:
-    """Whether it is an encoder of Hugging Face's, in which what is called a head pools, or predicts durations.
+    """Return whether a module is an encoder of Hugging Face's, in which a "head" pools or predicts durations.
 
-    Encoders are their own base; so are a few models with a head, which are called ...For...
+    Encoders are their own base model. So are a few models with a head, which are called ...For...
     """
     return getattr(module, "base_model", None) is module and not re.search("For[A-Z]", type(module).__name__)

@@ -1,4 +1,4 @@
-"""Which layer is the output of a model that does not say so: what nothing reads, or what comes last."""
+"""Find the output layer of a model that does not name it: the layer that nothing reads, or the last one."""
 
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
@@ -10,11 +10,12 @@ from steadydecay.groups.output_search import REMEDY, FoundOutput, Search
 
 
 def output_by_place(search: Search, says_none: bool) -> FoundOutput:
-    """All that nothing reads, or else the last layer, as a guess.
+    """Return all layers that nothing reads, or else the last layer, as a guess.
 
     Args:
-        search: with a layer at least.
-        says_none: the model says that it has no output layer; then there is none, and a doubt of each that looks so.
+        search: A search with at least one layer.
+        says_none: Whether the model says that it has no output layer. Then there is none, and each layer that looks
+            like one gets a note.
     """
     last = search.layers[-1]
     reason = _why_not(search, last, says_none)
@@ -23,7 +24,7 @@ def output_by_place(search: Search, says_none: bool) -> FoundOutput:
     ends = [layer for layer in search.ends if not is_below(layer.path, search.structure.encoders)]
     chosen = ends or ([last] if reason is None else [])
     chosen += [layer for layer in _beside_last(search, chosen) if layer not in chosen]
-    # PEFT keeps a copy of what it saves, at the same path.
+    # PEFT keeps a copy of the modules that it saves, at the same path.
     paths = {layer.path for layer in chosen}
     chosen += [layer for layer in search.outside if layer.path in paths and layer not in chosen]
     last_of_kinds = {layer.kind: layer for layer in search.layers}.values()
@@ -44,7 +45,7 @@ def _none_said(search: Search, last: Layer, reason: str) -> FoundOutput:
 
 
 def _beside_last(search: Search, chosen: Sequence[Layer]) -> Iterator[Layer]:
-    """Layers that stand beside the last of those chosen and read the same; of a square one nothing tells that."""
+    """Yield layers beside the last of those chosen that read the same; this cannot be told for a square layer."""
     if chosen and chosen[-1].writes != chosen[-1].reads:
         upwards = reversed(search.layers[: search.layers.index(chosen[-1])])
         beside = takewhile(is_beside(chosen[-1], search.layers), upwards)
@@ -52,7 +53,7 @@ def _beside_last(search: Search, chosen: Sequence[Layer]) -> Iterator[Layer]:
 
 
 def _doubts_of_others(search: Search, chosen: Sequence[Layer], reason: str | None) -> Iterator[tuple[int, str]]:
-    """Layers that may be an output too: the last, and those of which sizes do not tell whether they are read on."""
+    """Yield layers that may be an output too: the last, and those that may be read by another, judging by sizes."""
     last = search.layers[-1]
     if chosen:
         beside = f"although it may be an output beside {chosen[-1].path}, because sizes do not tell what reads it"
@@ -63,7 +64,7 @@ def _doubts_of_others(search: Search, chosen: Sequence[Layer], reason: str | Non
 
 
 def _ends_of_towers(search: Search, last: Layer) -> Iterator[Layer]:
-    """Last layers of modules that read what the module of the last layer reads, as a second tower does."""
+    """Yield the last layers of modules that read what the module of the last layer reads, as a second tower does."""
     towers: dict[str, list[Layer]] = {}
     for layer in search.layers:
         towers.setdefault(layer.path.partition(".")[0], []).append(layer)
@@ -75,7 +76,7 @@ def _ends_of_towers(search: Search, last: Layer) -> Iterator[Layer]:
 
 
 def _why_not(search: Search, last: Layer, says_none: bool) -> str | None:
-    """Why the last layer is no output, None if it may be one."""
+    """Return why the last layer is not an output, or None if it may be one."""
     if says_none or is_below(last.path, search.structure.encoders):
         return "the model says that it has no output layer"
     if last not in search.outside:

@@ -1,4 +1,4 @@
-"""What an output is looked for in, and what is found."""
+"""The material in which the output layer is searched, and the result."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, final
@@ -11,7 +11,7 @@ from steadydecay.groups.loose_ends import loose_ends, possible_ends
 from steadydecay.groups.model_structure import Structure, candidates, structure_of
 from steadydecay.groups.places import Place
 
-REMEDY = "say output=... if that is wrong"
+REMEDY = "pass output=... if that is wrong"
 
 
 @final
@@ -19,8 +19,8 @@ class FoundOutput(NamedTuple):
     """The output layer.
 
     Attributes:
-        parameters: of it; none where there is none.
-        doubts: what was guessed and why, by the id of the parameter that the guess is about.
+        parameters: Its parameters; empty if there is no output layer.
+        doubts: What was guessed and why, by the id of the parameter that the guess is about.
     """
 
     parameters: Sequence[Tensor] = ()
@@ -29,15 +29,15 @@ class FoundOutput(NamedTuple):
 
 @final
 class Search(NamedTuple):
-    """What an output is looked for in.
+    """The material in which the output layer is searched.
 
     Attributes:
-        structure: of the model.
-        layers: of it, in its order.
-        outside: those that may be an output.
-        ends: those of `outside` that nothing reads, by sizes.
-        maybe_ends: those besides that a later layer may read by chance.
-        places: of all parameters.
+        structure: The structure of the model.
+        layers: Its layers, in order.
+        outside: The layers that may be an output.
+        ends: Those of `outside` that nothing reads, judging by sizes.
+        maybe_ends: Further ones that a later layer may read by coincidence.
+        places: The places of all parameters.
     """
 
     structure: Structure
@@ -49,7 +49,7 @@ class Search(NamedTuple):
 
 
 def search_of(model: nn.Module, places: Sequence[Place], roles: Mapping[str, Role]) -> Search:
-    """What the modules and the sizes of a model tell; `roles` are those of its parameters by themselves."""
+    """Return what the modules and sizes of a model tell; `roles` are those that parameters have by themselves."""
     layers = layers_of(places, roles)
     structure = structure_of(model, layers, places)
     outside = candidates(structure, layers)

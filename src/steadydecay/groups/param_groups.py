@@ -1,4 +1,4 @@
-"""Parameter groups from a model: which role each parameter has, and what follows from it."""
+"""Build parameter groups from a model: the role of each parameter, and what follows from it."""
 
 import difflib
 import fnmatch
@@ -49,40 +49,51 @@ def param_groups(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     layer_decay: float = 1.0,
 ) -> list[Group]:
-    """Groups for `optimizer`, one for each role and choice of settings, over every trainable parameter once.
+    """Build parameter groups for `optimizer`, with every trainable parameter of the model in exactly one group.
 
-    Roles (docs/roles.md says how each is found): "output" is the last layer, found through the model's own
-    `get_output_embeddings` or `get_classifier`, a weight tied to an embedding, a usual name (lm_head, classifier,
-    to_logits, ...), or by its place; "embedding", "conv" and "hidden" (matrices) follow from the module; "router"
-    chooses experts; "vector" is the rest: biases, gains, class tokens, a state-space model's dynamics. Wrappers,
-    parametrizations and adapters change no role. What was guessed is in the key "role_notes", for `describe`. The
-    output group has decay "constant" (arXiv 2512.08217, Appendix D). Vectors have no decay under Adam; nor has what
-    the model's authors mark so (`_no_weight_decay`, `no_weight_decay()`), under any optimizer. Query, key and value in
-    one weight, stacked experts and transposed weights get an LMO for each matrix (`steadydecay.groups.fused`).
+    There is one group for each role and choice of settings. docs/roles.md says how each role is found:
+
+    - "output" is the last layer. It is found through the model's own `get_output_embeddings` or `get_classifier`, a
+      weight tied to an embedding, a usual name (lm_head, classifier, to_logits, ...), or its place. Its decay is
+      "constant" (arXiv 2512.08217, Appendix D).
+    - "embedding", "conv" and "hidden" (matrices) follow from the module, and a "router" chooses experts.
+    - "vector" is the rest: biases, gains, class tokens, the dynamics of a state-space model. Vectors have no decay
+      under Adam.
+
+    Wrappers, parametrizations and adapters change no role. Parameters that the model's authors mark as such
+    (`_no_weight_decay`, `no_weight_decay()`) have no decay under any optimizer. Query, key and value in one weight,
+    stacked experts and transposed weights get an LMO for each matrix (`steadydecay.groups.fused`). Guesses are listed
+    under the key "role_notes", and `describe` prints them.
 
     Args:
-        model: its parameters, buffers and modules are only read.
-        optimizer: "scion", "adamw", ...: a key of `NAMED_OPTIMIZERS`; those of Scion's kind get a norm per group.
-        lr: for all, or per role: {"hidden": 0.04, "output": 0.3, ...}; routers without an entry take that of "hidden".
-        weight_decay: likewise, in PyTorch's convention (times lr in the step).
-        output: the output layer where it cannot be found: a module, or patterns of parameter or module names;
-            False if the model has none.
-        overrides: pattern of parameter names (`fnmatch`), with or without what wrappers add to them, to group keys:
-            {"*.gate": {"lr": 0.1, "norm": "sign"}}. All that match apply, in order; "role" changes what follows from
-            the role too.
-        layer_decay: in (0, 1]; lr of the layer k below the top is times layer_decay^k (arXiv 2106.08254). Layers are
-            numbered by the first number in a name; embeddings and what comes before the layers count as one more
-            below, the output and what comes after as the top. Overridden lr are not scaled.
+        model: The model. Its parameters, buffers and modules are only read.
+        optimizer: The name of the optimizer, such as "scion" or "adamw": a key of `NAMED_OPTIMIZERS`. Scion and ScionC
+            also get a norm for each group.
+        lr: The learning rate ≥ 0 of all groups, or one for each role: {"hidden": 0.04, "output": 0.3, ...}. Routers
+            without an entry use that of "hidden".
+        weight_decay: The weight decay ≥ 0, given likewise, in PyTorch's convention (the step multiplies it by lr).
+        output: The output layer, if it cannot be found: a module, or patterns of parameter or module names. Use False
+            if the model has none.
+        overrides: A dict from patterns of parameter names (`fnmatch`) to group keys, such as {"*.gate": {"lr": 0.1,
+            "norm": "sign"}}. Names may be given with or without what wrappers add to them. All patterns that match
+            apply, in order. An override of "role" also changes what follows from the role.
+        layer_decay: A factor in (0, 1]: the learning rate of the k-th layer below the top is multiplied by
+            layer_decay^k (arXiv 2106.08254). Layers are numbered by the first number in a name. Embeddings and whatever
+            comes before the layers count as one layer below them, and the output and whatever comes after as the top.
+            An overridden lr is not scaled.
+
+    Returns:
+        A list of groups, each a dict with "params", "param_names", "role", "lr", "weight_decay" and further keys.
 
     Raises:
-        ValueError: an unknown optimizer or role, a pattern that matches no parameter, a misspelled key, a role without
-            lr or weight_decay (its parameters would be in no group), or a model with nothing to train.
+        ValueError: The optimizer or a role is unknown, a pattern matches no parameter, a key is misspelled, a role has
+            no lr or weight_decay (its parameters would be in no group), or the model has nothing to train.
     """
     overrides = overrides or {}
     _check_arguments(optimizer, lr, weight_decay, overrides, layer_decay)
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     if not names:
-        raise ValueError("model has no trainable parameter; there is nothing to group")
+        raise ValueError("model has no trainable parameter; set requires_grad on the parameters that you want to train")
     places = {place.name: place for place in places_of(model)}
     for pattern in overrides:
         require_match(pattern, [one for name in names for one in places[name].names], argument="overrides")
@@ -107,12 +118,12 @@ def param_groups(
 
 
 def describe(groups: Iterable[Mapping[str, Any]]) -> str:
-    """A table of groups, one row for each, that says what is decayed how; ready to be printed.
+    """Return a table of groups as text, with one row for each group that says how it is decayed.
 
-    Below it stands what `param_groups` has guessed and why, so that a wrong guess is seen.
+    The lines below the table say what `param_groups` has guessed and why, so that you can correct a wrong guess.
 
     Args:
-        groups: from `param_groups`, or an optimizer's `param_groups`.
+        groups: Groups from `param_groups`, or an optimizer's `param_groups`.
     """
     header = ("role", "norm", "decay", "lr", "weight_decay", "decay/step", "tensors", "parameters", "names")
     groups = list(groups)
@@ -123,28 +134,28 @@ def describe(groups: Iterable[Mapping[str, Any]]) -> str:
 
 
 def init_(groups: Iterable[Mapping[str, Any]], generator: torch.Generator | None = None) -> None:
-    """Fill every weight with a random direction of norm 1 under its group's norm (LMO initialisation).
+    """Fill every weight with a random direction of norm 1 under the norm of its group (LMO initialisation, arXiv
+    2502.07529).
 
-    Vectors keep their values: a gain starts at one and a bias at zero, whatever the norm.
+    Vectors keep their values, because a gain starts at one and a bias at zero whatever the norm.
 
-    A DTensor gets its part of what one process would give the whole weight, bit for bit, at any number of ranks and
-    however it is cut. Every rank of its mesh must call this. All draw from the state of the first rank's generator, and
-    make one whole weight at a time. Plain weights are filled from each rank's own generator: seed all ranks alike,
-    or call this before `DistributedDataParallel` makes them alike.
+    A DTensor gets its part of the whole weight that one process would draw, bit for bit, for any number of ranks and
+    any sharding. Every rank of its mesh must call this function. All ranks draw from the generator state of the first
+    rank, and hold one whole weight at a time. Plain weights are filled from each rank's own generator: seed all ranks
+    alike, or call this function before `DistributedDataParallel` synchronises them.
 
     Args:
-        groups: from `param_groups` for Scion, or an optimizer's `param_groups`.
-        generator: source of randomness on the parameters' device; the global one by default.
+        groups: Groups from `param_groups` for Scion, or an optimizer's `param_groups`.
+        generator: A source of randomness on the parameters' device. The default is the global one.
 
     Raises:
-        ValueError: a group without a norm, a weight that is not real, or one on the meta device. No weight has changed
-            then.
+        ValueError: A group has no norm, or a weight is complex or on the meta device. No weight has changed.
     """
     groups = list(groups)
     for group in groups:
         if "norm" not in group:
             raise ValueError(
-                f"group with role {group.get('role')!r} has no norm; use param_groups(model, 'scion', ...)"
+                f"the group with role {group.get('role')!r} has no norm; use param_groups(model, 'scion', ...)"
             )
     filled = [
         (name, parameter, group["norm"])
@@ -169,7 +180,7 @@ def _fill(parameter: Tensor, norm: Norm, generator: torch.Generator | None) -> N
 
 
 def depths_below_top(names: Iterable[str]) -> dict[str, int]:
-    """How far below the top each parameter's layer is; layers are numbered by the first number in a name.
+    """Return how far each parameter's layer is below the top. Layers are numbered by the first number in a name.
 
     >>> depths_below_top(["wte.weight", "h.0.up.weight", "h.1.up.weight", "head.weight"])
     {'wte.weight': 3, 'h.0.up.weight': 2, 'h.1.up.weight': 1, 'head.weight': 0}
@@ -191,27 +202,29 @@ def _check_arguments(
     layer_decay: float,
 ) -> None:
     if optimizer not in NAMED_OPTIMIZERS:
-        raise ValueError(f"optimizer is {optimizer!r}; legal are {', '.join(map(repr, NAMED_OPTIMIZERS))}")
+        raise ValueError(f"optimizer is {optimizer!r}; it must be one of {', '.join(map(repr, NAMED_OPTIMIZERS))}")
     if not 0 < layer_decay <= 1:
-        raise ValueError(f"layer_decay is {layer_decay!r}; legal is (0, 1], and 1 gives all layers the same lr")
+        raise ValueError(f"layer_decay is {layer_decay!r}; it must be in (0, 1], where 1 gives all layers the same lr")
     for argument, value in (("lr", lr), ("weight_decay", weight_decay)):
         for role in value if isinstance(value, Mapping) else ():
             if role not in ROLES:
-                raise ValueError(f"{argument} has an entry for role {role!r}; legal are {', '.join(ROLES)}")
+                raise ValueError(
+                    f"{argument} has an entry for role {role!r}; roles must be among {', '.join(map(repr, ROLES))}"
+                )
     for pattern, keys in overrides.items():
         _check_spelling(pattern, keys)
 
 
 def _check_spelling(pattern: str, keys: Iterable[str]) -> None:
-    # Other optimizers have keys of their own; what is nearly one of ours is a misspelling.
+    # Other optimizers have keys of their own, so only a key that is close to one of ours counts as misspelled.
     for key in keys:
         close = difflib.get_close_matches(key, OVERRIDE_KEYS, n=1, cutoff=0.8)
         if key not in OVERRIDE_KEYS and close:
-            raise ValueError(f"overrides has key {key!r} for {pattern!r}; did you mean {close[0]!r}?")
+            raise ValueError(f"overrides has the unknown key {key!r} for {pattern!r}; did you mean {close[0]!r}?")
 
 
 def _overrides_of(place: Place, overrides: Mapping[str, Mapping[str, Any]]) -> Group:
-    """What the patterns that match say of a parameter, the last one last."""
+    """Return the keys that the matching patterns set for a parameter, in order."""
     own: Group = {}
     for pattern, keys in overrides.items():
         own |= keys if any(fnmatch.fnmatchcase(name, pattern) for name in place.names) else {}
@@ -219,10 +232,10 @@ def _overrides_of(place: Place, overrides: Mapping[str, Mapping[str, Any]]) -> G
 
 
 def _note(found: FoundRole, override: Group, undecayed_because: str | None) -> str:
-    """What was guessed of a parameter and why, for `describe`; "" where nothing was, or an override decides."""
+    """Return what was guessed about a parameter and why, for `describe`; "" if nothing was, or an override decides."""
     notes = []
     if found.doubt and "role" not in override:
-        notes.append(f"taken for {found.role!r} {found.doubt}")
+        notes.append(f"treated as {found.role!r} {found.doubt}")
     if undecayed_because and not override.keys() & DECAY_KEYS:
         notes.append(f"not decayed, {undecayed_because}")
     return "; and ".join(notes)
@@ -239,7 +252,7 @@ def _settings(
 ) -> Group:
     role = override.get("role", found_role)
     if role not in ROLES:
-        raise ValueError(f"role is {role!r} for {name!r}; legal are {', '.join(map(repr, ROLES))}")
+        raise ValueError(f"role is {role!r} for {name!r}; it must be one of {', '.join(map(repr, ROLES))}")
     settings: Group = {"role": role}
     settings["lr"] = override["lr"] if "lr" in override else lr_scale * _of_role("lr", lr, role, name)
     if role == "vector" and not NAMED_OPTIMIZERS[optimizer].takes_norms:
@@ -259,7 +272,9 @@ def _of_role(argument: str, value: PerRole, role: Role, name: str) -> float:
     if role == "router" and role not in value:
         return _of_role(argument, value, "hidden", name)
     if role not in value:
-        raise ValueError(f"{argument} has no entry for role {role!r}, so {name!r} would be in no group; add one")
+        raise ValueError(
+            f"{argument} has no entry for role {role!r}, so {name!r} would not be in any group; add an entry"
+        )
     return value[role]
 
 
@@ -283,7 +298,7 @@ def _description(group: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _notes(groups: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """One line for each guess, with the names it is about."""
+    """Yield one line for each guess, with the names that it is about."""
     by_note: dict[str, list[str]] = {}
     for group in groups:
         for name, note in group.get("role_notes", {}).items():
@@ -297,7 +312,7 @@ def _notes(groups: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 def _decay_per_step(group: Mapping[str, Any]) -> str:
     if group.keys() >= {"reference_lr", "reference_momentum", "nesterov"}:
         return f"{float(decay_of(group)):.3g}"
-    # Before an optimizer has them the groups stand at their reference, where all rules agree.
+    # Before the groups are in an optimizer they are at their reference, where all rules agree.
     is_known = group.get("weight_decay") is not None and group.get("steady_norm_sq") is None
     return f"{float(group['lr']) * float(group['weight_decay']):.3g}" if is_known else ""
 
@@ -309,7 +324,7 @@ def _norm_name(norm: Any) -> str:
 
 
 def _by_pattern(names: Iterable[str]) -> dict[str, list[str]]:
-    """Names that differ in their numbers alone, by the name with stars for them: blocks.*.mlp.up.weight."""
+    """Return names by the pattern that replaces their numbers by stars, such as blocks.*.mlp.up.weight."""
     patterns: dict[str, list[str]] = {}
     for name in names:
         patterns.setdefault(re.sub(r"(?<=\.)\d+(?=\.)", "*", name), []).append(name)

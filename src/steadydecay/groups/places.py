@@ -1,4 +1,4 @@
-"""Where each parameter of a model stands, whatever wraps the model or the layer."""
+"""Find where each parameter of a model stands, whatever wraps the model or the layer."""
 
 import itertools
 import math
@@ -8,14 +8,14 @@ from typing import Any, NamedTuple, final
 
 from torch import Tensor, nn
 
-# What torch.compile, FSDP and activation checkpointing insert into names; and what PEFT does.
+# What torch.compile, FSDP and activation checkpointing insert into names, and what PEFT inserts.
 BY_WRAPPERS = "_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
 BY_ADAPTERS = r"base_layer|original_module|modules_to_save\.[^.]+"
-# What DataParallel, DDP and torch.compile call what they wrap, which may also be a single layer.
+# The names that DataParallel, DDP and torch.compile give to what they wrap, which may also be a single layer.
 OF_WRAPPERS = {"module", "_orig_mod"}
 INSERTED = re.compile(rf"(?:^|(?<=\.))(?:{BY_WRAPPERS}|{BY_ADAPTERS})\.")
 ORIGINAL_OF_PARAMETRIZATION = re.compile(r"(?<=\.)parametrizations\.([^.]+)\.original\d*$")
-# Low-rank and other additions of PEFT to a layer, which are not the layer. A module called "adapter" is a user's own.
+# Low-rank and other additions of PEFT to a layer, which are not the layer. A module called "adapter" is the user's own.
 ADAPTER_PART = re.compile(r"(lora|ia3|hada|lokr|vera|oft|boft|randlora|token_adapter)(_.*)?|adapter_(down|up)(_.*)?")
 # torch.nn.utils before parametrizations, and pruning.
 OLD_SUFFIXES = ("_orig", "_v")
@@ -26,13 +26,13 @@ class Place(NamedTuple):
     """Where a parameter stands in the bare model.
 
     Attributes:
-        name: of the parameter, as `named_parameters` of the wrapped model gives it.
-        path: of its module in the bare model: "classifier.out_proj".
-        tensor: what the module calls it: "weight".
-        owner: the module it belongs to, which holds what computes it where the parameter is parametrized.
-        parameter: itself.
-        shape: of the whole parameter, where a wrapper keeps a flat piece of it.
-        is_magnitude: it holds one size for each vector of a weight, as weight normalisation keeps them apart.
+        name: The name of the parameter, as `named_parameters` of the wrapped model gives it.
+        path: The path of its module in the bare model, such as "classifier.out_proj".
+        tensor: The name of the parameter in its module, such as "weight".
+        owner: The module that it belongs to. For a parametrized weight it is the module that computes it.
+        parameter: The parameter itself.
+        shape: The shape of the whole parameter, if a wrapper keeps a flat piece of it.
+        is_magnitude: Whether it holds one size for each vector of a weight, as weight normalisation does.
     """
 
     name: str
@@ -45,22 +45,22 @@ class Place(NamedTuple):
 
     @property
     def plain_name(self) -> str:
-        """The parameter's name in the bare model: "classifier.out_proj.weight"."""
+        """The name of the parameter in the bare model, such as "classifier.out_proj.weight"."""
         return f"{self.path}.{self.tensor}" if self.path else self.tensor
 
     @property
     def names(self) -> tuple[str, str]:
-        """The names that patterns may match: in the model as it is, and in the bare model."""
+        """Return the names that patterns may match: in the model as it is, and in the bare model."""
         return self.name, self.plain_name
 
     @property
     def parts(self) -> list[str]:
-        """The names on the way to it, the tensor's last."""
+        """Return the names on the path to the parameter, the tensor's last."""
         return self.plain_name.split(".")
 
 
 def plain_name(name: str) -> str:
-    """A parameter's name without what wrappers of layers insert.
+    """Return a parameter's name without what wrappers of layers insert.
 
     >>> plain_name("blocks.0._orig_mod.qkv.parametrizations.weight.original1")
     'blocks.0.qkv.weight'
@@ -69,10 +69,11 @@ def plain_name(name: str) -> str:
 
 
 def unwrapped(model: nn.Module) -> tuple[str, list[nn.Module]]:
-    """The prefix that wrappers give all names ("module."), and the model with all that it wraps, outermost first.
+    """Return the prefix that wrappers add to all names ("module."), and the model with all that it wraps, outermost
+    first.
 
     A wrapper (DataParallel, DDP, torch.compile, PEFT, a LightningModule) has no parameter of its own and a single child
-    with parameters, which has children in turn unless its name tells.
+    with parameters, which has children in turn unless its name tells that it is wrapped.
     """
     prefix, chain = "", [model]
     while not any(True for _ in chain[-1].parameters(recurse=False)):
@@ -89,7 +90,7 @@ def unwrapped(model: nn.Module) -> tuple[str, list[nn.Module]]:
 
 
 def places_of(model: nn.Module) -> list[Place]:
-    """The place of every parameter, each under all of its names, in the model's order."""
+    """Return the place of every parameter, each under all of its names, in the model's order."""
     prefix, _ = unwrapped(model)
     modules = dict(model.named_modules(remove_duplicate=False))
     flattened = dict(_flattened_by_fsdp(model))
@@ -100,24 +101,24 @@ def places_of(model: nn.Module) -> list[Place]:
 
 
 def plain_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Every module by its path in the bare model, in the model's order."""
+    """Yield every module with its path in the bare model, in the model's order."""
     prefix, _ = unwrapped(model)
     for path, module in model.named_modules():
         yield INSERTED.sub("", f"{path}.".removeprefix(prefix)).removesuffix("."), module
 
 
 def is_adapter(place: Place) -> bool:
-    """Whether a parameter is an addition to a layer, such as LoRA's A and B."""
+    """Return whether a parameter is an addition to a layer, such as LoRA's A and B."""
     return any(ADAPTER_PART.fullmatch(part) for part in place.parts)
 
 
 def owners_of(model: nn.Module) -> dict[str, nn.Module]:
-    """The module that each parameter belongs to, by each of the parameter's names."""
+    """Return the module that each parameter belongs to, by each of the parameter's names."""
     return {place.name: place.owner for place in places_of(model)}
 
 
 def class_names(module: nn.Module) -> tuple[str, ...]:
-    """Names of a module's class and its bases, since parametrizations and FSDP2 put a class in front."""
+    """Return the names of a module's class and its bases, because parametrizations and FSDP2 derive a class from it."""
     return tuple(kind.__name__ for kind in type(module).__mro__)
 
 
@@ -126,12 +127,12 @@ def _has_parameters(module: nn.Module) -> bool:
 
 
 def _shape(parameter: Tensor) -> tuple[int, ...]:
-    # DeepSpeed's stage 3 leaves an empty parameter behind.
+    # DeepSpeed's stage 3 leaves an empty parameter in the model.
     return tuple(getattr(parameter, "ds_shape", parameter.shape))
 
 
 def _flattened_by_fsdp(model: nn.Module) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Shapes of parameters, by their ids, of which the first FSDP with `use_orig_params` keeps flat pieces."""
+    """Yield ids and shapes of parameters of which FSDP1 with `use_orig_params` keeps flat pieces."""
     for module in model.modules():
         flat: Any = getattr(module, "_flat_param", None)
         for info, shape in zip(getattr(flat, "_param_infos", ()), getattr(flat, "_shapes", ()), strict=True):
@@ -158,9 +159,9 @@ def _place(name: str, parameter: Tensor, shape: tuple[int, ...], prefix: str, mo
 
 
 def _is_magnitude(shape: Sequence[int], originals: Sequence[Sequence[int]]) -> bool:
-    """Whether one of the tensors that make up a weight holds a size for each of the vectors of another.
+    """Return whether a tensor holds a size for each of the vectors of another tensor of the same weight.
 
-    It then has the axes of the other, of length one where it says the same for all.
+    It then has the axes of the other tensor, with length one where it says the same for all.
     """
     whole = max(originals, key=math.prod)
     spreads = len(shape) == len(whole) and all(one in (1, size) for one, size in zip(shape, whole, strict=True))
@@ -168,7 +169,7 @@ def _is_magnitude(shape: Sequence[int], originals: Sequence[Sequence[int]]) -> b
 
 
 def _before_old_suffix(tensor: str, owner: Any) -> str:
-    """`weight_v` beside `weight_g` is the weight; so is `weight_orig` of a module that computes its `weight`."""
+    """Return "weight" for `weight_v` beside `weight_g`, and for `weight_orig` of a module that computes `weight`."""
     stem, _, suffix = tensor.rpartition("_")
     is_of_weight_norm = suffix == "v" and f"{stem}_g" in owner._parameters
     return stem if is_of_weight_norm or suffix == "orig" else tensor

@@ -1,4 +1,4 @@
-"""What theory says of the parameters of an optimizer's group at their next step: decay and steady-state norm."""
+"""What theory predicts for the parameters of an optimizer's group at their next step: decay and steady-state norm."""
 
 import math
 from collections.abc import Mapping
@@ -16,25 +16,27 @@ from steadydecay.theory import steady_norm_sq
 
 
 def stepped_by(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> KnownOptimizer:
-    """The entry of what steps a group of an optimizer, or of a chain that holds several as `optimizers`.
+    """Return the entry of the optimizer that steps a group, which may be in a chain that holds several as `optimizers`.
 
     Raises:
-        LookupError: it is not known, or its momentum is not.
+        LookupError: The optimizer is not known, or its momentum is not.
     """
     known = known_optimizer(owner_of(optimizer, group), group)
     if known is None or known.momentum is None:
-        raise LookupError(f"{type(owner_of(optimizer, group)).__name__} is not in steadydecay.known_optimizers")
+        raise LookupError(
+            f"{type(owner_of(optimizer, group)).__name__} is not known; steadydecay.register_optimizer makes it so"
+        )
     return known
 
 
 def step_decay(group: Mapping[str, Any], known: ReadsMomentum) -> float:
-    """η of the group's next step: by its rule, or lr · weight_decay where it has none; a 0-d tensor if either is."""
+    """Return η of the group's next step, by its rule or else lr · weight_decay; a 0-d tensor if either is one."""
     is_by_rule = "decay" in group and "reference_lr" in group
     return decay_of(group, known) if is_by_rule else group["lr"] * group["weight_decay"]
 
 
 def applied_decay(group: Mapping[str, Any], known: ReadsMomentum) -> float:
-    """`step_decay` as a number on the host."""
+    """Return `step_decay` as a number on the host."""
     return float(step_decay(group, known))
 
 
@@ -44,15 +46,15 @@ def predicted_norm_sq(
     known: KnownOptimizer,
     measured_update_norm_sq: float | None = None,
 ) -> float:
-    """E‖θ‖_F² of one parameter at the steady state of the group's present lr, decay and momentum.
+    """Return E‖θ‖_F² of one parameter at the steady state of the group's present lr, decay and momentum.
 
-    Infinite without decay; NaN where the decay is L2, and where the size of an update is neither known nor measured.
+    It is infinite without decay, and NaN if the decay is L2 or if the size of an update is neither known nor measured.
 
     Args:
-        group: of an optimizer.
-        shape: the parameter's.
-        known: the optimizer that steps the group.
-        measured_update_norm_sq: E‖u‖_F² as training has it, in place of what theory expects.
+        group: A group of an optimizer.
+        shape: The shape of the parameter.
+        known: The entry of the optimizer that steps the group.
+        measured_update_norm_sq: E‖u‖_F² as measured in training, to replace the theoretical value.
     """
     decay = applied_decay(group, known)
     if decay == 0:
@@ -73,10 +75,12 @@ def predicted_norm_sq(
 
 
 def update_blocks(group: Mapping[str, Any], shape: tuple[int, ...], known: KnownOptimizer) -> list[LmoBlock]:
-    """What theory expects of one parameter's update u, θ ← (1-η)θ - γu: its laws of correlation and E‖u‖_F² of each.
+    """Return what theory expects of one parameter's update u in θ ← (1-η)θ - γu: its laws of correlation and E‖u‖_F² of
+    each.
 
-    The norm's own where the group has one. Entries of 1 for a sign (Lion), and of what an average leaves of 1 for Adam.
-    NaN where the size is the gradients' (SGD), and where nothing says how Muon scales a matrix.
+    If the group has a norm, these are the norm's own. Otherwise entries have size 1 for a sign (Lion), and for Adam the
+    size that an average leaves of 1. The size is NaN if it is that of the gradients (SGD), or if nothing says how Muon
+    scales a matrix.
     """
     if "norm" in group:
         return norm_for(group["norm"], len(shape)).lmo_blocks(shape)
@@ -94,5 +98,5 @@ def update_blocks(group: Mapping[str, Any], shape: tuple[int, ...], known: Known
 
 
 def update_norm_sq(group: Mapping[str, Any], shape: tuple[int, ...], known: KnownOptimizer = ADAM) -> float:
-    """E‖u‖_F² that theory expects of one parameter's update; as `update_blocks`."""
+    """Return E‖u‖_F² that theory expects of one parameter's update, as in `update_blocks`."""
     return math.fsum(norm_sq for _, norm_sq in update_blocks(group, shape, known))

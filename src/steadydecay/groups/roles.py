@@ -1,4 +1,4 @@
-"""Which role each parameter of a model has, found from the modules it lives in."""
+"""Find the role of each parameter of a model from the modules that hold it."""
 
 import difflib
 import fnmatch
@@ -17,28 +17,28 @@ Output = None | Literal[False] | str | Sequence[str] | nn.Module
 
 @final
 class FoundRole(NamedTuple):
-    """The role of a parameter, and what makes it doubtful; "" where nothing does."""
+    """The role of a parameter, and the reason if it is a guess ("" if it is not)."""
 
     role: Role
     doubt: str = ""
 
 
 def main_role(roles: Sequence[str]) -> str:
-    """The role whose norms are shown: "hidden", or the first where none has that name; "hidden" if there are none."""
+    """Return the role whose norms are shown: "hidden", or else the first; "hidden" if there are none."""
     return "hidden" if "hidden" in roles or not roles else roles[0]
 
 
 def roles_of(model: nn.Module, output: Output = None) -> dict[str, Role]:
-    """The role of each parameter by its first name; `output` as in `param_groups`.
+    """Return the role of each parameter by its first name; `output` is as in `param_groups`.
 
     Raises:
-        ValueError: an output pattern that matches no parameter, or an output module without any of the model's.
+        ValueError: An output pattern matches no parameter, or an output module has none of the model's parameters.
     """
     return {name: found.role for name, found in found_roles(model, output).items()}
 
 
 def found_roles(model: nn.Module, output: Output = None) -> dict[str, FoundRole]:
-    """As `roles_of`, with what was guessed."""
+    """Return what `roles_of` returns, with the reasons for guesses."""
     places = places_of(model)
     routers = routers_of(model, places)
     intrinsic: dict[str, Role] = {place.name: intrinsic_role(place, place.name in routers) for place in places}
@@ -57,14 +57,17 @@ def found_roles(model: nn.Module, output: Output = None) -> dict[str, FoundRole]
 
 
 def require_match(pattern: str, names: Iterable[str], argument: str) -> list[str]:
-    """Names that match as a whole, or lie in a module of that name; ValueError with the nearest where none does."""
+    """Return names that match, or lie in a module that matches; raise ValueError with the nearest names if none do."""
     names = list(names)
     matches = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
     if argument == "output":
         matches += [name for name in names if fnmatch.fnmatchcase(name, f"{pattern}.*")]
     if not matches:
         nearest = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
-        raise ValueError(f"{argument} has pattern {pattern!r}, which matches no parameter; nearest names: {nearest}")
+        raise ValueError(
+            f"{argument} has pattern {pattern!r}, which matches no parameter; it must match one, and the nearest names "
+            f"are {nearest}"
+        )
     return matches
 
 
@@ -77,7 +80,7 @@ def _output(model: nn.Module, places: Sequence[Place], roles: Mapping[str, Role]
         own, chosen = {id(place.parameter) for place in places}, list(output.parameters())
         if chosen and not any(id(parameter) in own for parameter in chosen):
             raise ValueError(
-                f"output is a {type(output).__name__} that has no parameter of the model; give one of its own"
+                f"output is a {type(output).__name__} that has no parameter of the model; pass a module of the model"
             )
         return FoundOutput(chosen)
     by_name = {name: place.parameter for place in places for name in (place.plain_name, place.name)}

@@ -1,4 +1,4 @@
-"""Which matrices of a model route: they choose the experts of a token."""
+"""Find the routers of a model, the matrices that choose the experts of a token."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,17 +13,17 @@ ROUTER_CLASS = re.compile(r"Router|Top[kK1]\w*Gat(e|ing)|[mM]o[eE]\w*Gate|NaiveG
 ROUTER_NAME = re.compile(
     r"(\w+_)?routers?(_\w+)?|expert_(selector|selection|gates?|choice|scor(e|er|es|ing)|classifier)"
 )
-# What routes only beside experts: elsewhere a gate may be half of a gated layer.
+# Names of routers only if experts stand beside them. Elsewhere a gate may be half of a gated layer.
 GATE_NAME = re.compile(
     r"(\w+_)?(gates?|gating|switch|route|routing|selector|dispatch(er)?|wg|w_noise)(_net|_network|_layer|_fn|_weights?)?"
 )
 MIXTURE_NAME = re.compile(r"(?i)(\w*_)?moe(_\w*)?|\w*mixture_?of_?experts\w*|moe\w*|\w*moe(layer|block|ffn|mlp)?")
-REMEDY = "say overrides={...: {'role': ...}} if that is wrong"
+REMEDY = "pass overrides={...: {'role': ...}} if that is wrong"
 
 
 @final
 class Mixture(NamedTuple):
-    """What a module holds that may be routed to: the sizes of its lists and stacks, experts by name or not."""
+    """What a module may route to: the sizes of its lists and stacks, whether or not they are called experts."""
 
     experts: set[int]
     others: set[int]
@@ -31,10 +31,10 @@ class Mixture(NamedTuple):
 
 
 def routers_of(model: nn.Module, places: Sequence[Place]) -> dict[str, str]:
-    """Names of the matrices that route, each with what makes it doubtful, "" where nothing does.
+    """Return the names of the matrices that route, each with the reason if that is a guess ("" if it is not).
 
-    They lie in a module called router or of a class of routers (Qwen, Mixtral, Switch), in one called gate or switch
-    that stands beside experts (DeepSeek, DeepSpeed), or they have a row for each of the experts beside them.
+    They are in a module called router or of a class of routers (Qwen, Mixtral, Switch), in one called gate or switch
+    that stands beside experts (DeepSeek, DeepSpeed), or they have one row for each of the experts beside them.
     """
     mixtures = _mixtures(model, places)
     doubts = {place.name: _doubt_of_router(place, mixtures) for place in places if len(place.shape) == 2}
@@ -42,7 +42,7 @@ def routers_of(model: nn.Module, places: Sequence[Place]) -> dict[str, str]:
 
 
 def _doubt_of_router(place: Place, mixtures: Mapping[str, Mixture]) -> str | None:
-    """What makes a router doubtful; None where the matrix is none."""
+    """Return the reason why a router is a guess, "" if it is not, or None if the matrix is not a router."""
     if _is_router(class_names(place.owner)) or any(ROUTER_NAME.fullmatch(part) for part in place.parts):
         return ""
     for depth, part in enumerate(place.parts):
@@ -54,7 +54,7 @@ def _doubt_of_router(place: Place, mixtures: Mapping[str, Mixture]) -> str | Non
 
 
 def _doubt_beside(place: Place, depth: int, part: str, mixture: Mixture) -> str | None:
-    # Of a Linear the rows are what it writes, of a bare matrix they may be the columns.
+    # The outputs of a Linear are its rows. Those of a bare matrix may be its columns.
     written = {place.shape[0]} if isinstance(place.owner, nn.Linear) else set(place.shape)
     is_gate = GATE_NAME.fullmatch(part) is not None
     if is_gate and mixture.has_experts:
@@ -64,7 +64,7 @@ def _doubt_beside(place: Place, depth: int, part: str, mixture: Mixture) -> str 
     if not is_beside or not routed_to:
         return None
     what = "modules" if is_gate else "experts"
-    return f"as it has a row for each of the {max(routed_to)} {what} beside it; {REMEDY}"
+    return f"because it has one row for each of the {max(routed_to)} {what} beside it; {REMEDY}"
 
 
 @cache
@@ -73,7 +73,7 @@ def _is_router(names: tuple[str, ...]) -> bool:
 
 
 def _mixtures(model: nn.Module, places: Iterable[Place]) -> dict[str, Mixture]:
-    """What holds experts, or lists of modules, by its path."""
+    """Return the modules that hold experts, or lists of modules, by their path."""
     found: dict[str, Mixture] = {}
     for path, module in plain_modules(model):
         is_list = isinstance(module, nn.ModuleList | nn.ModuleDict)

@@ -1,4 +1,4 @@
-"""What a parameter group says about its weight decay: defaults, references, and the decay of a step."""
+"""The settings of weight decay in a parameter group: defaults, references, and the decay of a step."""
 
 import math
 from collections.abc import Mapping
@@ -22,19 +22,20 @@ from steadydecay.theory.validation import require_in
 
 Group = dict[str, Any]
 ReadsMomentum = UpdateMomentum | KnownOptimizer
-PEAK = "give the group the lr at which weight_decay was chosen (the peak of its schedule)"
-# What a schedule that ends at 0 may be below it by rounding, as torch's LinearLR.
+PEAK = "set it to the lr at which weight_decay was chosen, the peak of the schedule"
+# A schedule that ends at 0, such as torch's LinearLR, may fall this far below it by rounding.
 ROUNDED_ZERO = -1e-9
 
 
 def with_references(group: Mapping[str, Any], defaults: Mapping[str, Any], momentum: ReadsMomentum = AVERAGE) -> Group:
-    """The group with every default filled in and its references fixed, checked; nothing is written to.
+    """Return a copy of the group with every default filled in and its references fixed, after checking it.
 
-    `reference_lr` comes from the group's own `max_lr` (OneCycleLR), `initial_lr` (any scheduler) or `lr`, in that
+    `reference_lr` is taken from the group's own `max_lr` (OneCycleLR), `initial_lr` (any scheduler) or `lr`, in that
     order. The output layer keeps a constant rule unless it names one (arXiv 2512.08217, Appendix D).
 
     Raises:
-        ValueError: a value that is none of `KEY_TYPES`, a hyperparameter out of range, or two that exclude each other.
+        ValueError: A value is not of the type in `KEY_TYPES`, a hyperparameter is out of range, or two exclude each
+            other.
     """
     settings = {**defaults, **group}
     require_types({key: settings[key] for key in KEYS_OF_ANY if key in settings})
@@ -49,24 +50,24 @@ def with_references(group: Mapping[str, Any], defaults: Mapping[str, Any], momen
 
 
 def saved_arguments(defaults: Mapping[str, Any]) -> list[str]:
-    """The constructor's arguments that a saved group has; torch adds "differentiable" to those of whatever it loads."""
+    """Return the constructor's arguments in a saved group; torch adds "differentiable" to them on loading."""
     return [key for key in defaults if key != "differentiable"]
 
 
 def may_move(lr: float | Tensor | None) -> bool:
-    """Whether a step at this lr changes weights at all; a tensor is not looked at, which would wait for the device.
+    """Return whether a step at this lr can change weights. A tensor is not read, which would wait for the device.
 
-    None, which an optimizer that finds its own lr may hold, is not 0.
+    None, which optimizers that find their own lr may hold, does not count as 0.
     """
     return isinstance(lr, Tensor) or lr != 0
 
 
 def weight_decay_of(group: Mapping[str, Any], momentum: ReadsMomentum = AVERAGE) -> float:
-    """λ of the next step of a group that `with_references` has filled in; a 0-d tensor if its lr or momentum is."""
+    """Return λ of the next step of a group from `with_references`; it is a 0-d tensor if the lr or momentum is one."""
     reference_lr, start = group["reference_lr"], momentum.reference_of(group)
-    # A group that was added at lr = 0 has no decay (`_check`), and no lr to take a ratio to.
+    # A group that was added at lr = 0 has no decay (`_check`), and no lr to which a ratio could be taken.
     rule = group["decay"] if reference_lr else "constant"
-    # Where the verb writes λ of each step into weight_decay, the coefficient at the reference has a key of its own.
+    # The correction writes λ of each step into weight_decay, and the coefficient at the reference into another key.
     reference_decay = group.get("reference_weight_decay", group["weight_decay"])
     steady_norm_sq = group.get("steady_norm_sq")
     if steady_norm_sq is not None:
@@ -78,25 +79,26 @@ def weight_decay_of(group: Mapping[str, Any], momentum: ReadsMomentum = AVERAGE)
 
 
 def decay_of(group: Mapping[str, Any], momentum: ReadsMomentum = AVERAGE) -> float:
-    """η = γλ of the next step; as `weight_decay_of`."""
+    """Return η = γλ of the next step, as in `weight_decay_of`."""
     return group["lr"] * weight_decay_of(group, momentum)
 
 
 def weight_decay_of_step(group: Mapping[str, Any], momentum: ReadsMomentum, index: int) -> float:
-    """`weight_decay_of` a group whose numbers may have changed since it was added; to be asked before a weight moves.
+    """Return `weight_decay_of` for a group whose numbers may have changed since it was added. Call it before weights
+    move.
 
-    A tensor is not looked at, which would wait for the device: there an illegal value goes into the weights.
+    A tensor is not read, which would wait for the device, so an illegal value in a tensor reaches the weights.
 
     Args:
-        group: that `with_references` has filled in.
-        momentum: where its momentum is.
-        index: of the group in its optimizer, for the error.
+        group: A group from `with_references`.
+        momentum: How its momentum is read.
+        index: The index of the group in its optimizer, for the error.
 
     Raises:
-        ValueError: the lr or weight_decay is not in [0, inf), a momentum is not in [0, 1) or of another form than its
+        ValueError: The lr or weight_decay is not in [0, inf), a momentum is not in [0, 1) or has another form than its
             reference, or the decay η of the step is not in [0, 1).
     """
-    require_in_step("lr", group["lr"], index, remedy="look at the schedule or the loop that sets it")
+    require_in_step("lr", group["lr"], index, remedy="check the schedule or the loop that sets it")
     held = momentum.read(group)
     for value in held if isinstance(held, tuple | list) else (held,):
         require_in_step("momentum", value, index, 1, remedy="PyTorch's convention is 0.9")
@@ -117,42 +119,40 @@ def _require_references_in_step(group: Mapping[str, Any], index: int) -> None:
 
 
 def require_alike(momentum: Any, reference: Any, where: str = "") -> None:
-    """ValueError unless a momentum and its reference are both one number, or as many: Lion has two, others have one.
+    """Raise ValueError unless a momentum and its reference have the same form: one number, or two for Lion.
 
     Args:
-        momentum: of a group, as `UpdateMomentum.read`.
-        reference: its `reference_momentum`.
-        where: the group, for the error.
+        momentum: The momentum of a group, as `UpdateMomentum.read` returns it.
+        reference: Its `reference_momentum`.
+        where: The group, for the error.
     """
     first, second = (len(one) if isinstance(one, tuple | list) else 0 for one in (momentum, reference))
     if first != second or (not first and not hasattr(reference, "__float__")):
-        found = f"reference_momentum{where} is {reference!r} where the momentum is {momentum!r}"
-        raise ValueError(f"{found}; legal are two of one form: load the state of the same optimizer, or set both")
+        found = f"reference_momentum{where} is {reference!r} while the momentum is {momentum!r}"
+        raise ValueError(f"{found}; they must have the same form. Load a state of the same optimizer, or set both")
 
 
 def require_numbers(group: Mapping[str, Any], index: int) -> None:
-    """ValueError unless the lr of a group of any optimizer is in [0, inf) and no other number of it is NaN.
+    """Raise ValueError unless the lr of any optimizer's group is in [0, inf) and no other number in it is NaN.
 
     Args:
-        group: whose tensors are not looked at. Its lr may be None, which an optimizer that finds its own may hold.
-        index: of the group, for the error.
+        group: The group, whose tensors are not read. Its lr may be None in optimizers that find their own.
+        index: The index of the group, for the error.
     """
     if group.get("lr") is not None:
-        require_in_step("lr", group["lr"], index, remedy="look at the schedule or the loop that sets it")
+        require_in_step("lr", group["lr"], index, remedy="check the schedule or the loop that sets it")
     for key, value in group.items():
-        # Not in lists, which hold a number or a name for each weight.
+        # Lists are not searched, because they hold a number or a name for each weight.
         if any(isinstance(one, float) and math.isnan(one) for one in (value if isinstance(value, tuple) else (value,))):
-            remedy = "look at what sets it"
-            raise ValueError(
-                f"{key} of group {index} is {value!r}, which is never legal: {remedy}. {NO_WEIGHT_CHANGED}"
-            )
+            remedy = "check the code that sets it"
+            raise ValueError(f"{key} of group {index} is {value!r}; it must be a number: {remedy}. {NO_WEIGHT_CHANGED}")
 
 
 def require_adam_numbers(group: Mapping[str, Any], index: int) -> None:
-    """ValueError unless the betas of a group of Adam's are two in [0, 1), and its eps is not below 0."""
+    """Raise ValueError unless the betas of a group of Adam are two numbers in [0, 1) and its eps is 0 or more."""
     betas = as_pair(group["betas"])
     if not isinstance(betas, tuple) or len(betas) != 2:
-        legal = "legal are two numbers: the usual values are 0.9 and 0.999"
+        legal = "it must be two numbers: the usual values are 0.9 and 0.999"
         raise ValueError(f"betas of group {index} is {betas!r}; {legal}. {NO_WEIGHT_CHANGED}")
     for number, beta in enumerate(betas):
         require_in_step(f"betas[{number}]", beta, index, 1, remedy="the usual values are 0.9 and 0.999")
@@ -160,32 +160,32 @@ def require_adam_numbers(group: Mapping[str, Any], index: int) -> None:
 
 
 def require_decay_in_step(group: Mapping[str, Any], weight_decay: Any, index: int) -> None:
-    """ValueError unless η = γλ of a step is in [0, 1) or a tensor; above it weights grow by turning round."""
-    remedy = "it is the share of the weights that a step takes away; lower lr or weight_decay"
+    """Raise ValueError unless η = γλ of a step is in [0, 1) or a tensor. Above 1 the weights would change sign."""
+    remedy = "it is the share of the weights that a step removes, so lower lr or weight_decay"
     require_in_step("lr · weight_decay", group["lr"] * weight_decay, index, 1, remedy=remedy)
 
 
 def require_in_step(name: str, value: Any, index: int, high: float = math.inf, *, remedy: str) -> None:
-    """ValueError unless a number is in [0, high) or a tensor of no dimension; what is rounded below 0 counts as 0."""
+    """Raise ValueError unless a value is in [0, high) or a 0-d tensor; a rounding error below 0 counts as 0."""
     if isinstance(value, Tensor):
         if value.ndim or value.is_complex():
             kind = "a complex tensor" if value.is_complex() else "a tensor"
-            shape = f"{kind} of shape {tuple(value.shape)}; legal is a real one of no dimension, or a number"
+            shape = f"{kind} of shape {tuple(value.shape)}; it must be a number or a real 0-d tensor"
             raise ValueError(f"{name} of group {index} is {shape}. {NO_WEIGHT_CHANGED}")
         return
     if not is_number(value) or not ROUNDED_ZERO <= value < high:
-        legal = f"legal is [0, {high}): {remedy}"
+        legal = f"it must be in [0, {high}): {remedy}"
         raise ValueError(f"{name} of group {index} is {value!r}; {legal}. {NO_WEIGHT_CHANGED}")
 
 
 def peak_lr(group: Mapping[str, Any], otherwise: Any, asked: float | None = None) -> float:
-    """The largest lr of the group's schedule, as far as its scheduler has left word, or has been `asked`."""
+    """Return the largest lr of the group's schedule, from the keys that its scheduler has left or from `asked`."""
     known = (group.get("max_lr"), asked, group.get("initial_lr"), otherwise)
     return float(next(value for value in known if value is not None))
 
 
 def _plain(hyperparameter: Any) -> Any:
-    """A copy as Python numbers: a tensor that a scheduler fills in place is no reference."""
+    """Return a copy as Python numbers, because a scheduler may fill a tensor in place later."""
     values = hyperparameter if isinstance(hyperparameter, tuple | list) else (hyperparameter,)
     for value in values:
         require_number("momentum", value)
@@ -219,11 +219,11 @@ def _check_momentum(name: str, hyperparameter: Any) -> None:
 def _check_steady_norm(settings: Mapping[str, Any], start: MomentumFilter) -> None:
     if settings["weight_decay"] != 0:
         both = f"steady_norm_sq={settings['steady_norm_sq']!r} and weight_decay={settings['weight_decay']!r}"
-        raise ValueError(f"{both} both set the decay; give one of them")
+        raise ValueError(f"{both} both set the decay; pass only one of them")
     lr = settings["reference_lr"]
-    require_in("reference_lr", lr, 0, remedy="steady_norm_sq needs the lr that it refers to")
-    lowest, remedy = lr**2 * start.scale_sq, "it is E‖θ‖²/E‖u‖², which one step alone brings to lr²"
+    require_in("reference_lr", lr, 0, remedy="steady_norm_sq needs the lr to which it refers")
+    lowest, remedy = lr**2 * start.scale_sq, "it is E‖θ‖²/E‖u‖², which a single step already brings to lr²"
     half_effective = effective_lr(lr, start) ** 2 / 2
     if settings["decay"] == "corrected" and half_effective > lowest:
-        lowest, remedy = half_effective, "its decay γ_eff²/(2S) must stay below 1; raise it, lower lr or use 'exact'"
+        lowest, remedy = half_effective, "its decay γ_eff²/(2S) must stay below 1, so raise it, lower lr or use 'exact'"
     require_in("steady_norm_sq", settings["steady_norm_sq"], lowest, remedy=remedy)

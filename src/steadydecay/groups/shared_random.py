@@ -1,4 +1,4 @@
-"""Randomness that the ranks which share weights draw alike, whatever each of them has drawn before."""
+"""Let all ranks that share weights draw the same random numbers, whatever each of them has drawn before."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,14 +13,15 @@ from torch.distributed.tensor import DTensor
 
 @contextmanager
 def drawn_alike(weights: Sequence[Tensor], generator: torch.Generator | None) -> Iterator[None]:
-    """Within, ranks that share some of the weights draw the same numbers: those of the first rank of their mesh.
+    """Let ranks that share some of the weights draw the same numbers within the context: those of the first rank of
+    their mesh.
 
-    Afterwards a rank whose generator stood where that rank's did stands where it stands there; any other goes on with
-    its own numbers. Where no weight is a DTensor it does nothing, and no rank waits for another.
+    Afterwards a rank whose generator had the same state as that rank's has the same state again; any other continues
+    with its own numbers. If no weight is a DTensor this does nothing, and no rank waits for another.
 
     Args:
-        weights: on one device.
-        generator: what is drawn from; the global one of the device by default.
+        weights: Weights on one device.
+        generator: The generator to draw from. The default is the global one of the device.
     """
     shared = [weight for weight in weights if isinstance(weight, DTensor)]
     if not shared:
@@ -29,7 +30,7 @@ def drawn_alike(weights: Sequence[Tensor], generator: torch.Generator | None) ->
     device, meshes = shared[0].device, list(dict.fromkeys(weight.device_mesh for weight in shared))
     own = _state(generator, device)
     agreed = own.clone()
-    # The largest first: it makes the smaller ones within it agree with each other.
+    # The largest mesh comes first, because it makes the smaller ones within it agree with each other.
     for mesh in sorted(meshes, key=lambda one: -one.size()):
         agreed = _of_first_rank(agreed, mesh)
     _set_state(generator, device, agreed)

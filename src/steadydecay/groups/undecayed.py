@@ -1,4 +1,4 @@
-"""Which parameters the authors of a model ask not to decay."""
+"""Find parameters that the authors of a model want to exclude from weight decay."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from steadydecay.groups.places import Place, plain_name
 
-# Mamba marks its parameters so; Megatron and others spell it in their own way.
+# Mamba uses the first of these marks; Megatron and others have their own spelling.
 MARK = re.compile(r"_?no_(weight_decay|wd|decay)(_\w+)?")
-# Dicts of settings on a parameter: S4's, and fairseq's `weight_decay_scale`.
+# Dicts of settings on a parameter, as in S4, and fairseq's `weight_decay_scale`.
 SETTINGS = ("_optim", "optim_overrides")
-# Mamba's and S4's dynamics, RWKV's time constants. "D" and "A" say it only beside one of these.
+# Mamba's and S4's dynamics and RWKV's time constants. "D" and "A" count only beside one of these.
 STATE_SPACE = re.compile(
     r"A_log\w*|log_A\w*|(inv_)?A_(re|im|real|imag)|(log|inv)_dt|dt_bias|nu_log|theta_log|gamma_log"
     r"|time_(decay|first|faaaa|mix_[a-z]+|maa_[a-z]+)"
@@ -21,10 +21,11 @@ BESIDE_STATE_SPACE = {"A", "D"}
 
 
 def undecayed(model: nn.Module, places: Iterable[Place]) -> dict[str, str]:
-    """Why a parameter should have no decay, by its name; those of which nobody says so are left out.
+    """Return the reason why a parameter should have no decay, by its name. Other parameters are omitted.
 
-    A mark on the parameter (`_no_weight_decay`), a setting on it (`_optim`), the `no_weight_decay()` or
-    `no_weight_decay_keywords()` of the model or a module in it (timm), or a state-space model's name (Mamba).
+    The reason is a mark on the parameter (`_no_weight_decay`), a setting on it (`_optim`), the `no_weight_decay()` or
+    `no_weight_decay_keywords()` of the model or of a module in it (timm), or the name of a state-space model's dynamics
+    (Mamba).
     """
     places = list(places)
     asked = dict(_asked_by_modules(model, places))
@@ -37,7 +38,7 @@ def undecayed(model: nn.Module, places: Iterable[Place]) -> dict[str, str]:
 
 
 def is_state_space(place: Place) -> bool:
-    """Whether a parameter is a state-space model's dynamics, each entry of which acts alone."""
+    """Return whether a parameter belongs to the dynamics of a state-space model, each entry of which acts alone."""
     if place.tensor in BESIDE_STATE_SPACE:
         return any(STATE_SPACE.fullmatch(name) for name in place.owner._parameters)
     return STATE_SPACE.fullmatch(place.tensor) is not None
@@ -58,7 +59,7 @@ def _mark(parameter: Tensor) -> str:
 
 
 def _is_set(name: str, value: Any) -> bool:
-    # A scale of the decay stops it at 0; a flag does so where it is true.
+    # A scale of the decay excludes a parameter if it is 0, and a flag if it is true.
     return value == 0 if name.endswith("_scale") and not isinstance(value, bool) else bool(value)
 
 
@@ -70,7 +71,7 @@ def _has_zero_decay(settings: Any) -> bool:
 
 
 def _asked_by_modules(model: nn.Module, places: Iterable[Place]) -> Iterator[tuple[str, str]]:
-    """Names of parameters, and which method asks; a module's answer is in its own names."""
+    """Yield names of parameters and the method that excludes them; a module answers in its own names."""
     for path, module in model.named_modules():
         exact, keywords = _answer(module, "no_weight_decay"), _answer(module, "no_weight_decay_keywords")
         prefix = f"{path}." if path else ""

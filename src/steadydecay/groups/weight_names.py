@@ -1,4 +1,4 @@
-"""How an error names a weight, and which weights there are in a group that is not added yet."""
+"""How errors name a weight, and the weights of a group that has not been added yet."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -7,24 +7,29 @@ from torch import Tensor
 
 
 def as_list(params: Any) -> list[Any]:
-    """The parameters of a group, which may be looked at twice: a tensor, tensors, or pairs of name and tensor.
+    """Return the parameters of a group as a list: from a tensor, from tensors, or from pairs of name and tensor.
 
     Raises:
-        TypeError: a set, whose order is another in each run, or no collection.
+        TypeError: It is a set, whose order differs from run to run, or not a collection.
     """
     if isinstance(params, set):
-        raise TypeError("params is a set; legal is an ordered collection, because state is stored by position")
+        raise TypeError(
+            "params is a set; it must be an ordered collection such as a list, because state is stored by position"
+        )
     if not isinstance(params, Iterable):
-        raise TypeError(f"params is {params!r}; legal are a tensor, or tensors or pairs of name and tensor in a list")
+        raise TypeError(
+            f"params is {params!r}; it must be a tensor, or a list of tensors or of pairs of name and tensor"
+        )
     return [params] if isinstance(params, Tensor) else list(params)
 
 
 def weight_names(group: Mapping[str, Any], index: int | None = None) -> Iterator[str]:
-    """What to call each parameter of a group: its name if it has one, else its place; its shape with both.
+    """Yield how to refer to each parameter of a group: by its name if it has one, or else by its position, with its
+    shape.
 
     Args:
-        group: whose `params` are a list of tensors, or of pairs of name and tensor.
-        index: of the group, where it is known.
+        group: A group whose `params` are a list of tensors, or of pairs of name and tensor.
+        index: The index of the group, if it is known.
 
     >>> list(weight_names({"params": [("head.weight", Tensor(2, 3)), Tensor(4)]}, 1))
     ["parameter 'head.weight' of shape (2, 3)", 'parameter 1 of group 1, of shape (4,)']
@@ -42,7 +47,7 @@ def weight_names(group: Mapping[str, Any], index: int | None = None) -> Iterator
 
 
 def names_in_records(group: Mapping[str, Any], index: int) -> Sequence[str]:
-    """The names under which a group's parameters are measured and counted: their own, else "group_<index>.<position>".
+    """Return the names under which a group's parameters are reported: their own, or else "group_<index>.<position>".
 
     >>> names_in_records({"params": [Tensor(2), Tensor(3)]}, 1)
     ['group_1.0', 'group_1.1']

@@ -1,1 +1,1 @@
-"""What a checkpoint holds: the norms of its weights, beside the steady state that hyperparameters predict."""
+"""Inspect a checkpoint: the norms of its weights beside the steady state that hyperparameters predict."""

@@ -1,6 +1,6 @@
-"""Which floating-point tensors of a checkpoint are no weights: what a model computes, caches or is scaled by.
+"""Find floating-point tensors of a checkpoint that are not weights but what a model computes, caches or scales with.
 
-A state dict does not tell parameters from buffers; names do, in the code that people share, and a mask's values.
+A state dict does not distinguish parameters from buffers. Names do, in widely shared code, and the values of a mask.
 """
 
 import re
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from steadydecay.inspection.stored_weight import StoredWeight
 
-# The last part of a name, as a whole. Where a parameter has a like name, the pattern is as narrow as that asks for:
+# Matches the last part of a name as a whole. If a parameter has a similar name, the pattern is as narrow as necessary:
 # logit_scale, mask_token, masked_spec_embed and weight normalisation's weight_v are weights.
 LAST_PARTS = (
     # Running statistics, the vectors of spectral normalisation, the biases that balance experts.
@@ -37,7 +37,7 @@ LAST_PARTS = (
     r"(.*_)?memory_bank|anchors|anchor_(grid|points)|(weight|bias)_epsilon|action_(scale|bias)|div_term|timescales?",
 )
 LAST_PART = re.compile("|".join(LAST_PARTS))
-# The module that a tensor is of: all that is in it but weights and biases.
+# The module that contains a tensor, all of which except weights and biases are buffers.
 OWNER = re.compile(
     r"rotary(_.*)?|(.*_)?rope|scaling_layer|.*fake_quant.*|activation_post_process.*|.*sinusoid.*"
     r"|(.*_)?codebook|shared(_image)?_embedding"
@@ -45,7 +45,7 @@ OWNER = re.compile(
 RESAMPLING = re.compile(r".*(blur|upsample|downsample|resampl|smooth|gauss|antialias|lowpass|sobel).*")
 KERNEL_NAMES = ("kernel", "filter", "filters")
 WEIGHT_NAMES = ("weight", "bias")
-# A buffer beside one of these: (last part, names of which one is beside it).
+# A buffer if it stands beside one of these: (last part, names beside it).
 BESIDE: dict[str, tuple[str, ...]] = {
     "scale": ("mean", "zero_point", "zero", "qweight", "W_q", "packed_weight"),
     "zero": ("qweight", "W_q"),
@@ -54,18 +54,18 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "std": ("mean",),
     "var": ("mean",),
 }
-# Beside a scale, the numbers in a file are no weights: they count in units of the scale.
+# Numbers beside a scale are not weights, because they are in units of the scale.
 SCALES = ("{}_scale", "{}_scale_inv", "{}.absmax", "{}.scale")
 FEWEST_ROWS_OF_MASK = 3
 SIDES_OF_FILTER = range(3, 17)
 
 
 def buffers_among(weights: Iterable[StoredWeight], names: Collection[str]) -> list[StoredWeight]:
-    """Those whose name and shape say that they are no weights.
+    """Return the tensors whose name and shape show that they are not weights.
 
     Args:
-        weights: floating-point tensors.
-        names: of all tensors in the checkpoint.
+        weights: The floating-point tensors.
+        names: The names of all tensors in the checkpoint.
 
     >>> found = [StoredWeight(name, (4,), "float32") for name in ("rope.inv_freq", "logit_scale", "q.weight_scale")]
     >>> [one.name for one in buffers_among(found, [])]
@@ -76,12 +76,12 @@ def buffers_among(weights: Iterable[StoredWeight], names: Collection[str]) -> li
 
 
 def is_fixed(tensor: Tensor) -> bool:
-    """Whether values give a mask or a filter away, whatever the name."""
+    """Return whether the values reveal a mask or a filter, whatever the name."""
     return is_triangular_mask(tensor) or is_blur(tensor)
 
 
 def is_blur(tensor: Tensor) -> bool:
-    """Whether a square kernel, the same for each channel, looks the same from all sides: no training leaves such.
+    """Return whether a square kernel is the same for each channel and symmetric, as no training would leave it.
 
     >>> import torch
     >>> row = torch.tensor([1.0, 2.0, 1.0])
@@ -99,7 +99,7 @@ def is_blur(tensor: Tensor) -> bool:
 
 
 def is_triangular_mask(tensor: Tensor) -> bool:
-    """Whether one number fills a square matrix up to its diagonal and another one the rest, as in causal masks.
+    """Return whether one number fills a square matrix up to its diagonal and another the rest, as in causal masks.
 
     >>> import torch
     >>> is_triangular_mask(torch.ones(1, 1, 4, 4).tril()), is_triangular_mask(torch.ones(4, 4))
@@ -110,7 +110,7 @@ def is_triangular_mask(tensor: Tensor) -> bool:
         return False
     matrix = tensor.detach().reshape(size, size)
     below, above = float(matrix[-1, 0]), float(matrix[0, -1])
-    # Weights fail at the first row, so that no large one is read for this.
+    # Weights fail at the first row, so that no large weight is read for this.
     rows = (row.double() for row in matrix)
     return below != above and all(
         bool((row[: i + 1] == below).all() and (row[i + 1 :] == above).all()) for i, row in enumerate(rows)
@@ -136,7 +136,7 @@ def _is_buffer(weight: StoredWeight, names: frozenset[str]) -> bool:
 
 
 def _is_square_of_one_head(shape: tuple[int, ...]) -> bool:
-    """GPT-2's and nanoGPT's `attn.bias` is a mask."""
+    """Recognise the `attn.bias` of GPT-2 and nanoGPT, which is a mask."""
     return len(shape) == 4 and shape[:2] == (1, 1) and shape[2] == shape[3] > 1
 
 

@@ -1,4 +1,4 @@
-"""Which files a path means: a file, an index of shards, or a folder that holds one or the other."""
+"""Find the files that a path means: a file, an index of shards, or a folder that contains one of them."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import NamedTuple, final
 from steadydecay.inspection.foreign_files import METADATA, WEIGHT_SUFFIXES, deepspeed, distributed
 from steadydecay.recipes.checkpoint import CHECKPOINT_FOLDER, checkpoints
 
-# As transformers looks for them.
+# The order in which transformers looks for them.
 KNOWN_NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-# transformers.Trainer's and Accelerate's, beside the model.
+# The files of transformers.Trainer and Accelerate beside the model.
 OPTIMIZER_NAMES = ("optimizer.pt", "optimizer.bin")
 NO_WEIGHTS = (*OPTIMIZER_NAMES, "training_args.bin", "scheduler.pt", "scheduler.bin", "scaler.pt")
 
@@ -19,9 +19,9 @@ class CheckpointFiles(NamedTuple):
     """The files of one checkpoint.
 
     Attributes:
-        main: what was found at the path: a file, or an index.
-        shards: file -> names of its tensors, None for all of them.
-        optimizer: the file of the optimizer's state beside them.
+        main: What was found at the path, a file or an index.
+        shards: Maps each file to the names of its tensors, or to None for all of them.
+        optimizer: The file with the optimizer's state beside them.
     """
 
     main: Path
@@ -30,17 +30,17 @@ class CheckpointFiles(NamedTuple):
 
 
 def found_files(path: Path) -> CheckpointFiles:
-    """The files that a path means; of a run's folder, its newest checkpoint.
+    """Return the files that a path means; for a run's folder, those of its newest checkpoint.
 
     Raises:
-        OSError: nothing there, or it cannot be read.
-        ValueError: a folder with no checkpoint or several, or an index that names no shards beside it.
+        OSError: The path does not exist or cannot be read.
+        ValueError: A folder has no checkpoint or several, or an index names no shards beside it.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give a .safetensors or .pt file, or a folder with one")
     main = _main_file(path) if path.is_dir() else path
     if not main.is_file():
-        raise ValueError(f"{main} is no regular file; give a .safetensors or .pt file, or a folder with one")
+        raise ValueError(f"{main} is not a regular file; give a .safetensors or .pt file, or a folder with one")
     beside = (main.parent / name for name in OPTIMIZER_NAMES)
     optimizer = next((one for one in beside if one.is_file() and one != main), None)
     shards: dict[Path, list[str] | None] = {main: None}
@@ -59,13 +59,13 @@ def _main_file(folder: Path) -> Path:
     if known or len(others) == 1:
         return (known or others)[0]
     candidates = others or sorted(one for one in folder.iterdir() if one.is_dir())
-    names = ", ".join(one.name for one in candidates[:3]) or "nothing like it"
-    legal = "legal is a folder with one checkpoint (model.safetensors, its index.json, a .pt file)"
-    raise ValueError(f"{folder} holds {names}; {legal}: name the one to read")
+    names = ", ".join(one.name for one in candidates[:3]) or "nothing like a checkpoint"
+    legal = "it must contain one checkpoint (model.safetensors, its index.json, or a .pt file)"
+    raise ValueError(f"{folder} contains {names}, but {legal}; name the file to read")
 
 
 def _in_pieces(folder: Path) -> str:
-    """What a folder is whose weights lie in pieces, and what to do; empty for others."""
+    """Describe a folder whose weights are stored in pieces, and say what to do; return "" for other folders."""
     if (folder / "zero_to_fp32.py").is_file():
         return deepspeed(folder)
     inner = next((one.parent for one in sorted(folder.glob(f"*/{METADATA}"))), None)
@@ -79,22 +79,23 @@ def _may_hold_weights(path: Path) -> bool:
 
 def _shards(index: Path) -> dict[Path, list[str] | None]:
     try:
-        # Bytes, so that a byte-order mark or UTF-16, which editors and shells leave, are understood.
+        # Read bytes, to understand a byte-order mark or UTF-16, which editors and shells may leave.
         weight_map = json.loads(index.read_bytes())["weight_map"]
         named = [(str(name), str(shard)) for name, shard in weight_map.items()]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"{index} is no index of shards ({type(error).__name__}): it needs a weight_map from tensor to file, as "
-            "save_pretrained writes it; give the model.safetensors.index.json or one shard"
+            f"{index} is not an index of shards ({type(error).__name__}): it needs a weight_map from tensors to "
+            "files, as "
+            "save_pretrained writes it. Give the model.safetensors.index.json or one shard."
         ) from error
     shards: dict[Path, list[str] | None] = {}
     for name, shard in named:
         path = index.parent / shard
-        # An index from elsewhere must not make this read any file it likes.
+        # An index from elsewhere must not make this function read arbitrary files.
         if shard != path.name or not path.is_file():
-            raise ValueError(f"{index} names the shard {shard!r}, which is no file beside it; copy all shards there")
+            raise ValueError(f"{index} names the shard {shard!r}, which is not a file beside it; copy all shards there")
         names = shards.setdefault(path, [])
         names.append(name) if names is not None else None
     if not shards:
-        raise ValueError(f"{index} names no shards; give the file that holds the weights")
+        raise ValueError(f"{index} names no shards; give the file that contains the weights")
     return shards

@@ -1,16 +1,16 @@
-"""Networks in a checkpoint that are copies of others: the average of a student, the target of an online network."""
+"""Find networks in a checkpoint that copy others: the average of a student, or the target of an online network."""
 
 import re
 from collections.abc import Iterable
 
 from steadydecay.inspection.stored_weight import StoredWeight
 
-# What a part of a name calls a copy, apart or at its end: teacher, model_ema, target_encoder, encoder_k, q_net_target.
+# Name parts of copies, alone or at the end: teacher, model_ema, target_encoder, encoder_k, q_net_target.
 COPY = re.compile(r"(?:.*_)?(?:teacher|ema|target|momentum|averaged|shadow|swa|ref)(?:_.*)?|.+_k")
 
 
 def originals(weights: Iterable[StoredWeight]) -> dict[str, str]:
-    """For each weight of a copy the name of what it is a copy of.
+    """Map each weight of a copy to the name of the weight that it copies.
 
     A network is a copy if a part of its name says so and another one beside it has all its weights, by name and shape.
 
@@ -19,7 +19,7 @@ def originals(weights: Iterable[StoredWeight]) -> dict[str, str]:
     {'teacher.a.weight': 'student.a.weight'}
     """
     shapes = {one.name: one.shape for one in weights}
-    # Copies are told from copies by where they are and what the part is called.
+    # Copies are distinguished by their place and by the name of the part.
     copies: dict[tuple[str, str], list[tuple[str, str]]] = {}
     beside: dict[tuple[str, str], dict[str, str]] = {}
     for name in shapes:
@@ -37,7 +37,7 @@ def originals(weights: Iterable[StoredWeight]) -> dict[str, str]:
 
 
 def _paired(pairs: dict[str, dict[str, str]], shapes: dict[str, tuple[int, ...]]) -> dict[str, str]:
-    """Each name of a copy with the like name in the one network beside it that has them all; empty without one."""
+    """Pair each name of a copy with that in the only network beside it that has them all; empty without one."""
     beside = set.intersection(*map(set, pairs.values()))
     for other in sorted(one for one in beside if not COPY.fullmatch(one.lower())):
         paired = {name: of_parts[other] for name, of_parts in pairs.items()}

@@ -1,4 +1,4 @@
-"""Hyperparameters as a command line gives them, for each role of weights."""
+"""Hyperparameters from a command line, for each role of weights."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, final, get_args
@@ -11,7 +11,7 @@ from steadydecay.norms import NORMS, norm_name
 from steadydecay.theory.validation import require_in
 
 OptimizerName = Literal["adamw", "lion", "muon", "scion"]
-# Its UVᵀ times max(1, √(d_out/d_in)); of each matrix in a stack.
+# The update is UVᵀ times max(1, √(d_out/d_in)), for each matrix in a stack.
 MUON_NORM = {"name": "spectral", "scale": "max"}
 HAS_OUTPUT_LR = ("output", "embedding")
 
@@ -19,20 +19,20 @@ HAS_OUTPUT_LR = ("output", "embedding")
 @final
 @dataclass(frozen=True)
 class GivenSettings:
-    """Options; None where nothing was said.
+    """The options of the command line. Those that were not given are None.
 
     Attributes:
-        lr: γ > 0, at the peak of a schedule.
-        weight_decay: λ ≥ 0 in PyTorch's convention; or
-        decay: η = γλ in [0, 1), the share removed in a step, the same for each role.
-        optimizer: what moved the weights.
-        output_lr: γ of output layer and embeddings, where it differs.
-        momentum, nesterov: of Scion or Muon.
-        betas: of AdamW or Lion.
-        norm: of Scion's hidden matrices; a key of `steadydecay.norms.NORMS`, as `norm_name` understands it.
+        lr: γ > 0 at the peak of the schedule.
+        weight_decay: λ ≥ 0 in PyTorch's convention, as an alternative to `decay`.
+        decay: The share η = γλ in [0, 1) that a step removes, the same for each role.
+        optimizer: The optimizer that trained the weights.
+        output_lr: γ of output layer and embeddings, if it is different.
+        momentum, nesterov: The momentum of Scion or Muon.
+        betas: The betas of AdamW or Lion.
+        norm: The norm of Scion's hidden matrices, a key of `steadydecay.norms.NORMS` as `norm_name` understands it.
 
     Raises:
-        ValueError: an option outside its range, one that is missing, or one that the optimizer has not.
+        ValueError: An option is outside its range, missing, or one that the optimizer does not have.
     """
 
     lr: float | None = None
@@ -51,13 +51,13 @@ class GivenSettings:
         both = self.weight_decay is not None and self.decay is not None
         if self.lr is None or both or (self.weight_decay is None and self.decay is None):
             found = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value is not None)
-            raise ValueError(f"options are {found}; legal are --lr and one of --weight-decay and --decay, and others")
+            raise ValueError(f"options are {found}; give at least --lr and one of --weight-decay and --decay")
         self._check_ranges(self.lr)
         self._check_what_the_optimizer_has()
 
     @property
     def is_given(self) -> bool:
-        """Whether there is any option; then nothing stored counts."""
+        """Whether any option is given, so that stored hyperparameters are ignored."""
         return any(value is not None for value in vars(self).values())
 
     @property
@@ -65,15 +65,15 @@ class GivenSettings:
         return self.optimizer or "adamw"
 
     def settings_of(self, guess: Guess, shape: tuple[int, ...]) -> LayerSettings:
-        """The settings of a weight of a role."""
+        """Return the settings of a weight with this role."""
         lr, weight_decay = self._lr_and_weight_decay(guess.role)
         group: dict[str, Any] = {"role": guess.role, "lr": lr, "weight_decay": weight_decay}
-        # As in `param_groups`: elementwise optimizers do not decay vectors.
+        # As in `param_groups`, elementwise optimizers do not decay vectors.
         group |= {"weight_decay": 0.0} if guess.role == "vector" and not self._named.takes_norms else {}
         group |= {key: self._given_or_usual(key) for key in self._named.usual}
         group |= {"norm": self._norm(guess)} if "momentum" in self._named.usual else {}
         is_left_out = self.name == "muon" and guess.role != "hidden"
-        other = "Muon moves hidden matrices only; inspect again with --optimizer adamw for the others"
+        other = "Muon updates only hidden matrices; inspect again with --optimizer adamw for the other weights"
         refusal = other if is_left_out else ""
         return checked_settings(LayerSettings(self._named.known, group, refusal=refusal), shape)
 
@@ -104,7 +104,7 @@ class GivenSettings:
         for one in (lr, self.output_lr or lr):
             decay = self.decay if self.decay is not None else one * float(self.weight_decay or 0.0)
             name = "--decay" if self.decay is not None else "lr · --weight-decay"
-            require_in(name, decay, 0, 1, include_low=True, remedy="it is the share of the weight removed in a step")
+            require_in(name, decay, 0, 1, include_low=True, remedy="it is the share of the weight that a step removes")
         for name, values in (("--momentum", [self.momentum]), ("--betas", self.betas or [])):
             for value in values:
                 if value is not None:
@@ -119,9 +119,9 @@ class GivenSettings:
         for option, legal in owners.items():
             if getattr(self, option) is not None and self.name not in legal:
                 told = f"--{option} is given with --optimizer {self.name}, which does not have it"
-                raise ValueError(f"{told}; legal is it with {' or '.join(legal)}: leave it out")
+                raise ValueError(f"{told}; it belongs to {' or '.join(legal)}: leave it out")
         if self.norm is not None and norm_name(self.norm) not in NORMS:
-            raise ValueError(f"--norm is {self.norm!r}; legal are {', '.join(map(repr, NORMS))}")
+            raise ValueError(f"--norm is {self.norm!r}; it must be one of {', '.join(map(repr, NORMS))}")
 
 
 def _inspected() -> dict[str, NamedOptimizer]:

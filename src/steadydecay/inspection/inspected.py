@@ -1,4 +1,4 @@
-"""One checkpoint read from beginning to end: every weight measured, beside what its hyperparameters predict."""
+"""Read one checkpoint completely, and measure every weight beside what its hyperparameters predict."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -32,16 +32,16 @@ class Inspection:
     """What was found in a checkpoint.
 
     Attributes:
-        main: the file, or the index of its shards.
-        files: that hold its weights.
-        layers: its floating-point weights.
-        left_out: how many other tensors there are.
-        steps: that the weights were trained for, None where no file says so.
-        problems: files beside the weights that could not be read.
-        buffers: floating-point tensors that are no weights, as far as names, shapes and values tell.
-        elsewhere: keys of the file under which there are more tensors than were looked for.
-        has_state: whether an optimizer's state is stored with the weights.
-        moved: how many weights its groups move.
+        main: The file, or the index of its shards.
+        files: The files that contain its weights.
+        layers: Its floating-point weights.
+        left_out: The number of other tensors.
+        steps: The number of steps that the weights were trained for, or None if no file says so.
+        problems: Files beside the weights that could not be read.
+        buffers: Floating-point tensors that are not weights, as far as names, shapes and values show.
+        elsewhere: Keys of the file that contain tensors which were not looked at.
+        has_state: Whether an optimizer's state is stored with the weights.
+        moved: The number of weights that its groups move.
     """
 
     main: Path
@@ -57,7 +57,7 @@ class Inspection:
 
     @property
     def title(self) -> str:
-        """What was read, and how much that is."""
+        """What was read, and how much of it there is."""
         entries = sum(layer.weight.size for layer in self.layers)
         shards = f" ({len(self.files)} shards)" if len(self.files) > 1 else ""
         steps = "" if self.steps is None else f", after {self.steps:,} steps"
@@ -65,7 +65,7 @@ class Inspection:
 
     @property
     def settings_lines(self) -> list[str]:
-        """Each different settings once, and how many weights they move."""
+        """Each different settings once, with the number of weights that they move."""
         counts = Counter(layer.settings.text for layer in self.layers if layer.settings is not None)
         return [f"{text} ({count} weight{'s' if count > 1 else ''})" for text, count in counts.items()]
 
@@ -78,17 +78,17 @@ def inspect_checkpoint(
     with_spectral: bool = True,
     on_entries: OnEntries = lambda done, total: None,
 ) -> Inspection:
-    """Measure every weight of a checkpoint. Nothing is written to; one weight at a time is in memory.
+    """Measure every weight of a checkpoint. Nothing is written, and one weight at a time is in memory.
 
     Args:
-        path: a file, an index of shards, or a folder that holds one.
-        given: hyperparameters; without any, those stored in the file or beside it count.
-        at: the lr of stored hyperparameters that predictions are for.
-        with_spectral: measure spectral norms too, which takes most of the time.
-        on_entries: called after each weight with the entries measured and the entries there are.
+        path: A file, an index of shards, or a folder that contains one.
+        given: Hyperparameters. Without any, those stored in the file or beside it are used.
+        at: Which of the stored learning rates predictions are for.
+        with_spectral: Whether to measure spectral norms too, which takes most of the time.
+        on_entries: Called after each weight with the number of entries that are measured and that exist.
 
     Raises:
-        OSError, ValueError: a file that is missing, foreign, damaged or hostile; the message names it and a remedy.
+        OSError, ValueError: A file is missing, foreign, damaged or hostile. The message names it and a remedy.
     """
     files = found_files(path)
     every = found_weights(files)
@@ -103,7 +103,7 @@ def inspect_checkpoint(
         settings = stored_settings(states, weights.listed, at)
     layers = list(_measured(weights, guessed, settings, buffers, with_spectral, on_entries))
     if not layers:
-        raise ValueError(f"{files.main} holds no weight, only {_count(buffers)}; give a model's file")
+        raise ValueError(f"{files.main} contains no weight, only {_count(buffers)}; give a model's file")
     return Inspection(
         files.main,
         tuple(sorted(files.shards)),
@@ -119,7 +119,7 @@ def inspect_checkpoint(
 
 
 def _guessed_buffers(weights: Weights, states: list[State]) -> list[StoredWeight]:
-    """What looks like a buffer, and no group of an optimizer names."""
+    """Return what looks like a buffer and is named by no group of an optimizer."""
     moved = names_of_moved(states)
     names = [*weights.other_names, *(one.name for one in weights.listed)]
     return [one for one in buffers_among(weights.listed, names) if plain_name(one.name) not in moved]
@@ -131,7 +131,8 @@ def _count(buffers: list[StoredWeight]) -> str:
 
 
 def _holder_of_settings(files: CheckpointFiles, weights: Weights, given: GivenSettings) -> tuple[Any, tuple[str, ...]]:
-    """What holds the optimizer's state: the checkpoint, or the file beside it; and why that could not be read."""
+    """Return what contains the optimizer's state (the checkpoint or the file beside it), and why that failed if it
+    did."""
     is_inside = bool(optimizer_states(weights.content))
     if given.is_given or is_inside or files.optimizer is None:
         return weights.content, ()
@@ -149,7 +150,7 @@ def _measured(
     with_spectral: bool,
     on_entries: OnEntries,
 ) -> Iterator[Layer]:
-    """The rows; masks and filters that only their values give away go to the buffers."""
+    """Return the rows. Masks and filters that only their values reveal are added to the buffers."""
     names = plain_names([one.name for one in weights.listed])
     done, total = 0, sum(one.size for one in weights.listed)
     for weight, tensor in weights.tensors():
@@ -165,7 +166,7 @@ def _measured(
 
 
 def _matrices(guess: Guess, settings: LayerSettings | None) -> NormSpec | None:
-    """How the weight was split in training, as far as its group says so."""
+    """Return how the weight was split in training, as far as its group says so."""
     norm: Any = None if settings is None or settings.refusal else settings.group.get("norm")
     name = norm.get("name") if isinstance(norm, dict) else norm
     return norm if norm_name(name) == "spectral" else guess.matrices

@@ -1,4 +1,4 @@
-"""The rows of an inspection: each weight's norms beside its prediction."""
+"""The rows of an inspection: the norms of each weight beside its prediction."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -20,11 +20,11 @@ class Layer:
     """One weight.
 
     Attributes:
-        weight: as the file lists it.
-        name: without the prefixes of wrappers.
-        role: stored with the group, or guessed.
-        measures: its norms.
-        settings: what moves it, None where that is not known.
+        weight: The weight as the file lists it.
+        name: Its name without the prefixes of wrappers.
+        role: Its role, stored with the group or guessed.
+        measures: Its norms.
+        settings: The settings of its optimizer, or None if they are unknown.
     """
 
     weight: StoredWeight
@@ -35,7 +35,7 @@ class Layer:
 
     @cached_property
     def predicted_norm(self) -> float:
-        """‖θ‖_F at the steady state; NaN without a prediction."""
+        """‖θ‖_F at the steady state, or NaN without a prediction."""
         return math.nan if self.settings is None else self.settings.predicted_norm(self.weight.shape)
 
     @property
@@ -44,7 +44,7 @@ class Layer:
 
     @property
     def ratio(self) -> float:
-        """Measured over predicted; NaN where either is not known."""
+        """The measured norm divided by the predicted one, or NaN if either is unknown."""
         return self.measures.norm / self.predicted_norm
 
     @property
@@ -52,20 +52,20 @@ class Layer:
         return not math.isnan(self.predicted_norm)
 
     def is_far(self, tolerance: float) -> bool:
-        """Whether the ratio is outside 1 ± tolerance, or the weight is not finite."""
+        """Return whether the ratio is outside 1 ± tolerance, or the weight is not finite."""
         return abs(self.ratio - 1) > tolerance or self.measures.non_finite > 0
 
 
 def sorted_layers(layers: Iterable[Layer], by: Sort) -> list[Layer]:
-    """Largest first, "ratio" farthest from 1 first, "name" in natural order; where a value is missing, last.
+    """Sort layers: by default the largest first, by "ratio" the farthest from 1 first, by "name" in natural order.
 
-    Weights that are not finite come first in every order but by name.
+    Layers without the value come last. Weights that are not finite come first in every order except by name.
 
     Raises:
-        ValueError: an unknown order.
+        ValueError: The order is unknown.
     """
     if by not in get_args(Sort):
-        raise ValueError(f"sort is {by!r}; legal are {', '.join(get_args(Sort))}")
+        raise ValueError(f"sort is {by!r}; it must be one of {', '.join(get_args(Sort))}")
     if by == "name":
         return sorted(layers, key=lambda layer: natural_order(short_name(layer.name)))
     value: dict[str, Callable[[Layer], Any]] = {

@@ -1,4 +1,4 @@
-"""An inspection as JSON, CSV or a self-contained HTML page."""
+"""Export an inspection as JSON, CSV or a self-contained HTML page."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ HEADER = ("weight", "shape", "role", "RMS", "steady RMS", "‖θ‖", "steady �
 
 
 def layer_records(layers: Sequence[Layer], tolerance: float) -> list[dict[str, Any]]:
-    """Plain values of each layer; None for what is not known or not finite."""
+    """Return plain values of each layer, with None for what is unknown or not finite."""
     return [
         {
             "name": layer.name,
@@ -49,7 +49,7 @@ def layer_records(layers: Sequence[Layer], tolerance: float) -> list[dict[str, A
 
 
 def as_json(inspection: Inspection, layers: Sequence[Layer], tolerance: float) -> str:
-    """One object: title, files, steps, tolerance, settings, layers, buffers, notes."""
+    """Return one object with title, files, steps, tolerance, settings, layers, buffers and notes."""
     content = {
         "title": inspection.title,
         "files": [str(path) for path in inspection.files],
@@ -64,7 +64,7 @@ def as_json(inspection: Inspection, layers: Sequence[Layer], tolerance: float) -
 
 
 def as_csv(layers: Sequence[Layer], tolerance: float) -> str:
-    """A header and a line for each layer; several values in one cell are separated by spaces."""
+    """Return a header and a line for each layer. Several values in one cell are separated by spaces."""
     records = layer_records(layers, tolerance)
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
@@ -77,7 +77,7 @@ def as_csv(layers: Sequence[Layer], tolerance: float) -> str:
 
 
 def as_html(inspection: Inspection, layers: Sequence[Layer], tolerance: float) -> str:
-    """A page with nothing beside it: settings, table, notes."""
+    """Return a page that needs no other file, with settings, table and notes."""
     title = escape(printable(inspection.title))
     header = "".join(f"<th>{escape(cell)}</th>" for cell in HEADER)
     rows = "".join(_html_row(layer, tolerance) for layer in layers)
@@ -97,7 +97,7 @@ def _html_row(layer: Layer, tolerance: float) -> str:
     is_far = layer.is_far(tolerance)
     cells += (FAR if is_far else "",)
     start = '<tr class="far">' if is_far else "<tr>"
-    # Long names break at their dots.
+    # Long names may break at their dots.
     first, *others = (f"<td>{escape(cell)}</td>" for cell in cells)
     return start + first.replace(".", ".<wbr>") + "".join(others) + "</tr>\n"
 

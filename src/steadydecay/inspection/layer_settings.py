@@ -1,4 +1,4 @@
-"""Hyperparameters of one weight, and the steady state that they predict."""
+"""The hyperparameters of one weight, and the steady state that they predict."""
 
 import math
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ class LayerSettings:
     """What moves a weight.
 
     Attributes:
-        optimizer: what is known of it; None where nothing is.
-        group: plain values as in an optimizer's group, at the lr that the prediction is for.
-        lr_source: where that lr comes from, for the reader; empty where it was given.
-        lr_in_file: where it is another than the group's here.
-        refusal: why there is no prediction; empty where there is one.
+        optimizer: What is known about the optimizer, or None.
+        group: Plain values as in an optimizer's group, with the learning rate that the prediction is for.
+        lr_source: Where that learning rate comes from, in words; "" if it was given.
+        lr_in_file: The learning rate in the file, if it differs from the group's here.
+        refusal: The reason why there is no prediction, or "".
     """
 
     optimizer: KnownOptimizer | None
@@ -32,16 +32,16 @@ class LayerSettings:
 
     @property
     def decay(self) -> float:
-        """η, per step; NaN without a prediction."""
+        """η per step, or NaN without a prediction."""
         return math.nan if self.refusal else applied_decay(self.group, self.known)
 
     @property
     def memory(self) -> float:
-        """Steps after which the squared norm has forgotten its start to 1/e."""
+        """The number of steps after which the squared norm has forgotten its start to 1/e."""
         return math.nan if self.refusal else time_constant(self.decay)
 
     def predicted_norm(self, shape: tuple[int, ...]) -> float:
-        """‖θ‖_F at the steady state; NaN where there is no prediction."""
+        """Return ‖θ‖_F at the steady state, or NaN without a prediction."""
         return math.nan if self.refusal else math.sqrt(predicted_norm_sq(self.group, shape, self.known))
 
     @property
@@ -52,13 +52,13 @@ class LayerSettings:
 
     @property
     def title(self) -> str:
-        """Optimizer and role, as far as the group has one."""
+        """The optimizer, and the role if the group has one."""
         name = "unknown optimizer" if self.optimizer is None else self.optimizer.title
         return " ".join(filter(None, (name, str(self.group.get("role", "")))))
 
     @property
     def known(self) -> KnownOptimizer:
-        """The optimizer, where there is no refusal."""
+        """The optimizer, if there is no refusal."""
         assert self.optimizer is not None
         return self.optimizer
 
@@ -77,7 +77,7 @@ class LayerSettings:
 
 
 def checked_settings(settings: LayerSettings, shape: tuple[int, ...]) -> LayerSettings:
-    """The settings, with a refusal where they predict nothing for a weight of this shape, whatever a file may hold."""
+    """Return the settings, with a refusal if they predict nothing for a weight of this shape."""
     if settings.refusal:
         return settings
     try:
@@ -85,7 +85,7 @@ def checked_settings(settings: LayerSettings, shape: tuple[int, ...]) -> LayerSe
             return _refused(settings, "no decay")
         _ = settings.memory, settings.text
         is_known = math.isfinite(settings.predicted_norm(shape))
-    # A norm of matrices for a vector ends in any of these; so do the values of a foreign file.
+    # A matrix norm applied to a vector may raise any of these, and so may the values of a foreign file.
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         return _refused(settings, f"values out of range ({error})")
     return settings if is_known else _refused(settings, "the size of its updates depends on the gradients")

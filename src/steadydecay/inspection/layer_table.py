@@ -1,4 +1,4 @@
-"""An inspection as a table for a terminal of 80 columns or more."""
+"""Show an inspection as a table on a terminal of 80 columns or more."""
 
 import math
 import re
@@ -16,12 +16,13 @@ NARROWEST_NAME = 12
 
 
 def layer_table(layers: list[Layer], tolerance: float, width: int) -> Text:
-    """A row for each layer. Columns without a single value are left out; "!" marks what is far from its prediction.
+    """Return a table with a row for each layer, without columns that have no value. "!" marks norms far from
+    prediction.
 
     Args:
-        layers: in the order of the rows.
-        tolerance: share by which a norm may differ from its prediction.
-        width: of the terminal, in characters. Names fold, numbers never do: print it without wrapping.
+        layers: The layers in the order of the rows.
+        tolerance: The share by which a norm may differ from its prediction.
+        width: The width of the terminal in characters. Names fold and numbers do not, so print it without wrapping.
     """
     columns = {
         "shape": [shape_text(layer.weight.shape) for layer in layers],
@@ -39,7 +40,7 @@ def layer_table(layers: list[Layer], tolerance: float, width: int) -> Text:
     names = [_name_lines(printable(short_name(layer.name)), room) for layer in layers]
     names_width = max(cell_len(line) for lines in (["weight"], *names) for line in lines)
     titles = [one.title.rpartition("\n") for one in shown]
-    # rich's own tables take milliseconds a row.
+    # rich's own tables take milliseconds per row.
     lines = [
         Text(_line("", names_width, shown, [above for above, _, _ in titles]), style="bold"),
         Text(_line("weight", names_width, shown, [title for _, _, title in titles]), style="bold"),
@@ -77,7 +78,7 @@ def _name_lines(name: str, room: int) -> list[str]:
 
 
 def number(value: float) -> str:
-    """Three digits; "–" for what is not known.
+    """Format a number with three digits, or "–" if it is unknown.
 
     >>> [number(value) for value in (0.04, 29.93, 99.96, 1234.5, 4.2e-7, 0.0, float("nan"))]
     ['0.0400', '29.9', '100', '1234', '4.20e-07', '0', '–']
@@ -88,7 +89,7 @@ def number(value: float) -> str:
 
 
 def folded(name: str, width: int) -> str:
-    """A name in lines that end at its dots, as far as its parts are not wider than a line.
+    """Break a name into lines that end at its dots, unless a part is wider than a line.
 
     >>> folded("model.layers.0.attention", 16)
     'model.layers.0.\\nattention'
@@ -110,7 +111,7 @@ def shape_text(shape: tuple[int, ...]) -> str:
 
 
 def printable(text: str) -> str:
-    """Control characters as escapes: a name from a file must not move the terminal's cursor.
+    """Escape control characters, because a name from a file must not move the terminal's cursor.
 
     >>> printable("a\\x1b[2Jb")
     'a\\\\x1b[2Jb'

@@ -1,4 +1,4 @@
-"""What unpickling would take, found without doing it: a few bytes may ask for gigabytes, or for 2¹⁰⁰ steps."""
+"""Find what unpickling would take, without doing it: a few bytes may ask for gigabytes, or for 2¹⁰⁰ steps."""
 
 import pickletools
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ OBJECT_BYTES = {"EMPTY_LIST": 64, "EMPTY_DICT": 72, "EMPTY_SET": 224, "SETITEM":
 CALLED_BYTES = 1024
 # How protocol 2 writes bytes, and byte arrays of them. Other codecs grow, and so do byte arrays of a given length.
 LATIN = ("latin1", b"latin1")
-REMEDY = "where you trust it, load it yourself and save model.state_dict()"
+REMEDY = "if you trust it, load it yourself and save model.state_dict()"
 
 MAKERS_OF_BYTES = (" encode", " bytearray")
 
@@ -104,27 +104,28 @@ class _Stack:
         self.bytes += more
         if self.bytes > self.most_bytes:
             raise Refusal(
-                f"unpacks to more than {self.most_bytes:,} bytes beside the values of its tensors, which is far more "
-                f"than its size explains; {REMEDY}"
+                f"unpacks to more than {self.most_bytes:,} bytes beside the values of its tensors, far more than its "
+                "size "
+                f"explains; {REMEDY}"
             )
 
     def pop(self, count: int) -> list[Any]:
         start = len(self.items) - count
         if start < (self.marks[-1] if self.marks else 0):
-            raise ValueError("its pickle takes more than there is")
+            raise ValueError("its pickle takes more items than there are")
         taken = self.items[start:]
         del self.items[start:]
         return taken
 
     def pop_to_mark(self) -> list[Any]:
         if not self.marks:
-            raise ValueError("its pickle takes more than there is")
+            raise ValueError("its pickle takes more items than there are")
         return self.pop(len(self.items) - self.marks.pop())
 
     def push_tuple(self, items: list[Any]) -> None:
         depth = 1 + max((one.depth for one in items if isinstance(one, _Tuple)), default=0)
         if depth > DEEPEST_TUPLE:
-            raise Refusal(f"nests more than {DEEPEST_TUPLE} tuples in one another; {REMEDY}")
+            raise Refusal(f"nests more than {DEEPEST_TUPLE} tuples in each other; {REMEDY}")
         self.take(ENTRY_BYTES + SLOT_BYTES * len(items))
         self.items.append(_Tuple(tuple(items), depth, 1 + sum(map(_size, items))))
 
@@ -182,7 +183,7 @@ def _require_harmless(function: str, arguments: tuple[Any, ...]) -> None:
     module, _, name = function.rpartition(" ")
     is_latin = len(arguments) == 2 and isinstance(arguments[0], str) and arguments[1] in LATIN
     if name == "encode" and not is_latin:
-        raise Refusal(f"encodes something else than text in latin1, which may grow at will; {REMEDY}")
+        raise Refusal(f"encodes something other than latin1 text, which may grow at will; {REMEDY}")
     if name == "bytearray" and not all(isinstance(one, _Bytes) for one in arguments):
         raise Refusal(f"makes a byte array whose bytes are not in the file; {REMEDY}")
     if module.startswith("torch") and name.endswith(("Tensor", "Storage")) and arguments:

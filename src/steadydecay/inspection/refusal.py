@@ -1,8 +1,8 @@
-"""Why a file is not read."""
+"""The reason why a file is not read."""
 
 from typing import final
 
 
 @final
 class Refusal(ValueError):
-    """Its text is the end of a sentence that begins with the file's name, and says what to do."""
+    """A file is refused. The text ends a sentence that begins with the file's name, and says what to do."""

@@ -1,4 +1,4 @@
-"""Weights of one safetensors file; the library checks the header before anything is mapped."""
+"""Read the weights of one safetensors file. The library checks the header before anything is mapped."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +20,10 @@ TYPE_NAMES = {
 
 
 def listed_weights(path: Path) -> tuple[list[StoredWeight], list[str]]:
-    """The floating-point tensors in a file, and the names of the others that it holds.
+    """List the floating-point tensors in a file, and the names of its other tensors.
 
     Raises:
-        ValueError: not a whole safetensors file.
+        ValueError: The file is not a complete safetensors file.
     """
     try:
         with unicode_path(path) as named, safe_open(named, "pt") as file:
@@ -32,8 +32,8 @@ def listed_weights(path: Path) -> tuple[list[StoredWeight], list[str]]:
             described = [(name, tuple(one.get_shape()), str(one.get_dtype())) for name, one in slices]
     except SafetensorError as error:
         raise ValueError(
-            f"{path} is no whole safetensors file ({error}): it is cut short, damaged or another format; "
-            "copy or download it again"
+            f"{path} is not a complete safetensors file ({error}); it is truncated, damaged or in another format. "
+            "Copy or download it again."
         ) from error
     typed = [StoredWeight(name, shape, TYPE_NAMES.get(dtype, dtype)) for name, shape, dtype in described]
     weights = [one for one in typed if is_floating(one.shape, one.dtype)]
@@ -41,6 +41,6 @@ def listed_weights(path: Path) -> tuple[list[StoredWeight], list[str]]:
 
 
 def opened(path: Path) -> Callable[[str], Tensor]:
-    """The file mapped, as a function from name to tensor; unmapped when that and its tensors are gone."""
+    """Map the file, and return a function from name to tensor. It is unmapped when that and its tensors are gone."""
     with unicode_path(path) as named:
         return safe_open(named, "pt").get_tensor

@@ -114,7 +114,7 @@ def _settings(group: Group, at: At) -> LayerSettings:
     if refusal := _refusal(plain, known):
         return LayerSettings(known, plain, refusal=refusal)
     if at == "now":
-        is_over = "the lr in the file is 0, where nothing moves; --at peak has a steady state"
+        is_over = "the lr in the file is 0, where nothing moves; use --at peak for a steady state"
         return LayerSettings(known, plain, "in the file", refusal="" if plain["lr"] else is_over)
     source = next((key for key in PEAK_KEYS if plain.get(key) is not None), "lr")
     peak = plain.get("reference_lr") or peak_lr(plain, plain["lr"])
@@ -124,17 +124,17 @@ def _settings(group: Group, at: At) -> LayerSettings:
 
 def _refusal(group: Group, known: KnownOptimizer | None) -> str:
     if known is None:
-        return f"the keys of its group are of none that is known ({', '.join(sorted(map(str, group))[:5])})"
+        return f"the keys of its group match no known optimizer ({', '.join(sorted(map(str, group))[:5])})"
     if known.sized_by == "gradient":
         return f"the size of {known.title}'s updates depends on the gradients"
     if not all(isinstance(group.get(key), int | float) for key in ("lr", "weight_decay")):
         return "its group has no lr or no weight_decay"
     if peak := next((key for key in PEAK_KEYS if not isinstance(group.get(key), int | float | None)), ""):
-        return f"its {peak} is no number"
+        return f"its {peak} is not a number"
     if rule := group.get("decay_replacement"):
         return f"{rule} takes the place of the decay"
     if decay_action(None, group).action != "decoupled":
-        return "its decay is not lr · weight_decay apart from the gradient"
+        return "its decay is not lr · weight_decay independent of the gradient"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The weights of a checkpoint, whatever its format, one at a time."""
+"""The weights of a checkpoint in any format, one at a time."""
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -87,7 +87,7 @@ def found_weights(files: CheckpointFiles) -> Weights:
         other_names += others
     if not any(by_file.values()):
         raise ValueError(
-            f"{files.main} holds no floating-point weight ({len(other_names)} other tensors); give a model's file"
+            f"{files.main} contains no floating-point weight ({len(other_names)} other tensors); give a model's file"
         )
     return Weights(by_file, other_names, not any(map(_is_safetensors, by_file)), content, in_memory)
 
@@ -109,7 +109,9 @@ def _named(
     held: Mapping[str, StoredWeight] = {name: one for one in weights for name in (one.name, *one.tied)}
     missing = [name for name in names if name not in held and name not in set(others)]
     if missing:
-        raise ValueError(f"{index} says that {path.name} holds {missing[0]!r}, which it does not; copy both again")
+        raise ValueError(
+            f"{index} says that {path.name} contains {missing[0]!r}, but it does not; copy both files again"
+        )
     return list(dict.fromkeys(held[name] for name in names if name in held))
 
 
@@ -135,5 +137,5 @@ def _require_checksum(path: Path) -> None:
         checksum = hashlib.file_digest(file, "sha256").hexdigest()
     if not checksum.startswith(named[2]):
         raise ValueError(
-            f"{path} is damaged: its content does not match the checksum in its name; take another checkpoint"
+            f"{path} is damaged: its content does not match the checksum in its name. Use another checkpoint."
         )

@@ -60,12 +60,14 @@ def _require_bounded_zip(file: BinaryIO, most_bytes: int) -> bool:
     if pickled is None or f"{folder}/constants.pkl" in records:
         raise Refusal(foreign_zip(records))
     if outside := next((name for name in records if not name.startswith(f"{folder}/")), ""):
-        raise Refusal(f"holds {outside} outside of the folder {folder}, all that torch reads: remove that with zip -d")
+        raise Refusal(
+            f"contains {outside} outside of the folder {folder}, the only one that torch reads; remove that with zip -d"
+        )
     if len({name.lower() for name in records}) < len(archive.infolist()):
-        raise Refusal("is no whole file of torch.save: two of its records have one name; copy it again")
+        raise Refusal("is not a complete file of torch.save, because two of its records have one name; copy it again")
     methods = {record.compress_type for record in records.values()}
     if not methods <= {ZIP_STORED, ZIP_DEFLATED}:
-        raise Refusal("is compressed in a way that torch does not read: unpack it and run zip -r -0 on its folder")
+        raise Refusal("is compressed in a way that torch cannot read; unpack it and run zip -r -0 on its folder")
     is_mapped = methods == {ZIP_STORED}
     _require_sizes(records.values(), pickled, most_bytes, is_mapped)
     claims = storage_claims(io.BytesIO(archive.read(pickled)), most_bytes)
@@ -77,8 +79,8 @@ def _require_sizes(records: Iterable[ZipInfo], pickled: ZipInfo, most_bytes: int
     unpacked = pickled.file_size if is_mapped else sum(record.file_size for record in records)
     if unpacked > most_bytes:
         raise Refusal(
-            f"is compressed and unpacks to {unpacked:,} bytes, which is more than {ALLOWED_GROWTH} times its size: "
-            "where you trust it, load it yourself and save it again with torch.save"
+            f"is compressed and unpacks to {unpacked:,} bytes, which is more than {ALLOWED_GROWTH} times its size; "
+            "if you trust it, load it yourself and save it again with torch.save"
         )
 
 
@@ -88,6 +90,7 @@ def _require_records(claims: Iterable[StorageClaim], sizes: Mapping[str, int]) -
         claimed = claim.entries * ENTRY_BYTES.get(claim.kind, 1)
         if claimed > sizes.get(claim.key, 0):
             raise Refusal(
-                f"is no whole file of torch.save: a tensor needs {claimed:,} bytes of its record {claim.key!r}, which "
+                f"is not a complete file of torch.save: a tensor needs {claimed:,} bytes of its record {claim.key!r}, "
+                "which "
                 f"has {sizes.get(claim.key, 0):,}; copy it again"
             )

@@ -68,12 +68,12 @@ def state_dict_of(content: Any, path: Path) -> dict[str, Tensor]:
     of_items = content if isinstance(content, list | tuple) else ()
     if any(isinstance(one, Mapping) and any(_flat(one)) for one in of_items):
         kind = type(content).__name__
-        raise ValueError(f"{path} holds a {kind}; save a dict with names: {{'model': model.state_dict(), ...}}")
+        raise ValueError(f"{path} contains a {kind}; save a dict with names: {{'model': model.state_dict(), ...}}")
     if told := foreign_content(content, path):
         raise ValueError(f"{path} {told}")
     if optimizer_states(content) or holds_state(content):
-        raise ValueError(f"{path} holds the state of an optimizer, no weights: give the model's file beside it")
-    raise ValueError(f"{path} holds a {type(content).__name__} without a named tensor; save model.state_dict()")
+        raise ValueError(f"{path} contains the state of an optimizer but no weights; give the model's file beside it")
+    raise ValueError(f"{path} contains a {type(content).__name__} without a named tensor; save model.state_dict()")
 
 
 def keys_elsewhere(content: Any) -> list[str]:
@@ -147,7 +147,7 @@ def _require_own_values(weights: list[StoredWeight], tensors: Mapping[str, Tenso
     claimed = sum(view.nbytes for view in views)
     if claimed > MOST_OVERLAP * stored:
         raise ValueError(
-            f"{path} holds weights of {claimed:,} bytes in {stored:,} bytes: they overlap; save clones of them"
+            f"{path} contains weights of {claimed:,} bytes in {stored:,} bytes, so they overlap; save clones of them"
         )
 
 

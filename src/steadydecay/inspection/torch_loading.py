@@ -1,4 +1,4 @@
-"""A file of torch.save, loaded. Nothing in it is ever executed, and it takes no more memory than its size explains."""
+"""Load a file of torch.save without executing anything in it, and without more memory than its size explains."""
 
 import re
 import warnings
@@ -12,18 +12,18 @@ from steadydecay.inspection.torch_archive import require_bounded
 from steadydecay.run_log.unicode_path import unicode_path
 
 UNSAFE_NAME = re.compile(r"GLOBAL ([\w.]+)")
-# What torch says of files that it does not read safely -> what that means.
+# What torch says about files that it cannot read safely, and what that means.
 REASONS = {
-    "legacy .tar format": "is of torch before version 0.1.10: load it where you trust it and save its state_dict",
+    "legacy .tar format": "is from torch before version 0.1.10; if you trust it, load it and save its state_dict",
     "unsupported operand": (
-        "is pickled in a newer protocol than torch.load reads safely: save it again without pickle_protocol"
+        "is pickled in a newer protocol than torch.load reads safely; save it again without pickle_protocol"
     ),
     "load dtensors": (
-        "holds distributed tensors, of which each process has a piece: gather them with "
+        "contains distributed tensors, of which each process has a piece; gather them with "
         "torch.distributed.checkpoint.state_dict.get_model_state_dict(model, options=StateDictOptions("
         "full_state_dict=True)) and save that"
     ),
-    "jagged tensors": "holds jagged nested tensors, which are no weights: save model.state_dict() without them",
+    "jagged tensors": "contains jagged nested tensors, which are not weights; save model.state_dict() without them",
 }
 
 
@@ -79,10 +79,12 @@ def _told(text: str, kind: str) -> str:
             return told
     if "weights only" in text.lower():
         found = UNSAFE_NAME.search(text)
-        what = f"holds {found[1]}" if found else "is damaged, or holds more than it may"
+        what = f"contains {found[1]}" if found else "is damaged, or contains more than it may"
         return (
-            f"{what}: legal are tensors, numbers, strings and containers of them, because loading others could execute "
-            "code. Nothing of it was loaded; where you trust it, load it yourself and save model.state_dict()"
+            f"{what}, but only tensors, numbers, strings and containers of them are read, because loading anything "
+            "else "
+            "could execute code. Nothing of it was loaded. If you trust it, load it yourself and save "
+            "model.state_dict()"
         )
     reason = text.partition("\n")[0].partition(". ")[0] or kind
-    return f"is no whole file of torch.save ({reason}): it is cut short or damaged; copy it again"
+    return f"is not a complete file of torch.save ({reason}); it is truncated or damaged, so copy it again"

@@ -1,1 +1,1 @@
-"""The correction inside the trainers of other packages; each file needs its own extra."""
+"""The correction inside the trainers of other packages. Each file needs its own extra."""

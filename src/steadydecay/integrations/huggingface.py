@@ -1,4 +1,4 @@
-"""transformers.Trainer: the correction, norms of weights and gradients, and the monitor, as a callback."""
+"""A callback for transformers.Trainer with the correction, norms of weights and gradients, and the monitor."""
 
 import warnings
 from pathlib import Path
@@ -20,7 +20,7 @@ WATCH_STATE = "steadydecay_watch.pt"
 
 @final
 class SteadyDecayCallback(TrainerCallback):
-    """`correct_weight_decay` while transformers.Trainer trains, and norms by group in its log.
+    """Applies `correct_weight_decay` while transformers.Trainer trains, and logs norms by group.
 
     The recommended form gives the Trainer groups with roles, so that the output layer keeps its constant decay:
 
@@ -28,25 +28,25 @@ class SteadyDecayCallback(TrainerCallback):
         trainer = Trainer(model, args, optimizers=(torch.optim.AdamW(groups), None), ...)
         SteadyDecayCallback().add_to(trainer)
 
-    The last line alone works too: Trainer's own groups then mix the output layer with others, and a warning says so.
+    The last line alone works too. Trainer's own groups then mix the output layer with others, and a warning says so.
 
     The correction is attached when training begins, after Trainer has loaded a checkpoint, and removed when training
     ends. Its references are in the optimizer's state dict, so a resumed run continues exactly.
 
     Args:
-        rule: as in `correct_weight_decay`; None only logs norms.
-        where: likewise; None is every group but one that holds the output layer alone.
-        reference_lr: likewise.
-        log_norms: add "weight_norm/<role>" and "gradient_norm/<role>" to what Trainer logs beside the loss. Gradient
-            norms are those before clipping; they cost one pass over the gradients in each step.
-        watch_every: measure every so many steps (`sd.watch`; docs/monitor.md) and log each measurement beside the next
-            loss; None does not. Gradients there are those that the optimizer used, after clipping. Its state is a file
-            in Trainer's checkpoints, looked for in `output_dir`.
-        watch_layers, watch_measures, watch_groups: what of it is logged, as in `Watch.metrics`: patterns of names, such
-            as "*.attn.*" and ["norm_ratio", "drift"]; None is everything, and () nothing of that kind.
+        rule: As in `correct_weight_decay`. None only logs norms.
+        where: As in `correct_weight_decay`. None stands for every group except one that holds only the output layer.
+        reference_lr: As in `correct_weight_decay`, above 0.
+        log_norms: Whether to add "weight_norm/<role>" and "gradient_norm/<role>" to what Trainer logs with the loss.
+            Gradient norms are those before clipping, and cost one pass over the gradients in each step.
+        watch_every: Measure every so many steps (`sd.watch`; docs/monitor.md), and log each measurement with the next
+            loss. None does not measure. Gradients there are those that the optimizer used, after clipping. The state is
+            a file in Trainer's checkpoints, which is searched in `output_dir`.
+        watch_layers, watch_measures, watch_groups: Which measurements are logged, as in `Watch.metrics`: patterns of
+            names, such as "*.attn.*" or ["norm_ratio", "drift"]. None selects everything, and () nothing of that kind.
 
     Raises:
-        ValueError: when training begins, as `correct_weight_decay`, or a pattern that matches nothing.
+        ValueError: Raised when training begins, as in `correct_weight_decay`, or for a pattern that matches nothing.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class SteadyDecayCallback(TrainerCallback):
         self._gradient_norms: dict[str, Tensor] = {}
 
     def add_to(self, trainer: Trainer) -> Self:
-        """Add the callback ahead of all others: TensorBoard and W&B log what the log holds at their turn."""
+        """Add the callback before all others, because TensorBoard and W&B log what the log holds when they run."""
         callbacks = trainer.callback_handler.callbacks
         callbacks[:] = [self, *(callback for callback in callbacks if callback is not self)]
         self._is_first = True
@@ -91,8 +91,8 @@ class SteadyDecayCallback(TrainerCallback):
         self._watch.attach([optimizer])
         if self._log_norms and args.report_to and not self._is_first:
             warnings.warn(
-                f"the norms come too late for {', '.join(args.report_to)}, whose callbacks run before this one; in "
-                f"place of Trainer(callbacks=...) write SteadyDecayCallback(...).add_to(trainer)",
+                f"the norms come too late for {', '.join(args.report_to)}, whose callbacks run before this one. "
+                f"Instead of Trainer(callbacks=...) use SteadyDecayCallback(...).add_to(trainer)",
                 stacklevel=2,
             )
 
@@ -116,13 +116,13 @@ class SteadyDecayCallback(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        # Evaluations and the summary are logged through the same event, with another key for their loss.
+        # Evaluations and the summary are logged through the same event, but with another key for their loss.
         if optimizer is None or logs is None or "loss" not in logs:
             return
         norms = self._norms(args, optimizer, logs) if self._log_norms else {}
         measures = norms | self._watch.new_metrics()
         logs.update(measures)
-        # Trainer has put a copy of the logs there.
+        # Trainer has stored a copy of the logs there.
         if state.log_history:
             state.log_history[-1].update(measures)
 
@@ -144,12 +144,12 @@ class SteadyDecayCallback(TrainerCallback):
 
 
 def checkpoint_folder(args: TrainingArguments, state: TrainerState) -> Path:
-    """Where Trainer saves the present step."""
+    """Return the folder where Trainer saves the present step."""
     return Path(args.output_dir or ".") / f"checkpoint-{state.global_step}"
 
 
 def unclipping(total_norm: float | None, max_norm: float | None) -> float:
-    """What undoes `clip_grad_norm_`, given the norm it returned; 1 where nothing was clipped.
+    """Return the factor that undoes `clip_grad_norm_`, given the norm it returned; 1 if nothing was clipped.
 
     >>> unclipping(3.0, 1.0), unclipping(0.5, 1.0), unclipping(3.0, 0.0)
     (3.000001, 1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Lightning's Trainer: the correction, norms of weights and gradients, and the monitor, as a callback."""
+"""A callback for Lightning's Trainer with the correction, norms of weights and gradients, and the monitor."""
 
 from typing import Any, final
 
@@ -15,7 +15,7 @@ from steadydecay.tensors.total_norms import gradient_norms, weight_norms
 
 @final
 class SteadyDecayCallback(Callback):
-    """`correct_weight_decay` for every optimizer of `configure_optimizers`, and norms by group in Lightning's log.
+    """Applies `correct_weight_decay` to every optimizer of `configure_optimizers`, and logs norms by group.
 
         def configure_optimizers(self):
             groups = sd.param_groups(self, "adamw", lr=1e-3, weight_decay=0.1)
@@ -24,24 +24,26 @@ class SteadyDecayCallback(Callback):
 
         trainer = lightning.pytorch.Trainer(callbacks=[SteadyDecayCallback()], ...)
 
-    The correction is attached when training starts, after `fit(ckpt_path=...)` has loaded a checkpoint, and stays on
-    the optimizer after `fit`, so that `trainer.save_checkpoint` carries its references: a resumed run continues
-    exactly. The next `fit` asks for new optimizers; `remove` takes it off one that you keep.
+    The correction is attached when training starts, after `fit(ckpt_path=...)` has loaded a checkpoint. It stays on the
+    optimizer after `fit`, so that `trainer.save_checkpoint` saves its references and a resumed run continues exactly.
+    The next `fit` creates new optimizers; `remove` detaches it from one that you keep.
 
     Args:
-        rule: as in `correct_weight_decay`; None only logs norms.
-        where: likewise; None is every group but those of the output layer, as roles or else the module's layers tell
-            it. Of several optimizers, those of which it selects no group are left alone.
-        reference_lr: likewise, of all optimizers.
-        log_norms: log "weight_norm/<role>" and "gradient_norm/<role>", after the optimizer's index if there are
-            several: one pass over weights and gradients in each step. Gradient norms are those before clipping.
-        watch_every: measure every so many steps and log all of it (`sd.watch`; docs/monitor.md); None does not. Its
-            state is in Lightning's checkpoints. Gradients there are those that the optimizer used, after clipping.
-        watch_layers, watch_measures, watch_groups: what of it is logged, as in `Watch.metrics`: patterns of names, such
-            as "*.attn.*" and ["norm_ratio", "drift"]; None is everything, and () nothing of that kind.
+        rule: As in `correct_weight_decay`. None only logs norms.
+        where: As in `correct_weight_decay`. None stands for every group except those of the output layer, as roles or
+            else the module's layers tell. With several optimizers, those in which it selects no group are left alone.
+        reference_lr: As in `correct_weight_decay`, above 0, for all optimizers.
+        log_norms: Whether to log "weight_norm/<role>" and "gradient_norm/<role>", with the optimizer's index in front
+            if there are several. This takes one pass over weights and gradients in each step. Gradient norms are those
+            before clipping.
+        watch_every: Measure every so many steps and log the result (`sd.watch`; docs/monitor.md). None does not
+            measure. The state is in Lightning's checkpoints. Gradients there are those that the optimizer used, after
+            clipping.
+        watch_layers, watch_measures, watch_groups: Which measurements are logged, as in `Watch.metrics`: patterns of
+            names, such as "*.attn.*" or ["norm_ratio", "drift"]. None selects everything, and () nothing of that kind.
 
     Raises:
-        ValueError: when training starts, as `correct_weight_decay`, or a pattern that matches nothing.
+        ValueError: Raised when training starts, as in `correct_weight_decay`, or for a pattern that matches nothing.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class SteadyDecayCallback(Callback):
         self._log_norms = log_norms
 
     def remove(self) -> None:
-        """Restore every weight_decay and take correction and watch off; see `WeightDecayCorrection.remove`."""
+        """Restore every weight_decay and detach correction and watch, as `WeightDecayCorrection.remove` does."""
         self._correction.remove()
         self._watch.remove()
 
@@ -88,7 +90,7 @@ class SteadyDecayCallback(Callback):
 
 
 def norms_of_one(optimizer: Optimizer, optimizers: list[Optimizer]) -> dict[str, Tensor]:
-    """Norms of weights and gradients by group; names start with the optimizer's index where there are several."""
+    """Return norms of weights and gradients by group. Names start with the optimizer's index if there are several."""
     groups = optimizer.param_groups
     norms = {**weight_norms(groups), **gradient_norms(groups)}
     if len(optimizers) == 1:

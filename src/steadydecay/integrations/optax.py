@@ -61,7 +61,7 @@ def weight_decay_schedule(
     rule_named(rule)
     lr = _reference_lr(learning_rate, reference_lr)
     remedy = (
-        f"each step at the reference lr={lr!r} removes lr · weight_decay of a weight, which must be below all of it"
+        f"each step at the reference lr={lr!r} removes the share lr · weight_decay of a weight, which must be below 1"
     )
     _require_number("weight_decay", weight_decay, 0, 1 / lr, include_low=True, remedy=remedy)
     start = _reference_filter(momentum, reference_momentum, nesterov)
@@ -127,13 +127,13 @@ def paths_like(*patterns: str) -> Callable[[Any], Any]:
     {'body': {'kernel': False}, 'lm_head': {'kernel': True}}
     """
     if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
-        raise ValueError(f"patterns is {patterns!r}; legal is at least one string such as '*lm_head*'")
+        raise ValueError(f"patterns is {patterns!r}; it must have at least one string, such as '*lm_head*'")
 
     def mask(params: Any) -> Any:
         paths = [_path_text(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
         for pattern in patterns:
             if not any(fnmatchcase(path, pattern) for path in paths):
-                raise ValueError(f"pattern {pattern!r} matches no parameter; legal is one that matches any of {paths}")
+                raise ValueError(f"patterns has {pattern!r}, which matches no parameter; it must match one of {paths}")
         return jax.tree_util.tree_map_with_path(
             lambda path, _: any(fnmatchcase(_path_text(path), pattern) for pattern in patterns), params
         )
@@ -146,14 +146,14 @@ def _path_text(path: Any) -> str:
 
 
 def _as_tree(mask: Mask | None, params: Any, default: bool) -> Any:
-    """A mask of every leaf, where optax also takes a function, or a tree that stops at a whole branch."""
+    """Return a mask of every leaf, from a function or from a tree that stops at a whole branch, as in optax."""
     if mask is None:
         return jax.tree.map(lambda _: default, params)
     return jax.tree.broadcast(mask(params) if callable(mask) else mask, params)
 
 
 def _at(value: Any, count: Any) -> Any:
-    """An array, because the rules take arrays and tensors through their `clip`, and never look at a traced value."""
+    """Return an array, because the rules accept arrays through their `clip` and never branch on a traced value."""
     return jnp.asarray(value(count) if callable(value) else value)
 
 
@@ -166,7 +166,7 @@ def _reference_lr(learning_rate: Any, reference_lr: float | None) -> float:
     if isinstance(learning_rate, Real):
         require_in("learning_rate", float(learning_rate), 0, include_low=True)
         reference_lr = float(learning_rate) if reference_lr is None else reference_lr
-    remedy = "give the learning rate at which weight_decay was chosen, the peak of its schedule"
+    remedy = "pass the learning rate at which weight_decay was chosen, the peak of its schedule"
     _require_number("reference_lr", reference_lr, 0, math.inf, remedy=remedy)
     return float(reference_lr)  # pyright: ignore[reportArgumentType]  (checked above)
 
@@ -177,13 +177,13 @@ def _reference_filter(momentum: Any, reference_momentum: Any, nesterov: bool) ->
         reference_momentum = momentum if reference_momentum is None else reference_momentum
     if reference_momentum is None:
         raise ValueError(
-            "reference_momentum is None; legal is a number in [0, 1) or a filter: "
-            "give the momentum at which weight_decay was chosen"
+            "reference_momentum is None; it must be a number in [0, 1) or a filter: "
+            "pass the momentum at which weight_decay was chosen"
         )
     return momentum_filter(reference_momentum, nesterov)
 
 
 def _require_number(name: str, value: Any, low: float, high: float, *, include_low: bool = False, remedy: str) -> None:
     if not isinstance(value, Real) or isinstance(value, bool):
-        raise ValueError(f"{name} is {value!r}; legal is a number: {remedy}")
+        raise ValueError(f"{name} is {value!r}; it must be a number: {remedy}")
     require_in(name, float(value), low, high, include_low=include_low, remedy=remedy)

@@ -1,4 +1,4 @@
-"""Which groups to correct where no group has a role, and only the model knows the output layer."""
+"""Find the groups to correct if no group has a role, so that only the model knows the output layer."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,11 @@ from steadydecay.groups.roles import roles_of
 
 
 def groups_beside_output(groups: Sequence[Mapping[str, Any]], model: nn.Module) -> list[int] | None:
-    """Indices of the groups that hold more than the model's output layer; None where the groups have roles.
+    """Return the indices of the groups that hold more than the model's output layer, or None if the groups have roles.
 
-    None too where a parameter is not the model's own (a wrapper has flattened it): then the model says nothing.
-    Warns where a group that decays mixes the output layer with others, as those of transformers.Trainer do.
+    It is also None if a parameter is not the model's own because a wrapper has flattened it, since the model then
+    cannot tell. A warning is given if a group that decays mixes the output layer with others, as those of
+    transformers.Trainer do.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     has_roles = any(group.get("role") is not None for group in groups)
@@ -33,7 +34,7 @@ def groups_beside_output(groups: Sequence[Mapping[str, Any]], model: nn.Module) 
 def _warn_of_mixed_group(index: int, of_output: Sequence[str]) -> None:
     warnings.warn(
         f"group {index} mixes the output layer ({', '.join(of_output)}), whose decay should stay constant "
-        f"(arXiv 2512.08217, Appendix D), with other layers; all of it is corrected. Give the optimizer groups from "
-        f"steadydecay.param_groups(model, 'adamw', lr=..., weight_decay=...), or say where=...",
+        f"(arXiv 2512.08217, Appendix D), with other layers, and the whole group is corrected. Give the optimizer "
+        f"groups from steadydecay.param_groups(model, 'adamw', lr=..., weight_decay=...), or pass where=...",
         stacklevel=2,
     )

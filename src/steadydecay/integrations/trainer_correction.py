@@ -1,4 +1,4 @@
-"""`correct_weight_decay` for optimizers that a trainer builds, wraps, reloads and starts again."""
+"""`correct_weight_decay` for optimizers that a trainer creates, wraps, reloads and restarts."""
 
 from collections.abc import Sequence
 from typing import final
@@ -14,12 +14,12 @@ from steadydecay.known_optimizers.wrappers import unwrapped
 
 @final
 class TrainerCorrection:
-    """One correction of each optimizer of a trainer, however often its training starts.
+    """One correction for each optimizer of a trainer, however often its training starts.
 
     Args:
-        rule: as in `correct_weight_decay`; None attaches nothing.
-        where: likewise; None asks the groups' roles and then the model which is the output layer.
-        reference_lr: likewise.
+        rule: As in `correct_weight_decay`. None attaches nothing.
+        where: As in `correct_weight_decay`. None finds the output layer by the groups' roles, or else by the model.
+        reference_lr: As in `correct_weight_decay`.
     """
 
     def __init__(self, rule: str | None, where: Where, reference_lr: float | None) -> None:
@@ -27,15 +27,16 @@ class TrainerCorrection:
         self._handles: list[tuple[Optimizer, WeightDecayCorrection]] = []
 
     def attach(self, optimizers: Sequence[Optimizer], model: nn.Module) -> None:
-        """Attach where it is not yet; optimizers of an earlier training, and those without a group to correct, go free.
+        """Attach the correction where it is missing. Optimizers of an earlier training, or without a group to correct,
+        are released.
 
         Raises:
-            ValueError: as `correct_weight_decay`, or no optimizer has a group to correct.
+            ValueError: As in `correct_weight_decay`, or if no optimizer has a group to correct.
         """
         if self._rule is None:
             return
         present = [unwrapped(optimizer) for optimizer in optimizers]
-        # A training that was interrupted has left its hooks, and maybe loaded a checkpoint since: they go on.
+        # An interrupted training has left its hooks, and may have loaded a checkpoint since. They continue.
         if [optimizer for optimizer, _ in self._handles] == present:
             return
         self.remove()
@@ -47,7 +48,7 @@ class TrainerCorrection:
             self._handles.append((optimizer, handle))
 
     def remove(self) -> None:
-        """Remove every correction; see `WeightDecayCorrection.remove`."""
+        """Remove every correction, as `WeightDecayCorrection.remove` does."""
         for _, handle in self._handles:
             handle.remove()
         self._handles = []

@@ -1,4 +1,4 @@
-"""`watch` for optimizers that a trainer builds, wraps, reloads and starts again."""
+"""`watch` for optimizers that a trainer creates, wraps, reloads and restarts."""
 
 from collections.abc import Sequence
 from typing import Any, final
@@ -12,11 +12,12 @@ from steadydecay.monitor.watch import watch
 
 @final
 class TrainerWatch:
-    """One watch of each optimizer of a trainer, however often its training starts.
+    """One watch for each optimizer of a trainer, however often its training starts.
 
     Args:
-        every: as in `watch`; None attaches nothing.
-        layers, measures, groups: which metrics, as in `Watch.metrics`; a pattern must match in one optimizer at least.
+        every: As in `watch`. None attaches nothing.
+        layers, measures, groups: Which metrics are read, as in `Watch.metrics`. A pattern must match something in at
+            least one optimizer.
     """
 
     def __init__(
@@ -28,11 +29,12 @@ class TrainerWatch:
         self._saved: list[dict[str, Any]] = []
 
     def attach(self, optimizers: Sequence[Optimizer]) -> None:
-        """Attach where it is not yet, with the state that was loaded; optimizers of an earlier training go free.
+        """Attach a watch where it is missing, with the state that was loaded. Optimizers of an earlier training are
+        released.
 
         Raises:
-            ValueError: as `watch`, or a pattern that matches nothing in any optimizer. Nothing is watched then.
-            TypeError: patterns of another type.
+            ValueError: As in `watch`, or if a pattern matches nothing in any optimizer. Nothing is watched then.
+            TypeError: The patterns are of another type.
         """
         if self._every is None:
             return
@@ -50,7 +52,7 @@ class TrainerWatch:
         assert self._every is not None
         watches = [ReadWatch(optimizer, self._every) for optimizer in optimizers]
         try:
-            # Now, not when a step has been measured: a pattern that is wrong must not end a training.
+            # Check the patterns now and not after a measured step: a wrong pattern must not end a running training.
             for argument, patterns in self._wanted.items():
                 choose(watches, argument, patterns)
         except (ValueError, TypeError):
@@ -60,7 +62,7 @@ class TrainerWatch:
         return watches
 
     def new_metrics(self) -> dict[str, float]:
-        """What has been measured since the last call; names start with the optimizer's index if there are several."""
+        """Return what was measured since the last call. Names start with the optimizer's index if there are several."""
         found: dict[str, float] = {}
         for index, one in enumerate(self._watches):
             prefix = f"{index}/" if len(self._watches) > 1 else ""
@@ -68,36 +70,36 @@ class TrainerWatch:
         return found
 
     def remove(self) -> None:
-        """Take every watch off."""
+        """Detach every watch."""
         for one in self._watches:
             one.handle.remove()
         self._watches = []
 
     def state_dict(self) -> dict[str, Any]:
-        """Of every watch, in the order of the optimizers."""
+        """Return the states of all watches, in the order of the optimizers."""
         return {"watches": [one.handle.state_dict() for one in self._watches]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Keep what `state_dict` gave for the next `attach`."""
+        """Keep what `state_dict` returned for the next `attach`."""
         self._saved = list(state["watches"])
 
 
 @final
 class ReadWatch:
-    """The watch of one optimizer, of which each measured step is read once."""
+    """The watch of one optimizer, whose measured steps are each read once."""
 
     def __init__(self, optimizer: Optimizer, every: int) -> None:
         self.optimizer, self.handle = optimizer, watch(optimizer, every)
-        # Patterns by the arguments of `Watch.metrics`.
+        # The patterns for each argument of `Watch.metrics`.
         self.chosen: dict[str, Patterns] = {}
         self._step_read = 0
 
     def skip(self) -> None:
-        """Let what has been measured so far count as read."""
+        """Treat everything measured so far as read."""
         self._step_read = self.handle.measured_step
 
     def new_metrics(self) -> dict[str, float]:
-        """What `Watch.metrics` has that was not read yet; else nothing."""
+        """Return `Watch.metrics` if it has not been read yet, or else nothing."""
         if self.handle.measured_step == self._step_read:
             return {}
         self.skip()
@@ -105,11 +107,11 @@ class ReadWatch:
 
 
 def choose(watches: Sequence[ReadWatch], argument: str, patterns: Patterns) -> None:
-    """Let each watch have those of the patterns that match something of it.
+    """Give each watch those of the patterns that match something in it.
 
     Raises:
-        ValueError: a pattern that matches nothing in any of them.
-        TypeError: patterns of another type.
+        ValueError: A pattern matches nothing in any of them.
+        TypeError: The patterns are of another type.
     """
     if not isinstance(patterns, str | list | tuple):
         for one in watches:

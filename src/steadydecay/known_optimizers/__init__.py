@@ -1,1 +1,1 @@
-"""What is known of the optimizers that others wrote, and of ours."""
+"""What the package knows about optimizers, its own and those of other packages."""

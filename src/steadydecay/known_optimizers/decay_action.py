@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from steadydecay.known_optimizers.known_optimizer import DecayAction, KnownOptimizer
 from steadydecay.known_optimizers.table import known_optimizer
 
-# Group keys, or attributes of the optimizer, and what they make of the decay when they are true or false
+# Group keys, or attributes of the optimizer, and how the decay acts when they are true or false
 # (torch; pytorch_optimizer; optimi; timm; heavyball; Dion).
 WHEN_TRUE: dict[str, DecayAction] = {
     "constraint": "replaced",
@@ -21,26 +21,26 @@ WHEN_TRUE: dict[str, DecayAction] = {
 WHEN_FALSE: dict[str, DecayAction] = dict.fromkeys(
     ("decoupled_weight_decay", "weight_decouple", "decouple_wd", "decoupled_decay", "decoupled"), "l2"
 )
-# The same with several values (Emerging-Optimizers).
+# Group keys with several values (Emerging-Optimizers).
 BY_VALUE: dict[str, dict[Any, DecayAction]] = {
     "weight_decay_method": {"l2": "l2", "independent": "independent", "palm": "corrected", "decoupled": "decoupled"},
 }
 MEANINGS: dict[DecayAction, str] = {
     "corrected": "the optimizer corrects the decay itself, and correcting it again would make it follow lr³",
     "independent": "the decay does not follow the lr",
-    "relative": "the decay does not follow from lr · weight_decay, but from the lr's share of its peak",
-    "l2": "as L2, added to the gradient, where no rule for decay holds a norm",
+    "relative": "the decay of a step is not lr · weight_decay, because it follows the lr as a share of its peak",
+    "l2": "which is added to the gradient as L2, where no decay rule can hold a norm",
     "replaced": "the step decays by the lr itself and ignores weight_decay",
 }
 
 
 class FoundDecay(NamedTuple):
-    """How a decay acts, and what says so.
+    """How the decay of a group acts, and what determines it.
 
     Attributes:
-        action: see `DecayAction`.
-        said_by: a key or attribute with its value, as text; empty where the optimizer's class says it.
-        remedy: what to set, or which optimizer to use, so that the decay is decoupled; empty where it is.
+        action: One of `DecayAction`.
+        said_by: The group key or attribute that determines it, as "key=value"; empty if the optimizer's class does.
+        remedy: What to set, or which optimizer to use, so that the decay is decoupled; empty if it is.
     """
 
     action: DecayAction
@@ -49,11 +49,12 @@ class FoundDecay(NamedTuple):
 
 
 def decay_action(optimizer: Any, group: Mapping[str, Any]) -> FoundDecay:
-    """How `weight_decay` acts in a group: as a key of it says, or an attribute of the optimizer, or its class.
+    """Return how `weight_decay` acts in a group, as one of its keys, an attribute of the optimizer, or its class
+    determines.
 
     Args:
-        optimizer: that steps the group; None where only the group is known, as in a checkpoint.
-        group: its keys.
+        optimizer: The optimizer that steps the group, or None if only the group is known, as in a checkpoint.
+        group: The keys of the group.
     """
     for key, action in WHEN_TRUE.items():
         if value := _said(optimizer, group, key):
@@ -71,10 +72,10 @@ def decay_action(optimizer: Any, group: Mapping[str, Any]) -> FoundDecay:
 
 
 def require_decoupled(optimizer: Any, group: Mapping[str, Any], index: int) -> None:
-    """Raise ValueError, with the remedy, where λ of the group means something other than θ ← (1-γλ)θ - γu.
+    """Raise ValueError, with a remedy, if λ of the group means something other than θ ← (1-γλ)θ - γu.
 
-    A cautious decay passes: it is that decay where it does not fight the update. A group with weight_decay 0 whose
-    optimizer would add it to the gradient passes too.
+    A cautious decay is accepted, because it is this decay wherever it does not oppose the update. A group with
+    weight_decay 0 whose optimizer would add it to the gradient is accepted too.
     """
     found = decay_action(optimizer, group)
     if found.action in ("decoupled", "cautious"):
@@ -84,10 +85,10 @@ def require_decoupled(optimizer: Any, group: Mapping[str, Any], index: int) -> N
     if found.action == "l2":
         if weight_decay == 0 and group.get("steady_norm_sq") is None:
             return
-        meaning = f"has weight_decay={float(weight_decay)!r} {MEANINGS['l2']}"
-        raise ValueError(f"{where} {meaning}; legal is decoupled decay: use {found.remedy}")
-    said = f" has {found.said_by}" if found.said_by else ""
-    raise ValueError(f"{where}{said}: {MEANINGS[found.action]}; legal is {found.remedy}")
+        meaning = f"has weight_decay={float(weight_decay)!r}, {MEANINGS['l2']}"
+        raise ValueError(f"{where} {meaning}; the decay must be decoupled, so use {found.remedy}")
+    said = f" has {found.said_by}" if found.said_by else " cannot be corrected"
+    raise ValueError(f"{where}{said}: {MEANINGS[found.action]}; use {found.remedy} instead")
 
 
 def _said(optimizer: Any, group: Mapping[str, Any], key: str) -> Any:
@@ -95,7 +96,7 @@ def _said(optimizer: Any, group: Mapping[str, Any], key: str) -> Any:
 
 
 def _of_class(known: KnownOptimizer | None, is_switched_on: bool) -> FoundDecay:
-    # A switch that is on says that the class leaves the choice to it.
+    # A class that has such a switch leaves the choice to it.
     if known is None or is_switched_on or known.decay == "decoupled":
         return FoundDecay("decoupled")
     return FoundDecay(known.decay, "", known.instead or "an optimizer whose decay is decoupled (torch.optim.AdamW)")

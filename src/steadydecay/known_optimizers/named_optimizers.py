@@ -1,4 +1,4 @@
-"""The optimizers that `param_groups`, the commands and the recipes call by a name."""
+"""The optimizers that `param_groups`, the commands and the recipes refer to by name."""
 
 from dataclasses import dataclass
 from typing import Any, final
@@ -11,14 +11,14 @@ from steadydecay.theory.decay_rules import DECAY_RULES
 @final
 @dataclass(frozen=True)
 class NamedOptimizer:
-    """What its name stands for.
+    """What the name of an optimizer stands for.
 
     Attributes:
-        title: for the reader.
-        known: its entry in the table; of the hidden matrices where it is two optimizers (Muon).
-        family: optimizers of one family share their hyperparameters; a correction changes only the decay rule.
-        rule: a key of `DECAY_RULES`.
-        usual: the group keys that its momentum has where nobody says otherwise.
+        title: The name that readers see.
+        known: Its entry in the table. For Muon, which is two optimizers, it is that of the hidden matrices.
+        family: Optimizers of one family share their hyperparameters; a correction changes only the decay rule.
+        rule: A key of `DECAY_RULES`.
+        usual: The default values of the group keys of its momentum.
     """
 
     title: str
@@ -29,7 +29,7 @@ class NamedOptimizer:
 
     @property
     def takes_norms(self) -> bool:
-        """Whether each of its groups names a norm."""
+        """Whether each of its groups needs a norm."""
         return self.known.sized_by == "norm"
 
     def __post_init__(self) -> None:

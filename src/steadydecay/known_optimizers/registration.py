@@ -1,4 +1,4 @@
-"""One call that makes an optimizer of one's own known to everything that reads the table."""
+"""Make an optimizer of your own known to everything that reads the table."""
 
 from typing import Literal, get_args
 
@@ -16,7 +16,7 @@ from steadydecay.known_optimizers.update_momentum import (
     sum_in,
 )
 
-# What the group key holds: β of an average, the share 1-β of the new gradient in it, or β of a sum.
+# What the group key holds: β of an average, the share 1-β that the new gradient has in it, or β of a sum.
 Convention = Literal["average", "share", "sum"]
 MomentumKey = str | tuple[str, int] | tuple[str, str] | None
 
@@ -32,27 +32,28 @@ def register_optimizer(
 ) -> KnownOptimizer:
     """Tell the correction, the schedules, the monitor and the forecasts how an optimizer works.
 
-    Classes derived from it count as it, and a class that is known already is known as this from now on. Call it
-    before `sd.correct_weight_decay`, `sd.watch` or `sd.EffectiveLR` sees the optimizer.
+    The entry also holds for derived classes, and it replaces an earlier entry of the class. Call this before
+    `sd.correct_weight_decay`, `sd.watch` or `sd.EffectiveLR` is given the optimizer.
 
     Args:
-        optimizer_class: a class whose groups have `lr` and `weight_decay`.
-        sized_by: what fixes the size of an update: "sign" of each entry, "polar factor" of each matrix, "second
-            moment" of each entry (Adam), "norm" (the group's `norm`), or the "gradient" itself (SGD).
-        momentum: the group key that holds the momentum; ("betas", 0) for the first of several numbers under a key;
-            ("beta1", "beta2") for Lion's two under two keys; None where momentum does not set the size of summed
-            updates (Adam).
-        convention: what that key holds: β of an average m ← βm + (1-β)g ("average", PyTorch's 0.9), the share of the
-            new gradient ("share", the papers' 0.1), or β of a sum b ← βb + g ("sum", torch's SGD).
-        decay: how `weight_decay` acts: "decoupled" is θ ← (1 - lr · weight_decay) θ.
-        momentum_state: name of the state tensor that holds the momentum, for the monitor.
+        optimizer_class: A class derived from torch.optim.Optimizer whose groups have `lr` and `weight_decay`.
+        sized_by: What determines the size of an update: the "sign" of each entry, the "polar factor" of each matrix,
+            the "second moment" of each entry (Adam), the "norm" that the group names under `norm`, or the "gradient"
+            itself (SGD).
+        momentum: The group key that holds the momentum in [0, 1). ("betas", 0) stands for the first of several numbers
+            under one key, and ("beta1", "beta2") for Lion's two under two keys. None means that momentum does not set
+            the size of summed updates (Adam).
+        convention: What that key holds: "average" is β of m ← βm + (1-β)g (PyTorch's 0.9), "share" is the share of the
+            new gradient (the 0.1 of papers), and "sum" is β of b ← βb + g (torch's SGD).
+        decay: How `weight_decay` acts; "decoupled" is θ ← (1 - lr · weight_decay) θ.
+        momentum_state: The name of the state tensor that holds the momentum, for the monitor.
 
     Returns:
-        The entry, as `steadydecay.known_optimizers.table` holds it.
+        The entry as `steadydecay.known_optimizers.table` holds it.
 
     Raises:
-        TypeError: not an optimizer class.
-        ValueError: an argument that is not one of the words above. Nothing has changed then.
+        TypeError: `optimizer_class` is not a class derived from torch.optim.Optimizer.
+        ValueError: Another argument is not one of the values above. Nothing has changed.
 
     >>> import torch
     >>> class MySign(torch.optim.SGD):
@@ -63,7 +64,7 @@ def register_optimizer(
     if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, Optimizer)):
         is_class = isinstance(optimizer_class, type)
         given = optimizer_class.__name__ if is_class else f"an object of {type(optimizer_class).__name__}"
-        raise TypeError(f"optimizer_class is {given}; legal is a class derived from torch.optim.Optimizer")
+        raise TypeError(f"optimizer_class is {given}; it must be a class derived from torch.optim.Optimizer")
     _require_word("sized_by", sized_by, get_args(SizedBy))
     _require_word("convention", convention, get_args(Convention))
     _require_word("decay", decay, get_args(DecayAction))
@@ -82,7 +83,7 @@ def register_optimizer(
 
 def _update_momentum(key: MomentumKey, convention: Convention, sized_by: SizedBy) -> UpdateMomentum:
     found = _in_convention(key, convention)
-    # An average of gradients that nothing normalises adds γ in all, whatever its momentum is.
+    # An average of gradients that is not normalised adds γ in all, whatever its momentum is.
     return plain_average(found) if sized_by == "gradient" and convention != "sum" and key is not None else found
 
 
@@ -100,10 +101,10 @@ def _in_convention(key: MomentumKey, convention: Convention) -> UpdateMomentum:
             return share_in(name)
         case str(name), "sum":
             return sum_in(name)
-    legal = "a key, (key, index), (first key, second key) or None; a tuple goes with convention='average'"
-    raise ValueError(f"momentum is {key!r} with convention={convention!r}; legal is {legal}")
+    legal = "a key, (key, index), (first key, second key) or None, and a tuple needs convention='average'"
+    raise ValueError(f"momentum is {key!r} with convention={convention!r}; it must be {legal}")
 
 
 def _require_word(name: str, value: object, legal: tuple[str, ...]) -> None:
     if value not in legal:
-        raise ValueError(f"{name} is {value!r}; legal are {', '.join(map(repr, legal))}")
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, legal))}")

@@ -1,8 +1,8 @@
-"""The table of known optimizers, and how an optimizer's group finds its entry.
+"""The table of known optimizers, and how the entry of an optimizer's group is found in it.
 
-Read from the sources of torch 2.13, transformers 5.23, timm 1.0.31, pytorch_optimizer 4.1, heavyball 3.2, optimi
-0.3.3, Emerging-Optimizers 0.3, and Dion's and torchtitan's of November 2026. `tests/known_optimizers/` holds each entry
-against the real class, on noise.
+The entries were read from the sources of torch 2.13, transformers 5.23, timm 1.0.31, pytorch_optimizer 4.1, heavyball
+3.2, optimi 0.3.3, Emerging-Optimizers 0.3, and Dion's and torchtitan's of November 2026. `tests/known_optimizers/`
+compares each entry with the real class on noise.
 """
 
 from collections.abc import Iterator, Mapping
@@ -64,13 +64,13 @@ SGD = replace(
 
 
 def _coupled(title: str, sized_by: SizedBy = "second moment", instead: str = "torch.optim.AdamW") -> KnownOptimizer:
-    """An optimizer whose λθ enters the gradient, and whose momentum no filter of ours describes."""
+    """Return the entry of an optimizer that adds λθ to the gradient and whose momentum no filter here describes."""
     return KnownOptimizer(title, sized_by, None, decay="l2", instead=instead)
 
 
-# By class name, after `package.name` where packages differ.
+# Entries are found by class name, or by `package.name` where packages differ.
 KNOWN_OPTIMIZERS: dict[str, KnownOptimizer] = {
-    # The second moment sizes the update.
+    # Updates sized by the second moment.
     "torch.Adam": TORCH_ADAM,
     "torch.AdamW": ADAMW,
     **dict.fromkeys(("ADOPT", "Adopt", "AdaBelief", "Adam", "AdamC", "AdamW", "AdamWLegacy", "LaProp"), ADAM),
@@ -82,12 +82,12 @@ KNOWN_OPTIMIZERS: dict[str, KnownOptimizer] = {
     "optimi.StableAdamW": replace(ADAM, smoothing=average_in("beta1")),
     "transformers.Adafactor": replace(ADAM, smoothing=average_in("beta1")),
     "AdafactorBigVision": replace(ADAM, smoothing=average_in("momentum")),
-    # A step in proportion to the weight's own size, and a momentum with a schedule inside the optimizer.
+    # A step that is proportional to the weight's own size, and a momentum that the optimizer schedules itself.
     **dict.fromkeys(("AdaFactor", "Adafactor"), replace(ADAM, sized_by="other", smoothing=None)),
     "NAdam": replace(ADAM, sized_by="other"),
     "steadydecay.AdamC": replace(ADAMW, title="AdamC", group_keys=None),
     "heavyball.AdamC": replace(ADAM, title="AdamC", decay="corrected", instead="heavyball.AdamW, or no correction"),
-    # The polar factor.
+    # Updates sized by the polar factor.
     "Muon": MUON,
     "NorMuon": MUON,
     "torchtitan.DistributedMuon": MUON,
@@ -95,14 +95,14 @@ KNOWN_OPTIMIZERS: dict[str, KnownOptimizer] = {
     "dion.NorMuon": DION_MUON,
     "pytorch_optimizer.AdaMuon": replace(MUON, title="AdaMuon", momentum=average_in("betas", 0), group_keys=None),
     "heavyball.Muon": replace(MUON, momentum=average_in("betas", 0), group_keys=None),
-    # A norm of its own for each group.
+    # Updates sized by the norm of each group.
     "steadydecay.Scion": SCION,
     "pytorch_optimizer.SCION": replace(SCION, momentum=share_in("momentum"), momentum_state="d", group_keys=None),
-    # A sign.
+    # Updates sized by the sign of each entry.
     "Lion": LION_ENTRY,
     "steadydecay.Lion": replace(LION_ENTRY, momentum_state="momentum"),
     "optimi.Lion": replace(LION_ENTRY, momentum=lion_in("beta1", "beta2"), group_keys=None),
-    # Nothing but the gradient.
+    # Updates sized by the gradient alone.
     "SGDW": SGDW_ENTRY,
     "steadydecay.SGDW": OUR_SGDW,
     "torch.SGD": SGD,
@@ -113,21 +113,21 @@ KNOWN_OPTIMIZERS: dict[str, KnownOptimizer] = {
     "torch.Adamax": _coupled("Adamax", instead="torch.optim.AdamW, or NAdam(decoupled_weight_decay=True)"),
     "torch.RMSprop": _coupled("RMSprop"),
 }
-# Group keys by which a Muon hands a group to its AdamW or its Lion.
+# Group keys by which a Muon passes a group on to its AdamW or its Lion.
 HANDED_OVER: tuple[tuple[str, Any, KnownOptimizer], ...] = (
     ("use_muon", False, ADAM),
     ("use_fallback", True, ADAM),
     ("algorithm", "adamw", ADAM),
     ("algorithm", "lion", DION_LION),
 )
-# Entries of classes that a user has registered; they come before the table.
+# Entries of classes that a user has registered. They take precedence over the table.
 _REGISTERED: dict[type, KnownOptimizer] = {}
 
 
 def known_optimizer(optimizer: Any, group: Mapping[str, Any]) -> KnownOptimizer | None:
-    """The entry for one group of an optimizer, or None where neither its class nor a parent of it is known.
+    """Return the entry for one group of an optimizer, or None if neither its class nor any base class is known.
 
-    The entry has no momentum where a class of a known name keeps it elsewhere, and under dampening, which makes SGD
+    The entry has no momentum if a class of a known name stores it elsewhere, or under dampening, which makes SGD
     neither the sum nor the average.
     """
     known = _entry_of_group(optimizer, group)
@@ -135,14 +135,14 @@ def known_optimizer(optimizer: Any, group: Mapping[str, Any]) -> KnownOptimizer 
 
 
 def why_momentum_is_unknown(optimizer: Any, group: Mapping[str, Any]) -> str:
-    """A clause that says why the group has no entry or one without momentum; "" where it has both."""
+    """Return a clause that says why the group has no entry, or one without momentum; "" if it has both."""
     name, known = type(optimizer).__name__, _entry_of_group(optimizer, group)
     if known is None:
         return f"{name} is not in steadydecay.known_optimizers"
     if known.momentum is None:
         return f"no filter of {name}'s momentum is known"
     if _is_dampened(known.momentum, group):
-        return f"dampening={group['dampening']!r} scales the effective lr of {name} as well"
+        return f"dampening={group['dampening']!r} also scales the effective learning rate of {name}"
     if fault := _fault_in_reading(known.momentum, group):
         keys = ", ".join(repr(key) for key in group if key != "params")
         return (
@@ -152,19 +152,19 @@ def why_momentum_is_unknown(optimizer: Any, group: Mapping[str, Any]) -> str:
 
 
 def recognised_optimizer(group: Mapping[str, Any]) -> KnownOptimizer | None:
-    """The entry that the keys of a group in a state dict give away; None where they are of none that is known."""
+    """Return the entry that the keys of a group in a state dict identify, or None if they identify none."""
     signed = ((known, known.group_keys) for known in KNOWN_OPTIMIZERS.values() if known.group_keys)
     fits = (known for known, (has, has_not) in signed if has <= group.keys() and not has_not & group.keys())
     return next(fits, None)
 
 
 def register(optimizer_class: type, known: KnownOptimizer) -> None:
-    """Let a class, and classes derived from it, have this entry."""
+    """Give a class, and the classes derived from it, this entry."""
     _REGISTERED[optimizer_class] = known
 
 
 def class_names(optimizer: Any) -> Iterator[str]:
-    """`package.name` and name of the optimizer's class and its parents, nearest first."""
+    """Yield `package.name` and the name of the optimizer's class and of its base classes, nearest first."""
     for parent in type(optimizer).__mro__:
         yield from _names_of(parent)
 
@@ -187,7 +187,7 @@ def _entry_of_class(optimizer: Any) -> KnownOptimizer | None:
 
 
 def _entry_within(optimizer: Any, group: Mapping[str, Any]) -> KnownOptimizer | None:
-    """The entry of what an optimizer that is not known itself holds: the only one, or the one with the group."""
+    """Return the entry of an optimizer inside an unknown one: the only one, or the one that has the group."""
     known, seen = None, set[int]()
     while known is None and id(optimizer) not in seen:
         seen.add(id(optimizer))
@@ -207,7 +207,7 @@ def _with_momentum_of(optimizer: Any, group: Mapping[str, Any], known: KnownOpti
         return known
     if _is_dampened(momentum, group) or _fault_in_reading(momentum, group):
         return replace(known, momentum=None)
-    # Emerging-Optimizers keep it on the object.
+    # Emerging-Optimizers store it on the object.
     nesterov = getattr(optimizer, "nesterov", None)
     if "nesterov" in group or not isinstance(nesterov, bool):
         return known

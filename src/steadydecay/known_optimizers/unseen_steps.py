@@ -1,4 +1,4 @@
-"""A word where weights move although no step of the optimizer that they are followed by is taken."""
+"""Warn if weights move although the optimizer that is being followed takes no step."""
 
 import gc
 import warnings
@@ -9,21 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-# Backward passes between two looks at the weights, and entries that are looked at.
+# The number of backward passes between two looks at the weights, and of entries that are looked at.
 PASSES, ENTRIES = 20, 16
 
 
 @final
 class UnseenSteps:
-    """Counts backward passes until the first step is seen: then `stop`.
+    """Counts backward passes until the first step is seen and `stop` is called.
 
-    Hooks of a step say nothing if the step is never called: by a wrapper that moves the weights itself, or on a copy
-    of the optimizer, which has lost them. Nothing is said of an optimizer that is gone. A few entries of one
-    parameter are looked at, from its first backward pass on.
+    The hooks of a step are silent if the step is never called: because a wrapper moves the weights itself, or because
+    the loop steps a copy of the optimizer, which has lost its hooks. Nothing is said about an optimizer that no longer
+    exists. A few entries of one parameter are compared, from its first backward pass on.
 
     Args:
-        optimizer: whose steps are waited for.
-        what: what is attached, for the warning.
+        optimizer: The optimizer whose steps are expected.
+        what: What is attached to it, for the warning.
     """
 
     def __init__(self, optimizer: Optimizer, what: str) -> None:
@@ -34,7 +34,7 @@ class UnseenSteps:
         self._hooks = [one.register_post_accumulate_grad_hook(self._count) for one in list(plain)[:1]]
 
     def stop(self) -> None:
-        """A step was seen, or is no longer waited for."""
+        """Stop counting, because a step was seen or is no longer expected."""
         while self._hooks:
             self._hooks.pop().remove()
 
@@ -46,15 +46,15 @@ class UnseenSteps:
         if self._passes % PASSES or is_captured or torch.equal(self._first, _entries(parameter)):
             return
         self.stop()
-        # One that nobody holds any more lives until the collector comes, for what is attached to it holds it too.
+        # An unused optimizer lives until garbage is collected, because what is attached to it holds it.
         gc.collect()
         optimizer = self._optimizer()
         if optimizer is None:
             return
         warnings.warn(
-            f"the weights of {type(optimizer).__name__} have moved in {self._passes} backward passes, and {self._what} "
-            f"has seen no step of it. Attach to the object whose step() your loop calls: a wrapper that moves weights "
-            f"by itself is passed as it is, and a copy of an optimizer has lost what was attached to the first",
+            f"the weights of {type(optimizer).__name__} have moved in {self._passes} backward passes, but {self._what} "
+            f"has not seen any step of it. Attach to the object whose step() your loop calls: pass a wrapper that "
+            f"moves the weights itself as it is, and attach again to a copy of an optimizer, which has lost its hooks",
             stacklevel=2,
         )
 

@@ -1,4 +1,4 @@
-"""Where an optimizer's momentum is in a group, in which convention, and which filter of the gradients it is."""
+"""Where the momentum of an optimizer is in a group, in which convention, and which filter of the gradients it is."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -11,12 +11,13 @@ class UpdateMomentum(NamedTuple):
     """How to read and write a momentum, and what it does to the size of summed updates.
 
     Attributes:
-        read: Group -> the hyperparameter in PyTorch's convention (0.9): a float, a tensor, or Lion's two betas.
-        filter: (that hyperparameter, nesterov) -> the filter that the update's direction went through.
-        written: (group, β) -> the group keys that a momentum schedule must set; None where a change of momentum does
-            not carry the effective lr (Adam, Lion).
-        momentum_for: (effective lr, lr, nesterov) -> the β in [0, 1) with which that lr has that effective lr, for an
-            effective lr above lr.
+        read: Takes a group and returns the hyperparameter in PyTorch's convention (0.9): a float, a tensor, or Lion's
+            two betas.
+        filter: Takes that hyperparameter and `nesterov`, and returns the filter of the update's direction.
+        written: Takes a group and β, and returns the group keys that a momentum schedule must set. It is None if a
+            change of momentum does not change the effective learning rate (Adam, Lion).
+        momentum_for: Takes an effective learning rate, a smaller learning rate and `nesterov`, and returns the β in [0,
+            1) that relates them.
     """
 
     read: Callable[[Mapping[str, Any]], Any]
@@ -27,26 +28,27 @@ class UpdateMomentum(NamedTuple):
     )
 
     def of(self, group: Mapping[str, Any]) -> MomentumFilter:
-        """The filter of the group's next step."""
+        """Return the filter of the group's next step."""
         return self.filter(self.read(group), group.get("nesterov", False))
 
     def reference_of(self, group: Mapping[str, Any]) -> MomentumFilter:
-        """The filter of the group's `reference_momentum`."""
+        """Return the filter of the group's `reference_momentum`."""
         return self.filter(group["reference_momentum"], group.get("nesterov", False))
 
 
 def heavy_ball_sum(momentum: float, nesterov: bool) -> MomentumFilter:
-    """torch's SGD, whose update is the sum itself: b_t = β b_{t-1} + g_t, u_t = b_t, or g_t + β b_t with Nesterov.
+    """Return the filter of torch's SGD, whose update is the sum b_t = β b_{t-1} + g_t itself, or g_t + β b_t with
+    Nesterov.
 
-    Its direction is that of the average over 1-β, so the autocorrelation is the same (`exponential_average`,
-    `nesterov_average`), but nothing normalises its size: with Σ c_j = 1/(1-β) one minibatch adds γ/(1-β) in all.
+    Its direction is that of the average divided by 1-β, so that the autocorrelation is the same (`exponential_average`,
+    `nesterov_average`), but its size is not normalised: with Σ c_j = 1/(1-β) one minibatch adds γ/(1-β) in all.
     With r = E‖u‖²/E‖g‖² = Σ c_j² the steady state, now in units of E‖g‖², is
 
         E‖θ‖²/E‖g‖² = γ² r / (η(2-η)) · [1 + 2 Σ_{k≥1} (1-η)^k ρ_k]  →  (γ/(1-β))² / (2η)  for η ≪ 1-β,
 
     because r [1 + 2 Σ_k ρ_k] = (Σ c_j)² for every filter. So energy, which is (γ/γ_eff)², is (1-β)² with and without
-    Nesterov, and r is scale_sq: the correction is η ∝ (γ/(1-β))². Had SGD taken the average, γ_eff would be γ and
-    momentum would not enter, as with Adam. Assumes gradients of a size that does not change.
+    Nesterov, and r is scale_sq: the correction is η ∝ (γ/(1-β))². If SGD used the average, γ_eff would be γ and
+    momentum would not matter, as with Adam. This assumes gradients of constant size.
 
     >>> heavy_ball_sum(0.5, False)
     MomentumFilter(carry=0.5, decay=0.5, scale_sq=1.3333333333333333)
@@ -55,18 +57,18 @@ def heavy_ball_sum(momentum: float, nesterov: bool) -> MomentumFilter:
     return average._replace(scale_sq=average.variance / (1 - momentum) ** 2)
 
 
-# Scion, Muon: an average of gradients, whose direction is then normalised.
+# Scion and Muon use an average of gradients, whose direction is then normalised.
 AVERAGE = UpdateMomentum(lambda group: group["momentum"], unchecked_filter, lambda group, beta: {"momentum": beta})
-# SGD with dampening 0: a sum of gradients that nothing normalises.
+# SGD with dampening 0 uses a sum of gradients, which is not normalised.
 HEAVY_BALL = AVERAGE._replace(filter=heavy_ball_sum, momentum_for=lambda wanted, lr, nesterov: 1 - lr / wanted)
-# Lion: two betas, then the sign. Two numbers carry no effective lr together.
+# Lion uses two betas and then the sign. The effective learning rate cannot be scheduled through two numbers.
 LION = UpdateMomentum(lambda group: group["betas"], lambda betas, nesterov: lion_average(*betas))
-# Adam: the second moment normalises, so that momentum does not change what a minibatch adds in all (Appendix B).
+# Adam normalises by the second moment, so that momentum does not change what a minibatch adds in all (Appendix B).
 NO_MOMENTUM = UpdateMomentum(lambda group: 0.0, unchecked_filter)
 
 
 def average_in(key: str, index: int | None = None) -> UpdateMomentum:
-    """An average whose momentum is under another key, or is one of several numbers there.
+    """Return an average whose momentum is under another key, or is one of several numbers there.
 
     >>> average_in("betas", 0).written({"betas": (0.9, 0.95)}, 0.8)
     {'betas': (0.8, 0.95)}
@@ -80,7 +82,7 @@ def average_in(key: str, index: int | None = None) -> UpdateMomentum:
 
 
 def sum_in(key: str) -> UpdateMomentum:
-    """A sum whose momentum is under another key.
+    """Return a sum whose momentum is under another key.
 
     >>> sum_in("mu").of({"mu": 0.5}) == HEAVY_BALL.of({"momentum": 0.5})
     True
@@ -89,7 +91,7 @@ def sum_in(key: str) -> UpdateMomentum:
 
 
 def share_in(key: str) -> UpdateMomentum:
-    """An average whose key holds the share of the new gradient, the papers' α = 1-β.
+    """Return an average whose key holds the share of the new gradient, the α = 1-β of papers.
 
     >>> share_in("momentum").read({"momentum": 0.25})
     0.75
@@ -98,7 +100,7 @@ def share_in(key: str) -> UpdateMomentum:
 
 
 def plain_average(momentum: UpdateMomentum) -> UpdateMomentum:
-    """The same average where nothing normalises it: one minibatch adds γ in all, so momentum does not enter.
+    """Return the same average without normalisation: one minibatch adds γ in all, so momentum does not matter.
 
     >>> plain_average(AVERAGE).of({"momentum": 0.5}).energy
     1.0
@@ -112,5 +114,5 @@ def plain_average(momentum: UpdateMomentum) -> UpdateMomentum:
 
 
 def lion_in(first: str, second: str) -> UpdateMomentum:
-    """Lion's two betas under two keys."""
+    """Return the momentum of Lion with its two betas under two keys."""
     return LION._replace(read=lambda group: (group[first], group[second]))

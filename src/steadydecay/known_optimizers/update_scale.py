@@ -1,4 +1,4 @@
-"""How optimizers of Muon's kind scale the polar factor of a matrix by its shape."""
+"""How optimizers like Muon scale the polar factor of a matrix by its shape."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -8,21 +8,21 @@ ShapeScale = Callable[[int, int], float]
 
 
 def original(rows: int, columns: int) -> float:
-    """max(1, √(d_out/d_in)), as Jordan's Muon has it."""
+    """Return max(1, √(d_out/d_in)), as in Jordan's Muon."""
     return math.sqrt(max(1.0, rows / columns))
 
 
 def rms_of_adamw(rows: int, columns: int) -> float:
-    """0.2 √max(d_out, d_in): updates as large as AdamW's (arXiv 2502.16982)."""
+    """Return 0.2 √max(d_out, d_in), which makes updates as large as AdamW's (arXiv 2502.16982)."""
     return 0.2 * math.sqrt(max(rows, columns))
 
 
 def rms_to_rms(rows: int, columns: int) -> float:
-    """√(d_out/d_in), as Scion has it (arXiv 2502.07529)."""
+    """Return √(d_out/d_in), as in Scion (arXiv 2502.07529)."""
     return math.sqrt(rows / columns)
 
 
-# Group key, and what each of its values means (torch, timm and torchtitan; Dion; pytorch_optimizer).
+# Group keys and the meaning of each of their values (torch, timm and torchtitan; Dion; pytorch_optimizer).
 SCALE_OF: dict[str, dict[Any, ShapeScale]] = {
     "adjust_lr_fn": {
         None: original,
@@ -37,7 +37,7 @@ SCALE_OF: dict[str, dict[Any, ShapeScale]] = {
 
 
 def polar_scale(group: Mapping[str, Any], rows: int, columns: int) -> float:
-    """What a group's optimizer multiplies the polar factor of a matrix with; NaN where no key of the group says so.
+    """Return the factor by which a group's optimizer multiplies the polar factor of a matrix, or NaN if no key says so.
 
     >>> polar_scale({"adjust_lr_fn": "match_rms_adamw"}, 25, 4), polar_scale({}, 25, 4)
     (1.0, nan)

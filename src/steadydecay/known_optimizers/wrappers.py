@@ -1,4 +1,4 @@
-"""Optimizers that hold others: which one really steps a group, and whose steps have to be followed."""
+"""Optimizers that hold others: which one really steps a group, and whose steps must be followed."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,32 +7,33 @@ from torch.optim import Optimizer
 
 
 def unwrapped(optimizer: Any) -> Optimizer:
-    """The optimizer that really steps the weights: what is passed, or what it holds under whatever name.
+    """Return the optimizer that really steps the weights: the one passed, or the one that it holds under any name.
 
-    Accelerate, SAM, Lookahead and their like hold one; the step of a wrapper may not run hooks, or may never be called.
-    An optimizer that shares the groups of several (a chain) counts as one.
+    Accelerate, SAM, Lookahead and similar wrappers hold one. The step of a wrapper may not run hooks, or may never be
+    called. An optimizer that shares the groups of several others (a chain) counts as one.
 
     Args:
-        optimizer: a torch optimizer, or any object that holds one as an attribute (fairseq, DeepSpeed).
+        optimizer: A torch optimizer, or any object that holds one as an attribute (fairseq, DeepSpeed).
 
     Raises:
-        TypeError: neither an optimizer nor a holder of one.
-        ValueError: it holds several, and has no step that could be followed in place of theirs.
+        TypeError: It is neither an optimizer nor an object that holds one.
+        ValueError: It holds several optimizers, and has no step that could be followed instead of theirs.
     """
     return _layers(optimizer)[-1]
 
 
 def followed(optimizer: Any) -> list[Optimizer]:
-    """The optimizers whose step may be what moves the weights: `unwrapped`, and the wrappers that share its groups.
+    """Return the optimizers whose step may move the weights: `unwrapped`, and the wrappers that share its groups.
 
-    Such a wrapper may move them by itself and never step what it holds. Where it does, the hooks of a step run twice.
+    Such a wrapper may move the weights itself and never step the optimizer that it holds. If it does step it, the hooks
+    of a step run twice.
     """
     *outer, real = _layers(optimizer)
     return [real, *(layer for layer in outer if runs_hooks(layer) and _share_groups(layer, [real]))]
 
 
 def owner_of(optimizer: Optimizer, group: Mapping[str, Any]) -> Optimizer:
-    """The optimizer that steps the group: in one that holds others, the innermost whose group it is."""
+    """Return the optimizer that steps the group: among nested optimizers, the innermost that has the group."""
     seen: set[int] = set()
     while id(optimizer) not in seen:
         seen.add(id(optimizer))
@@ -42,21 +43,21 @@ def owner_of(optimizer: Optimizer, group: Mapping[str, Any]) -> Optimizer:
 
 
 def held_optimizers(holder: Any) -> list[Optimizer]:
-    """The torch optimizers that an object holds, as attributes or in lists, tuples and dicts that are attributes."""
-    # The state of many parameters is a long way round.
+    """Return the torch optimizers in an object's attributes, or in lists, tuples and dicts that are attributes."""
+    # Searching the state of many parameters would take long.
     attributes = (value for name, value in getattr(holder, "__dict__", {}).items() if name != "state")
     found = (one for value in attributes for one in _elements(value) if isinstance(one, Optimizer))
     return list({id(one): one for one in found if one is not holder}.values())
 
 
 def runs_hooks(optimizer: Any) -> bool:
-    """Whether a step runs the hooks that are registered: not in a wrapper that never calls torch's constructor."""
+    """Return whether a step runs registered hooks, which fails in a wrapper that never calls torch's constructor."""
     has_hooks = {"_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"} <= getattr(optimizer, "__dict__", {}).keys()
     return has_hooks and bool(getattr(type(optimizer).step, "hooked", False))
 
 
 def _layers(optimizer: Any) -> list[Any]:
-    """What is passed, what it holds, and so on, as long as the one inside steps the weights of the one around it."""
+    """Return the object, the one it holds, and so on, as long as the inner one steps the weights of the outer one."""
     layers = [optimizer]
     while inner := [one for one in _held_within(layers[-1]) if not any(one is layer for layer in layers)]:
         outer = layers[-1]
@@ -64,22 +65,23 @@ def _layers(optimizer: Any) -> list[Any]:
             names = " and ".join(type(one).__name__ for one in inner)
             raise ValueError(
                 f"optimizer is a {type(outer).__name__}, which holds several optimizers ({names}) and has no step that "
-                f"could be followed in place of theirs; attach to each of them"
+                f"could be followed instead of theirs; attach to each of them separately"
             )
-        # Of ZeroRedundancyOptimizer, the one inside has the share of one process.
+        # In ZeroRedundancyOptimizer, the inner optimizer has the share of one process.
         if len(inner) > 1 or (runs_hooks(outer) and _weights_of(outer) != _weights_of(inner[0])):
             break
         layers.append(inner[0])
     if not isinstance(layers[-1], Optimizer):
-        remedy = "of a wrapper, pass the torch optimizer that it steps"
-        raise TypeError(f"optimizer is a {type(layers[-1]).__name__}; legal is a torch.optim.Optimizer: {remedy}")
+        remedy = "If it is a wrapper, pass the torch optimizer that it steps"
+        raise TypeError(f"optimizer is a {type(layers[-1]).__name__}; it must be a torch.optim.Optimizer. {remedy}")
     return layers
 
 
 def _held_within(holder: Any) -> list[Any]:
-    """The optimizers that are held, without those that another of them holds; else a holder of one (fairseq's own).
+    """Return the optimizers that an object holds, except those inside another of them; or else a holder of one
+    (fairseq's).
 
-    One that holds the holder in turn is the wrapper of it, where a step of the holder can be followed.
+    An optimizer that holds the object in turn is the object's wrapper, if a step of the object can be followed.
     """
     held = held_optimizers(holder)
     if runs_hooks(holder):
@@ -98,7 +100,7 @@ def _elements(value: Any) -> Iterable[Any]:
 
 
 def _share_groups(optimizer: Optimizer, others: Iterable[Optimizer]) -> bool:
-    """Whether every group of the optimizer is one of the others', the same object."""
+    """Return whether every group of the optimizer is the same object as a group of the others."""
     of_others = {id(group) for one in others for group in one.param_groups}
     return all(id(group) in of_others for group in optimizer.param_groups)
 

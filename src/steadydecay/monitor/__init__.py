@@ -1,1 +1,1 @@
-"""What an optimizer does to its weights while it trains, measured beside what the theory predicts."""
+"""Measure what an optimizer does to its weights while it trains, and compare it with what the theory predicts."""

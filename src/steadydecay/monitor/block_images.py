@@ -1,7 +1,9 @@
-"""MᵀMV of each matrix M in weights of one layout, whose rows and columns may be cut over ranks; only vectors travel.
+"""MᵀMV of each matrix M in weights of one layout, whose rows and columns may be sharded over ranks; only vectors
+travel.
 
-Where columns alone are cut, Mᵀ stands in for M, whose singular values are the same: then the image is a sum of those of
-the parts, as it is where rows are cut. Where both are cut, MV is summed over the ranks that cut the columns first.
+If only columns are sharded, Mᵀ, whose singular values are the same, stands in for M: then the image is a sum of the
+images of the parts, as it is if rows are sharded. If both are sharded, MV is first summed over the ranks that share the
+columns.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +25,8 @@ class BlockImages:
     """How the images of the blocks of one layout are computed.
 
     Attributes:
-        is_transposed: whether Mᵀ stands in for M.
-        sizes: (rows, columns) of each block, so turned.
+        is_transposed: Whether Mᵀ stands in for M.
+        sizes: (rows, columns) of each block, after this transposition.
     """
 
     def __init__(
@@ -41,17 +43,17 @@ class BlockImages:
         return (shape[1], shape[0]) if self.is_transposed else shape
 
     def halves(self, weights: Matrices, bases: Sequence[Tensor], scratch: Scratch) -> list[Tensor]:
-        """MV of the rows that are here, where it must be summed over ranks before the images; else nothing."""
+        """Return MV of the local rows if it must be summed over ranks before the images, or else nothing."""
         return self._forward(weights, bases, scratch) if self._is_cut_twice else []
 
     def partial(self, halves: Sequence[Tensor]) -> PartialSum:
-        """The halves, and over which ranks they add up."""
+        """Return the halves, and the ranks over which they add up."""
         return self._column_groups, halves
 
     def images(
         self, weights: Matrices, bases: Sequence[Tensor], halves: Sequence[Tensor], scratch: Scratch
     ) -> list[Tensor]:
-        """MᵀMV of the part that is here, for each block's basis V; the parts of all ranks add up."""
+        """Return MᵀMV of the local part, for each block's basis V; the parts of all ranks add up."""
         if self.is_transposed:
             halves = self._forward(weights, bases, scratch)
         elif not halves:
@@ -67,7 +69,7 @@ class BlockImages:
         return images
 
     def _images_of_rows(self, weights: Matrices, bases: Sequence[Tensor], scratch: Scratch) -> list[Tensor]:
-        """In one pass, where all columns are here."""
+        """Compute the images in one pass, if all columns are local."""
         images = [torch.zeros_like(basis) for basis in bases]
         for rows, chunk in _chunks(weights, self._parts, scratch):
             for part, basis, image in zip(self._parts, bases, images, strict=True):
@@ -77,7 +79,7 @@ class BlockImages:
         return images
 
     def _forward(self, weights: Matrices, bases: Sequence[Tensor], scratch: Scratch) -> list[Tensor]:
-        """MV of the rows that are here, for the columns that are; of Mᵀ where that stands in."""
+        """Return MV of the local rows and columns, with Mᵀ for M if it stands in."""
         sides = [part.columns if self.is_transposed else part.rows for part in self._parts]
         halves = [
             basis.new_zeros((len(basis), side.stop - side.start, basis.shape[2]))
@@ -94,13 +96,13 @@ class BlockImages:
 
 
 def _chunks(weights: Matrices, parts: Sequence[BlockPart], scratch: Scratch) -> Iterator[tuple[slice, Tensor]]:
-    """Rows of the part that is here, each with them as a batch (stacked, rows, columns)."""
+    """Yield ranges of local rows, each with these rows as a batch (stacked, rows, columns)."""
     for rows in weights.chunks() if parts else ():
         yield rows, stacked_rows(weights, rows, scratch, "weights")
 
 
 def _in_chunk(part: BlockPart, rows: slice, chunk: Tensor) -> tuple[Tensor, slice]:
-    """What a chunk has of a block, and which of the block's rows that are here these are."""
+    """Return the part of a block in a chunk, and which of the block's local rows these are."""
     start, stop = (max(0, min(chunk.shape[1], row - rows.start)) for row in (part.rows.start, part.rows.stop))
     first = max(0, rows.start + start - part.rows.start)
     return chunk[:, start:stop, part.columns], slice(first, first + stop - start)
@@ -111,12 +113,12 @@ def _places(runs: Runs, within: slice) -> Runs:
 
 
 def _at(vectors: Tensor, runs: Runs) -> Tensor:
-    """Rows of (stacked, rows, r) of these numbers."""
+    """Return the rows of (stacked, rows, r) with these numbers."""
     parts = [vectors[:, run.start : run.stop] for run in runs]
     return parts[0] if len(parts) == 1 else torch.cat([vectors[:, :0], *parts], dim=1)
 
 
 def _add_along(total: Tensor, runs: Runs, values: Tensor) -> None:
-    """Add rows of (stacked, rows, r) to those of these numbers."""
+    """Add rows of (stacked, rows, r) to the rows with these numbers."""
     for run, of_run in zip(runs, values.split([len(run) for run in runs], dim=1) if runs else (), strict=True):
         total[:, run.start : run.stop] += of_run

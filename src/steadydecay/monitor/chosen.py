@@ -1,4 +1,4 @@
-"""Which layers, groups and measures of a record a caller wants, by patterns of their names."""
+"""Select layers, groups and measures of a record by patterns of their names."""
 
 import difflib
 import fnmatch
@@ -8,16 +8,16 @@ Patterns = str | Sequence[str] | None
 
 
 def chosen_names(names: Iterable[str], patterns: Patterns, argument: str) -> set[str]:
-    """The names that one of the patterns matches.
+    """Return the names that match one of the patterns.
 
     Args:
-        names: all that there are.
-        patterns: as `fnmatch` takes them, one or several; None is every name, and an empty list none.
-        argument: what a caller calls the patterns.
+        names: All names.
+        patterns: One pattern or several, as `fnmatch` takes them. None selects every name, and an empty list none.
+        argument: The caller's name for the patterns.
 
     Raises:
-        ValueError: a pattern that matches nothing, with the nearest names.
-        TypeError: patterns of another type.
+        ValueError: A pattern matches nothing; the error has the nearest names.
+        TypeError: The patterns are of another type.
 
     >>> sorted(chosen_names(["h.0.up", "h.0.down", "head"], ["h.*", "head"], "layers"))
     ['h.0.down', 'h.0.up', 'head']
@@ -31,7 +31,9 @@ def chosen_names(names: Iterable[str], patterns: Patterns, argument: str) -> set
         or hasattr(several, "ndim")
         or not all(isinstance(pattern, str) for pattern in several)
     ):
-        raise TypeError(f"{argument} is {patterns!r}; legal are a pattern of names, several in a list, or None for all")
+        raise TypeError(
+            f"{argument} is {patterns!r}; it must be a pattern of names, a list of patterns, or None for all"
+        )
     return {name for pattern in several for name in _matches(known, pattern, argument)}
 
 
@@ -40,6 +42,7 @@ def _matches(names: Sequence[str], pattern: str, argument: str) -> list[str]:
     if not matches:
         nearest = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or list(names[:3])
         raise ValueError(
-            f"{argument} has pattern {pattern!r}, which matches none of {len(names)} names; the nearest are {nearest}"
+            f"{argument} has pattern {pattern!r}, which matches none of {len(names)} names; it must match one, "
+            f"and the nearest are {nearest}"
         )
     return matches

@@ -1,4 +1,4 @@
-"""Weights of one shape as batches small enough for a cache, in memory that is used again."""
+"""Weights of one shape as batches that fit into a cache, in memory that is reused."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, final
@@ -7,19 +7,19 @@ import torch
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors
 
-# Entries of a batch: 8 MB in float32. Temporaries of this size, kept, cost less than a fresh one of a whole weight.
+# The entries of a batch, 8 MB in float32. Reusing temporaries of this size costs less than a new one of a whole weight.
 CHUNK = 2**21
 
 
 @final
 class Scratch:
-    """Memory by name, as large as the largest use of it."""
+    """Named pieces of memory, each as large as its largest use."""
 
     def __init__(self) -> None:
         self._memory: dict[tuple[str, torch.device, torch.dtype], Tensor] = {}
 
     def take(self, name: str, shape: Sequence[int], like: Tensor, dtype: torch.dtype) -> Tensor:
-        """An uninitialised tensor of this shape on the device of `like`; valid until the name is taken again."""
+        """Return an uninitialised tensor of this shape on the device of `like`, valid until the name is taken again."""
         size, key = torch.Size(shape).numel(), (name, like.device, dtype)
         if key not in self._memory or self._memory[key].numel() < size:
             self._memory[key] = torch.empty(size, device=like.device, dtype=dtype)
@@ -27,12 +27,12 @@ class Scratch:
 
 
 class Matrices(NamedTuple):
-    """Of one shape, or put into one by zeros that no norm notices, on one device.
+    """Matrices of one shape, or padded to one shape by zeros, which no norm notices, on one device.
 
     Attributes:
-        parts: each with the entries of one matrix in their order, in whatever shape; several are one chunk together.
+        parts: Tensors of any shape, each with the entries of one matrix in order. Several are processed in one chunk.
         shape: (rows, columns).
-        places: where the entries of all parts are in the stack of them; None where they fill it in their order.
+        places: The positions of the entries of all parts in their stack, or None if they fill it in order.
     """
 
     parts: list[Tensor]
@@ -40,7 +40,7 @@ class Matrices(NamedTuple):
     places: Tensor | None = None
 
     def chunks(self) -> Iterator[slice]:
-        """Ranges of rows such that a batch of them has about `CHUNK` entries at most; one if it is empty.
+        """Yield ranges of rows whose batches have about `CHUNK` entries at most; one range if there are no rows.
 
         >>> list(Matrices([torch.empty(5, 2**20, device="meta")], (5, 2**20)).chunks())
         [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
@@ -52,9 +52,9 @@ class Matrices(NamedTuple):
 
 
 def stacked_rows(matrices: Matrices, rows: slice, scratch: Scratch, name: str) -> Tensor:
-    """These rows as one batch (stacked, rows, columns), in float32 or better.
+    """Return these rows as one batch (stacked, rows, columns) in float32 or better.
 
-    A view where one matrix needs no conversion; else a copy in the scratch memory of that name.
+    It is a view if a single matrix needs no conversion, or else a copy in the scratch memory of that name.
     """
     if matrices.places is not None:
         return _padded(matrices, matrices.places, scratch, name)
@@ -62,13 +62,13 @@ def stacked_rows(matrices: Matrices, rows: slice, scratch: Scratch, name: str) -
     dtype = torch.promote_types(parts[0].dtype, torch.float32)
     if len(parts) == 1 and parts[0].dtype == dtype and parts[0].is_contiguous():
         return parts[0].unsqueeze(0)
-    # One call for all: of 10⁴ small weights, a view of each takes longer than the copy.
+    # Use one call for all: for 10⁴ small weights, creating a view of each takes longer than the copy.
     batch = torch.stack(parts, out=scratch.take(name, (len(parts), *parts[0].shape), parts[0], dtype))
     return batch.view(len(parts), rows.stop - rows.start, matrices.shape[1])
 
 
 def padded_shape(rows: int, columns: int) -> tuple[int, int]:
-    """The powers of two that are not below them.
+    """Return the smallest powers of two that are not below them.
 
     >>> padded_shape(5, 1), padded_shape(64, 3)
     ((8, 1), (64, 4))
@@ -77,7 +77,7 @@ def padded_shape(rows: int, columns: int) -> tuple[int, int]:
 
 
 def places_in_stack(shapes: Sequence[tuple[int, int]], padded: tuple[int, int], device: torch.device) -> Tensor:
-    """Where the entries of matrices of these shapes are in a stack (stacked, rows, columns) of padded ones, flat."""
+    """Return the flat positions of the entries of matrices in a stack (stacked, rows, columns) of padded ones."""
     height, width = padded
     of_each = [
         (at * height + torch.arange(rows).unsqueeze(1)) * width + torch.arange(columns)
@@ -95,8 +95,8 @@ def _padded(matrices: Matrices, places: Tensor, scratch: Scratch, name: str) -> 
 
 
 def squares(batch: Tensor) -> Tensor:
-    """‖x‖² of each matrix in (stacked, rows, columns).
+    """Return ‖x‖² of each matrix in (stacked, rows, columns).
 
-    Row by row: over 4·10⁷ entries at once, torch's float32 norm on a CPU is 0.2 % off.
+    It is computed row by row, because torch's float32 norm over 4·10⁷ entries at once is 0.2 % off on a CPU.
     """
     return torch.linalg.vector_norm(batch, dim=2).square().sum(dim=1)

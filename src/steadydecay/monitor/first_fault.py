@@ -1,24 +1,25 @@
-"""Where in a record the first number is that is NaN or infinite."""
+"""Find the first number in a record that is NaN or infinite."""
 
 import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
-# In this order: a gradient spoils a momentum, and that the weights.
+# They are in this order, because a gradient spoils a momentum, and the momentum spoils the weights.
 TELLING = ("gradient_norm", "momentum_norm", "weight_norm")
 
 
 def with_first_fault(record: Mapping[str, Any], before: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """The record, with "not_finite" where this one or an earlier one has a layer that is not; what comes first stays.
+    """Return the record with "not_finite" if a layer of it, or of an earlier record, is not finite. The first fault
+    stays.
 
-    {"step": at which it was measured, "layer": the first of the optimizer, "measure": the first of `TELLING`,
-    "layers": how many are not finite}
+    "not_finite" is {"step": when it was measured, "layer": the first one in the optimizer, "measure": the first of
+    `TELLING`, "layers": how many layers are not finite}.
 
     Args:
-        record: of a measured step.
-        before: the record before it.
-        step: the measured step.
+        record: The record of a measured step.
+        before: The previous record.
+        step: The measured step.
 
     >>> layers = {"a": {"weight_norm": 1.0}, "b": {"weight_norm": math.nan}}
     >>> with_first_fault({"layers": layers}, {}, 7)["not_finite"]
@@ -34,20 +35,20 @@ def with_first_fault(record: Mapping[str, Any], before: Mapping[str, Any], step:
 
 
 def warn_of_first_fault(record: Mapping[str, Any], before: Mapping[str, Any], stacklevel: int) -> None:
-    """Warn where a record has a fault that the one before it did not have."""
+    """Warn if a record has a fault that the previous one did not have."""
     fault = record.get("not_finite")
     if fault is None or "not_finite" in before:
         return
     warnings.warn(
-        f"{fault['measure']} of {fault['layer']!r}, of {fault['layers']} layers in all, is not finite at the measured "
-        f"step {fault['step']}; docs/optimizers.md says what a NaN does to each optimizer. (A fused step that a "
-        f"GradScaler skips has such gradients too, and comes to no harm.)",
+        f"{fault['measure']} of {fault['layer']!r} is not finite at the measured step {fault['step']}, as in "
+        f"{fault['layers']} layers in all. docs/optimizers.md explains what a NaN does to each optimizer. A fused step "
+        f"that a GradScaler skips also has such gradients, but does no harm.",
         stacklevel=stacklevel,
     )
 
 
 def is_spoilt(weight_sq: float, momentum_sq: float | None) -> bool:
-    """Whether a weight or its momentum holds a NaN or an infinity, which no later step takes out."""
+    """Return whether a weight or its momentum holds a NaN or an infinity, which no later step removes."""
     return not (math.isfinite(weight_sq) and math.isfinite(momentum_sq or 0.0))
 
 

@@ -1,4 +1,4 @@
-"""Numbers between host and device, without waiting and in few transfers."""
+"""Move numbers between host and device without waiting and in few transfers."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ Number = float | Tensor
 
 
 def on_device(values: Sequence[Number], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """A vector of numbers, some of which may be 0-d tensors there already."""
+    """Return a vector of numbers on the device, some of which may already be 0-d tensors there."""
     if any(isinstance(value, Tensor) for value in values):
         parts = [value if isinstance(value, Tensor) else torch.full((), value, device=device) for value in values]
         return torch.stack([part.detach().to(device, dtype, non_blocking=True).reshape(()) for part in parts])
-    # Not torch.tensor(..., device=device), which waits until the device has done all it was told.
+    # Avoid torch.tensor(..., device=device), which waits until the device has finished all its work.
     return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
 
 
 def on_host(tree: Any) -> Any:
-    """The same lists, tuples and dicts with tensors in float64 on the CPU, and those of no dimension as floats.
+    """Return the same lists, tuples and dicts with tensors in float64 on the CPU, and 0-d tensors as floats.
 
-    One transfer from each device that holds some.
+    This takes one transfer from each device that holds some.
     """
     leaves, structure = pytree.tree_flatten(tree)
     at_device: dict[torch.device, list[int]] = defaultdict(list)

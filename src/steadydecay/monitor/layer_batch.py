@@ -1,4 +1,4 @@
-"""Layers of one shape and sharding, or small ones of near shapes, of whichever groups, measured together."""
+"""Layers of one shape and sharding, or small ones of similar shapes, from any groups, that are measured together."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from steadydecay.parallel.shards import PartialSum, Sharding, sharding_of
 from steadydecay.tensors import spectral_norm
 from steadydecay.tensors.low_precision import is_low_precision
 
-# Entries of a weight up to which the calls of a batch of its own take longer than four times its entries.
+# Up to this many entries, the calls for a separate batch take longer than four times the entries of the weight.
 SMALL = 2**14
 
 
@@ -27,16 +27,17 @@ class BatchResult(NamedTuple):
     """What is measured of a batch, on the device.
 
     Attributes:
-        layers: in the order of the tensors' rows.
-        first_times, times: of each, time constants that had passed at its first measured step, and now.
-        weight_sums: `step_sums.weight_sums`.
-        gradient_sums: `step_sums.gradient_sums`; None where no layer has a gradient or a momentum.
-        unit_gradient_sq: `step_sums.unit_gradient_squares`; None where no layer has a gradient and a second moment.
-        largest: max |w| of each, (parts, stacked) until it is summed over ranks, then (stacked,); None where it is not
-            asked for.
-        state_sharding: how what the gradient sums are taken of is cut over ranks.
-        rates: of the norms' `Trend`.
-        grams: for each block, what its spectral norm is computed from.
+        layers: The layers, in the order of the tensors' rows.
+        first_times, times: The time constants that had passed for each layer at its first measured step, and now.
+        weight_sums: The result of `step_sums.weight_sums`.
+        gradient_sums: The result of `step_sums.gradient_sums`, or None if no layer has a gradient or a momentum.
+        unit_gradient_sq: The result of `step_sums.unit_gradient_squares`, or None if no layer has a gradient and a
+            second moment.
+        largest: max |w| of each layer: (parts, stacked) until it is reduced over ranks, and then (stacked,). None if it
+            is not needed.
+        state_sharding: How the tensors of the gradient sums are sharded over ranks.
+        rates: The rates of the norms' `Trend`.
+        grams: For each block, the matrices from which its spectral norm is computed.
     """
 
     layers: list[MeasuredLayer]
@@ -51,7 +52,7 @@ class BatchResult(NamedTuple):
     grams: list[Tensor]
 
     def partial(self) -> list[PartialSum]:
-        """What adds up over the ranks that share the weights, and over those that share their state."""
+        """Return what adds up over the ranks that share the weights, and over those that share their state."""
         of_weights = [self.weight_sums, *([] if self.largest is None else [self.largest])]
         of_state = [tensor for tensor in (self.gradient_sums, self.unit_gradient_sq) if tensor is not None]
         pairs = ((self.layers[0].layer.sharding, of_weights), (self.state_sharding, of_state))
@@ -59,7 +60,7 @@ class BatchResult(NamedTuple):
 
 
 def layer_batches(layers: Sequence[WatchedLayer], scratch: Scratch) -> list["LayerBatch"]:
-    """All layers in batches, small ones of near shapes together; the same order on every rank."""
+    """Return all layers in batches, small ones of similar shapes together, in the same order on every rank."""
     alike: dict[Any, list[WatchedLayer]] = defaultdict(list)
     for layer in layers:
         weight = layer.parameter
@@ -90,22 +91,22 @@ class LayerBatch:
         self._device, self._dtype = here.device, torch.promote_types(here.dtype, torch.float32)
         self._groups = list(dict.fromkeys(layer.group for layer in layers))
         places = {group: place for place, group in enumerate(self._groups)}
-        # Of each layer, in that list.
+        # The following lists have one entry for each layer.
         self._group_of_layer = torch.tensor([places[layer.group] for layer in layers]).to(self._device)
         self._before: Tensor | None = None
-        # As they are stored after the step that is being measured.
+        # The weights as they are stored after the step that is being measured.
         self._now: Matrices | None = None
         self._trend = Trend.new(len(layers), here.device)
-        # For each block, vectors (stacked, columns, r) near the top right singular vectors; left ones of a turned one.
+        # For each block, vectors (stacked, columns, r) near the top right singular vectors, or left ones if transposed.
         sizes = self._block_images.sizes
         bases = [spectral_norm.starting_basis(len(layers), *size, here.device) for size in sizes]
         self._bases = [basis.to(self._dtype) for basis in bases]
 
     def remember(self) -> None:
-        """Keep a copy of the weights, in memory that the next copy uses again."""
+        """Keep a copy of the weights, in memory that the next copy reuses."""
         weights = self._exact(self._stored())
         if weights.places is not None:
-            # In memory of its own, for other batches are remembered before this one is measured.
+            # Each batch has its own memory, because other batches are remembered before this one is measured.
             self._before = stacked_rows(weights, slice(0, self._shape[0]), self._memory, "before")
             return
         parts = weights.parts
@@ -114,7 +115,7 @@ class LayerBatch:
         torch.stack(parts, out=self._before.view(len(parts), *parts[0].shape))
 
     def sums(self) -> BatchResult:
-        """What adds up over ranks of the step since `remember`; `finish_step` fills in the rest."""
+        """Return the sums over ranks for the step since `remember`; `finish_step` fills in the rest."""
         self._now = self._stored()
         exact = self._exact(self._now)
         tensors = [layer.tensors() for layer in self._layers]
@@ -136,9 +137,11 @@ class LayerBatch:
         )
 
     def products(self) -> int:
-        """How many with MᵀM: many where the vectors know nothing of the matrix, as of zeros before their first step.
+        """Return the number of products with MᵀM: many if the vectors know nothing of the matrix, as before their first
+        step.
 
-        One where they span all columns, and few where they are as many as the rows: the first finds what these span.
+        It is one if the vectors span all columns, and few if they are as many as the rows, because the first product
+        finds what the rows span.
         """
         if all(basis.shape[1] == basis.shape[2] for basis in self._bases):
             return 1
@@ -149,28 +152,28 @@ class LayerBatch:
         return spectral_norm.COLD_ITERATIONS if is_cold else spectral_norm.WARM_ITERATIONS
 
     def halves(self) -> PartialSum:
-        """What must be summed over ranks before the images, and over which."""
+        """Return what must be summed over ranks before the images, and over which ranks."""
         assert self._now is not None
         return self._block_images.partial(self._block_images.halves(self._now, self._bases, self._scratch))
 
     def images(self, halves: Sequence[Tensor]) -> list[Tensor]:
-        """MᵀMV of the part that is here, for each block's basis V; the halves are summed over ranks by now."""
+        """Return MᵀMV of the local part for each block's basis V, after the halves have been summed over ranks."""
         assert self._now is not None
         return self._block_images.images(self._now, self._bases, halves, self._scratch)
 
     def partial(self, images: Sequence[Tensor]) -> list[PartialSum]:
-        """The images, and over which ranks they add up."""
+        """Return the images, and the ranks over which they add up."""
         return [] if self._sharding is None else [(self._sharding.groups(), images)]
 
     def turn(self, images: Sequence[Tensor]) -> None:
-        """Let the bases follow their images; one that spans all columns has nowhere to go."""
+        """Let the bases follow their images, except those that already span all columns."""
         self._bases = [
             basis if basis.shape[1] == basis.shape[2] else spectral_norm.next_basis(image, basis)
             for image, basis in zip(images, self._bases, strict=True)
         ]
 
     def finish_step(self, result: BatchResult, images: Sequence[Tensor]) -> BatchResult:
-        """What `sums` gave, completed: it and the last `images` are summed over ranks by now."""
+        """Complete the result of `sums`, after it and the last `images` have been summed over ranks."""
         self._now = None
         times = zip(result.first_times, result.times, strict=True)
         elapsed = [layer.finish_step(*of_layer) for layer, of_layer in zip(self._layers, times, strict=True)]
@@ -180,7 +183,7 @@ class LayerBatch:
         return result._replace(largest=largest, rates=self._trend.rate, grams=grams)
 
     def state(self) -> dict[str, dict[str, Any]]:
-        """By name, what must be kept of each layer to go on exactly."""
+        """Return, by name, what must be kept of each layer to resume exactly."""
         return {
             layer.name: {
                 **layer.state(),
@@ -193,7 +196,7 @@ class LayerBatch:
         }
 
     def restore(self, state: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take what `state` gave of the layers that are here; bases of another shape begin anew."""
+        """Load what `state` returned for these layers. Bases of another shape start anew."""
         for at, layer in enumerate(self._layers):
             if (kept := state.get(layer.name)) is None:
                 continue
@@ -204,7 +207,7 @@ class LayerBatch:
                 basis[at] = of_layer
 
     def _can_take(self, kept: Mapping[str, Any]) -> bool:
-        """Whether the vectors that were kept of a layer are of the space that these are of."""
+        """Return whether the saved vectors of a layer have the shape of the present ones."""
         is_alike = [basis.shape for basis in kept["bases"]] == [basis.shape[1:] for basis in self._bases]
         return is_alike and kept.get("are_of_rows", False) == self._block_images.is_transposed
 
@@ -218,7 +221,7 @@ class LayerBatch:
         return self._matrices(layer.here() for layer in self._layers)
 
     def _exact(self, stored: Matrices) -> Matrices:
-        """With what rounding took off them, where it can be kept."""
+        """Add what rounding has removed from the weights, if that is kept."""
         if not is_low_precision(self._layers[0].parameter):
             return stored
         return self._matrices(layer.exact_here() for layer in self._layers)
@@ -233,12 +236,12 @@ class LayerBatch:
         return on_device(of_groups, self._device, self._dtype)[self._group_of_layer]
 
     def _gradient_sums(self, tensors: Sequence[LayerTensors]) -> tuple[Sharding | None, Tensor | None, Tensor | None]:
-        """`BatchResult.state_sharding`, `gradient_sums` and `unit_gradient_sq`.
+        """Return `BatchResult.state_sharding`, `gradient_sums` and `unit_gradient_sq`.
 
-        Of what is cut over ranks there are always sums, and zero stands for what is not there: a gradient that some
-        ranks lack must not change what they send.
+        Sharded tensors always have sums, with zero for missing ones, because a gradient that some ranks lack must not
+        change what they send.
         """
-        # A stack of several shapes has no state that is cut.
+        # A stack of several shapes has no sharded state.
         is_padded = self._places is not None
         layout = [one.layer.parameter for one in tensors] if is_padded else _layout_of_state(tensors)
         sharding = sharding_of(layout[0])
@@ -269,7 +272,7 @@ class LayerBatch:
         return sums.where(torch.tensor(is_there).to(self._device, non_blocking=True), 0)
 
     def _largest(self, weights: Matrices) -> Tensor | None:
-        """max |w| of each part of each layer (parts, stacked), zeros for other ranks' parts; where it is asked for."""
+        """Return max |w| of each part of each layer (parts, stacked), zero for other ranks' parts, if it is needed."""
         if not self._has_sign_norm:
             return None
         here = largest_entries(weights, self._scratch)
@@ -278,16 +281,16 @@ class LayerBatch:
 
 
 def _may_be_padded(layer: WatchedLayer) -> bool:
-    """Whether it may share a batch with others of other shapes: a small matrix or vector that is whole."""
+    """Return whether a layer may share a batch with other shapes: a small matrix or vector that is not sharded."""
     is_whole = all(block == Block((0, layer.matrix_shape[0]), (0, layer.matrix_shape[1])) for block in layer.blocks)
     is_plain = layer.sharding is None and not layer.parameter.is_complex() and layer.parameter.is_contiguous()
-    # Momenta that are cut over replicas are measured as they are.
+    # Momenta that are shared by replicas are measured as they are.
     is_plain = is_plain and not isinstance(layer.group.gradient_and_momentum(layer.parameter)[1], DTensor)
     return is_whole and len(layer.blocks) < 2 and is_plain and layer.parameter.numel() <= SMALL
 
 
 def _parts(layers: list[WatchedLayer]) -> Iterator[list[WatchedLayer]]:
-    """Lists of so many layers as make up one chunk together, by their whole size: shards differ from rank to rank."""
+    """Yield lists of layers that make up one chunk, counted by their whole size because shards differ between ranks."""
     rows, columns = padded_shape(*layers[0].matrix_shape) if _may_be_padded(layers[0]) else (1, 0)
     count = max(1, CHUNK // max(layers[0].parameter.numel(), rows * columns))
     for start in range(0, len(layers), count):
@@ -295,10 +298,10 @@ def _parts(layers: list[WatchedLayer]) -> Iterator[list[WatchedLayer]]:
 
 
 def _layout_of_state(tensors: Sequence[LayerTensors]) -> list[Tensor]:
-    """Of each layer the tensor whose layout its gradient and state are measured in.
+    """Return, for each layer, the tensor in whose layout its gradient and state are measured.
 
-    It is the weight, or a momentum that is cut over ranks where the weight is not: then a gradient, whole on each of
-    them, is measured in parts too, rather than the momentum brought together.
+    It is the weight, or a momentum that is sharded although the weight is not. A gradient, which is whole on each rank,
+    is then measured in parts too, so that the momentum need not be gathered.
     """
     shardings = [None if one.momentum is None else sharding_of(one.momentum) for one in tensors]
     is_cut_alone = shardings[0] is not None and all(sharding_of(one.layer.parameter) is None for one in tensors)

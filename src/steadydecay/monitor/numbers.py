@@ -1,4 +1,4 @@
-"""The numbers of a layer or of several together, and the measures made of them; no torch."""
+"""The numbers of one layer or of several together, and the measures computed from them. This does not import torch."""
 
 import math
 from collections.abc import Sequence
@@ -30,31 +30,31 @@ MEASURES = (
     "decay",
     "effective_lr",
 )
-# Of an update over what rounding may have added, squared, from where on it counts as measured.
+# The squared ratio of an update to the largest rounding error from which on it counts as measured.
 RESOLUTION_SQ = 10**2
 
 
 @final
 @dataclass
 class Numbers:
-    """Of one layer, or summed over layers (`together`). None is what there is not.
+    """The numbers of one layer, or of several together (`together`). None stands for what does not exist.
 
-    θ is the weight, -γu what the step added beside the decay η.
+    θ is the weight, and -γu is what the step added besides the decay η.
 
     Attributes:
-        size: entries.
+        size: The number of entries.
         before_sq, after_sq: ‖θ‖² before and after the step.
-        kept_sq: (1-η)‖θ‖² with θ before.
-        added_sq, inner: ‖γu‖² and ⟨θ, -γu⟩ with θ before.
-        rounding_sq: what rounding the weights may have added to ‖γu‖²; 0 where no step was taken.
+        kept_sq: (1-η)‖θ‖² with θ before the step.
+        added_sq, inner: ‖γu‖² and ⟨θ, -γu⟩ with θ before the step.
+        rounding_sq: What rounding the weights may have added to ‖γu‖²; 0 if no step was taken.
         gradient_sq, momentum_sq: ‖g‖² and ‖m‖².
-        contribution: what one minibatch adds to the weights in all, in units of an update.
+        contribution: All that one minibatch adds to the weights, in units of an update.
         spectral_norms: σ_max of each matrix.
         sign_norm: d_in · max|w|.
         predicted_sq, predicted_measured_sq: ‖θ‖² at the steady state, by theory alone and with the measured ‖u‖².
-        at_peak_sq: by theory, at the peak of the schedule.
-        time_constants: that have passed, Σ 2η.
-        drift: relative change of ‖θ‖ per time constant.
+        at_peak_sq: ‖θ‖² at the steady state by theory, at the peak of the schedule.
+        time_constants: The number of time constants that have passed, Σ 2η.
+        drift: The relative change of ‖θ‖ per time constant.
     """
 
     size: int
@@ -77,12 +77,12 @@ class Numbers:
 
     @property
     def is_update_resolved(self) -> bool:
-        """Whether the update is far above what rounding may have added: then its norm is right to 1 %."""
+        """Whether the update is so far above the rounding error that its norm is right to 1 %."""
         return self.rounding_sq == 0 or self.added_sq >= RESOLUTION_SQ * self.rounding_sq
 
 
 def together(parts: Sequence[Numbers]) -> Numbers:
-    """Several layers as one vector; of times the shortest, of contributions and drifts the mean by squared norm."""
+    """Combine layers into one vector, with the shortest time and with contributions and drifts averaged by ‖θ‖²."""
     return Numbers(
         size=sum(one.size for one in parts),
         before_sq=sum(one.before_sq for one in parts),
@@ -105,7 +105,7 @@ def together(parts: Sequence[Numbers]) -> Numbers:
 
 
 def measures_of(n: Numbers) -> dict[str, float]:
-    """Every measure that there is, by name; docs/monitor.md says what each means."""
+    """Return every measure that exists, by name. docs/monitor.md explains each of them."""
     norm = math.sqrt(n.after_sq)
     is_resolved = n.is_update_resolved
     found: dict[str, float | None] = {
@@ -130,7 +130,7 @@ def measures_of(n: Numbers) -> dict[str, float]:
 
 
 def geometric_mean(values: Sequence[float]) -> float | None:
-    """By logarithms, so that a thousand factors cannot overflow; 0 where a value is, NaN where one is.
+    """Return the geometric mean, by logarithms, so that a thousand factors cannot overflow; 0 or NaN if a value is.
 
     >>> geometric_mean([1e300, 1e-300, 1.0]), geometric_mean([0.0, 3.0]), geometric_mean([])
     (1.0, 0.0, None)
@@ -143,10 +143,10 @@ def geometric_mean(values: Sequence[float]) -> float | None:
 
 
 def _geometry(n: Numbers) -> dict[str, float | None]:
-    """How the update lies to the weight. u points against what was added, so θ shrinks where the cosine is positive."""
+    """Return the geometry of update and weight. u opposes what was added, so a positive cosine means that θ shrinks."""
     if not n.before_sq > 0:
         return {}
-    # The part beside the weight is a difference: rounding may bring it below 0.
+    # The perpendicular part is a difference, so rounding may bring it below 0.
     beside_sq = max(0.0, n.added_sq - n.inner * n.inner / n.before_sq)
     rotation = math.atan2(math.sqrt(beside_sq * n.before_sq), n.kept_sq + n.inner)
     if not 0 < n.added_sq < math.inf:

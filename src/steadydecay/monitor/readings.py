@@ -1,4 +1,4 @@
-"""From a measured step's tensors to its record: the one time that the host waits for the device."""
+"""Turn the tensors of a measured step into its record, the only time that the host waits for the device."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ class Reading(NamedTuple):
 
 
 class GradientNumbers(NamedTuple):
-    """‖g‖², ‖m‖², ⟨g, m⟩ and ‖g / (√v̂ + ε)‖² of a layer; of one without, any number."""
+    """‖g‖², ‖m‖², ⟨g, m⟩ and ‖g / (√v̂ + ε)‖² of a layer. Values that a layer does not have are arbitrary."""
 
     gradient_sq: float = 0.0
     momentum_sq: float = 0.0
@@ -39,15 +39,15 @@ class GradientNumbers(NamedTuple):
 
 
 class InCommon(NamedTuple):
-    """What layers of one shape and group have in common; None is what there is not.
+    """What layers of one shape and group have in common. None stands for what does not exist.
 
     Attributes:
         lr, decay: γ and η of the step.
-        has_moved: whether the step may have moved weights.
-        direction: that the update normalises.
+        has_moved: Whether the step may have moved weights.
+        direction: The direction that the update normalises.
         predicted_sq: ‖θ‖² at the steady state, by theory alone.
-        per_added_sq: the same for each unit of the measured ‖γu‖².
-        at_peak_sq: by theory, at the peak of the schedule.
+        per_added_sq: The same for each unit of the measured ‖γu‖².
+        at_peak_sq: The same by theory, at the peak of the schedule.
     """
 
     lr: float | None
@@ -60,11 +60,11 @@ class InCommon(NamedTuple):
 
 
 def record_of(measurement: Measurement) -> Record:
-    """{"layers": {name: {measure: float}}, "groups": {role or name: {measure: float}}, "verdicts": {name: str}}."""
+    """Return {"layers": {name: {measure: float}}, "groups": {role or name: {...}}, "verdicts": {name: str}}."""
     groups, batches = on_host(measurement)
     of_group = {one.group: one for one in groups}
     readings = [reading for batch in batches for reading in _readings(batch, of_group)]
-    # Batches mix the order of layers; that of the groups is the optimizer's.
+    # Batches change the order of layers; groups are in the optimizer's order.
     readings.sort(key=lambda one: one.measured.layer.position)
     by_name: dict[str, list[Reading]] = defaultdict(list)
     for reading in readings:
@@ -77,14 +77,14 @@ def record_of(measurement: Measurement) -> Record:
 
 
 def _readings(batch: BatchResult, of_group: Mapping[WatchedGroup, MeasuredGroup]) -> Iterator[Reading]:
-    """Of each layer; spectral norms of all blocks of the batch are solved for together."""
+    """Yield the reading of each layer. The spectral norms of all blocks of the batch are computed together."""
     count = len(batch.layers)
     norms = [spectral_norms(gram) for gram in batch.grams]
     spectral = torch.stack(norms, dim=1).tolist() if norms else [[] for _ in range(count)]
     largest = [None] * count if batch.largest is None else batch.largest.tolist()
     kinds = dict.fromkeys((measured.layer.group, measured.layer.parameter.shape) for measured in batch.layers)
     in_common = {(group, shape): _in_common(of_group[group], tuple(shape)) for group, shape in kinds}
-    # One look at each column, for a look at each entry of a tensor takes longer than all that is made of it.
+    # Read each column at once, because reading single entries of a tensor takes longer than everything else.
     rows = zip(
         batch.layers,
         batch.first_times,
@@ -119,7 +119,7 @@ def _in_common(group: MeasuredGroup, shape: tuple[int, ...]) -> InCommon:
 
 
 def _numbers(measured: MeasuredLayer, common: InCommon, sums: list[float], found: GradientNumbers) -> Numbers:
-    """All but spectral and sign norms, time and drift."""
+    """Return all numbers except spectral and sign norms, time and drift."""
     before_sq, after_sq, added_sq, inner = sums
     parameter, is_moved = measured.layer.parameter, measured.is_moved
     decay = common.decay if is_moved else 0.0
@@ -150,7 +150,7 @@ def _gradient_numbers(batch: BatchResult) -> list[GradientNumbers]:
 
 
 def _contribution(measured: MeasuredLayer, common: InCommon, found: GradientNumbers) -> float | None:
-    """γ‖g‖/‖d‖ for an update that normalises the direction d; under Adam γ RMS(g/(√v̂+ε))."""
+    """Return γ‖g‖/‖d‖ for an update that normalises the direction d, or γ RMS(g/(√v̂+ε)) under Adam."""
     lr = common.lr
     if lr is None or not measured.has_gradient:
         return None
@@ -165,7 +165,7 @@ def _contribution(measured: MeasuredLayer, common: InCommon, found: GradientNumb
 
 
 def _group_measures(members: Sequence[Reading]) -> dict[str, float]:
-    """All layers of a group as one vector; lr and decay are those of its last group where several share a name."""
+    """Return the measures of all layers of a group as one vector, with lr and decay of the last group of that name."""
     numbers, group = together([one.numbers for one in members]), members[-1].group
     found: dict[str, float | None] = {
         **measures_of(numbers),

@@ -1,6 +1,6 @@
-"""Sums over the entries of weights, updates and gradients, for a batch of layers of one shape; pure functions.
+"""Sums over the entries of weights, updates and gradients, for a batch of layers of one shape, as pure functions.
 
-All return columns for (stacked,) layers, add up over rows, and so over shards of rows too.
+All of them return columns for (stacked,) layers. They add up over rows, and so over shards of rows too.
 """
 
 import torch
@@ -10,20 +10,21 @@ from steadydecay.monitor.chunks import Matrices, Scratch, squares, stacked_rows
 
 
 def weight_sums(before: Tensor, weights: Matrices, decays: Tensor, scratch: Scratch) -> Tensor:
-    """‖θ‖² before and ‖θ‖² after the step, ‖γu‖², and ⟨θ, -γu⟩ with θ before: (stacked, 4).
+    """Return ‖θ‖² before and after the step, ‖γu‖², and ⟨θ, -γu⟩ with θ before the step: (stacked, 4).
 
-    -γu is what was really added beside the decay: θ_after - (1-η) θ_before.
+    -γu is what the step really added besides the decay: θ_after - (1-η) θ_before.
 
     Args:
-        before: (stacked, rows, columns); in the dtype of the weights.
-        weights: after the step.
-        decays: η of each, (stacked,).
+        before: The weights before the step (stacked, rows, columns), in their dtype.
+        weights: The weights after the step.
+        decays: η of each layer, (stacked,).
+        scratch: Memory for temporaries.
     """
     total = 0
     for rows in weights.chunks():
         after = stacked_rows(weights, rows, scratch, "weights")
         earlier = before[:, rows].to(after.dtype)
-        # After minus before is exact where both are close; then the decay, which is small, comes on top.
+        # The difference is exact if both are close. The decay, which is small, is added afterwards.
         added = torch.sub(after, earlier, out=scratch.take("added", after.shape, after, after.dtype))
         added.addcmul_(earlier, decays.to(after.dtype).view(-1, 1, 1))
         product = torch.mul(earlier, added, out=scratch.take("product", after.shape, after, after.dtype))
@@ -33,7 +34,7 @@ def weight_sums(before: Tensor, weights: Matrices, decays: Tensor, scratch: Scra
 
 
 def gradient_sums(gradients: Matrices, momenta: Matrices, scratch: Scratch) -> Tensor:
-    """‖g‖², ‖m‖² and ⟨g, m⟩: (stacked, 3)."""
+    """Return ‖g‖², ‖m‖² and ⟨g, m⟩: (stacked, 3)."""
     total = 0
     for rows in gradients.chunks():
         gradient = stacked_rows(gradients, rows, scratch, "gradients")
@@ -47,12 +48,14 @@ def gradient_sums(gradients: Matrices, momenta: Matrices, scratch: Scratch) -> T
 def unit_gradient_squares(
     gradients: Matrices, averages: Matrices, corrections: Tensor, eps: Tensor, scratch: Scratch
 ) -> Tensor:
-    """‖g / (√v̂ + ε)‖² (stacked,): what Adam's second moment makes of one gradient without momentum.
+    """Return ‖g / (√v̂ + ε)‖² (stacked,), what Adam's second moment makes of one gradient without momentum.
 
     Args:
-        averages: v, of squared gradients.
-        corrections: 1 - β₂^t of each, v̂ = v / correction.
-        eps: ε of each.
+        gradients: g.
+        averages: v, the averages of squared gradients.
+        corrections: 1 - β₂^t of each layer, with v̂ = v / correction.
+        eps: ε of each layer.
+        scratch: Memory for temporaries.
     """
     total = 0
     for rows in gradients.chunks():
@@ -61,15 +64,15 @@ def unit_gradient_squares(
         divisor = scratch.take("product", gradient.shape, gradient, gradient.dtype)
         torch.div(average, corrections.to(gradient.dtype).view(-1, 1, 1), out=divisor).sqrt_()
         divisor.add_(eps.to(gradient.dtype).view(-1, 1, 1))
-        # 0/0, where neither a gradient nor ε has ever been, is no update.
+        # 0/0, with neither a gradient nor ε so far, means no update.
         total = total + squares(torch.div(gradient, divisor, out=divisor).nan_to_num_(nan=0.0))
     return torch.as_tensor(total)
 
 
 def largest_entries(weights: Matrices, scratch: Scratch) -> Tensor:
-    """max |w| of each (stacked,), 0 of an empty shard."""
+    """Return max |w| of each layer (stacked,), which is 0 for an empty shard."""
     if not weights.parts[0].numel():
-        # In the dtype in which the other ranks have theirs.
+        # Use the dtype that the other ranks use.
         dtype = torch.promote_types(weights.parts[0].dtype, torch.float32)
         return torch.zeros(len(weights.parts), device=weights.parts[0].device, dtype=dtype)
     batches = (stacked_rows(weights, rows, scratch, "weights") for rows in weights.chunks())

@@ -1,29 +1,29 @@
-"""What a layer's numbers say in a word."""
+"""Summarise the numbers of a layer in a word."""
 
 from typing import Literal
 
 Verdict = Literal["rising", "steady", "falling", "not yet there", "no decay", "not finite"]
 
-# Relative change of the norm in one time constant, and distance from the prediction, that count as none.
+# The relative change of the norm in one time constant, and the relative distance from the prediction, that are ignored.
 TOLERANCE = 0.05
-# What a start has left after two time constants is 13 % of the squared norm.
+# After two time constants 13 % of the initial squared norm are left.
 SETTLING_TIME = 2.0
 
 
 def verdict_of(has_decay: bool, time_constants: float, drift: float, ratio: float | None) -> Verdict:
-    """The verdict on a layer's weight norm, of a layer whose weights and momentum are finite.
+    """Return the verdict on the weight norm of a layer whose weights and momentum are finite.
 
-    - "no decay": no decay has acted on the layer, or none that is known: its norm has no steady state.
+    - "no decay": no known decay has acted on the layer, so its norm has no known steady state.
     - "not yet there": fewer than `SETTLING_TIME` time constants have passed, the norm is more than `TOLERANCE` away
       from its prediction, and it is not moving away from it.
     - "rising", "falling": the norm changes by more than `TOLERANCE` in a time constant.
-    - "steady": all else.
+    - "steady": everything else.
 
     Args:
-        has_decay: whether a known weight decay acts on the layer.
-        time_constants: Σ 2η over the steps that have moved it, ≥ 0.
-        drift: relative change of ‖θ‖ in one time constant.
-        ratio: ‖θ‖ ÷ predicted, None where nothing is predicted.
+        has_decay: Whether a known weight decay acts on the layer.
+        time_constants: Σ 2η ≥ 0 over the steps that have moved it.
+        drift: The relative change of ‖θ‖ in one time constant.
+        ratio: ‖θ‖ divided by the predicted norm, or None if nothing is predicted.
 
     >>> verdict_of(True, 0.5, 0.8, 0.6), verdict_of(True, 0.5, -0.8, 0.6), verdict_of(True, 3.0, 0.01, 0.6)
     ('not yet there', 'falling', 'steady')

@@ -1,4 +1,4 @@
-"""VERB: measure what any torch optimizer does to its weights."""
+"""Measure what any torch optimizer does to its weights."""
 
 import copy
 import warnings
@@ -23,52 +23,52 @@ NOTHING: Record = {"layers": {}, "groups": {}, "verdicts": {}}
 def watch(optimizer: Optimizer, every: int = 1) -> "Watch":
     """Measure norms, updates and their distance from theory at every k-th step of an optimizer.
 
-    A measured step keeps a copy of the weights while it is taken and one until the next; no step waits for the device.
-    `metrics()` does, once. docs/monitor.md lists the measures.
+    A measured step needs one copy of the weights while it runs and one until the next. No step waits for the device;
+    `metrics()` does, once. docs/monitor.md explains the measures and the theory behind them.
 
     Args:
-        optimizer: any torch optimizer, one that shares the groups of several that it holds, or a wrapper of one under
-            whatever name (SAM, Lookahead, Accelerate, fairseq, DeepSpeed). Names come from the groups'
-            `param_names` (`sd.param_groups` and named parameters set them), else "group_<index>.<position>".
-        every: k ≥ 1; steps k, 2k, ... are measured, and the one after `measure_next_step()`.
+        optimizer: Any torch optimizer, one that shares the groups of several that it holds, or a wrapper that holds one
+            under any name (SAM, Lookahead, Accelerate, fairseq, DeepSpeed). Layers are named by the groups'
+            `param_names` (which `sd.param_groups` and named parameters set), or else "group_<index>.<position>".
+        every: k, 1 or more. Steps k, 2k, ... are measured, and also the one after `measure_next_step()`.
 
     Returns:
-        A handle whose `remove()` takes it off; also a context manager. Under torch.distributed every rank must watch,
-        for sharded weights (FSDP2) are summed over ranks as part of a measured step; any rank may read.
+        A handle whose `remove()` detaches it; it is also a context manager. Under torch.distributed every rank must
+        watch, because sharded weights (FSDP2) are summed over ranks as part of a measured step. Any rank may read.
 
     Raises:
-        TypeError: not an optimizer, nor a holder of one.
-        ValueError: every below 1, or a holder of several without a step that could be followed.
+        TypeError: `optimizer` is neither an optimizer nor an object that holds one.
+        ValueError: `every` is below 1, or `optimizer` holds several and has no step that could be followed.
     """
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise ValueError(f"every is {every!r}; legal is a whole number from 1 on, of steps between measurements")
+        raise ValueError(f"every is {every!r}; it must be a whole number of steps between measurements, 1 or more")
     real, *wrappers = followed(optimizer)
     return Watch(real, every, wrappers)
 
 
 @final
 class Watch:
-    """What `watch` returns: it lives as hooks of the optimizer's step until `remove`."""
+    """The handle that `watch` returns. It works through hooks of the optimizer's step until `remove`."""
 
     def __init__(self, optimizer: Optimizer, every: int, wrappers: Sequence[Optimizer] = ()) -> None:
         self._optimizer, self._every, self._wrappers = optimizer, every, wrappers
         self._steps, self._measured_step = 0, 0
         self._scratch = Scratch()
-        # Also of groups and layers that are not there yet: a checkpoint may be loaded before a group is added.
+        # This may include groups and layers that do not exist yet: a checkpoint may be loaded before a group is added.
         self._saved: State = NO_STATE
         self._watched = WatchedOptimizer(optimizer, self._saved, self._scratch)
         if optimizer.state:
-            # Some of its steps have been taken: the peak may be past.
+            # Some steps have been taken, so the peak may be in the past.
             self._watched.find_peaks(optimizer)
         self._warn_of_what_is_unknown()
         self._is_next_measured = self._is_removed = False
-        # Of the step that is being taken: whether it is measured, None between steps; and whether its gradients are
-        # made within it.
+        # For the current step: whether it is measured (None between steps), and whether its gradients are computed
+        # within it.
         self._is_measuring: bool | None = None
         self._has_closure = False
         self._measured: Measurement | None = None
         self._record: Record = NOTHING
-        # Outside the graph of a compiled step: hooks branch on the count of steps.
+        # Hooks stay outside the graph of a compiled step, because they branch on the count of steps.
         before: Any = torch.compiler.disable(self._before_step)
         after: Any = torch.compiler.disable(self._after_step)
         self._unseen = UnseenSteps(optimizer, "steadydecay.watch")
@@ -79,19 +79,20 @@ class Watch:
         ]
 
     def metrics(self, layers: Patterns = None, measures: Patterns = None, groups: Patterns = None) -> dict[str, float]:
-        """The last measured step: {"layer/<name>/<measure>": ..., "group/<role or name>/<measure>": ...}.
+        """Return the last measured step: {"layer/<name>/<measure>": ..., "group/<role or name>/<measure>": ...}.
 
-        Empty before the first. A measure that there is not (no momentum, no decay to predict from) has no entry.
+        It is empty before the first measured step. Unavailable measures are omitted, for example without momentum, or
+        without a decay from which a norm could be predicted.
 
         Args:
-            layers: pattern of layer names (`fnmatch`), or several: "*.attn.*", ["h.0.*", "h.11.*"]; None is every
-                layer, and () none.
-            measures: likewise of measures: "norm_ratio*", ["weight_norm", "drift"].
-            groups: likewise of groups.
+            layers: A pattern of layer names (`fnmatch`), or several, such as "*.attn.*" or ["h.0.*", "h.11.*"]. None
+                selects every layer, and () none.
+            measures: Patterns of measures, such as "norm_ratio*" or ["weight_norm", "drift"].
+            groups: Patterns of group names.
 
         Raises:
-            ValueError: a pattern that matches nothing.
-            TypeError: patterns of another type.
+            ValueError: A pattern matches nothing.
+            TypeError: The patterns are of another type.
         """
         record, watched = self.record(), self._watched
         of_layers = chosen_names({*watched.layer_names(), *record["layers"]}, layers, "layers")
@@ -107,10 +108,10 @@ class Watch:
         }
 
     def record(self) -> Record:
-        """The same, nested: {"layers": {name: {measure: ...}}, "groups": {...}, "verdicts": {name: ...}}.
+        """Return the same, nested: {"layers": {name: {measure: ...}}, "groups": {...}, "verdicts": {name: ...}}.
 
-        Once a NaN or an infinity was read, also "not_finite": the first "step", "layer" and "measure" that had one, of
-        which one warning tells.
+        Once a NaN or an infinity has been read, there is also "not_finite" with the first "step", "layer" and "measure"
+        that had one, and a warning is given once.
         """
         if self._measured is not None:
             before, self._measured, measured = self._record, None, self._measured
@@ -119,12 +120,12 @@ class Watch:
         return self._record
 
     def verdicts(self) -> dict[str, str]:
-        """Of each layer at the last measured step, one of `steadydecay.monitor.verdict.Verdict`."""
+        """Return the verdict on each layer at the last measured step, one of `steadydecay.monitor.verdict.Verdict`."""
         return self.record()["verdicts"]
 
     @property
     def measured_step(self) -> int:
-        """The step that was measured last, counted from 1 since the optimizer is watched; 0 before the first."""
+        """The step that was measured last, counted from 1 since `watch` was called; 0 before the first."""
         return self._measured_step
 
     def measure_next_step(self) -> None:
@@ -132,7 +133,7 @@ class Watch:
         self._is_next_measured = True
 
     def remove(self) -> None:
-        """Take the hooks off and give memory back; what was measured last can still be read. May be called again."""
+        """Detach the hooks and free the memory. The last measurement can still be read. It may be called again."""
         self._is_removed = True
         self._unseen.stop()
         for hook in self._hooks:
@@ -147,12 +148,12 @@ class Watch:
         self.remove()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A watch of the copy of its optimizer, with all that was measured; torch copies no hooks."""
+        """Return a watch of the copy of its optimizer, with everything measured so far; torch does not copy hooks."""
         optimizer, wrappers = copy.deepcopy(self._optimizer, memo), copy.deepcopy(self._wrappers, memo)
         copied = object.__new__(type(self))
         memo[id(self)] = copied
         with warnings.catch_warnings():
-            # They have been said of this one.
+            # The warnings have already been given for this watch.
             warnings.simplefilter("ignore")
             copied.__init__(optimizer, self._every, wrappers)
         copied.load_state_dict(copy.deepcopy(self.state_dict()))
@@ -162,7 +163,7 @@ class Watch:
         return copied
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs to measure as the uninterrupted one would: tensors and plain values."""
+        """Return what a resumed run needs to measure as an uninterrupted one would, as tensors and plain values."""
         return {
             "steps": self._steps,
             "measured_step": self._measured_step,
@@ -171,14 +172,14 @@ class Watch:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take what `state_dict` gave, from any device; layers are found by name.
+        """Load what `state_dict` returned, from any device. Layers are matched by name.
 
         Raises:
-            ValueError: a state that another version has saved. Nothing has changed then.
+            ValueError: The state was saved by another version. Nothing has changed.
         """
         missing = [name for name in ("steps", "measured_step", "record", *NO_STATE) if name not in state]
         if missing:
-            remedy = "leave it out: the watch then begins anew, and only its trends are lost"
+            remedy = "do not load it: the watch then starts anew, and only its trends are lost"
             raise ValueError(f"state lacks {', '.join(missing)}, so another version of steadydecay saved it; {remedy}")
         self._steps, self._measured_step = state["steps"], state["measured_step"]
         self._record, self._measured = state["record"], None
@@ -197,7 +198,7 @@ class Watch:
         if not self._watched.is_of(self._optimizer):
             self._begin_anew(self._state())
         self._is_measuring = self._is_next_measured or (self._steps + 1) % self._every == 0
-        # A closure makes the gradients within the step; a hook may take them away after it.
+        # A closure computes the gradients within the step, and a hook may remove them after it.
         # The first argument is the optimizer itself.
         self._has_closure = any(argument is not None for argument in (*args[1:], kwargs.get("closure")))
         if not self._has_closure:
@@ -206,7 +207,7 @@ class Watch:
             self._watched.remember_weights()
 
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        # Taken out first: a subclass that calls super().step() runs the hooks twice.
+        # Clear it first, because a subclass that calls super().step() runs the hooks twice.
         is_measuring, self._is_measuring = self._is_measuring, None
         if is_measuring is None:
             return
@@ -222,13 +223,14 @@ class Watch:
         name = type(self._optimizer).__name__
         if unpredictable := self._watched.unpredictable():
             warnings.warn(
-                f"{'; '.join(sorted(set(unpredictable.values())))}: the norms of {name}'s groups {list(unpredictable)} "
-                f"are measured and not predicted. steadydecay.register_optimizer makes an optimizer known",
+                f"{'; '.join(sorted(set(unpredictable.values())))}, so the norms of {name}'s groups "
+                f"{list(unpredictable)} are measured but not predicted. steadydecay.register_optimizer makes an "
+                f"optimizer known",
                 stacklevel=4,
             )
         if unknown := self._watched.with_unknown_decay():
             warnings.warn(
-                f"the weight_decay of {name}'s groups {unknown} does not act as θ ← (1-lr·weight_decay)θ: what is "
-                f"measured as their update contains it, and no norm is predicted. Decoupled decay (AdamW) has both",
+                f"the weight_decay of {name}'s groups {unknown} does not act as θ ← (1-lr·weight_decay)θ, so their "
+                f"measured updates include it and no norm is predicted. Use decoupled decay (AdamW) to have both",
                 stacklevel=4,
             )

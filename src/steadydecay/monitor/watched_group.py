@@ -1,4 +1,4 @@
-"""One group of a watched optimizer: how its decay acts, how long it has acted, and what a reader must know of it."""
+"""One group of a watched optimizer: how its decay acts, how long it has acted, and what readings need of it."""
 
 import math
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from steadydecay.known_optimizers.wrappers import owner_of
 from steadydecay.monitor.host import Number
 from steadydecay.theory import effective_lr
 
-# The share of the reference lr from which on a step counts as one at the peak, which few schedules meet exactly.
+# From this share of the reference lr on, a step counts as one at the peak, which few schedules reach exactly.
 NEAR = 0.9
 
 
@@ -32,13 +32,13 @@ class WatchedGroup:
     """A group while it is watched.
 
     Attributes:
-        index: of the group in the optimizer.
-        settings: the group itself, which schedulers change.
-        owner: the optimizer that steps it: of a chain, the link.
-        known: the table's entry of that optimizer; None where it has none, or its momentum is not known.
-        decay: η of the step that is being taken; 0 where it is not known.
-        time: time constants of the squared norm that have passed, Σ 2η.
-        peak: plain hyperparameters as they were at the largest lr of a step so far; the lr alone where it is a tensor.
+        index: The index of the group in the optimizer.
+        settings: The group itself, which schedulers change.
+        owner: The optimizer that steps it; in a chain, the link.
+        known: The entry of that optimizer in the table, or None if it has none or its momentum is not known.
+        decay: η of the current step, or 0 if it is not known.
+        time: The number of time constants of the squared norm that have passed, Σ 2η.
+        peak: Plain hyperparameters as they were at the largest lr of a step so far, or only the lr if it is a tensor.
     """
 
     def __init__(
@@ -55,26 +55,26 @@ class WatchedGroup:
 
     @property
     def is_decay_known(self) -> bool:
-        """Whether η is known: not where L2, a cautious decay or a projection takes its place."""
+        """Whether η is known, which it is not if L2, a cautious decay or a projection replaces it."""
         is_as_told = self._is_decoupled or not self.settings.get("weight_decay")
         return is_as_told and "decay_replacement" not in self.settings
 
     @property
     def why_unpredictable(self) -> str:
-        """What keeps the norms of a group that decays from being predicted, as a clause; "" where nothing does."""
+        """A clause that says why the norms of a group that decays cannot be predicted; "" if they can."""
         has_decay = bool(self.settings.get("weight_decay")) or self.settings.get("steady_norm_sq") is not None
         is_open = has_decay and self.is_decay_known and self.known is None
         return why_momentum_is_unknown(self.owner, self.settings) if is_open else ""
 
     @property
     def can_move(self) -> bool:
-        """Whether the lr is not known to be 0; one in a tensor is not looked at."""
+        """Whether the lr may differ from 0. A tensor is not read."""
         return may_move(self.settings.get("lr"))
 
     def begin_at_peak(self, asked: float | None) -> None:
-        """Let the largest lr so far be that of the schedule, as far as it is known, or was `asked` for.
+        """Take the schedule's largest lr, if it is known or was `asked` for, as the largest lr so far.
 
-        Other hyperparameters count as they are now, but for the momentum to which OneCycleLR lowers it at the peak.
+        Other hyperparameters count as they are now, except for the momentum to which OneCycleLR lowers it at the peak.
         """
         if self.settings.get("lr") is None or self.peak:
             return
@@ -86,7 +86,7 @@ class WatchedGroup:
         self.peak = {"lr": lr, **at_peak} if lr > 0 else {}
 
     def take_step(self) -> None:
-        """Let the time of the step that is being taken pass, without a look at tensors."""
+        """Let the time of the current step pass, without reading tensors."""
         self.decay = self._decay_of_step()
         self.time = self.time + 2 * self.decay
         lr, highest = self.settings.get("lr"), self.peak.get("lr", 0.0)
@@ -96,19 +96,19 @@ class WatchedGroup:
             self.peak = {key: value for key, value in self.settings.items() if _is_plain(value)}
 
     def gradient_and_momentum(self, parameter: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """A parameter's gradient and what the optimizer keeps of its past, as the step has left them."""
-        # There `.grad` holds the average, and the step has scaled it.
+        """Return a parameter's gradient and the momentum that the optimizer stores, as the step has left them."""
+        # In this mode `.grad` holds the average, and the step has scaled it.
         if self.settings.get("memory_light"):
             return None, None
         return parameter.grad, momentum_tensor(self.known, self._state_of(parameter), parameter)
 
     def compensation(self, parameter: Tensor) -> Tensor | None:
-        """What rounding took off a low-precision parameter, where one of our optimizers keeps it."""
+        """Return what rounding has removed from a low-precision parameter, if one of our optimizers keeps it."""
         is_kept = self.settings.get("low_precision") == "compensated"
         return self._state_of(parameter).get("compensation") if is_kept else None
 
     def second_moment(self, parameter: Tensor) -> tuple[Tensor, Number] | None:
-        """Adam's average of a parameter's squared gradients, and its bias correction 1 - β₂^t; None of others."""
+        """Return Adam's average of squared gradients and its bias correction 1 - β₂^t, or None for other optimizers."""
         if self.known is None or not self.known.second_moments:
             return None
         state = self._state_of(parameter)
@@ -116,13 +116,13 @@ class WatchedGroup:
         return None if average is None else (average, bias_correction(self.settings["betas"][1], state["step"]))
 
     def measured(self) -> "MeasuredGroup":
-        """The group as it is now; tensors are copied, because schedulers fill them in place."""
+        """Return the group as it is now. Tensors are copied, because schedulers fill them in place."""
         kept = {key: _copied(value) for key, value in self.settings.items() if key not in ("params", "param_names")}
         found_inf = _copied(getattr(self.owner, "found_inf", None))
         return MeasuredGroup(self, kept, self.peak, self.decay, self.is_decay_known, found_inf)
 
     def _state_of(self, parameter: Tensor) -> Mapping[str, Any]:
-        # `get`, because the state is a defaultdict, and torch takes an empty entry for one that is there.
+        # Use `get`, because the state is a defaultdict, and torch treats an empty entry as existing state.
         return self.owner.state.get(parameter, {})
 
     def _decay_of_step(self) -> Number:
@@ -131,15 +131,15 @@ class WatchedGroup:
         if is_replaced or "weight_decay" not in group or group.get("lr") is None:
             return 0.0
         decay = step_decay(group, NO_MOMENTUM if self.known is None else self.known)
-        # A GradScaler's fused step skips itself, and its decay, where gradients overflowed.
+        # A GradScaler's fused step skips itself and its decay if gradients overflowed.
         found_inf = getattr(self.owner, "found_inf", None)
         decay = decay if found_inf is None else decay * (1 - found_inf)
-        # Thousands of them are added up.
+        # float64, because thousands of them are added up.
         return decay.detach().double() if isinstance(decay, Tensor) else decay
 
 
 def group_name(settings: Mapping[str, Any], index: int) -> str:
-    """Under which groups are reported together."""
+    """Return the name under which groups are reported together."""
     return settings.get("role") or settings.get("name") or f"group_{index}"
 
 
@@ -147,12 +147,12 @@ class MeasuredGroup(NamedTuple):
     """A group at a measured step.
 
     Attributes:
-        group: how to read it.
-        settings: its keys but the parameters. Numbers are read from them once they are on the host.
-        peak: hyperparameters at the largest lr of a step so far.
+        group: The watched group.
+        settings: Its keys except the parameters. Numbers are read from them once they are on the host.
+        peak: Hyperparameters at the largest lr of a step so far.
         decay: η of the step.
-        is_decay_known: whether weight_decay acted as 1-η.
-        found_inf: not 0 where a GradScaler's fused step has skipped itself.
+        is_decay_known: Whether weight_decay acted as 1-η.
+        found_inf: The flag of a GradScaler's fused step, which is not 0 if it has skipped itself.
     """
 
     group: WatchedGroup
@@ -164,7 +164,7 @@ class MeasuredGroup(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Under which groups are reported together: role, else name, else "group_<index>"."""
+        """The name under which groups are reported together: role, or else name, or else "group_<index>"."""
         return group_name(self.settings, self.group.index)
 
     @property
@@ -178,8 +178,8 @@ class MeasuredGroup(NamedTuple):
 
     @property
     def has_decay(self) -> bool:
-        """Whether a decay that is known holds the norms."""
-        # The correction writes 0 into weight_decay at lr = 0.
+        """Whether a known decay acts on the norms."""
+        # The correction writes 0 to weight_decay at lr = 0.
         coefficients = (self.settings.get("weight_decay"), self.settings.get("reference_weight_decay"))
         return (any(coefficients) or self.settings.get("steady_norm_sq") is not None) and self.is_decay_known
 
@@ -190,7 +190,7 @@ class MeasuredGroup(NamedTuple):
 
     @property
     def at_peak(self) -> Mapping[str, Any]:
-        """The settings at the peak of the schedule: at the largest lr so far, until that is near the `reference_lr`."""
+        """Return the settings at the schedule's peak, the largest lr so far until that is near the `reference_lr`."""
         highest = {**self.settings, **self.peak}
         reference_lr, momentum = self.settings.get("reference_lr"), self.group.known and self.group.known.momentum
         if reference_lr is None or momentum is None or NEAR * reference_lr <= highest["lr"]:
@@ -199,20 +199,20 @@ class MeasuredGroup(NamedTuple):
         return {**highest, "lr": reference_lr, **written(highest, self.settings["reference_momentum"])}
 
     def direction(self) -> Direction | None:
-        """The direction that the update normalises, where it is known."""
+        """Return the direction that the update normalises, if it is known."""
         return direction_of(self.group.known, self.settings)
 
     def predicted_norm_sq(self, shape: tuple[int, ...]) -> float | None:
-        """‖θ‖² of a parameter at the steady state, by theory alone; None where it is not predicted."""
+        """Return ‖θ‖² of a parameter at the steady state by theory alone, or None if it is not predicted."""
         return self._predicted_norm_sq(self.settings, shape, float(self.decay))
 
     def norm_sq_of_added_sq(self, shape: tuple[int, ...]) -> float | None:
-        """The same for an update whose measured ‖γu‖² is 1; it grows in proportion."""
+        """Return the same for an update whose measured ‖γu‖² is 1, to which it is proportional."""
         square, lr_sq = self._predicted_norm_sq(self.settings, shape, float(self.decay), 1.0), (self.lr or 0.0) ** 2
         return square / lr_sq if square is not None and lr_sq else None
 
     def norm_sq_at_peak(self, shape: tuple[int, ...]) -> float | None:
-        """The same by theory at the peak of the schedule, whatever the lr of the step is."""
+        """Return the same by theory at the peak of the schedule, whatever the lr of the step is."""
         if self.group.known is None or self.lr is None or not self.has_decay:
             return None
         return self._predicted_norm_sq(self.at_peak, shape, applied_decay(self.at_peak, self.group.known))
@@ -227,7 +227,7 @@ class MeasuredGroup(NamedTuple):
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it is a number, or the numbers of a pair of betas."""
+    """Return whether a value is a number, or a pair of numbers (betas)."""
     return isinstance(value, int | float) or (isinstance(value, tuple) and all(map(_is_plain, value)))
 
 

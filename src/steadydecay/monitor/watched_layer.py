@@ -1,4 +1,4 @@
-"""One parameter of a watched optimizer: what it is, whether and when it has moved, and what its reader must know."""
+"""One parameter of a watched optimizer: what it is, whether and when it has moved, and what readings need of it."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,17 +24,17 @@ class WatchedLayer:
     """A parameter while it is watched.
 
     Attributes:
-        position: in the order of the optimizer's parameters.
-        name: of the group's `param_names`, else "group_<index>.<position>"; unique in the optimizer.
-        group: that it is in.
-        parameter: the weight.
-        sharding: how the weight is cut over ranks.
-        matrix_shape: (rows, columns) of all of it as one matrix.
-        blocks: the matrices in it.
-        has_sign_norm: whether it is an output layer or an embedding.
-        is_moved: whether the step that is being taken moves it: it has a gradient.
-        is_warm: whether a measured step with an lr that is not 0 has moved it: the vectors of its spectral norm are
-            its own.
+        position: Its position among the optimizer's parameters.
+        name: Its name in the group's `param_names`, or else "group_<index>.<position>"; unique in the optimizer.
+        group: Its group.
+        parameter: The weight.
+        sharding: How the weight is sharded over ranks.
+        matrix_shape: (rows, columns) of the whole weight as one matrix.
+        blocks: The matrices in it.
+        has_sign_norm: Whether it is an output layer or an embedding.
+        is_moved: Whether the current step moves it, because it has a gradient.
+        is_warm: Whether a measured step with an lr other than 0 has moved it, so that the vectors of its spectral norm
+            are its own.
     """
 
     def __init__(self, position: int, name: str, group: WatchedGroup, parameter: Tensor) -> None:
@@ -47,54 +47,54 @@ class WatchedLayer:
             self.matrix_shape, self.blocks = matrix_shape(settings, shape), tuple(blocks_of(settings, shape))
             self.has_sign_norm = settings.get("role") in SIGN_NORM_ROLES and len(shape) > 1
         self.is_moved = self.is_warm = self._has_moved = False
-        # Time of its group that passed before it was there, or while it had no gradient.
+        # The time of its group that passed before it existed, or while it had no gradient.
         self._missed = group.time
-        # At the first measured step and at the last.
+        # The times at the first and at the last measured step.
         self._times: tuple[Number, Number] | None = None
 
     @property
     def is_new(self) -> bool:
-        """Whether no step of it has been measured."""
+        """Whether no step of the layer has been measured."""
         return self._times is None
 
     @property
     def is_turned(self) -> bool:
-        """Whether the step that is being taken may change its singular vectors.
+        """Whether the current step may change its singular vectors.
 
-        It says how many collectives there are, on which ranks that share the weight must agree, even where some of them
-        have no gradient.
+        This determines the number of collectives, on which the ranks that share the weight must agree even if some of
+        them have no gradient.
         """
         return (self.is_moved or self.sharding is not None) and self.group.can_move
 
     def look_for_gradient(self) -> None:
-        """Whether there is one says whether the step moves the layer."""
+        """Find out whether the step moves the layer, which it does if the layer has a gradient."""
         self.is_moved = self.parameter.grad is not None
 
     def miss_step(self) -> None:
-        """The step that is being taken does not move the layer; its group has taken it."""
+        """Count a step of the group that does not move the layer."""
         self._missed = self._missed + 2 * self.group.decay
 
     def here(self) -> Tensor:
-        """The part of the weight that is here, as it is stored."""
+        """Return the local part of the weight as it is stored."""
         return real_part(self.parameter)
 
     def exact_here(self) -> Tensor:
-        """The same, with what rounding took off it where the optimizer keeps that."""
+        """Return the local part, with what rounding has removed from it if the optimizer keeps that."""
         here, kept = self.here(), self.compensation()
         return here if kept is None else exact(here, real_part(kept, self.parameter))
 
     def compensation(self) -> Tensor | None:
-        """What rounding took off a weight in bfloat16 or float16, where its optimizer keeps that."""
+        """Return what rounding has removed from a bfloat16 or float16 weight, if its optimizer keeps that."""
         return self.group.compensation(self.parameter) if is_low_precision(self.parameter) else None
 
     def tensors(self) -> "LayerTensors":
-        """What there is of the layer after a step."""
+        """Return the tensors of the layer after a step."""
         gradient, momentum = self.group.gradient_and_momentum(self.parameter)
         second = None if gradient is None else self.group.second_moment(self.parameter)
         return LayerTensors(self, gradient, momentum, *(second or (None, 1.0)))
 
     def measured(self, tensors: "LayerTensors") -> "MeasuredLayer":
-        """The layer as it is now, of which these tensors are measured."""
+        """Return the layer as it is now, for a measurement of these tensors."""
         return MeasuredLayer(
             layer=self,
             is_moved=self.is_moved,
@@ -106,12 +106,12 @@ class WatchedLayer:
         )
 
     def times(self) -> tuple[Number, Number]:
-        """Time constants that had passed at its first measured step, and now."""
+        """Return the time constants that had passed at its first measured step, and now."""
         time = self.group.time - self._missed
         return time if self._times is None else self._times[0], time
 
     def finish_step(self, first_time: Number, time: Number) -> Number:
-        """Let a measured step be the last one; returns time constants since the one before, 0 at the first."""
+        """Record a measured step and return the time constants since the previous one, or 0 at the first."""
         elapsed = 0.0 if self._times is None else time - self._times[1]
         self._times = first_time, time
         self._has_moved = self._has_moved or self.is_moved
@@ -119,7 +119,7 @@ class WatchedLayer:
         return elapsed
 
     def state(self) -> dict[str, Any]:
-        """What must be kept to go on exactly."""
+        """Return what must be kept to resume exactly."""
         return {
             "missed": float(self._missed),
             "times": None if self._times is None else (float(self._times[0]), float(self._times[1])),
@@ -128,19 +128,19 @@ class WatchedLayer:
         }
 
     def restore(self, state: Mapping[str, Any], has_vectors: bool) -> None:
-        """Take what `state` gave; it stays cold where the vectors of its spectral norm were not kept."""
+        """Load what `state` returned. The layer stays cold if the vectors of its spectral norm were not kept."""
         self._missed, self._times, self._has_moved = state["missed"], state["times"], state["has_moved"]
         self.is_warm = state["is_warm"] and has_vectors
 
 
 class LayerTensors(NamedTuple):
-    """A layer after a step, and what its optimizer has beside the weight; None is what there is not.
+    """A layer after a step, with what its optimizer has besides the weight. None stands for what does not exist.
 
     Attributes:
-        layer: the layer.
-        gradient, momentum: of its parameter.
-        average: of squared gradients, that divides an update of Adam; None also without a gradient.
-        correction: of the average, 1 - β₂^t.
+        layer: The layer.
+        gradient, momentum: Those of its parameter.
+        average: The average of squared gradients that divides an update of Adam; None also without a gradient.
+        correction: The bias correction 1 - β₂^t of the average.
     """
 
     layer: WatchedLayer
@@ -150,9 +150,10 @@ class LayerTensors(NamedTuple):
     correction: Number
 
     def here(self, tensor: Tensor | None, like: Tensor) -> Tensor:
-        """What is here of one of them in the layout of `like`; the weight stands in for one that there is not.
+        """Return the local part of one of them in the layout of `like`. The weight stands in for one that does not
+        exist.
 
-        So batches stay whole.
+        So batches stay complete.
         """
         return real_part(self.layer.parameter if tensor is None else tensor, like)
 
@@ -160,14 +161,15 @@ class LayerTensors(NamedTuple):
 @final
 @dataclass(slots=True)
 class MeasuredLayer:
-    """A layer at a measured step, as its reader must know it. No tuple: a transfer to the host does not look into it.
+    """A layer at a measured step, as readings need it. It is not a tuple, so that a transfer to the host leaves it
+    alone.
 
     Attributes:
-        layer: the layer.
-        is_moved: whether the step moved it: it had a gradient.
-        has_ever_moved: whether this or an earlier measured step did.
-        has_gradient, has_momentum, has_second_moment: what of it was measured beside the weight.
-        is_exact: whether what rounding took off the weight is kept, and was measured with it.
+        layer: The layer.
+        is_moved: Whether the step moved it, because it had a gradient.
+        has_ever_moved: Whether this or an earlier measured step moved it.
+        has_gradient, has_momentum, has_second_moment: What was measured besides the weight.
+        is_exact: Whether what rounding has removed from the weight is kept, and was measured with it.
     """
 
     layer: WatchedLayer
@@ -179,10 +181,10 @@ class MeasuredLayer:
     is_exact: bool
 
     def rounding_sq(self, weight_sq: float) -> float:
-        """What rounding to the weight's dtype may have added to the square of an update, for ‖θ‖².
+        """Return what rounding to the weight's dtype may have added to the square of an update, from ‖θ‖².
 
-        Errors are even within half a unit in the last place, which is ε|w| at most. Of a weight that is kept in two
-        numbers the second is rounded, which is half a unit of the first at most.
+        Errors are uniform within half a unit in the last place, which is at most ε|w|. A weight that is kept in two
+        numbers is rounded in the second, whose unit is at most half a unit of the first.
         """
         parameter = self.layer.parameter
         epsilon = torch.finfo(parameter.dtype).eps
@@ -190,7 +192,7 @@ class MeasuredLayer:
 
 
 def layers_of(groups: Sequence[WatchedGroup]) -> list[WatchedLayer]:
-    """Every parameter of the groups that has entries, if only on other ranks; none whose mesh this rank is not in."""
+    """Return every parameter with entries on any rank, except those whose mesh does not include this rank."""
     count = Counter(name for group in groups for name in names_in_records(group.settings, group.index))
     layers: list[WatchedLayer] = []
     for group in groups:

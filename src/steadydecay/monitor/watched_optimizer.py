@@ -1,4 +1,4 @@
-"""The groups and layers that an optimizer has at present, through a step and at a measured one."""
+"""The present groups and layers of an optimizer, during a step and at a measured one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, final
@@ -14,13 +14,13 @@ from steadydecay.monitor.watched_layer import layers_of
 from steadydecay.parallel.shards import sum_over_ranks
 from steadydecay.schedules.peaks import peak_lrs
 
-# By kind, then by index or name; `WatchedOptimizer.state`.
+# The state by kind and then by index or name, as in `WatchedOptimizer.state`.
 State = dict[str, dict[Any, Any]]
 NO_STATE: State = {"groups": {}, "peaks": {}, "layers": {}}
 
 
 class Measurement(NamedTuple):
-    """Everything that is measured at a step, as tensors that no one has waited for."""
+    """Everything that is measured at a step, as tensors for which nothing has waited yet."""
 
     groups: list[MeasuredGroup]
     batches: list[BatchResult]
@@ -28,12 +28,12 @@ class Measurement(NamedTuple):
 
 @final
 class WatchedOptimizer:
-    """Made anew when groups come, go or are loaded.
+    """A snapshot of an optimizer's groups and layers, which is replaced when groups are added, removed or loaded.
 
     Args:
-        optimizer: all of its groups and parameters.
-        state: what `state` gave; of groups and layers that it lacks, time begins now.
-        scratch: memory for temporaries.
+        optimizer: The optimizer with all of its groups and parameters.
+        state: What `state` returned. For groups and layers that it lacks, time begins now.
+        scratch: Memory for temporaries.
     """
 
     def __init__(self, optimizer: Optimizer, state: State, scratch: Scratch) -> None:
@@ -47,46 +47,46 @@ class WatchedOptimizer:
             batch.restore(state["layers"])
 
     def is_of(self, optimizer: Optimizer) -> bool:
-        """Whether the optimizer still has these groups and parameters and no others."""
+        """Return whether the optimizer still has exactly these groups and parameters."""
         settings = [group.settings for group in self._groups]
         return _are_same(optimizer.param_groups, settings) and _are_same(_parameters(optimizer), self._parameters)
 
     def unpredictable(self) -> dict[int, str]:
-        """Indices of groups that decay and whose norms cannot be predicted, and why."""
+        """Return the indices of groups that decay but whose norms cannot be predicted, with the reasons."""
         return {group.index: group.why_unpredictable for group in self._groups if group.why_unpredictable}
 
     def with_unknown_decay(self) -> list[int]:
-        """Indices of groups whose weight_decay does not act as 1-η."""
+        """Return the indices of groups whose weight_decay does not act as 1-η."""
         return [group.index for group in self._groups if not group.is_decay_known]
 
     def find_peaks(self, optimizer: Optimizer) -> None:
-        """Of a schedule that has begun: what its schedulers tell, else the lr that they have left as its peak."""
-        # Every scheduler of torch leaves this key. Looking for one takes a pass over all objects.
+        """Find the peak of a schedule that has begun: from its schedulers, or else from the lr that they have left."""
+        # Every scheduler of torch leaves this key. Searching for a scheduler takes a pass over all objects.
         asked = peak_lrs(optimizer) if any("initial_lr" in group.settings for group in self._groups) else None
         for group in self._groups:
             group.begin_at_peak(asked[group.index] if asked else None)
 
     def layer_names(self) -> list[str]:
-        """Of every layer, in order."""
+        """Return the names of all layers, in order."""
         return [layer.name for layer in self._layers]
 
     def group_names(self) -> list[str]:
-        """Of every group, in order; several may share one."""
+        """Return the names of all groups, in order. Several groups may share one."""
         return [group_name(group.settings, group.index) for group in self._groups]
 
     def look_for_gradients(self) -> None:
-        """Whether the step that is being taken moves a layer: now, for gradients may come and go within it."""
+        """Find out which layers the current step moves, at this moment because gradients may change within the step."""
         for layer in self._layers:
             layer.look_for_gradient()
 
     def remember_weights(self) -> None:
-        """Before a step that is to be measured."""
+        """Remember the weights before a step that is to be measured."""
         with torch.no_grad():
             for batch in self._batches:
                 batch.remember()
 
     def take_step(self) -> None:
-        """After a step: its time passes for all groups, and for the layers that it has moved."""
+        """After a step, let its time pass for all groups and for the layers that it has moved."""
         for group in self._groups:
             group.take_step()
         for layer in self._layers:
@@ -94,12 +94,12 @@ class WatchedOptimizer:
                 layer.miss_step()
 
     def measure(self) -> Measurement:
-        """After that, everything that is measured; the weights before the step are remembered."""
+        """Return everything that is measured after `take_step`; `remember_weights` was called before the step."""
         with torch.no_grad(), torch.autocast(self._device_type, enabled=False):
             return Measurement([group.measured() for group in self._groups], _results_of(self._batches))
 
     def state(self) -> State:
-        """What must be kept to go on exactly: of groups by index, of layers by name."""
+        """Return what must be kept to resume exactly, of groups by index and of layers by name."""
         return {
             "groups": {group.index: float(group.time) for group in self._groups},
             "peaks": {group.index: _on_host(group.peak) for group in self._groups},
@@ -107,7 +107,7 @@ class WatchedOptimizer:
         }
 
     def forget(self) -> None:
-        """Give the memory of all layers back; no step may follow."""
+        """Free the memory of all layers. No step may follow."""
         self._batches = []
 
     @property
@@ -116,9 +116,10 @@ class WatchedOptimizer:
 
 
 def _results_of(batches: Sequence[LayerBatch]) -> list[BatchResult]:
-    """One collective for each product with the weights, the last of which takes all other sums along.
+    """Return the results of all batches, with one collective for each product with the weights.
 
-    Each for all weights of a process group, and one more where both rows and columns of some are cut.
+    The last of these includes all other sums. Each is for all weights of a process group, and there is one more if both
+    rows and columns of some weights are sharded.
     """
     products = {batch: batch.products() for batch in batches}
     results = {batch: batch.sums() for batch in batches}

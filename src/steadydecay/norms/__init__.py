@@ -22,7 +22,7 @@ NORMS: dict[str, type[Norm]] = {
 }
 """The norms by the name that a parameter group gives in its key `norm`."""
 
-# What the paper's own code calls a norm, where it is more than ours in other letters (github.com/LIONS-EPFL/scion).
+# Names of the paper's own code that differ from ours by more than capitals (github.com/LIONS-EPFL/scion).
 OTHER_NAMES = {"biasrms": "bias"}
 
 NormSpec = str | dict[str, Any] | Norm
@@ -30,16 +30,18 @@ NormSpec = str | dict[str, Any] | Norm
 
 
 def norm_for(spec: NormSpec, ndim: int) -> Norm:
-    """The norm that a group's `norm` names, for a parameter of `ndim` dimensions.
+    """Return the norm that a group's `norm` specifies, for a parameter with `ndim` dimensions.
 
     Args:
-        spec: a key of `NORMS`, "auto" (vectors: bias; matrices: spectral; kernels of 4 or 5 dimensions: spectral_conv),
-            a plain dict {"name": key, **fields}, or any object that is a `Norm`. Keys as `norm_name` understands them.
-        ndim: dimensions of the parameter.
+        spec: A key of `NORMS`, "auto", a plain dict {"name": key, **fields}, or any object that is a `Norm`. "auto"
+            gives "bias" for vectors, "spectral" for matrices, and "spectral_conv" for kernels of 4 or 5 dimensions.
+            Keys are accepted in any spelling that `norm_name` understands.
+        ndim: The number of dimensions of the parameter.
 
     Raises:
-        ValueError: an unknown name or none; "auto" for 3 dimensions, which may be a stack of matrices or a 1-D kernel.
-        TypeError: a field that the norm does not have.
+        ValueError: The name is unknown or missing, or it is "auto" for 3 dimensions, which may mean a stack of matrices
+            or a 1-D kernel.
+        TypeError: The norm does not have one of the fields.
     """
     if isinstance(spec, str):
         spec = {"name": spec}
@@ -49,17 +51,18 @@ def norm_for(spec: NormSpec, ndim: int) -> Norm:
     if name == "auto":
         name = _automatic_name(ndim)
     if name not in NORMS:
-        raise ValueError(f"norm is {name!r}; legal are 'auto', {', '.join(map(repr, NORMS))}")
+        raise ValueError(f"norm is {name!r}; it must be one of 'auto', {', '.join(map(repr, NORMS))}")
     if name == "spectral_conv":
         fields = {"spatial_dims": ndim - 2} | fields
     return NORMS[name](**fields)
 
 
 def norm_name(name: Any) -> Any:
-    """The key of `NORMS`, or "auto", that a name means, whatever its capitals and underscores; others as they are.
+    """Return the key of `NORMS`, or "auto", that a name means, ignoring capitals and underscores.
 
     Args:
-        name: the key of a norm in any spelling, one of the official Scion's names, or anything else.
+        name: The name of a norm in any spelling, or one of the official Scion's names. Anything else is returned
+            unchanged.
 
     >>> [norm_name(name) for name in ("SpectralConv", "BiasRMS", "COL_NORM", "Auto", "round")]
     ['spectral_conv', 'bias', 'col_norm', 'auto', 'round']
@@ -71,12 +74,13 @@ def norm_name(name: Any) -> Any:
 
 
 def plain_spec(spec: NormSpec) -> NormSpec:
-    """The same choice as text, or a dict of name and fields that differ from the default; names as in `NORMS`.
+    """Return the same choice of norm as a string, or as a dict of its name and the fields that differ from their
+    defaults.
 
-    These are plain values, so that a state dict loads with `weights_only`.
+    These are plain values, so that a state dict loads with `weights_only`. Names are the keys of `NORMS`.
 
     Args:
-        spec: as in `norm_for`. A norm of the user's own is returned as it is.
+        spec: A choice of norm, as in `norm_for`. A norm that is not from this package is returned unchanged.
     """
     if isinstance(spec, str):
         return norm_name(spec)
@@ -91,10 +95,10 @@ def plain_spec(spec: NormSpec) -> NormSpec:
 
 
 def fewest_dimensions(norm: Norm | type[Norm]) -> int:
-    """Below how many dimensions a parameter has no such norm; 0 where the norm does not say.
+    """Return how many dimensions a parameter needs to have this norm, or 0 if the norm does not say.
 
     Args:
-        norm: a norm, or the class of one.
+        norm: A norm, or the class of one.
 
     >>> fewest_dimensions(Spectral()), fewest_dimensions(Bias)
     (2, 0)
@@ -103,10 +107,10 @@ def fewest_dimensions(norm: Norm | type[Norm]) -> int:
 
 
 def is_row_wise(norm: Norm) -> bool:
-    """Whether the rows of an lmo are the lmo of those rows.
+    """Return whether each row of an LMO depends on the same row of the gradient alone.
 
     Args:
-        norm: any `Norm`.
+        norm: Any `Norm`.
 
     >>> is_row_wise(Sign()), is_row_wise(ColNorm())
     (True, False)
@@ -116,11 +120,11 @@ def is_row_wise(norm: Norm) -> bool:
 
 
 def lmo_norm_sq(norm: Norm, shape: tuple[int, ...]) -> float:
-    """‖lmo(g)‖_F² summed over the batch, for a gradient of this shape and full rank.
+    """Return ‖lmo(g)‖_F², summed over the batch, for a gradient of this shape and of full rank.
 
     Args:
-        norm: any `Norm`.
-        shape: of the gradient; leading dimensions beyond those of one weight are a batch.
+        norm: Any `Norm`.
+        shape: The shape of the gradient. Leading dimensions beyond those of one weight are a batch.
 
     >>> lmo_norm_sq(Spectral(), (2, 4, 4))
     8.0
@@ -130,8 +134,8 @@ def lmo_norm_sq(norm: Norm, shape: tuple[int, ...]) -> float:
 
 def _automatic_name(ndim: int) -> str:
     if ndim == 3:
-        remedy = "norm='spectral' for a stack of matrices, norm='spectral_conv' for a Conv1d kernel"
-        raise ValueError(f"norm is 'auto' and a parameter has 3 dimensions, which may mean two things: give {remedy}")
+        remedy = "norm='spectral' for a stack of matrices or norm='spectral_conv' for a Conv1d kernel"
+        raise ValueError(f"norm is 'auto', which is ambiguous for a parameter with 3 dimensions; give {remedy}")
     return {0: "bias", 1: "bias", 2: "spectral"}.get(ndim, "spectral_conv")
 
 

@@ -15,12 +15,12 @@ from steadydecay.tensors.unit_vectors import unit_vectors
 @final
 @dataclass(frozen=True)
 class Bias:
-    """‖b‖ = RMS(b), lmo = g / RMS(g), for vectors of shape (..., d); a scalar is a vector of one entry."""
+    """The norm ‖b‖ = RMS(b) with lmo(g) = g / RMS(g), for vectors of shape (..., d). A scalar counts as a vector."""
 
     vector_dims: ClassVar[tuple[int, ...]] = (-1,)
 
     def lmo(self, gradient: Tensor) -> Tensor:
-        return (unit_vectors(gradient, dim=-1) * math.sqrt(_length(gradient.shape))).to(gradient.dtype)
+        return unit_vectors(gradient, dim=-1).mul_(math.sqrt(_length(gradient.shape))).to(gradient.dtype)
 
     def vector_length(self, shape: tuple[int, ...]) -> float:
         return math.sqrt(_length(shape))

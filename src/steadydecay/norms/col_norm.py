@@ -15,13 +15,13 @@ from steadydecay.tensors.unit_vectors import unit_vectors
 @final
 @dataclass(frozen=True)
 class ColNorm:
-    """‖w‖ = max_j RMS(w[:, j]), lmo = each column at RMS 1, for weights of shape (..., d_out, d_in)."""
+    """The norm ‖w‖ = max_j RMS(w[:, j]), whose lmo brings each column to RMS 1, for weights (..., d_out, d_in)."""
 
     fewest_dimensions: ClassVar[int] = 2
     vector_dims: ClassVar[tuple[int, ...]] = (-2,)
 
     def lmo(self, gradient: Tensor) -> Tensor:
-        return (unit_vectors(gradient, dim=-2) * math.sqrt(gradient.shape[-2])).to(gradient.dtype)
+        return unit_vectors(gradient, dim=-2).mul_(math.sqrt(gradient.shape[-2])).to(gradient.dtype)
 
     def vector_length(self, shape: tuple[int, ...]) -> float:
         return math.sqrt(shape[-2])

@@ -1,4 +1,4 @@
-"""What a norm is to an optimizer."""
+"""The interface of a norm, as optimizers use it."""
 
 from typing import NamedTuple, Protocol
 
@@ -9,11 +9,11 @@ from steadydecay.theory.lmo_correlation import Lmo
 
 
 class LmoBlock(NamedTuple):
-    """Parts of an update that one law of correlation describes.
+    """Parts of an update that follow one law of correlation.
 
     Attributes:
-        lmo: that law, as `steadydecay.theory.correlation` takes it.
-        norm_sq: ‖lmo(g)‖_F², summed over these parts and the batch.
+        lmo: The law of correlation, as `steadydecay.theory.correlation` takes it.
+        norm_sq: ‖lmo(g)‖_F², summed over these parts and over the batch.
     """
 
     lmo: Lmo
@@ -21,11 +21,11 @@ class LmoBlock(NamedTuple):
 
 
 class LmoCost(NamedTuple):
-    """Of one lmo.
+    """The cost of one LMO.
 
     Attributes:
-        multiplications: in products of matrices.
-        workspace_bytes: of temporaries, its result included.
+        multiplications: The number of multiplications in its matrix products.
+        workspace_bytes: The size of its temporaries, including its result, in bytes.
     """
 
     multiplications: int
@@ -35,36 +35,39 @@ class LmoCost(NamedTuple):
 class Norm(Protocol):
     """A norm on weights with its linear minimisation oracle (arXiv 2502.07529; Table 1 of arXiv 2512.08217).
 
-    Leading dimensions beyond those of one weight are a batch: each entry is a weight of its own.
-    No method writes to an argument but `init_`. On a CPU `lmo` may be called in several threads at once.
+    Leading dimensions beyond those of one weight are a batch, in which each entry is a weight of its own. No method
+    writes to its arguments, except `init_`. On a CPU, `lmo` may be called in several threads at once.
 
-    More members are optional. `fewest_dimensions` says how many dimensions one weight has; a weight with fewer has no
-    such norm. `vector_dims` says that the lmo brings every vector along these (negative) dimensions to
-    `vector_length(shape)`: () means every entry, (-1,) every row. Weights that are cut over ranks then exchange lengths
-    only, and large ones may be stepped in pieces. The others are for speed: `lmo_of_each(gradients)` gives the lmo of
-    several gradients of one shape, in their dtype or a lower one, `lmo_dtype(gradient)` says which one that is, and
-    `lmo_cost(gradient)` what one of them costs.
+    The following members are optional. `fewest_dimensions` is the number of dimensions of one weight; a weight with
+    fewer cannot have this norm. `vector_dims` says that the LMO brings every vector along these (negative) dimensions
+    to the length `vector_length(shape)`: () stands for every entry, and (-1,) for every row. Weights that are sharded
+    then exchange only lengths, and large weights may be stepped in pieces. The other members are for speed:
+    `lmo_of_each(gradients)` computes the LMOs of several gradients of one shape, in their dtype or a lower one,
+    `lmo_dtype(gradient)` is the dtype of its results, and `lmo_cost(gradient)` is the cost of one of them.
     """
 
     def lmo(self, gradient: Tensor) -> Tensor:
-        """The steepest direction u with ‖u‖ = 1 and ⟨u, gradient⟩ = dual_norm(gradient).
+        """Return the steepest direction u, with ‖u‖ = 1 and ⟨u, gradient⟩ = dual_norm(gradient).
 
-        Invariant to the scale of the gradient; a zero gradient gives zero. Shape and dtype of the gradient.
+        It does not depend on the scale of the gradient, and a zero gradient gives zero. It has the shape and the dtype
+        of the gradient.
         """
         ...
 
     def norm(self, weight: Tensor) -> Tensor:
-        """‖weight‖, of the batch's shape."""
+        """Return ‖weight‖ for each weight of the batch."""
         ...
 
     def dual_norm(self, gradient: Tensor) -> Tensor:
-        """max ⟨u, gradient⟩ over ‖u‖ ≤ 1, of the batch's shape."""
+        """Return max ⟨u, gradient⟩ over ‖u‖ ≤ 1 for each gradient of the batch."""
         ...
 
     def init_(self, weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Fill `weight` with a random direction of norm 1, in place, and return it; ValueError unless it is real."""
+        """Fill `weight` with a random direction of norm 1 in place and return it; raise ValueError if it is complex."""
         ...
 
     def lmo_blocks(self, shape: tuple[int, ...]) -> list[LmoBlock]:
-        """What theory needs of the lmo of a gradient of this shape and full rank: its blocks of one kind each."""
+        """Return what the theory needs to know of the LMO of a full-rank gradient of this shape, as blocks of one kind
+        each.
+        """
         ...

@@ -15,13 +15,13 @@ from steadydecay.tensors.unit_vectors import unit_vectors
 @final
 @dataclass(frozen=True)
 class RowNorm:
-    """‖w‖ = √d_in · max_i ‖w[i]‖₂, lmo = each row at length 1/√d_in, for weights of shape (..., d_out, d_in)."""
+    """The norm ‖w‖ = √d_in · max_i ‖w[i]‖₂, whose lmo gives rows the length 1/√d_in, for weights (..., d_out, d_in)."""
 
     vector_dims: ClassVar[tuple[int, ...]] = (-1,)
     fewest_dimensions: ClassVar[int] = 1
 
     def lmo(self, gradient: Tensor) -> Tensor:
-        return (unit_vectors(gradient, dim=-1) / math.sqrt(gradient.shape[-1])).to(gradient.dtype)
+        return unit_vectors(gradient, dim=-1).div_(math.sqrt(gradient.shape[-1])).to(gradient.dtype)
 
     def vector_length(self, shape: tuple[int, ...]) -> float:
         return 1 / math.sqrt(shape[-1])

@@ -14,7 +14,7 @@ from steadydecay.tensors.fillable_weights import require_fillable
 @final
 @dataclass(frozen=True)
 class Sign:
-    """‖w‖ = d_in · max|w|, lmo = sign(g) / d_in, for weights of shape (..., d_out, d_in)."""
+    """The norm ‖w‖ = d_in · max|w| with lmo(g) = sign(g) / d_in, for weights of shape (..., d_out, d_in)."""
 
     vector_dims: ClassVar[tuple[int, ...]] = ()
     fewest_dimensions: ClassVar[int] = 1

@@ -22,18 +22,21 @@ Scale = Literal["rms", "max", "none"]
 @final
 @dataclass(frozen=True)
 class Spectral:
-    """‖w‖ = σ_max(w) / s, lmo = s · UVᵀ, for weights of shape (..., d_out, d_in).
+    """The norm ‖w‖ = σ_max(w) / s with lmo(g) = s · UVᵀ, for weights of shape (..., d_out, d_in).
 
     Attributes:
-        scale: s = √(d_out/d_in) for "rms" (RMS-to-RMS operator norm), max(1, √(d_out/d_in)) for "max", 1 for "none".
-        split_sizes: rows of each of several matrices fused along d_out (query, key and value, say); each gets an lmo
-            of its own with its own d_out, the norm is their maximum. Matrices stacked as (3, d, d) need no split.
-        transposed: weights are stored as (..., d_in, d_out).
-        steps: Polar Express iterations; 5 leave singular values of a well-conditioned matrix within 0.13 of 1.
-        products: whose products of matrices; as in `steadydecay.polar.polar_express`.
+        scale: Which s to use: "rms" is √(d_out/d_in) (the RMS-to-RMS operator norm), "max" is max(1, √(d_out/d_in)),
+            and "none" is 1.
+        split_sizes: The number of rows of each of several matrices that are fused along d_out, such as query, key and
+            value. Each gets its own LMO with its own d_out, and the norm is the largest of theirs. Matrices stacked as
+            (3, d, d) need no split.
+        transposed: Whether weights are stored as (..., d_in, d_out).
+        steps: The number of Polar Express iterations, 1 or more. Five leave the singular values of a well-conditioned
+            matrix within 0.13 of 1.
+        products: The implementation of the matrix products, as in `steadydecay.polar.polar_express`.
 
     Raises:
-        ValueError: unknown scale or products, steps below 1, or split sizes that are not positive.
+        ValueError: `scale` or `products` is unknown, `steps` is below 1, or a split size is not positive.
     """
 
     fewest_dimensions: ClassVar[int] = 2
@@ -46,18 +49,18 @@ class Spectral:
 
     def __post_init__(self) -> None:
         if self.scale not in get_args(Scale):
-            raise ValueError(f"scale is {self.scale!r}; legal are {', '.join(map(repr, get_args(Scale)))}")
+            raise ValueError(f"scale is {self.scale!r}; it must be one of {', '.join(map(repr, get_args(Scale)))}")
         require_products_name(self.products)
         if self.steps < 1:
-            raise ValueError(f"steps is {self.steps!r}; legal is 1 or more")
+            raise ValueError(f"steps is {self.steps!r}; it must be 1 or more")
         if self.split_sizes is not None and not all(size > 0 for size in self.split_sizes):
-            raise ValueError(f"split_sizes is {self.split_sizes!r}; legal are positive numbers of rows")
+            raise ValueError(f"split_sizes is {self.split_sizes!r}; it must consist of positive numbers of rows")
 
     def lmo(self, gradient: Tensor) -> Tensor:
         return self.lmo_of_each([gradient])[0].to(gradient.dtype)
 
     def lmo_of_each(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-        """lmo of gradients of one shape; their blocks of one height are one stack."""
+        """Return the LMOs of gradients of one shape. Blocks of equal height are computed as one stack."""
         heights = self._heights(gradients[0].shape[-1 if self.transposed else -2])
         weights = [gradient.mT for gradient in gradients] if self.transposed else gradients
         if len(heights) == 1:
@@ -76,7 +79,7 @@ class Spectral:
         return LmoCost(multiplied, sum(workspace_bytes(block, self.steps) for block in blocks))
 
     def lmo_dtype(self, gradient: Tensor) -> torch.dtype:
-        """In which the products are computed; of blocks in two dtypes the wider one."""
+        """Return the dtype in which the products are computed, the wider one if blocks differ."""
         dtypes = (chosen_dtype(block, self.steps) for block in self._blocks(gradient))
         return reduce(torch.promote_types, dtypes)
 
@@ -111,7 +114,7 @@ class Spectral:
     def _scaled_polar(self, matrices: Sequence[Tensor]) -> Tensor:
         first = matrices[0]
         polar = polar_express_of_each(matrices, self.steps, scale=self._factor(first.shape), products=self.products)
-        # On a CPU in the dtype of the products: it is converted where it is used, some rows at a time.
+        # On a CPU the result stays in the dtype of the products. It is converted a few rows at a time where it is used.
         return polar if first.is_cpu else polar.to(first.dtype)
 
     def _factor(self, shape: tuple[int, ...]) -> float:
@@ -119,19 +122,21 @@ class Spectral:
         return {"rms": ratio, "max": max(1.0, ratio), "none": 1.0}[self.scale]
 
     def _blocks(self, weight: Tensor) -> tuple[Tensor, ...]:
-        """The matrices in a weight, as views of shape (..., d_out, d_in)."""
+        """Return the matrices in a weight, as views of shape (..., d_out, d_in)."""
         weight = weight.mT if self.transposed else weight
         return weight.split(self._heights(weight.shape[-2]), dim=-2)
 
     def _heights(self, rows: int) -> list[int]:
         heights = list(self.split_sizes or (rows,))
         if sum(heights) != rows:
-            raise ValueError(f"split_sizes is {self.split_sizes!r} with sum {sum(heights)}; the weight has {rows} rows")
+            raise ValueError(
+                f"split_sizes is {self.split_sizes!r}, but its sum {sum(heights)} must equal the weight's {rows} rows"
+            )
         return heights
 
 
 def random_orthogonal(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Uniformly distributed semi-orthogonal matrices of the shape (..., n, m) and device of `like`, in float32."""
+    """Return uniformly random semi-orthogonal matrices (..., n, m) of the shape and device of `like`, in float32."""
     *batch, rows, columns = like.shape
     tall_shape = (*batch, max(rows, columns), min(rows, columns))
     q, r = torch.linalg.qr(torch.randn(tall_shape, generator=generator, device=like.device))

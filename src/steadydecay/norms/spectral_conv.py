@@ -17,17 +17,18 @@ from steadydecay.tensors.fillable_weights import require_fillable
 @final
 @dataclass(frozen=True)
 class SpectralConv:
-    """‖w‖ = σ_max(W) / s, lmo = s · UVᵀ, with W the kernel as (d_out, d_in · k), s = √(d_out/d_in) / k.
+    """The norm ‖w‖ = σ_max(W) / s with lmo(g) = s · UVᵀ, where W is the kernel as a matrix (d_out, d_in · k).
 
-    For kernels of shape (..., d_out, d_in, k₁, ..., k_n); k = k₁⋯k_n is the number of taps (arXiv 2502.07529).
+    Kernels have the shape (..., d_out, d_in, k₁, ..., k_n). Here k = k₁⋯k_n is the number of taps and s = √(d_out/d_in)
+    / k (arXiv 2502.07529).
 
     Attributes:
-        spatial_dims: n, 1 to 3 in torch's convolutions.
-        steps: Polar Express iterations.
-        products: whose products of matrices; as in `steadydecay.polar.polar_express`.
+        spatial_dims: The number n of spatial dimensions, 1 to 3 in torch's convolutions.
+        steps: The number of Polar Express iterations, 1 or more.
+        products: The implementation of the matrix products, as in `steadydecay.polar.polar_express`.
 
     Raises:
-        ValueError: spatial_dims below 1, or unknown products.
+        ValueError: `spatial_dims` or `steps` is below 1, or `products` is unknown.
     """
 
     spatial_dims: int = 2
@@ -37,7 +38,7 @@ class SpectralConv:
     def __post_init__(self) -> None:
         require_products_name(self.products)
         if self.spatial_dims < 1:
-            raise ValueError(f"spatial_dims is {self.spatial_dims!r}; legal is 1 or more (Conv1d has 1)")
+            raise ValueError(f"spatial_dims is {self.spatial_dims!r}; it must be 1 or more (Conv1d has 1)")
 
     @property
     def fewest_dimensions(self) -> int:
@@ -47,7 +48,7 @@ class SpectralConv:
         return self.lmo_of_each([gradient])[0]
 
     def lmo_of_each(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-        """lmo of gradients of one shape, as one stack."""
+        """Return the LMOs of gradients of one shape, computed as one stack."""
         shape = gradients[0].shape
         lmos = self._matrix_norm.lmo_of_each([self._as_matrix(gradient) for gradient in gradients])
         return [lmo.to(gradients[0].dtype).mul_(self._factor(shape)).view(shape) for lmo in lmos]
@@ -91,7 +92,7 @@ class SpectralConv:
 
     def _sizes(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
         if len(shape) < 2 + self.spatial_dims:
-            wanted = f"(..., d_out, d_in) and {self.spatial_dims} spatial dimensions"
-            raise ValueError(f"kernel has shape {tuple(shape)}; legal is {wanted}")
+            wanted = f"(..., d_out, d_in) followed by {self.spatial_dims} spatial dimensions"
+            raise ValueError(f"kernel has shape {tuple(shape)}; it must be {wanted}")
         d_out, d_in, *taps = shape[-2 - self.spatial_dims :]
         return d_out, d_in, math.prod(taps)

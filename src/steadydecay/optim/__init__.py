@@ -1,1 +1,1 @@
-"""Optimizers, one in each file."""
+"""The optimizers, one in each file."""

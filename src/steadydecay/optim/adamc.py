@@ -3,7 +3,7 @@
     m ← β₁ m + (1-β₁) g,    v ← β₂ v + (1-β₂) g²
     θ ← (1-η) θ - γ m̂ / (√v̂ + ε)          with bias-corrected m̂, v̂
 
-η = γλ for AdamW, η ∝ γ² for AdamC: the second moment normalises, so momentum does not enter.
+η = γλ for AdamW and η ∝ γ² for AdamC: the second moment normalises, so momentum does not matter.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ from steadydecay.tensors.low_precision import new_state, require_deterministic
 from steadydecay.theory.validation import require_in
 
 ADAMW_WEIGHT_DECAY = 1e-2
-# Raises where a CUDA graph records a step that reads numbers of the host; renamed in torch 2.10.
+# Raises if a CUDA graph records a step that reads numbers of the host. It was renamed in torch 2.10.
 GRAPH_CAPTURE_CHECK = next(
     name
     for name in ("_accelerator_graph_capture_health_check", "_cuda_graph_capture_health_check")
@@ -37,25 +37,27 @@ GRAPH_CAPTURE_CHECK = next(
 
 
 class AdamC(StatefulOptimizer, torch.optim.AdamW):
-    """torch.optim.AdamW, all its arguments and fast paths, with a weight decay that holds the weight norm.
+    """torch.optim.AdamW, with all its arguments and fast paths, whose weight decay holds the weight norm.
 
-    `group["weight_decay"]` is the coefficient at the reference lr, at all times; torch's function of the step is given
-    λ_t. A state dict of torch.optim.AdamW loads: its initial_lr, of a scheduler, becomes the reference, or
-    else the larger of its lr and the reference of before.
+    `group["weight_decay"]` is always the coefficient at the reference lr; the step uses λ_t (arXiv 2512.08217, Appendix
+    B). A state dict of torch.optim.AdamW can be loaded: the initial_lr of its scheduler becomes the reference, or else
+    the larger of its lr and the previous reference.
 
     Args:
-        params, lr, betas, eps, amsgrad, maximize, foreach, capturable, differentiable, fused: as for AdamW. Groups may
-            also set decay, steady_norm_sq, reference_lr (where weight_decay was chosen; by default the peak of
-            the schedule) and role. A group with role "output" keeps decay "constant" unless it names a rule.
-        weight_decay: λ ≥ 0 at the reference, λ · lr < 1; None is AdamW's 0.01, or 0 beside steady_norm_sq.
-        decay: rule for λ under a schedule: "constant" (λ; AdamW bit for bit), "corrected" (λ ∝ γ) or "exact".
-        steady_norm_sq: the wanted E‖θ‖² in units of one update without momentum, which has entries of about 1, instead
-            of weight_decay: the weights' RMS is about its root. > lr².
-        low_precision: "compensated" keeps what rounding takes off bfloat16 and float16 weights (docs/low_precision.md),
-            "none" is AdamW, whose decay rounds away there; other dtypes are not touched.
+        params, lr, betas, eps, amsgrad, maximize, foreach, capturable, differentiable, fused: As in AdamW. Groups may
+            also set decay, steady_norm_sq, reference_lr (the lr at which weight_decay was chosen, by default the peak
+            of the schedule) and role. A group with role "output" keeps decay "constant" unless it names a rule.
+        weight_decay: λ ≥ 0 at the reference, with λ · lr < 1. None is AdamW's 0.01, or 0 if steady_norm_sq is given.
+        decay: The rule for λ under a schedule: "constant" (λ, which is AdamW bit for bit), "corrected" (λ ∝ γ) or
+            "exact".
+        steady_norm_sq: The desired E‖θ‖², above lr², to be given instead of weight_decay. It is in units of one update
+            without momentum, whose entries are about 1, so that the RMS of the weights is about its square root.
+        low_precision: "compensated" keeps what rounding removes from bfloat16 and float16 weights
+            (docs/low_precision.md). "none" is AdamW, whose decay is lost there by rounding. Other dtypes are not
+            affected.
 
     Raises:
-        ValueError: an argument outside its range, or two that exclude each other. Nothing has changed then.
+        ValueError: An argument is outside its range, or two exclude each other. Nothing has changed.
     """
 
     update_momentum = NO_MOMENTUM
@@ -81,7 +83,7 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
         if weight_decay is None:
             weight_decay = ADAMW_WEIGHT_DECAY if steady_norm_sq is None else 0.0
         _require_legal(lr, betas, eps, weight_decay)
-        # torch's constructor fills self.defaults and adds the groups before it returns.
+        # torch's constructor sets self.defaults and adds the groups before it returns.
         self._decay_defaults: Group = {"decay": decay, "steady_norm_sq": steady_norm_sq, "low_precision": low_precision}
         super().__init__(
             params,
@@ -100,7 +102,7 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
         del self._decay_defaults
 
     def add_param_group(self, param_group: Group) -> None:
-        """Check a group, fix its references, and give its parameters the state that torch would give them later."""
+        """Check a group, fix its references, and create the state that torch would create later."""
         defaults = self.defaults | getattr(self, "_decay_defaults", {})
         if param_group.get("steady_norm_sq") is not None:
             defaults["weight_decay"] = 0.0
@@ -108,7 +110,7 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
         super().add_param_group(group)
         for parameter in group["params"]:
             self.state[parameter].update(self.initial_state(parameter, group))
-        # Of this group alone: a look at all of them for each of 10³ groups takes longer than the rest.
+        # Fit the state of this group alone: looking at all groups for each of 10³ takes longer than the rest.
         has_new = any("compensation" in self.state[parameter] for parameter in group["params"])
         self._has_compensations = has_new or getattr(self, "_has_compensations", False)
         self._has_sharded = _has_sharded(group) or getattr(self, "_has_sharded", False)
@@ -127,7 +129,7 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
 
     @_use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; returns what `closure`, which recomputes the loss, returns."""
+        """Perform one step and return what `closure`, which recomputes the loss, returns."""
         getattr(self, GRAPH_CAPTURE_CHECK)()
         with torch.enable_grad():
             loss = None if closure is None else closure()
@@ -141,7 +143,7 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
     def _step(self) -> None:
         self.fit_state()
         self.agree_on_gradients()
-        # Lists first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
+        # Make all lists first: an illegal number or gradient in a late group must not leave earlier groups changed.
         for group in self.param_groups:
             parameters_with_gradient(group, type(self).__name__)
         of_this_step = settled_decays(self, NO_MOMENTUM, _weight_decay_of_step)
@@ -149,12 +151,12 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
             self.step_group(group, weight_decay)
 
     def step_group(self, group: Group, weight_decay: Number) -> None:
-        """torch's AdamW with λ of this step.
+        """Perform torch's AdamW step with λ of this step.
 
-        It moves zeros in place of compensated weights: they become -γu, which these then take. In place of all weights
-        at lr = 0, where they must keep their bits, whatever the gradients.
+        It moves zeros instead of compensated weights. They become -γu, which is then added to these weights. At lr = 0
+        it moves zeros instead of all weights, because these must keep their bits whatever the gradients are.
         """
-        # Weights, gradients, their averages, those of their squares, the largest of these, and counts of steps.
+        # Weights, gradients, averages of gradients and of their squares, the largest of these, and step counts.
         lists: list[list[Tensor]] = [[], [], [], [], [], []]
         has_complex = self._init_group(group, *lists)
         parameters, lr = lists[0], group["lr"]
@@ -166,7 +168,7 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
         if apart:
             lists[0] = [apart.get(index, weight) for index, weight in enumerate(weights)]
         if isinstance(weight_decay, Tensor) and weight_decay is not group["weight_decay"] and weights:
-            # torch compares it with 0, and its fused kernel takes a float, which would both wait for the GPU.
+            # torch compares it with 0, and its fused kernel takes a float. Both would wait for the GPU.
             torch._foreach_mul_(lists[0], 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
             weight_decay = 0.0
         self._adamw(group, lists, weight_decay, has_complex)
@@ -196,12 +198,12 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
         )
 
     def state_was_fitted(self) -> None:
-        """Look once, for a look through 10⁴ small parameters in each step would cost 1 % of it."""
+        """Look at the parameters once, because looking at 10⁴ small ones in each step would cost 1 % of it."""
         self._has_compensations = any("compensation" in of_parameter for of_parameter in self.state.values())
         self._has_sharded = any(map(_has_sharded, self.param_groups))
 
     def _apart(self, parameters: list[Tensor], weights: list[Tensor], lr: Number) -> dict[int, Tensor]:
-        """Zeros in place of what is here of parameters that torch must not move, by position."""
+        """Return zeros, by position, to replace the local parts of parameters that torch must not move."""
         if may_move(lr) and not self._has_compensations:
             return {}
         return {
@@ -211,17 +213,17 @@ class AdamC(StatefulOptimizer, torch.optim.AdamW):
         }
 
     def _unless_skipped(self, decay: Number) -> Number:
-        """A GradScaler's fused step skips itself where gradients overflowed; so must the decay."""
+        """Return the decay, or 0 if a GradScaler's fused step skips itself because gradients overflowed."""
         found_inf = getattr(self, "found_inf", None)
         return decay if found_inf is None else decay * (1 - found_inf)
 
 
 @torch.no_grad()
 def local_parts(lists: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
-    """What is here of weights, of their gradients in the layout of the weights, and of all else.
+    """Return the local parts of weights, of their gradients in the layout of the weights, and of everything else.
 
-    Adam looks at each entry alone. So plain weights may stand beside those that are cut over ranks, which torch's
-    functions on several tensors refuse, and nothing of the step is larger than what is here.
+    Adam treats each entry alone. So plain weights may stand beside sharded ones, which torch's functions on several
+    tensors refuse, and no part of the step is larger than the local parts.
     """
     weights, gradients, *state = lists
     of_weights = [local_part(gradient, weight) for gradient, weight in zip(gradients, weights, strict=True)]
@@ -229,7 +231,7 @@ def local_parts(lists: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
 
 
 def initial_state(parameter: Tensor, group: Group) -> dict[str, Tensor]:
-    """Adam's state of a parameter before its first step: what torch makes at the first gradient."""
+    """Return Adam's state of a parameter before its first step, which torch creates at the first gradient."""
     is_on_device = group["capturable"] or group["fused"]
     is_double = torch.get_default_dtype() == torch.float64 and not group["fused"]
     state = {
@@ -247,16 +249,17 @@ def initial_state(parameter: Tensor, group: Group) -> dict[str, Tensor]:
 
 
 def _weight_decay_of_step(group: Group, index: int) -> Number:
-    """`weight_decay_of_step`, where torch's function can take the other numbers too."""
+    """Return `weight_decay_of_step`, after checking that torch's function accepts the other numbers too."""
     found = weight_decay_of_step(group, NO_MOMENTUM, index)
     require_adam_numbers(group, index)
     if group["capturable"] and not torch.compiler.is_compiling():
         _require_capturable(group, index)
     tensors = [name for name in ("lr", "betas") if _has_tensor(group[name])]
     if tensors and group["foreach"] and not group["capturable"]:
-        remedy = "torch's foreach step takes numbers unless it is capturable"
+        remedy = "torch's foreach step needs numbers unless it is capturable"
         raise ValueError(
-            f"{tensors[0]} of group {index} is {group[tensors[0]]!r}; legal is a number: {remedy}. {NO_WEIGHT_CHANGED}"
+            f"{tensors[0]} of group {index} is {group[tensors[0]]!r}; it must be a number: {remedy}. "
+            f"{NO_WEIGHT_CHANGED}"
         )
     return found
 
@@ -268,7 +271,7 @@ def _has_sharded(group: Group) -> bool:
 def _require_capturable(group: Group, index: int) -> None:
     on_host = next((parameter for parameter in group["params"] if parameter.device.type == "cpu"), None)
     if on_host is not None:
-        legal = "legal is False for weights on the CPU, where there is no graph to capture"
+        legal = "it must be False for weights on the CPU, where there is no graph to capture"
         raise ValueError(f"capturable of group {index} is {group['capturable']!r}; {legal}. {NO_WEIGHT_CHANGED}")
 
 

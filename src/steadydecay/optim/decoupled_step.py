@@ -1,9 +1,10 @@
-"""Optimizers that keep one momentum and decay apart from it: θ ← (1-η)θ - γu, with u of an average of gradients.
+"""Optimizers with one momentum and a decay that is separate from it: θ ← (1-η)θ - γu, with u from an average of
+gradients.
 
-Here is what they share: the average, the move, and the step that takes all groups through them.
+This module has what they share: the average, the move, and the step that applies them to all groups.
 """
 
-# torch's foreach functions have no public names.
+# torch's foreach functions are not public.
 # pyright: reportPrivateImportUsage=false
 
 from abc import abstractmethod
@@ -36,7 +37,7 @@ from steadydecay.tensors.low_precision import (
 
 
 def average_(averages: list[Tensor], gradients: list[Tensor], beta: Number) -> None:
-    """m ← βm + (1-β)g of each, in place; a tensor β is not looked at, which would wait for the device."""
+    """Compute m ← βm + (1-β)g for each, in place. A tensor β is not read, which would wait for the device."""
     if isinstance(beta, Tensor):
         torch._foreach_mul_(averages, beta)
         torch._foreach_add_(averages, torch._foreach_mul(gradients, 1 - beta))
@@ -45,7 +46,7 @@ def average_(averages: list[Tensor], gradients: list[Tensor], beta: Number) -> N
 
 
 def averages_of(averages: list[Tensor], gradients: list[Tensor], beta: Number) -> list[Tensor]:
-    """βm + (1-β)g of each, as new tensors."""
+    """Return βm + (1-β)g for each, as new tensors."""
     if isinstance(beta, Tensor):
         averaged = list(torch._foreach_mul(averages, beta))
         torch._foreach_add_(averaged, torch._foreach_mul(gradients, 1 - beta))
@@ -62,14 +63,14 @@ def move(
     rounding_step: Tensor | None = None,
     scale: Number | None = None,
 ) -> None:
-    """θ ← (1-η)θ - γu in place; lr = 0 is bitwise identity, whatever the updates, which are not written to.
+    """Compute θ ← (1-η)θ - γu in place. At lr = 0 nothing changes, bit for bit, whatever the updates are.
 
     Args:
-        batch: weights of one dtype and device, with compensations of all or of none.
-        updates: u of each, in the dtype of the weights or a lower one.
-        lr, decay: γ, η.
-        rounding_step: count of steps, by which low-precision weights are rounded at random.
-        scale: what the updates are multiplied by where γ is in them already.
+        batch: Weights of one dtype and device. Either all or none of them have compensations.
+        updates: u of each, in the dtype of the weights or a lower one. They are not written to.
+        lr, decay: γ and η.
+        rounding_step: The count of steps, by which low-precision weights are rounded at random.
+        scale: The factor for the updates if γ is already included in them.
     """
     if not may_move(lr):
         return
@@ -81,7 +82,7 @@ def move(
     elif compensations[0] is None and _is_small(weights[0], updates[0], sizes):
         _move_plainly(weights, updates, lr, decay, scale)
     else:
-        # One by one, which is one pass over memory for each. What is made on the way is as large as a slice.
+        # One by one takes one pass over memory for each. Temporaries are as large as a slice.
         for one in zip(weights, updates, compensations, strict=True):
             for views in slices_of([tensor for tensor in one if tensor is not None], sizes.alone):
                 _move_slice(*views, lr=lr, decay=decay, scale=scale)
@@ -113,7 +114,7 @@ def _move_at_random(
     rounding_step: Tensor,
     cut: Cut | None,
 ) -> None:
-    """The random numbers belong to the whole weight."""
+    """Move one weight with stochastic rounding, whose random numbers belong to the whole weight."""
     positions = None if cut is None else positions_in(cut.own_region(), cut.shape, weight.device)
     uniform = uniform_of_step(weight, rounding_step, positions)
     weight.copy_(stochastic(weight, _scaled(update.float(), lr, scale), decay, uniform))
@@ -130,27 +131,27 @@ def _move_plainly(
 
 
 def _is_small(weight: Tensor, update: Tensor, sizes: Sizes) -> bool:
-    """Whether weights like this had better be moved together, with updates that nothing need be made of before."""
+    """Return whether weights like this are moved faster together, with updates that need no preparation."""
     return update.dtype == weight.dtype and weight.numel() <= sizes.together // 2
 
 
 def _scaled(update: Tensor, lr: Number, scale: Number | None) -> Tensor:
-    """γu; zero at a tensor lr of zero, which `may_move` does not see, even where u is not finite."""
+    """Return γu. It is zero at a tensor lr of zero, which `may_move` does not see, even if u is not finite."""
     scaled = update * (lr if scale is None else scale)
     return scaled.where(lr != 0, 0) if isinstance(lr, Tensor) else scaled
 
 
 def is_alpha(number: Number, like: Tensor) -> TypeGuard[float]:
-    """Whether it may be torch's α, which reads a tensor (waits for the device) and is rounded to a narrow dtype."""
+    """Return whether it may be torch's α, which reads tensors (waits for the device) and is rounded to the dtype."""
     return not isinstance(number, Tensor) and not is_low_precision(like)
 
 
 def descend(weights: list[Tensor], updates: list[Tensor], lr: float, weight_decay: float) -> None:
-    """θ ← θ - γ(u + λθ) in place, in which 1-γλ is not rounded: in float32 that would be a multiple of 6·10⁻⁸."""
+    """Compute θ ← θ - γ(u + λθ) in place without rounding 1-γλ, which in float32 is a multiple of 6·10⁻⁸."""
     if weight_decay == 0:
         torch._foreach_add_(weights, updates, alpha=-lr)
     elif is_one_block(weights) and is_one_block(updates):
-        # The same bits in one pass over memory, which takes longer to start than two over a small weight.
+        # This gives the same bits in one pass over memory, but is slower to start than two passes over a small weight.
         torch._fused_sgd_(
             weights,
             updates,
@@ -168,7 +169,7 @@ def descend(weights: list[Tensor], updates: list[Tensor], lr: float, weight_deca
 
 
 def is_one_block(tensors: list[Tensor]) -> bool:
-    """Whether it is one tensor that torch's fused SGD can take, which looks neither at strides nor at a subclass."""
+    """Return whether this is one tensor for torch's fused SGD, which checks neither strides nor subclasses."""
     first = tensors[0]
     is_plain = type(first) in (Tensor, nn.Parameter) and first.dtype in (torch.float32, torch.float64)
     is_known = first.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling()
@@ -176,22 +177,22 @@ def is_one_block(tensors: list[Tensor]) -> bool:
 
 
 class DecoupledOptimizer(StatefulOptimizer):
-    """The step of all groups, and the state: one momentum for each weight, and what rounding took off it.
+    """The step of all groups and their state: one momentum for each weight, and what rounding has removed from it.
 
-    A subclass says its `update_momentum`, in `advance` how a batch of weights is stepped, in `in_batches` which weights
-    are a batch, and in `checked` what its groups may hold. Groups carry what `with_references` asks for and
+    A subclass defines its `update_momentum`, how a batch of weights is stepped in `advance`, which weights are a batch
+    in `in_batches`, and what its groups may hold in `checked`. Groups have the keys that `with_references` needs, and
     "low_precision".
     """
 
-    # States with what was gathered for each key of them.
+    # For each state, the tensors that were gathered for its keys.
     _whole: Sequence[tuple[dict[str, Any], str, Tensor]] = ()
 
     @abstractmethod
     def advance(self, batch: StepBatch, group: Group, decay: Number) -> None:
-        """One step of a batch of weights of a group, of one dtype and device, whose decay is η."""
+        """Step a batch of weights of a group, of one dtype and device, whose decay is η."""
 
     def in_batches(self, groups: Sequence[PartsOfGroup], advance: Advance) -> None:
-        """Hand all parts of the groups to `advance`, in batches."""
+        """Pass all parts of the groups to `advance`, in batches."""
         in_elementwise_batches(groups, advance)
 
     def checked(self, group: Group) -> Group:
@@ -212,7 +213,7 @@ class DecoupledOptimizer(StatefulOptimizer):
         return {"momentum": zeros_like(parameter), **new_state(parameter, group["low_precision"], zeros_like)}
 
     def add_param_group(self, param_group: Group) -> None:
-        """Check a group, fix its references, and give its parameters their state."""
+        """Check a group, fix its references, and create the state of its parameters."""
         group = self.admitted(param_group, self.defaults)
         super().add_param_group(group)
         for parameter in group["params"]:
@@ -222,8 +223,8 @@ class DecoupledOptimizer(StatefulOptimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; returns what `closure`, which recomputes the loss, returns."""
-        # torch.compile takes this frame as one only if it names torch.
+        """Perform one step and return what `closure`, which recomputes the loss, returns."""
+        # torch.compile compiles this frame as a whole only if it names torch.
         with torch.enable_grad():
             loss = None if closure is None else closure()
         if is_alone():
@@ -237,7 +238,7 @@ class DecoupledOptimizer(StatefulOptimizer):
         self.fit_state()
         self._whole = ()
         self.agree_on_gradients()
-        # Lists first: an illegal hyperparameter or gradient in a late group must not leave early groups changed.
+        # Make all lists first: an illegal number or gradient in a late group must not leave earlier groups changed.
         name = type(self).__name__
         parts = [parts_of(group, self.state, name, self.cuts) for group in self.param_groups]
         decays = settled_decays(self, self.update_momentum, self._decay_of_step)
@@ -248,13 +249,13 @@ class DecoupledOptimizer(StatefulOptimizer):
 
     @torch.no_grad()
     def consolidate_state_dict(self, to: int = 0) -> None:
-        """Gather state that is cut over ranks, for the `state_dict` of one of them; every rank calls it.
+        """Gather state that is sharded over ranks, for the `state_dict` of one rank. Every rank must call it.
 
-        The next `state_dict` of that rank, before the next step, holds it whole, on the CPU. It is called and does as
-        `torch.distributed.optim.ZeroRedundancyOptimizer`'s, which Lightning calls before it saves.
+        The next `state_dict` of that rank, before the next step, is whole and on the CPU. It is named and behaves like
+        that of `torch.distributed.optim.ZeroRedundancyOptimizer`, which Lightning calls before it saves.
 
         Args:
-            to: that rank; the other ranks keep nothing.
+            to: The rank that gets the state. The other ranks keep nothing.
         """
         cut = [
             (state, key, tensor)
@@ -266,14 +267,14 @@ class DecoupledOptimizer(StatefulOptimizer):
         self._whole = [(state, key, whole.cpu()) for state, key, whole in gathered if dist.get_rank() == to]
 
     def state_dict(self) -> dict[str, Any]:
-        """State and groups, as torch's; what `consolidate_state_dict` has gathered is whole."""
+        """Return state and groups as torch does. State that `consolidate_state_dict` has gathered is whole."""
         if not self._whole:
             return super().state_dict()
         held = [(state, key, state[key]) for state, key, _ in self._whole]
         try:
             for state, key, whole in self._whole:
                 state[key] = whole
-            # A copy of each state, for those of this optimizer are put back.
+            # Copy each state, because those of this optimizer are put back afterwards.
             saved = super().state_dict()
             return saved | {"state": {index: dict(state) for index, state in saved["state"].items()}}
         finally:
@@ -289,7 +290,7 @@ class DecoupledOptimizer(StatefulOptimizer):
 
 
 def _add_rounding_step(group: Group) -> None:
-    """What "stochastic" counts steps by, on the device of the weights: a captured CUDA graph reads the host once."""
+    """Add the step count of "stochastic" on the weights' device, because a CUDA graph reads the host only once."""
     rounded = [parameter for parameter in group["params"] if is_low_precision(parameter)]
     if group["low_precision"] == "stochastic" and rounded:
         count = group.get("rounding_step", torch.zeros((), dtype=torch.int64))

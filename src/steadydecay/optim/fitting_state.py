@@ -1,4 +1,4 @@
-"""State that fits the weights as they are now: after a load, a cast of the model, or an exchange of parameters."""
+"""Keep state that fits the weights after a load, a cast of the model, or an exchange of parameters."""
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from operator import attrgetter
@@ -13,19 +13,19 @@ from steadydecay.tensors.legal_state import require_like_weight, require_one_num
 from steadydecay.tensors.low_precision import keeps_compensation
 
 State = MutableMapping[str, Any]
-# Makes the state of a parameter of a group as it is before the first step.
+# Creates the state of a parameter of a group before its first step.
 Begin = Callable[[Tensor, Group], dict[str, Any]]
 
 _dtype_of = attrgetter("dtype")
 
 
 class StateKeys(NamedTuple):
-    """What the state of a parameter holds, beside its compensation.
+    """What the state of a parameter holds, besides its compensation.
 
     Attributes:
-        like_weight: tensors of the shape, dtype and device of the weight, which know its past.
-        others: tensors of no dimension that know its past.
-        measures: tensors of no dimension that may begin anew at any step.
+        like_weight: Tensors of the shape, dtype and device of the weight, which depend on its past.
+        others: 0-d tensors that depend on its past.
+        measures: 0-d tensors that may start anew at any step.
     """
 
     like_weight: tuple[str, ...] = ()
@@ -33,15 +33,17 @@ class StateKeys(NamedTuple):
     measures: tuple[str, ...] = ()
 
 
-# Says which keys the state of a parameter of a group holds.
+# Returns the keys that the state of a parameter of a group holds.
 KeysOf = Callable[[Group], StateKeys]
 
 
 def fingerprint(groups: Sequence[Group], states: Mapping[Tensor, Any]) -> list[Any]:
-    """What changes with every cast, move, exchange of parameters and loss of state, for a look at each dtype.
+    """Return what changes with every cast, move, exchange of parameters and loss of state, so that equality shows no
+    change.
 
-    A model may be cast in part, but it moves whole: of other things than dtypes the ends of a group tell. A look at the
-    state of each parameter would take ten times as long, which 10⁴ small weights feel.
+    A model may be cast in part, but it moves as a whole, so for other things than dtypes the first and last parameter
+    of a group suffice. Looking at the state of each parameter would take ten times as long, which matters for 10⁴ small
+    weights.
     """
     ends = [(*group["params"][:1], *group["params"][-1:]) for group in groups]
     return [
@@ -54,10 +56,12 @@ def fingerprint(groups: Sequence[Group], states: Mapping[Tensor, Any]) -> list[A
 
 
 def require_fitting(groups: Sequence[Group], states: Mapping[Tensor, State], keys_of: KeysOf) -> None:
-    """Refuse state that no step could use; a parameter without any is legal, and begins anew as in torch.
+    """Raise an error for state that no step could use. A parameter without any state is legal and starts anew, as in
+    torch.
 
     Raises:
-        ValueError: a tensor is missing beside others, is no tensor, or has another shape than a step could use.
+        ValueError: A tensor is missing although others are present, is not a tensor, or has a shape that no step could
+            use.
     """
     for index, group in enumerate(groups):
         keys = keys_of(group)
@@ -72,12 +76,12 @@ def refit(
     begin: Begin,
     cuts: Mapping[Tensor, Cut],
 ) -> bool:
-    """Bring state to the dtype, device and layout of the weights, add what they lack, and say if any changed.
+    """Bring state to the dtype, device and layout of the weights, add what is missing, and return whether any changed.
 
     Args:
-        groups, states: of the optimizer; `require_fitting` has nothing to say against them.
-        keys_of, begin: which state there has to be.
-        cuts: of the weights that are cut over ranks.
+        groups, states: Those of the optimizer, which `require_fitting` has accepted.
+        keys_of, begin: Which state each parameter must have.
+        cuts: How the sharded weights are cut over ranks.
     """
     has_changed = False
     for group in groups:
@@ -87,7 +91,7 @@ def refit(
             cut = cuts.get(parameter) if cuts else None
             if not _fits(held, parameter, keys, group, cut):
                 refitted = _refitted(held, begin(parameter, group), parameter, keys, cut)
-                # In place, for an optimizer that holds this one may share its state.
+                # Change it in place, because an optimizer that holds this one may share its state.
                 kept = states.setdefault(parameter, {})
                 kept.clear()
                 kept.update(refitted)
@@ -98,9 +102,9 @@ def refit(
 def _require_fitting(held: Mapping[str, Any], parameter: Tensor, keys: StateKeys, name: str) -> None:
     missing = [key for key in (*keys.like_weight, *keys.others) if held and held.get(key) is None]
     if missing:
-        there = f"it has {', '.join(map(repr, held))}"
-        remedy = "load the state of the same optimizer, or none for this parameter, which then begins anew"
-        raise ValueError(f"the state of {name} lacks {', '.join(map(repr, missing))}; {there}: {remedy}")
+        there = f"it only has {', '.join(map(repr, held))}"
+        remedy = "Load a state of the same optimizer, or none for this parameter, which then starts anew"
+        raise ValueError(f"the state of {name} lacks {', '.join(map(repr, missing))}; {there}. {remedy}")
     for key in (*keys.like_weight, "compensation"):
         if key in held:
             require_like_weight(held[key], parameter, key, name)
@@ -134,7 +138,7 @@ def _refitted(held: State, begun: State, parameter: Tensor, keys: StateKeys, cut
         if key in held
     }
     remainder = held.get("compensation")
-    # In another dtype its unit would be another.
+    # The unit of the compensation depends on the dtype.
     if remainder is not None and "compensation" in begun and remainder.dtype == parameter.dtype:
         cast["compensation"] = brought_to(remainder.to(parameter.device), parameter, cut)
     return {**begun, **kept, **cast}

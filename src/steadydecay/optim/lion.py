@@ -6,7 +6,7 @@
 η = γλ, or η ∝ γ_eff² with γ_eff of Lion's two betas (`steadydecay.theory.filters.lion_average`).
 """
 
-# torch's foreach functions have no public names.
+# torch's foreach functions are not public.
 # pyright: reportPrivateImportUsage=false
 
 from typing import final
@@ -22,24 +22,25 @@ from steadydecay.optim.decoupled_step import DecoupledOptimizer, average_, avera
 
 @final
 class Lion(DecoupledOptimizer):
-    """Sign of an interpolated momentum, with decoupled weight decay.
+    """Lion, the sign of an interpolated momentum (arXiv 2302.06675), with decoupled weight decay.
 
     Args:
-        params: tensors, named tensors or groups. Groups may set any argument below but foreach, and reference_lr,
-            reference_momentum (the betas where weight_decay was chosen; by default those at the peak), role and
-            param_names. A group with role "output" keeps decay "constant" unless it names a rule.
-        lr: γ ≥ 0, the size of every entry of an update. A 0-d tensor may stand for lr, a beta and weight_decay.
-        betas: β₁ of the direction and β₂ of the momentum, in [0, 1).
-        weight_decay: λ ≥ 0 at the reference; λ · lr < 1.
-        decay: rule for λ under a schedule: "constant" (λ), "corrected" (λ ∝ γ_eff²/γ, for η ≪ 1-β₂) or "exact".
-            With β₂ = 0.99 the second is off by 20 % at η = 0.02; the third is not.
-        steady_norm_sq: the wanted E‖θ‖² per entry instead of weight_decay; > lr².
-        low_precision: "compensated" keeps what rounding takes off bfloat16 and float16 weights (docs/low_precision.md),
-            "none" loses it; other dtypes are not touched.
-        foreach: False takes one weight at a time; else small weights are taken together, which is faster.
+        params: Tensors, named tensors or groups. Groups may set any argument below except foreach, and also
+            reference_lr, reference_momentum (the betas at which weight_decay was chosen, by default those at the peak),
+            role and param_names. A group with role "output" keeps decay "constant" unless it names a rule.
+        lr: The learning rate γ ≥ 0, the size of every entry of an update. lr, each beta and weight_decay may be 0-d
+            tensors.
+        betas: β₁ of the direction and β₂ of the momentum, both in [0, 1).
+        weight_decay: λ ≥ 0 at the reference, with λ · lr < 1.
+        decay: The rule for λ under a schedule: "constant" (λ), "corrected" (λ ∝ γ_eff²/γ, for η ≪ 1-β₂) or "exact".
+            With β₂ = 0.99, "corrected" is off by 20 % at η = 0.02 and "exact" is not.
+        steady_norm_sq: The desired E‖θ‖² per entry, above lr², to be given instead of weight_decay.
+        low_precision: "compensated" keeps what rounding removes from bfloat16 and float16 weights
+            (docs/low_precision.md), and "none" loses it. Other dtypes are not affected.
+        foreach: Pass False to step one weight at a time. Otherwise small weights are stepped together, which is faster.
 
     Raises:
-        ValueError: an argument outside its range, or two that exclude each other. Nothing has changed then.
+        ValueError: An argument is outside its range, or two exclude each other. Nothing has changed.
     """
 
     update_momentum = LION

@@ -3,7 +3,7 @@
     θ' ← (1-η) θ - γ u,                 an AdamW step
     θ  ← θ' · |(1-η) ‖θ‖ - γ u∥| / ‖θ'‖,    u∥ = ⟨θ, u⟩ / ‖θ‖
 
-The part u⊥ of the update perpendicular to the weight turns it, and no longer adds to its norm.
+The part u⊥ of the update perpendicular to the weight only turns it, and no longer adds to its norm.
 """
 
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ from steadydecay.parallel.shards import local_part, sharding_of, sum_over_ranks
 
 
 class Renormalization(NamedTuple):
-    """What Algorithm 1 makes of one step of one weight; 0-d tensors.
+    """What Algorithm 1 computes in one step of one weight, as 0-d tensors.
 
     Attributes:
-        factor: of the weight after the step.
-        parallel: u∥, signed: positive where the update shortens the weight.
+        factor: The factor for the weight after the step.
+        parallel: u∥ with its sign, which is positive if the update shortens the weight.
         perpendicular: ‖u⊥‖ ≥ 0.
     """
 
@@ -34,10 +34,11 @@ class Renormalization(NamedTuple):
 
 
 def renormalization(before: Tensor, after: Tensor, lr: Number, decay: Number) -> Renormalization:
-    """From a weight before and after a step θ' = (1-η)θ - γu.
+    """Compute Algorithm 1 from a weight before and after a step θ' = (1-η)θ - γu.
 
-    A weight that did not move (lr = 0, or a step that a GradScaler skipped) has factor 1 and no update, bit for bit.
-    A zero weight has no direction: all of the update is perpendicular, and the factor is 1, else it would stay zero.
+    A weight that did not move (at lr = 0, or in a step that a GradScaler skipped) has factor 1 and no update, bit for
+    bit. A zero weight has no direction: all of the update is perpendicular and the factor is 1, because otherwise it
+    would stay zero.
 
     Args:
         before, after: θ and θ', of one shape.
@@ -48,7 +49,7 @@ def renormalization(before: Tensor, after: Tensor, lr: Number, decay: Number) ->
 
 
 def renormalization_sums(before: Tensor, after: Tensor, decay: Number) -> Tensor:
-    """‖θ‖², ‖θ'‖², ⟨θ, γu⟩, ‖γu‖², and how many entries have moved: (5,). They add up over the parts of a weight."""
+    """Return ‖θ‖², ‖θ'‖², ⟨θ, γu⟩, ‖γu‖² and the number of moved entries (5,), which add up over parts of a weight."""
     has_moved = (before != after).sum()
     before, after = _precise(before), _precise(after)
     scaled_update = (1 - decay) * before - after
@@ -57,11 +58,11 @@ def renormalization_sums(before: Tensor, after: Tensor, decay: Number) -> Tensor
 
 
 def renormalization_of(sums: Tensor, lr: Number, decay: Number) -> Renormalization:
-    """`renormalization` from the `renormalization_sums` of a whole weight."""
+    """Return `renormalization` from the `renormalization_sums` of a whole weight."""
     square, square_after, inner, update_sq, moved_entries = sums.unbind()
     norm, norm_after, has_moved = square.sqrt(), square_after.sqrt(), moved_entries != 0
     along = (inner / norm).where(norm != 0, 0)
-    # What is left of θ' along θ.
+    # The component of θ' along θ.
     wanted = ((1 - decay) * norm - along).abs()
     factor = (wanted / norm_after).where(has_moved & (norm != 0) & (norm_after != 0), 1)
     perpendicular = (update_sq - along.square()).clamp(min=0).sqrt()
@@ -70,19 +71,19 @@ def renormalization_of(sums: Tensor, lr: Number, decay: Number) -> Renormalizati
 
 @final
 class RenormalizedAdamW(AdamC):
-    """AdamW after each of whose steps the perpendicular part of the update is taken out of the weight norm.
+    """AdamW that removes the perpendicular part of the update from the weight norm after each step.
 
-    The state of each parameter also holds `update_parallel` (u∥, positive where it shortens the weight) and
-    `update_perpendicular` (‖u⊥‖) of its last step, which are 0-d tensors in units of an update. A step needs a copy of
-    the weights.
+    This is Algorithm 1 of arXiv 2512.08217, for study. The state of each parameter also holds `update_parallel` (u∥,
+    positive if it shortens the weight) and `update_perpendicular` (‖u⊥‖) of its last step, as 0-d tensors in units of
+    an update. A step needs a copy of the weights.
 
     Args:
-        arguments, named_arguments: as in `AdamC`.
-        decay: the rule for λ under a schedule, as in `AdamC`; here it is "constant" by default.
-        low_precision: as in `AdamC`; here it is "none" by default.
+        arguments, named_arguments: As in `AdamC`.
+        decay: The rule for λ under a schedule, as in `AdamC`; the default here is "constant".
+        low_precision: As in `AdamC`; the default here is "none".
 
     Raises:
-        ValueError: as `AdamC`.
+        ValueError: As in `AdamC`.
     """
 
     def __init__(
@@ -94,14 +95,14 @@ class RenormalizedAdamW(AdamC):
         return super().state_keys(group)._replace(measures=("update_parallel", "update_perpendicular"))
 
     def initial_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
-        """As `AdamC`'s, and two measures."""
+        """Return the state of `AdamC` and two measures."""
         dtype = torch.promote_types(parameter.dtype, torch.float32).to_real()
         zeros = (torch.zeros((), dtype=dtype, device=parameter.device) for _ in range(2))
         measures = zip(("update_parallel", "update_perpendicular"), zeros, strict=True)
         return {**super().initial_state(parameter, group), **dict(measures)}
 
     def step_group(self, group: Group, weight_decay: Number) -> None:
-        """An AdamW step from θ to θ', and from there to θ."""
+        """Perform an AdamW step from θ to θ', and renormalise θ' to the next θ."""
         parameters = parameters_with_gradient(group, "RenormalizedAdamW")
         with torch.no_grad():
             befores = {parameter: local_part(parameter).clone() for parameter in parameters}
@@ -110,7 +111,7 @@ class RenormalizedAdamW(AdamC):
             self._renormalize(befores, group["lr"], group["lr"] * weight_decay)
 
     def _renormalize(self, befores: Mapping[Tensor, Tensor], lr: Number, decay: Number) -> None:
-        """From θ' to θ, with one collective for each process group that holds parts of some weights."""
+        """Renormalise θ', with one collective for each process group that holds parts of some weights."""
         pairs = ((before, local_part(weight)) for weight, before in befores.items())
         sums = [renormalization_sums(before, after, decay) for before, after in pairs]
         shardings = map(sharding_of, befores)
@@ -123,7 +124,7 @@ class RenormalizedAdamW(AdamC):
 
 
 def _precise(x: Tensor) -> Tensor:
-    """In float64, for ‖u⊥‖² is a difference; a complex weight as its real view, as torch's AdamW steps it."""
+    """Return it in float64, because ‖u⊥‖² is a difference; a complex weight as its real view, as in torch's AdamW."""
     x = torch.view_as_real(x.detach()) if x.is_complex() else x.detach()
-    # Apple's GPUs have no float64.
+    # Apple's GPUs do not have float64.
     return x.float() if x.device.type == "mps" else x.double()

@@ -6,7 +6,7 @@
 η = γλ for Scion, η ∝ γ_eff² for ScionC: `steadydecay.theory.decay_rules`.
 """
 
-# torch's foreach functions have no public names.
+# torch's foreach functions are not public.
 # pyright: reportPrivateImportUsage=false
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,42 +34,44 @@ from steadydecay.tensors.low_precision import require_mode
 
 
 class Scion(DecoupledOptimizer):
-    """Steepest descent under a norm per layer, with momentum and decoupled weight decay.
+    """Steepest descent under a norm for each layer, with momentum and decoupled weight decay (arXiv 2502.07529).
 
-    Constrained Scion with one learning rate γ₀ and radius ρ per layer is lr = γ₀ρ, weight_decay = 1/ρ
-    (arXiv 2512.08217, Sec. 2.1); weight_decay = 0 is unconstrained Scion.
+    Constrained Scion with one learning rate γ₀ and a radius ρ for each layer is lr = γ₀ρ and weight_decay = 1/ρ (arXiv
+    2512.08217, Sec. 2.1). weight_decay = 0 is unconstrained Scion.
 
     Args:
-        params: tensors, named tensors or groups, best from `param_groups`. Groups may set any argument below, and
-            reference_lr, reference_momentum (where weight_decay was chosen; by default those at the peak),
-            role and param_names. A group with role "output" keeps decay "constant" unless it names a rule.
-        lr: γ ≥ 0; the norm of the update. A 0-d tensor may stand for lr, momentum and weight_decay.
-        momentum: β in [0, 1), of the gradient average (PyTorch's convention; the paper's α is 1-β).
-        nesterov: look ahead by one gradient.
-        weight_decay: λ ≥ 0 at the reference; λ · lr < 1.
-        decay: rule for λ under a schedule: "constant" (λ), "corrected" (λ ∝ γ_eff²/γ) or "exact".
-        steady_norm_sq: the wanted E‖θ‖²/E‖u‖² instead of weight_decay; > lr². A 0-d tensor for `SteadyNorm`.
-        norm: "auto" (by role, else by dimensions), a key of `steadydecay.norms.NORMS`, or a `Norm`.
-        memory_light: keep no state: the average lives in `.grad`, where backward adds to it. `zero_grad` of this
-            optimizer then does nothing; do not clear `.grad` otherwise. Without Nesterov momentum only.
-        low_precision: how bfloat16 and float16 weights keep what rounding would take (docs/low_precision.md):
-            "compensated" (two bytes of state for each weight), "stochastic" (none, but noisier), "none", or "auto",
-            which is "compensated", and "stochastic" with memory_light. Other weights are as without it.
-        workspace_bytes: for the temporaries of a step, beyond those of the largest weight alone; by default 0.4 for
-            each entry of a group, of which one thread of a CPU takes 10 MiB at most, to stay in its cache.
-        data_parallel_group: the process group whose ranks hold the same plain weights and get the same gradients; each
-            then keeps a part of the state and computes a part of the updates (docs/scaling.md). "auto" takes the
-            group of `DistributedDataParallel`, unless Accelerate saves the state on one rank alone; None shares
-            nothing. Weights that are DTensors (FSDP2, tensor parallelism) are shared over their mesh in any case.
+        params: Tensors, named tensors or groups, preferably from `param_groups`. Groups may set any argument below, and
+            also reference_lr, reference_momentum (the values at which weight_decay was chosen, by default those at the
+            peak), role and param_names. A group with role "output" keeps decay "constant" unless it names a rule.
+        lr: The learning rate γ ≥ 0, which is the norm of the update. lr, momentum and weight_decay may be 0-d tensors.
+        momentum: β in [0, 1) of the average of gradients, in PyTorch's convention (the paper's α is 1-β).
+        nesterov: Whether the momentum looks ahead by one gradient.
+        weight_decay: λ ≥ 0 at the reference, with λ · lr < 1.
+        decay: The rule for λ under a schedule: "constant" (λ), "corrected" (λ ∝ γ_eff²/γ) or "exact".
+        steady_norm_sq: The desired E‖θ‖²/E‖u‖², above lr², to be given instead of weight_decay. `SteadyNorm` can change
+            it; as a 0-d tensor it is filled in place.
+        norm: "auto" (by role, or else by dimensions), a key of `steadydecay.norms.NORMS`, or a `Norm`.
+        memory_light: Keep no state: the average is kept in `.grad`, where backward adds to it. This optimizer's
+            `zero_grad` then does nothing, and you must not clear `.grad` in any other way. It cannot be combined with
+            nesterov.
+        low_precision: How bfloat16 and float16 weights keep what rounding would remove (docs/low_precision.md):
+            "compensated" (two bytes of state for each weight), "stochastic" (no state, but noisier), "none", or "auto",
+            which is "stochastic" with memory_light and "compensated" without. Other dtypes are not affected.
+        workspace_bytes: The bytes for the temporaries of a step, beyond those of the largest weight alone. The default
+            is 0.4 for each entry of a group. One thread of a CPU takes at most 10 MiB of it, to stay in its cache.
+        data_parallel_group: The process group whose ranks hold the same plain weights and receive the same gradients.
+            Each rank then keeps a part of the state and computes a part of the updates (docs/scaling.md). "auto" uses
+            the group of `DistributedDataParallel`, unless Accelerate saves the state on one rank alone. None shares
+            nothing. Weights that are DTensors (FSDP2, tensor parallelism) are always shared over their mesh.
 
     Raises:
-        ValueError: an argument outside its range, or two that exclude each other. Nothing has changed then.
+        ValueError: An argument is outside its range, or two exclude each other. Nothing has changed.
     """
 
     update_momentum = AVERAGE
-    # The norms are of real weights.
+    # The norms are defined for real weights.
     steppable = REAL
-    # Of copies, which are not told.
+    # Copies do not know their process group.
     _data_parallel_group: Any = "auto"
     _made_owner_batches: OwnerBatches | None = None
 
@@ -101,27 +103,27 @@ class Scion(DecoupledOptimizer):
             "low_precision": low_precision,
             "workspace_bytes": workspace_bytes,
         }
-        # Not a default: process groups cannot be saved with the groups.
+        # This is not a default of groups, because process groups cannot be saved with them.
         self._data_parallel_group = data_parallel_group
         super().__init__(params, defaults)
 
     def advance(self, batch: StepBatch, group: Group, decay: Number) -> None:
-        """Algorithm 2 for weights of one shape, or rows of one."""
+        """Perform Algorithm 2 for weights of one shape, or for rows of one weight."""
         norm = norm_for(group["norm"], batch.weights[0].ndim)
         self.descend(batch, lmo_of_each(norm, self.directions(batch, group)), group, decay)
 
     def directions(self, batch: StepBatch, group: Group) -> Sequence[Tensor]:
-        """m ← βm + (1-β)g of each weight; returns m, or βm + (1-β)g with Nesterov momentum."""
+        """Compute m ← βm + (1-β)g for each weight, and return m, or βm + (1-β)g with Nesterov momentum."""
         beta = group["momentum"]
         if not group["memory_light"]:
             average_(batch.averages, batch.gradients, beta)
         return averages_of(batch.averages, batch.gradients, beta) if group["nesterov"] else batch.averages
 
     def descend(self, batch: StepBatch, updates: Sequence[Tensor], group: Group, decay: Number) -> None:
-        """θ ← (1-η)θ - γu of each weight, with u the lmo of its direction."""
+        """Compute θ ← (1-η)θ - γu for each weight, where u is the LMO of its direction."""
         move(batch, updates, group["lr"], decay, rounding_step=group.get("rounding_step"))
         if group["memory_light"]:
-            # The next backward adds g to them. m is 1-β times what they are, of which an lmo takes no notice.
+            # The next backward pass adds g to them. They are m/(1-β), a scale that does not change an lmo.
             torch._foreach_mul_(batch.averages, group["momentum"])
 
     def in_batches(self, groups: Sequence[PartsOfGroup], advance: Advance) -> None:
@@ -136,7 +138,7 @@ class Scion(DecoupledOptimizer):
         return {**super().cuts_now(), **self._shared_replicas()}
 
     def _shared_replicas(self) -> dict[Tensor, Cut]:
-        """Matrices that every rank holds whole, cut so that each rank keeps and steps a part of them."""
+        """Return how to share matrices that every rank holds whole, so that each rank steps a part of them."""
         weights = [
             (weight, group)
             for group in self.param_groups
@@ -161,7 +163,7 @@ class Scion(DecoupledOptimizer):
         return group
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients, except where they hold the average (`memory_light`)."""
+        """Clear the gradients, except those that hold the average (`memory_light`)."""
         for group in self.param_groups:
             for parameter in group["params"] if not group["memory_light"] else []:
                 if set_to_none:
@@ -170,17 +172,17 @@ class Scion(DecoupledOptimizer):
                     parameter.grad.detach_().zero_()
 
     def state_dict(self) -> dict[str, Any]:
-        """State of all parameters, with the averages that `memory_light` keeps in `.grad`."""
+        """Return the state of all parameters, including the averages that `memory_light` keeps in `.grad`."""
         with self._gradients_as_state():
             return super().state_dict()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What pickle and deepcopy take, with those averages: a copied parameter has no `.grad`."""
+        """Return what pickle and deepcopy store, with those averages, because a copied parameter has no `.grad`."""
         with self._gradients_as_state():
             return {**super().__getstate__(), "state": self.state.copy()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what `__getstate__` or, through `load_state_dict`, `state_dict` gave."""
+        """Load what `__getstate__` returned or, through `load_state_dict`, what `state_dict` returned."""
         super().__setstate__(state)
         for parameter in self._memory_light_parameters():
             parameter.grad = self.state.pop(parameter, {}).get("momentum")
@@ -207,7 +209,7 @@ class Scion(DecoupledOptimizer):
 
 
 def _first_row(weight: Tensor, group: Group) -> int:
-    """The dimension of the rows of each matrix in a stack."""
+    """Return the dimension of the rows of each matrix in a stack."""
     of_one = max(2, fewest_dimensions(norm_for(group["norm"], weight.ndim)))
     return max(0, weight.ndim - of_one)
 
@@ -216,12 +218,12 @@ class ScionC(Scion):
     """Scion whose weight decay follows γ_eff², so that the weight norm stays (arXiv 2512.08217, Algorithm 2).
 
     Args:
-        params, lr, momentum: as in `Scion`.
-        decay: the rule for λ under a schedule, as in `Scion`; here it is "corrected" by default.
-        arguments: all other arguments of `Scion`, by keyword.
+        params, lr, momentum: As in `Scion`.
+        decay: The rule for λ under a schedule, as in `Scion`; the default here is "corrected".
+        arguments: All other arguments of `Scion`, by keyword.
 
     Raises:
-        ValueError: as `Scion`.
+        ValueError: As in `Scion`.
     """
 
     def __init__(
@@ -238,25 +240,29 @@ class ScionC(Scion):
 
 def _check_group(group: Group) -> None:
     if group["memory_light"] and group["nesterov"]:
-        raise ValueError("memory_light=True and nesterov=True: the average in .grad no longer has the last gradient")
+        raise ValueError(
+            "memory_light=True and nesterov=True exclude each other, because .grad only holds the average; "
+            "turn one of them off"
+        )
     require_mode(group["low_precision"])
     require_workspace(group["workspace_bytes"])
     if group["memory_light"] and group["low_precision"] == "compensated":
         raise ValueError(
-            "memory_light=True and low_precision='compensated', which is state; use 'stochastic' or 'auto'"
+            "memory_light=True and low_precision='compensated' exclude each other, because the compensation is state; "
+            "use low_precision='stochastic' or 'auto'"
         )
     _check_norm(group["norm"], group["params"])
 
 
 def _check_norm(spec: NormSpec, entries: Iterable[Any]) -> None:
-    """Once for each shape, of which 10⁵ small weights have few."""
+    """Check the norm once for each shape, because 10⁵ small weights have few different shapes."""
     tensors = (entry[1] if isinstance(entry, tuple) else entry for entry in entries)
     shapes = dict.fromkeys(tensor.shape for tensor in tensors if isinstance(tensor, Tensor))
     norms = {dimensions: norm_for(spec, dimensions) for dimensions in dict.fromkeys(map(len, shapes))}
     for shape in shapes:
         norm = norms[len(shape)]
-        # Otherwise it would fail in `step`, when other groups have already moved.
+        # Otherwise the error would come in `step`, when other groups have already moved.
         if len(shape) < fewest_dimensions(norm):
-            raise ValueError(f"norm is {spec!r} for a parameter of shape {tuple(shape)}; legal for vectors is 'bias'")
+            raise ValueError(f"norm is {spec!r} for a parameter of shape {tuple(shape)}; it must be 'bias' for vectors")
         if shape.numel() > 0:
             norm.lmo_blocks(tuple(shape))

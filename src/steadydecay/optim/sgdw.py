@@ -3,11 +3,11 @@
     b ← β b + g
     θ ← (1-η) θ - γ b          or g + β b with Nesterov momentum
 
-Momentum is torch.optim.SGD's with dampening 0: the sum, not the average, so that one minibatch adds γ/(1-β) in all.
+The momentum is that of torch.optim.SGD with dampening 0, a sum and not an average: one minibatch adds γ/(1-β) in all.
 η = γλ, or η ∝ (γ/(1-β))²: `steadydecay.known_optimizers.update_momentum.heavy_ball_sum`.
 """
 
-# torch's foreach functions have no public names.
+# torch's foreach functions are not public.
 # pyright: reportPrivateImportUsage=false
 
 from typing import final
@@ -23,7 +23,7 @@ from steadydecay.optim.decoupled_step import DecoupledOptimizer, is_alpha, move
 
 
 def sums_of(sums: list[Tensor], gradients: list[Tensor], momentum: Number) -> list[Tensor]:
-    """βb + g of each, as new tensors."""
+    """Return βb + g for each, as new tensors."""
     if is_alpha(momentum, sums[0]):
         return list(torch._foreach_add(gradients, sums, alpha=momentum))
     summed = list(torch._foreach_mul(sums, momentum))
@@ -32,9 +32,9 @@ def sums_of(sums: list[Tensor], gradients: list[Tensor], momentum: Number) -> li
 
 
 def sum_(sums: list[Tensor], gradients: list[Tensor], momentum: Number) -> None:
-    """b ← βb + g of each, in place."""
+    """Compute b ← βb + g for each, in place."""
     if is_alpha(momentum, sums[0]) and (len(sums) == 1 or sums[0].is_cpu):
-        # One pass over memory, which no foreach function makes.
+        # This takes one pass over memory, unlike any foreach function.
         for total, gradient in zip(sums, gradients, strict=True):
             torch.add(gradient, total, alpha=momentum, out=total)
     else:
@@ -43,25 +43,27 @@ def sum_(sums: list[Tensor], gradients: list[Tensor], momentum: Number) -> None:
 
 @final
 class SGDW(DecoupledOptimizer):
-    """torch.optim.SGD (dampening 0) with decoupled weight decay in place of L2.
+    """torch.optim.SGD (with dampening 0) with decoupled weight decay instead of L2 (arXiv 1711.05101).
 
     Args:
-        params: tensors, named tensors or groups. Groups may set any argument below but foreach, and reference_lr,
-            reference_momentum (where weight_decay was chosen; by default those at the peak), role and
-            param_names. A group with role "output" keeps decay "constant" unless it names a rule.
-        lr: γ ≥ 0. A 0-d tensor may stand for lr, momentum and weight_decay.
-        momentum: β in [0, 1), of the sum of gradients.
-        nesterov: look ahead by one gradient.
-        weight_decay: λ ≥ 0 at the reference; λ · lr < 1. Coming from torch's L2, whose pull on the weights passes
-            through the momentum too, the same strength is L2/(1-β).
-        decay: rule for λ under a schedule: "constant" (λ), "corrected" (λ ∝ γ_eff²/γ, γ_eff = γ/(1-β)) or "exact".
-        steady_norm_sq: the wanted E‖θ‖²/E‖g‖² instead of weight_decay; above that of a step, lr²/(1-β²).
-        low_precision: "compensated" keeps what rounding takes off bfloat16 and float16 weights (docs/low_precision.md),
-            "none" loses it; other dtypes are not touched.
-        foreach: False takes one weight at a time; else small weights are taken together, which is faster.
+        params: Tensors, named tensors or groups. Groups may set any argument below except foreach, and also
+            reference_lr, reference_momentum (the values at which weight_decay was chosen, by default those at the
+            peak), role and param_names. A group with role "output" keeps decay "constant" unless it names a rule.
+        lr: The learning rate γ ≥ 0. lr, momentum and weight_decay may be 0-d tensors.
+        momentum: β in [0, 1) of the sum of gradients.
+        nesterov: Whether the momentum looks ahead by one gradient.
+        weight_decay: λ ≥ 0 at the reference, with λ · lr < 1. In torch's L2 the pull on the weights passes through the
+            momentum too, so the same strength here is L2/(1-β).
+        decay: The rule for λ under a schedule: "constant" (λ), "corrected" (λ ∝ γ_eff²/γ with γ_eff = γ/(1-β)) or
+            "exact".
+        steady_norm_sq: The desired E‖θ‖²/E‖g‖², above that of one step, lr²/(1-β²), to be given instead of
+            weight_decay.
+        low_precision: "compensated" keeps what rounding removes from bfloat16 and float16 weights
+            (docs/low_precision.md), and "none" loses it. Other dtypes are not affected.
+        foreach: Pass False to step one weight at a time. Otherwise small weights are stepped together, which is faster.
 
     Raises:
-        ValueError: an argument outside its range, or two that exclude each other. Nothing has changed then.
+        ValueError: An argument is outside its range, or two exclude each other. Nothing has changed.
     """
 
     update_momentum = HEAVY_BALL

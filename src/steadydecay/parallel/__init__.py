@@ -1,1 +1,1 @@
-"""Who computes which update, and how the ranks of torch.distributed exchange what they hold."""
+"""Decide which rank computes which update, and exchange data between the ranks of torch.distributed."""

@@ -1,4 +1,4 @@
-"""Updates whose vectors (rows, columns, biases) are cut over ranks: only their lengths travel, as sums."""
+"""Updates whose vectors (rows, columns, biases) are sharded over ranks: only their lengths travel, as sums."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -16,10 +16,10 @@ class CutVectors(NamedTuple):
     """This rank's part of a tensor of vectors.
 
     Attributes:
-        part: in float32 or better; overwritten.
-        dims: of the tensor, which make up a vector; not negative.
-        length: that every vector is brought to.
-        cut: of the tensor.
+        part: The local part in float32 or better, which is overwritten.
+        dims: The dimensions (not negative) of the tensor that make up a vector.
+        length: The length that every vector gets.
+        cut: How the tensor is sharded.
     """
 
     part: Tensor
@@ -29,9 +29,11 @@ class CutVectors(NamedTuple):
 
 
 def unit_vectors_over_ranks_(of: Sequence[CutVectors], peers: RankGroups) -> None:
-    """Every vector x ← length · x / ‖x‖₂ in place, a zero vector stays: two collectives for each group of ranks.
+    """Compute x ← length · x / ‖x‖₂ in place for every vector, with two collectives for each group of ranks. Zero stays
+    zero.
 
-    As `steadydecay.tensors.unit_vectors`, with the largest entry and the sum of squares over all ranks.
+    This does the same as `steadydecay.tensors.unit_vectors`, with the largest entry and the sum of squares over all
+    ranks.
     """
     largest = [_over(torch.amax, vectors.part.abs(), vectors.dims) for vectors in of]
     _reduce(largest, of, dist.ReduceOp.MAX, peers)
@@ -51,7 +53,7 @@ def _over(reduce: Callable[..., Tensor], x: Tensor, dims: tuple[int, ...]) -> Te
 
 
 def _reduce(partial: Sequence[Tensor], of: Sequence[CutVectors], operation: Any, peers: RankGroups) -> None:
-    """Replace each by its result over the ranks along which its vectors are cut."""
+    """Replace each by its result over the ranks along which its vectors are sharded."""
     together: dict[Any, tuple[Ranks, list[Tensor]]] = {}
     lists: dict[Any, list[Tensor]] = defaultdict(list)
     for tensor, vectors in zip(partial, of, strict=True):

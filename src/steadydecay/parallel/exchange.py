@@ -1,7 +1,7 @@
-"""One bucket of matrices on its way: the pieces of each to its owner, and the owner's update back in pieces.
+"""One bucket of matrices on its way: the pieces of each go to its owner, and the owner's update comes back in pieces.
 
-Where replicas of all pieces exist (HSDP), each owner speaks with the ranks of its own replica alone, and afterwards
-every rank hands on what it has got to the ranks that hold the same pieces.
+If there are replicas of all pieces (HSDP), each owner communicates with the ranks of its own replica alone. Afterwards
+every rank passes on what it has received to the ranks that hold the same pieces.
 """
 
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ from steadydecay.parallel.cuts import Cut
 from steadydecay.parallel.rank_groups import Ranks
 from steadydecay.parallel.regions import Region, count_of, index_of, size_of
 
-# Torch 2.13 gives it another name and warns of the first.
+# torch 2.13 has another name for it and warns about the old one.
 all_gather = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)
 
 
 class Unit(NamedTuple):
-    """A matrix whose update one rank computes: all of a tensor, or one entry of a stack.
+    """A matrix whose update one rank computes: a whole tensor, or one entry of a stack.
 
     Attributes:
-        cut: of the tensor.
-        entry: which of a stack of matrices; () for all of the tensor.
-        owner: the place in the mesh of the rank that computes.
+        cut: How the tensor is sharded.
+        entry: The index in a stack of matrices, or () for a whole tensor.
+        owner: The mesh coordinate of the rank that computes it.
     """
 
     cut: Cut
@@ -38,14 +38,14 @@ class Unit(NamedTuple):
         return self.cut.shape[len(self.entry) :]
 
     def region(self, coordinate: tuple[int, ...]) -> Region:
-        """What a rank holds of it; empty where its part of the stack does not reach to the entry."""
+        """Return the region that a rank holds of it, empty if its part of the stack does not include the entry."""
         whole = self.cut.region(coordinate)
         of_stack, of_matrix = whole[: len(self.entry)], whole[len(self.entry) :]
         is_held = all(start <= at < stop for at, (start, stop) in zip(self.entry, of_stack, strict=True))
         return of_matrix if is_held else tuple((0, 0) for _ in of_matrix)
 
     def piece(self, local: Tensor, coordinate: tuple[int, ...]) -> Tensor:
-        """A view of what this rank, whose part of the tensor is `local`, holds of it."""
+        """Return a view of this rank's piece of it, where `local` is this rank's part of the tensor."""
         whole = self.cut.region(coordinate)
         index: list[Any] = []
         for at, (start, stop) in zip(self.entry, whole, strict=False):
@@ -59,15 +59,15 @@ class Sharers(NamedTuple):
     """The ranks that share some matrices.
 
     Attributes:
-        pieces: the ranks that hold all pieces of one replica.
-        replicas: the ranks that hold the same piece as this one.
+        pieces: The ranks that hold all pieces of one replica.
+        replicas: The ranks that hold the same piece as this one.
     """
 
     pieces: Ranks
     replicas: Ranks
 
     def replica_of(self, coordinate: tuple[int, ...]) -> int:
-        """In which replica a rank is, as a rank of `replicas`."""
+        """Return the replica of a rank, as a rank of `replicas`."""
         here = self.replicas.coordinates[self.replicas.rank]
         along = [dim for dim in range(len(here)) if len({at[dim] for at in self.replicas.coordinates}) > 1]
         place = [coordinate[dim] for dim in along]
@@ -76,12 +76,12 @@ class Sharers(NamedTuple):
 
 @final
 class Exchange:
-    """Two all-to-alls of one bucket: `collect` and `deliver` start them, `collected` and `delivered` wait.
+    """Two all-to-alls of one bucket: `collect` and `deliver` start them, and `collected` and `delivered` wait for them.
 
     Args:
-        units: the same on every rank, in the same order; of one dtype and device.
-        sharers: the ranks that share them.
-        update_dtype: in which updates travel.
+        units: The units, the same on every rank in the same order, of one dtype and device.
+        sharers: The ranks that share them.
+        update_dtype: The dtype in which updates travel.
     """
 
     def __init__(self, units: Sequence[Unit], sharers: Sharers, update_dtype: torch.dtype) -> None:
@@ -89,9 +89,9 @@ class Exchange:
         pieces, replicas = sharers
         self._here = pieces.coordinates[pieces.rank]
         self.owned = [unit for unit in units if unit.owner == self._here]
-        # What each rank of this replica holds of them.
+        # The region of each unit that each rank of this replica holds.
         self._regions_of_owned = [[unit.region(at) for unit in self.owned] for at in pieces.coordinates]
-        # By replica, the units that its ranks own, and of this one's by owner.
+        # The units that the ranks of each replica own, and those of this replica by owner.
         self._of_replica: list[list[Unit]] = [[] for _ in range(replicas.size)]
         for unit in units:
             self._of_replica[sharers.replica_of(unit.owner)].append(unit)
@@ -99,14 +99,14 @@ class Exchange:
         self._of_owner = [[unit for unit in ours if unit.owner == at] for at in pieces.coordinates]
 
     def collect(self, pieces: Sequence[Tensor]) -> None:
-        """Start to send this rank's piece of each unit to the owner in its replica, if it is there."""
+        """Start to send this rank's piece of each unit to the unit's owner, if that is in its replica."""
         self._device = pieces[0].device
         piece_of = {id(unit): piece for unit, piece in zip(self._units, pieces, strict=True)}
         outgoing = [[piece_of[id(unit)] for unit in units] for units in self._of_owner]
         self._work, self._buffer = self._all_to_all(outgoing, self._regions_of_owned, pieces[0])
 
     def collected(self) -> list[Tensor]:
-        """Each unit that this rank owns, whole."""
+        """Return each unit that this rank owns, whole."""
         self._wait()
         whole = [self._buffer.new_empty(unit.shape) for unit in self.owned]
         arrived = iter(_split(self._buffer, list(chain.from_iterable(self._regions_of_owned))))
@@ -117,7 +117,7 @@ class Exchange:
         return whole
 
     def deliver(self, updates: Sequence[Tensor]) -> None:
-        """Start to send the update of each unit that this rank owns to the ranks of its replica, each its piece."""
+        """Start to send the update of each unit that this rank owns, in pieces, to the ranks of its replica."""
         cast = [update.to(self._update_dtype) for update in updates]
         outgoing = [
             [update[index_of(region)] for update, region in zip(cast, of_rank, strict=True)]
@@ -128,7 +128,7 @@ class Exchange:
         self._work, self._buffer = self._all_to_all(outgoing, arriving, like)
 
     def delivered(self) -> list[Tensor]:
-        """This rank's piece of the update of each unit."""
+        """Return this rank's piece of the update of each unit."""
         self._wait()
         arrived = [unit for units in self._of_owner for unit in units]
         parts = _split(self._buffer, list(map(self._region_here, arrived)))
@@ -139,7 +139,7 @@ class Exchange:
         return [piece_of[id(unit)] for unit in self._units]
 
     def _handed_on(self, piece_of: dict[int, Tensor]) -> dict[int, Tensor]:
-        """With the pieces that the ranks have got that hold the same of other replicas."""
+        """Add the pieces that ranks with the same piece of other replicas have received."""
         replicas = self._sharers.replicas
         counts = [sum(count_of(self._region_here(unit)) for unit in units) for units in self._of_replica]
         ours = [piece_of[id(unit)].reshape(-1) for unit in self._of_replica[replicas.rank]]

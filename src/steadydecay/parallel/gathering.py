@@ -1,4 +1,4 @@
-"""After a step under `DistributedDataParallel`: every rank gets the regions of each weight that the others moved."""
+"""After a step under `DistributedDataParallel`, send every rank the regions of weights that other ranks moved."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from steadydecay.parallel.exchange import all_gather
 from steadydecay.parallel.rank_groups import Ranks
 from steadydecay.parallel.regions import Region, count_of, index_of, size_of
 
-# Of what comes from all ranks at one time, unless there are very many.
+# The bytes that come from all ranks at one time, unless there are very many.
 BUFFER_BYTES = 2**25
 LEAST_BYTES_OF_A_RANK = 2**13
 
@@ -19,8 +19,8 @@ class _Piece(NamedTuple):
     """A part of a weight for each rank.
 
     Attributes:
-        weight: the whole weight.
-        regions: of each rank, alike in all but one dimension.
+        weight: The whole weight.
+        regions: The region of each rank. All are equal except along one dimension.
     """
 
     weight: Tensor
@@ -32,16 +32,16 @@ class _Piece(NamedTuple):
 
 
 def gather(cuts: Sequence[Cut], peers: Ranks) -> None:
-    """Bring the regions that each rank has moved to all others, in a few collectives of bounded size.
+    """Send the regions that each rank has moved to all other ranks, in a few collectives of bounded size.
 
     Args:
-        cuts: of weights of one dtype and device, all with a replica.
-        peers: the ranks that hold them.
+        cuts: Cuts of weights of one dtype and device, all with a replica.
+        peers: The ranks that hold them.
     """
     waiting: list[tuple[Any, Tensor, list[_Piece]]] = []
     for pieces in _buckets(cuts, peers):
         waiting.append(_started(pieces, peers))
-        # One on its way while the one before is put in place.
+        # One bucket is on its way while the previous one is copied into place.
         if len(waiting) > 1:
             _finish(*waiting.pop(0), peers)
     for work, buffer, pieces in waiting:
@@ -87,7 +87,7 @@ def _buckets(cuts: Sequence[Cut], peers: Ranks) -> Iterator[list[_Piece]]:
 
 
 def _pieces(cut: Cut, peers: Ranks, most: int) -> Iterator[_Piece]:
-    """A weight in parts of which each rank has about `most` bytes, cut further along the dimension that is cut."""
+    """Yield parts of a weight of about `most` bytes per rank, split further along the sharded dimension."""
     weight = cut.replica
     assert weight is not None
     regions = [cut.region(at) for at in peers.coordinates]

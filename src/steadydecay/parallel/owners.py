@@ -1,4 +1,4 @@
-"""Who computes the update of which matrix: the longest first, each to the rank that has least to do."""
+"""Assign the update of each matrix to a rank: the longest first, each to the rank with the least work."""
 
 import heapq
 from collections.abc import Iterator, Sequence
@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 
 class Work(NamedTuple):
-    """The units of work in one tensor: its matrices.
+    """The units of work in one tensor, which are its matrices.
 
     Attributes:
-        shape: of the tensor.
-        units: how many.
-        cost: of each.
-        size: bytes of all.
+        shape: The shape of the tensor.
+        units: The number of units.
+        cost: The cost of each unit.
+        size: The bytes of all units.
     """
 
     shape: tuple[int, ...]
@@ -23,14 +23,14 @@ class Work(NamedTuple):
 
 
 def dealt(work: Sequence[Work], ranks: int, least_bytes: int, loads: list[int]) -> list[list[tuple[int, list[int]]]]:
-    """Buckets of tensors, each tensor by its index in `work` with the owners of its units.
+    """Return buckets of tensors, each tensor by its index in `work` with the owners of its units.
 
     The longest come first, and those of one shape together.
 
     Args:
-        work: of each tensor.
-        ranks, loads: of `owners_of`, which writes to `loads`.
-        least_bytes: of a bucket.
+        work: The work of each tensor.
+        ranks, loads: As in `owners_of`, which writes to `loads`.
+        least_bytes: The smallest size of a bucket.
 
     >>> dealt([Work((2, 2), 1, 8, 16), Work((4, 4), 2, 64, 128)], 2, 128, [])
     [[(1, [0, 1])], [(0, [0])]]
@@ -44,14 +44,14 @@ def dealt(work: Sequence[Work], ranks: int, least_bytes: int, loads: list[int]) 
 
 
 def owners_of(costs: Sequence[int], ranks: int, loads: list[int] | None = None) -> list[int]:
-    """The rank that computes each unit of work; the same on every rank that asks.
+    """Return the rank that computes each unit of work, with the same result on every rank.
 
-    No rank does more than 4/3 of the best possible (Graham, 1969), and with many units far less.
+    No rank has more than 4/3 of the best possible maximum (Graham, 1969), and with many units far less.
 
     Args:
-        costs: of each unit, the largest first.
-        ranks: how many share the work.
-        loads: what each of them has to do already, none where it is empty; what is dealt here is added to it.
+        costs: The cost of each unit, the largest first.
+        ranks: The number of ranks that share the work.
+        loads: The work that each rank already has; empty means none. What is assigned here is added to it.
 
     >>> owners_of([3, 3, 2, 2, 2], 2)
     [0, 1, 0, 1, 0]
@@ -70,13 +70,13 @@ def owners_of(costs: Sequence[int], ranks: int, loads: list[int] | None = None) 
 
 
 def buckets_of(counts: Sequence[int], sizes: Sequence[int], ranks: int, least_bytes: int) -> Iterator[slice]:
-    """Runs of tensors that are exchanged together, long enough that every rank has work in each but the last.
+    """Yield runs of tensors that are exchanged together, long enough for every rank to have work in each but the last.
 
     Args:
-        counts: units of work in each tensor.
-        sizes: bytes of each tensor.
-        ranks: how many share the work.
-        least_bytes: of a bucket.
+        counts: The number of units of work in each tensor.
+        sizes: The bytes of each tensor.
+        ranks: The number of ranks that share the work.
+        least_bytes: The smallest size of a bucket.
 
     >>> list(buckets_of([1] * 7, [10] * 7, 2, 35))
     [slice(0, 4, None), slice(4, 7, None)]

@@ -1,4 +1,4 @@
-"""Which weights have a gradient on any rank: a rank where one is missing must not leave the others waiting."""
+"""Agree on which weights have a gradient on any rank, so that a rank without one does not keep others waiting."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,9 @@ class _Held(NamedTuple):
     """How a rank holds a gradient.
 
     Attributes:
-        dtype: of it.
-        placements: of torch's DTensor; None for a plain tensor, which every rank of the mesh has whole.
+        dtype: The dtype of the gradient.
+        placements: The placements of torch's DTensor, or None for a plain tensor, which every rank of the mesh has
+            whole.
     """
 
     dtype: torch.dtype
@@ -29,14 +30,15 @@ class _Held(NamedTuple):
 
 @torch.no_grad()
 def agree_on_gradients(cuts: Mapping[Tensor, Cut], peers: RankGroups) -> None:
-    """Give each weight a gradient that has one on another rank of its mesh and none on this one.
+    """Create a gradient for each weight that has one on another rank of its mesh but not on this rank.
 
-    It is the gradient of the ranks that hold the same part, or zero where there are none. A weight without a gradient
-    on any rank stays without. One collective for each mesh, of two bytes for each weight, while the ranks agree.
+    It is the gradient of the ranks that hold the same part, or zero if there are none. A weight without a gradient on
+    any rank stays without. While the ranks agree, this takes one collective for each mesh, of two bytes for each
+    weight.
 
     Args:
-        cuts: of all weights that are cut, in the same order on every rank; their `grad` is written to.
-        peers: whose groups speak.
+        cuts: Cuts of all sharded weights, in the same order on every rank. The weights' `grad` is written to.
+        peers: The process groups to use.
     """
     of_mesh: dict[DeviceMesh, list[Tensor]] = defaultdict(list)
     for weight, cut in cuts.items():
@@ -50,7 +52,7 @@ def agree_on_gradients(cuts: Mapping[Tensor, Cut], peers: RankGroups) -> None:
 
 
 def _disputed(weights: Sequence[Tensor], ranks: Ranks) -> list[Tensor]:
-    """Those that have a gradient on some ranks and none on others."""
+    """Return weights that have a gradient on some ranks and none on others."""
     flags = [(weight.grad is not None, weight.grad is None) for weight in weights]
     anywhere = torch.tensor(flags, dtype=torch.uint8, device=weights[0].device)
     dist.all_reduce(anywhere, dist.ReduceOp.MAX, group=ranks.group)
@@ -58,7 +60,7 @@ def _disputed(weights: Sequence[Tensor], ranks: Ranks) -> list[Tensor]:
 
 
 def _held_by_each(weights: Sequence[Tensor], ranks: Ranks) -> list[list[_Held | None]]:
-    """Of each weight, how each rank holds its gradient."""
+    """Return, for each weight, how each rank holds its gradient."""
     by_rank: list[Any] = [None] * ranks.size
     dist.all_gather_object(by_rank, [_held(weight.grad) for weight in weights], group=ranks.group)
     return list(map(list, zip(*by_rank, strict=True)))
@@ -83,7 +85,7 @@ def _settle(weight: Tensor, cut: Cut, held: Sequence[_Held | None], ranks: Ranks
         if all(at[dim] == here[dim] for dim in mesh_dims if dim not in replicas)
     ]
     if any(has_same) and not all(has_same):
-        # The mean of equals, on those that have it too, so that no rounding sets the ranks apart.
+        # Take the mean of equal gradients, also on ranks that have one, so that rounding does not make ranks differ.
         gradient = weight.grad.to_local() if isinstance(weight.grad, DTensor) else weight.grad
         summed = gradient.contiguous()
         dist.all_reduce(summed, group=peers.along(cut.mesh, replicas).group)

@@ -11,17 +11,17 @@ from steadydecay.parallel.cuts import coordinate_in
 
 
 def is_alone() -> bool:
-    """Whether this process has no other ranks beside it."""
+    """Return whether there are no other ranks besides this process."""
     return not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1
 
 
 class Ranks(NamedTuple):
-    """Ranks along some dimensions of a mesh, through this rank.
+    """The ranks along some dimensions of a mesh, through this rank.
 
     Attributes:
-        group: their process group; None where there is this rank alone.
-        rank: of this process in the group.
-        coordinates: in the mesh, of each rank of the group.
+        group: Their process group, or None if there is only this rank.
+        rank: The rank of this process in the group.
+        coordinates: The mesh coordinates of each rank of the group.
     """
 
     group: Any
@@ -35,13 +35,13 @@ class Ranks(NamedTuple):
 
 @final
 class RankGroups:
-    """The process groups that an optimizer speaks in; each is made once, when it is first asked for."""
+    """The process groups in which an optimizer communicates. Each is created once, when it is first needed."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[DeviceMesh, tuple[int, ...]], Ranks] = {}
 
     def along(self, mesh: DeviceMesh, mesh_dims: Sequence[int]) -> Ranks:
-        """The ranks that differ from this one along these dimensions of the mesh only; all of them call it."""
+        """Return the ranks that differ from this one only along these mesh dimensions. All of them must call this."""
         key = (mesh, tuple(mesh_dims))
         if key not in self._made:
             self._made[key] = _peers(mesh, tuple(mesh_dims))
@@ -62,5 +62,5 @@ def _peers(mesh: DeviceMesh, mesh_dims: tuple[int, ...]) -> Ranks:
 def _group_of(ranks: list[int]) -> Any:
     if ranks == list(range(dist.get_world_size())):
         return dist.group.WORLD
-    # Otherwise ranks that take no part would have to call it too.
+    # Otherwise ranks that are not in the group would have to call it too.
     return dist.new_group(ranks, use_local_synchronization=True)

@@ -1,4 +1,4 @@
-"""Which entries of a tensor each rank of a mesh holds; numbers alone, no communication."""
+"""Compute which entries of a tensor each rank of a mesh holds, without communication."""
 
 import math
 from collections.abc import Sequence
@@ -16,16 +16,16 @@ Region = tuple[tuple[int, int], ...]
 def region_of(
     shape: tuple[int, ...], mesh_shape: tuple[int, ...], coordinate: tuple[int, ...], cuts: tuple[tuple[int, int], ...]
 ) -> Region:
-    """The entries that one rank holds of a tensor.
+    """Return the entries that one rank holds of a tensor.
 
-    Each cut divides what the cuts before it have left into pieces of ⌈length/ranks⌉ (torch.chunk's rule), so the last
+    Each cut divides what the previous cuts have left into pieces of ⌈length/ranks⌉ (torch.chunk's rule), so the last
     ranks may hold fewer entries, or none.
 
     Args:
-        shape: of the whole tensor.
-        mesh_shape: ranks along each dimension of the mesh.
-        coordinate: of the rank in the mesh.
-        cuts: of `cuts_in_order`.
+        shape: The shape of the whole tensor.
+        mesh_shape: The number of ranks along each dimension of the mesh.
+        coordinate: The coordinate of the rank in the mesh.
+        cuts: The result of `cuts_in_order`.
 
     >>> [region_of((5, 3), (4,), (rank,), ((0, 0),)) for rank in range(4)]
     [((0, 2), (0, 3)), ((2, 4), (0, 3)), ((4, 5), (0, 3)), ((5, 5), (0, 3))]
@@ -40,10 +40,10 @@ def region_of(
 
 
 def cuts_in_order(placements: Sequence[Any]) -> tuple[tuple[int, int], ...]:
-    """(mesh dimension, tensor dimension) of every cut, in the order in which they were made.
+    """Return (mesh dimension, tensor dimension) of every cut, in the order in which they were made.
 
-    FSDP2 cuts what tensor parallelism has left of a tensor, though its mesh dimension comes first: torch then calls its
-    placement strided. All other cuts follow the order of the mesh.
+    FSDP2 shards what tensor parallelism has left of a tensor, although its mesh dimension comes first. torch then calls
+    its placement strided. All other cuts follow the order of the mesh.
 
     >>> from torch.distributed.tensor import Replicate, Shard
     >>> cuts_in_order([Replicate(), Shard(0), Shard(1)])
@@ -57,22 +57,22 @@ def cuts_in_order(placements: Sequence[Any]) -> tuple[tuple[int, int], ...]:
 
 
 def size_of(region: Region) -> tuple[int, ...]:
-    """Entries of a region along each dimension."""
+    """Return the number of entries of a region along each dimension."""
     return tuple(stop - start for start, stop in region)
 
 
 def index_of(region: Region) -> tuple[slice, ...]:
-    """What indexes a whole tensor by a region."""
+    """Return the index that selects a region from a whole tensor."""
     return tuple(slice(start, stop) for start, stop in region)
 
 
 def count_of(region: Region) -> int:
-    """How many entries a region has."""
+    """Return the number of entries of a region."""
     return math.prod(stop - start for start, stop in region)
 
 
 def positions_in(region: Region, shape: tuple[int, ...], device: torch.device | None = None) -> Tensor:
-    """Of each entry of a region, its place in the whole tensor, counted row by row: int64, of the region's shape.
+    """Return the position of each entry of a region in the whole tensor, counted row by row, as int64.
 
     >>> positions_in(((1, 2), (0, 3)), (2, 3)).tolist()
     [[3, 4, 5]]

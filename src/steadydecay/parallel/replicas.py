@@ -1,4 +1,4 @@
-"""Weights that every rank holds whole and steps alike, so that ranks can share what they cost (as in ZeRO-1)."""
+"""Weights that every rank holds whole and steps alike, so that ranks can share their cost (as in ZeRO-1)."""
 
 import gc
 from collections.abc import Iterator, Sequence
@@ -17,14 +17,14 @@ SAVED_BY_ONE_RANK = ("AcceleratedOptimizer",)
 
 @final
 class UnsavedMesh(DeviceMesh):
-    """A mesh whose tensors are not pickled: of a state dict that one rank saves alone, the others' rows are missing."""
+    """A mesh whose tensors cannot be pickled, because a state dict saved by one rank would lack the others' rows."""
 
     def __getstate__(self) -> Any:
         raise ValueError(
-            f"this optimizer's state is cut over {self.size()} ranks, and pickling it would save the rows of one of "
-            "them. Save it with torch.distributed.checkpoint, or call optimizer.consolidate_state_dict() on every rank "
-            "before optimizer.state_dict(), or keep the state whole on every rank by the optimizer's argument "
-            "data_parallel_group=None"
+            f"this optimizer's state is sharded over {self.size()} ranks, and pickling it would only save the rows of "
+            "one of them. Save it with torch.distributed.checkpoint, or call optimizer.consolidate_state_dict() on "
+            "every rank before optimizer.state_dict(), or keep the state whole on every rank by passing "
+            "data_parallel_group=None to the optimizer"
         )
 
     def __deepcopy__(self, memo: Any) -> "UnsavedMesh":
@@ -32,22 +32,23 @@ class UnsavedMesh(DeviceMesh):
 
 
 def mesh_over(group: Any, device_type: str) -> DeviceMesh:
-    """The ranks of a process group as a mesh of one dimension."""
+    """Return the ranks of a process group as a one-dimensional mesh."""
     mesh = DeviceMesh.from_group(group, device_type)
-    # from_group makes a plain mesh, whatever class it is called of.
+    # from_group returns a plain mesh, whatever class it is called on.
     mesh.__class__ = UnsavedMesh
     return mesh
 
 
 def replica_groups(optimizer: Any, weights: Sequence[Tensor], group: Any) -> dict[Tensor, Any]:
-    """The process group whose ranks hold the same of each weight; none for a weight that this rank steps alone.
+    """Return the process group whose ranks hold the same values of each weight; weights stepped by this rank alone are
+    omitted.
 
     Args:
-        optimizer: of the weights.
-        weights: plain tensors.
-        group: that process group; None for none; "auto" for that of `DistributedDataParallel`, unless the optimizer is
-            wrapped by one of `SAVED_BY_ONE_RANK`. To find it takes a pass over all objects of the process, tens of
-            milliseconds.
+        optimizer: The optimizer of the weights.
+        weights: Plain tensors.
+        group: That process group, or None for no group. "auto" finds that of `DistributedDataParallel`, unless the
+            optimizer is wrapped by one of `SAVED_BY_ONE_RANK`. Finding it takes a pass over all objects of the process,
+            tens of milliseconds.
     """
     if group is None or is_alone():
         return {}

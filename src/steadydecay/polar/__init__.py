@@ -1,4 +1,4 @@
-"""The polar factor UVᵀ of matrices: Polar Express by products alone, and its exact float64 twin by SVD."""
+"""The polar factor UVᵀ of matrices: Polar Express, which uses only matrix products, and an exact float64 SVD twin."""
 
 from steadydecay.polar.coefficients import coefficients
 from steadydecay.polar.exact import exact_polar

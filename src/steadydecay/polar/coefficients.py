@@ -12,20 +12,21 @@ PUBLISHED_COEFFICIENTS = (
     (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
 )
 LAST_COEFFICIENTS = (1.875, -1.25, 0.375)
-# Rounding may lift a singular value above the interval of the next polynomial, where it would diverge.
+# Rounding may lift a singular value above the interval of the next polynomial, outside of which it would diverge.
 SAFETY_FACTOR = 1.01
 
 
 def coefficients(steps: int) -> list[tuple[float, float, float]]:
-    """(a, b, c) of p(x) = ax + bx³ + cx⁵ for each step, safety factor included (arXiv 2505.16932, Algorithm 1).
+    """Return (a, b, c) of p(x) = ax + bx³ + cx⁵ for each step, including the safety factor (arXiv 2505.16932, Algorithm
+    1).
 
     Args:
-        steps: number of iterations, ≥ 1; from the eighth on they repeat.
+        steps: The number of iterations, 1 or more. From the eighth on the coefficients repeat.
 
     Raises:
-        ValueError: steps below 1.
+        ValueError: `steps` is below 1.
     """
     if steps < 1:
-        raise ValueError(f"steps is {steps!r}; legal is 1 or more (5 leaves singular values within 0.13 of 1)")
+        raise ValueError(f"steps is {steps!r}; it must be 1 or more (5 leave singular values within 0.13 of 1)")
     safe = ((a / SAFETY_FACTOR, b / SAFETY_FACTOR**3, c / SAFETY_FACTOR**5) for a, b, c in PUBLISHED_COEFFICIENTS)
     return list(islice(chain(safe, repeat(LAST_COEFFICIENTS)), steps))

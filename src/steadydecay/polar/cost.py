@@ -1,4 +1,4 @@
-"""What the polar factor of a matrix costs, so that a step can be planned."""
+"""The cost of the polar factor of a matrix, by which a step is planned."""
 
 import math
 
@@ -10,21 +10,22 @@ from steadydecay.polar.cpu.single_products import block_length
 from steadydecay.polar.forms import SQUARES
 from steadydecay.tensors.row_blocks import BLOCK_ENTRIES
 
-# Of one matrix in half precision: a copy of it, beside it in float32, beside the result. On a GPU of any matrix: two
-# of its size and Gram matrices.
+# The copies of a matrix that exist at the same time. One matrix in half precision has a copy, its float32 version and
+# the result. On a GPU any matrix has two of its size, besides the Gram matrices.
 BYTES_PER_ENTRY = 8
 
 
 def multiplications(matrices: Tensor, steps: int) -> int:
-    """Of the plain form, for all of the matrices (..., n, m)."""
+    """Return the number of multiplications of the plain form for all of the matrices (..., n, m)."""
     smaller, larger = sorted(matrices.shape[-2:])
     return math.prod(matrices.shape[:-2]) * steps * smaller**2 * (2 * larger + smaller)
 
 
 def workspace_bytes(matrices: Tensor, steps: int) -> int:
-    """Of `polar_express_of_each` for one tensor (..., n, m), its result and the conversion of that included.
+    """Return the bytes that `polar_express_of_each` needs for one tensor (..., n, m), including its result and
+    conversion.
 
-    Not what the library of products takes for itself: on a CPU with AMX 1 to 4 MB during xxᵀ, on others less.
+    The memory of the library that multiplies is not counted: on a CPU with AMX 1 to 4 MB during xxᵀ, on others less.
     """
     if matrices.device.type != "cpu":
         return BYTES_PER_ENTRY * matrices.numel()
@@ -37,7 +38,7 @@ def workspace_bytes(matrices: Tensor, steps: int) -> int:
 
 
 def _entries_beside(matrices: Tensor, dtype: torch.dtype) -> int:
-    """Of the temporaries that the form of one of them needs at one time beside it."""
+    """Return how many entries the temporaries of one matrix have at the same time."""
     form = chosen_form(matrices, dtype)
     smaller, larger = sorted(matrices.shape[-2:])
     copied = min(block_length(matrices.shape), larger) if is_one_by_one(matrices, dtype) else larger

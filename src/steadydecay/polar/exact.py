@@ -1,4 +1,4 @@
-"""The polar factor in float64 by a singular value decomposition: slow, and what the fast forms are held against."""
+"""The polar factor in float64 by a singular value decomposition. It is slow; the fast forms are tested against it."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from steadydecay.polar.matrices import require_matrices
 
 
 def exact_polar(matrices: Tensor) -> Tensor:
-    """UVᵀ by SVD in float64; directions with a singular value of zero stay zero. Arguments as `polar_express`."""
+    """Return UVᵀ by an SVD in float64, as `polar_express` does. Directions with a singular value of zero stay zero."""
     require_matrices(matrices)
     u, s, vh = torch.linalg.svd(matrices.double(), full_matrices=False)
     largest = s[..., :1] if s.shape[-1] else s

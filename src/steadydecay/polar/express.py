@@ -1,4 +1,4 @@
-"""Polar Express: one function over all forms, in the dtype and the form that are fastest within their accuracy."""
+"""Polar Express: one function over all forms, in the dtype and form that are fastest within their accuracy."""
 
 from collections.abc import Sequence
 
@@ -25,24 +25,26 @@ def polar_express(
 ) -> Tensor:
     """Approximate UVᵀ of each matrix, where USVᵀ is its singular value decomposition (arXiv 2505.16932).
 
-    Scale-invariant down to the smallest number of the dtype; zero gives zero; NaN and infinity give NaN. Stacks of
-    matrices take less time than one call for each. No gradient flows through it.
+    The result does not depend on the scale of a matrix, down to the smallest number of the dtype. Zero gives zero; NaN
+    and infinity give NaN. A stack of matrices takes less time than one call for each matrix. No gradient flows through
+    the result.
 
     Args:
-        matrices: (..., n, m), any leading dimensions, any of them empty; not written to.
-        steps: iterations, ≥ 1. Five leave singular values of a well-conditioned matrix within 0.13 of 1.
-        compute_dtype: of the products. By default float16 on CUDA, but for float64 matrices. On a CPU with fast
-            bfloat16 products it is bfloat16 for matrices of 128 or more rows and columns and five steps or fewer,
-            float32 for other low precision, and else the dtype of `matrices`.
-        products: "torch", or "triton" for a kernel of ours that does half the work of symmetric products on CUDA, where
-            both sides are 2048 or more. It is tested in Triton's interpreter and was not
-            timed on a GPU yet (docs/polar.md).
+        matrices: A tensor (..., n, m) with any leading dimensions. Dimensions may be empty. It is not written to.
+        steps: The number of iterations, 1 or more. Five leave the singular values of a well-conditioned matrix within
+            0.13 of 1.
+        compute_dtype: The dtype of the products. The default on CUDA is float16, except for float64 matrices. On a CPU
+            with fast bfloat16 products the default is bfloat16 for matrices of 128 or more rows and columns and five
+            steps or fewer. Otherwise it is float32 for low precision and the dtype of `matrices` for the rest.
+        products: "torch", or "triton" for a kernel of this package that halves the work of symmetric products on CUDA
+            if both sides are 2048 or more. It is tested in Triton's interpreter and has not been timed on a GPU yet
+            (docs/polar.md).
 
     Returns:
-        (..., n, m) in the dtype of `matrices`.
+        A tensor (..., n, m) in the dtype of `matrices`.
 
     Raises:
-        ValueError: fewer than two dimensions, steps below 1, or unknown products.
+        ValueError: `matrices` has fewer than two dimensions, `steps` is below 1, or `products` is unknown.
     """
     return polar_express_of_each([matrices], steps, compute_dtype, products=products)[0].to(matrices.dtype)
 
@@ -55,9 +57,10 @@ def polar_express_of_each(
     scale: float = 1.0,
     products: ProductsName = "torch",
 ) -> Tensor:
-    """`polar_express` of several tensors of one shape, dtype and device, times `scale`: (len(matrices), ..., n, m).
+    """Apply `polar_express` to several tensors of one shape, dtype and device, and multiply the results by `scale`.
 
-    The result has the dtype of the products. What it takes: `steadydecay.polar.cost`.
+    The result has the shape (len(matrices), ..., n, m) and the dtype of the products. `steadydecay.polar.cost` says
+    what it costs.
     """
     first = matrices[0]
     require_matrices(first)
@@ -65,7 +68,7 @@ def polar_express_of_each(
     *polynomials, (a, b, c) = coefficients(steps)
     dtype = compute_dtype or chosen_dtype(first, steps)
     form = FORMS[chosen_form(first, dtype)]
-    # The last polynomial scales, at no pass over memory.
+    # Scaling the last polynomial takes no pass over memory.
     polynomials.append((scale * a, scale * b, scale * c))
     x = unit_stack(matrices, dtype)
     if is_one_by_one(first, dtype):

@@ -1,8 +1,9 @@
-"""The same iteration x ← ax + b(xxᵀ)x + c(xxᵀ)²x in several orders of products, which differ in time and in rounding.
+"""The same iteration x ← ax + b(xxᵀ)x + c(xxᵀ)²x with its products in several orders, which differ in speed and
+rounding.
 
-Each form moves a contiguous matrix (n, m) or a stack (batch, n, m) of norm 1 or less in place by the (a, b, c) of
-every step, and returns it. Wide and tall matrices take the same time: a tall one is multiplied from the right, by the
-m×m matrix xᵀx in place of xxᵀ.
+Each form moves a contiguous matrix (n, m), or a stack (batch, n, m), of norm 1 or less in place by the coefficients (a,
+b, c) of every step, and returns it. Wide and tall matrices take the same time: a tall one is multiplied from the right
+by the m×m matrix xᵀx instead of xxᵀ.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,36 +20,37 @@ Step = tuple[float, float, float]
 
 
 class Form(Protocol):
-    """An order of products."""
+    """An order in which the products of the iteration are computed."""
 
     def __call__(self, x: Tensor, steps: Sequence[Step], products: Products = ...) -> Tensor: ...
 
 
-# Steps between two fresh Gram matrices: the fewest restarts with which singular values stay below 1.2 on every spectrum
-# tried (docs/polar.md). In bfloat16 three steps on one matrix diverge, and of two orders of equal work (2, 2, 1) lifts
-# singular values to 1.34 (1.23 with the safety below), (2, 1, 2) to 1.18; in float16 (2, 3) to 1.16, (3, 2) to 18.
+# The number of steps between two fresh Gram matrices, with the fewest restarts for which singular values stay below 1.2
+# on every spectrum tried (docs/polar.md). In bfloat16 three steps on one Gram matrix diverge. Of two orders of equal
+# work, (2, 2, 1) lifts singular values to 1.34 (1.23 with the safety below) and (2, 1, 2) to 1.18. In float16, (2, 3)
+# lifts them to 1.16 and (3, 2) to 18.
 SEGMENTS = {torch.float32: (5,), torch.bfloat16: (2, 1, 2), torch.float16: (2, 3)}
-# Without it singular values that two bfloat16 steps bring past the edge of the interval diverge: up to 7.6 where one of
-# 128 is 1 and the others 0.03. Half of it is enough on all of 1080 such matrices.
+# Without this safety, singular values that two bfloat16 steps bring past the edge of the interval diverge: they reach
+# 7.6 if one of 128 is 1 and the others are 0.03. Half of it suffices on all of 1080 such matrices.
 BFLOAT16_RESTART_SAFETY = 1.01
 
 
 def plain(x: Tensor, steps: Sequence[Step], products: Products = GEMM_PRODUCTS) -> Tensor:
-    """The step as it is written: the reference of every other form, by torch's products whatever is given."""
+    """Compute the step as it is written, always by torch's products. Every other form is compared with this one."""
     wide = _wide(x)
     for a, b, c in steps:
         gram = wide @ wide.mT
         product = (b * gram + c * (gram @ gram)) @ wide
         wide.mul_(a).add_(product)
-        # Before the next squares are made.
+        # Free them before the next squares are made.
         del product
     return x
 
 
 def fused(x: Tensor, steps: Sequence[Step], products: Products = GEMM_PRODUCTS) -> Tensor:
-    """The plain form with the sums inside the products: no pass over memory but theirs."""
+    """Compute the plain form with its sums inside the products, so that no other pass over memory is needed."""
     for a, b, c in steps:
-        # Squares have no names here, nor in `gram`, so that each is gone when the next is made.
+        # Squares have no names here, nor in `gram`, so that each is freed before the next is made.
         products.transform_(x, a, _polynomial(products.gram(_wide(x)), b, c, products))
     return x
 
@@ -61,16 +63,17 @@ def gram(
     segments: Sequence[int],
     restart_safety: float = 1.0,
 ) -> Tensor:
-    """Iterates on the square R = xxᵀ instead of x, and multiplies x once for each segment of steps.
+    """Iterate on the square R = xxᵀ instead of x, and multiply x once for each segment of steps.
 
-    With P = aI + bR + cR² a step is x ← Px, hence R ← PRP, and a segment is x ← Qx with Q the product of its Ps. Q is
-    kept as αI + V with α a number: on the diagonal of a bfloat16 matrix it would lose its digits.
+    With P = aI + bR + cR² a step is x ← Px, hence R ← PRP, and a segment is x ← Qx, where Q is the product of its Ps. Q
+    is kept as αI + V with a number α, because it would lose its digits on the diagonal of a bfloat16 matrix.
 
     Args:
-        x, steps: see the module.
-        products: how to multiply.
-        segments: steps from one fresh R to the next; they start over when `steps` has more.
-        restart_safety: shrinks the argument of the first step after a segment of several, which may have overshot.
+        x, steps: As described at the top of the module.
+        products: How to multiply.
+        segments: The number of steps from one fresh R to the next. They repeat if `steps` has more.
+        restart_safety: A divisor for the argument of the first step after a segment of several, which may have
+            overshot.
     """
     safety = 1.0
     for segment in _segments(steps, segments):
@@ -88,17 +91,17 @@ FORMS: dict[str, Form] = {
     "gram_float16": partial(gram, segments=SEGMENTS[torch.float16]),
     "gram_float32": partial(gram, segments=SEGMENTS[torch.float32]),
 }
-# n×n matrices that a form holds at one time beside each x.
+# The number of n×n matrices that each form holds at the same time beside each x.
 SQUARES = {"plain": 4, "fused": 2, "gram_bfloat16": 3, "gram_float16": 4, "gram_float32": 4}
 
 
 def _polynomial(r: Tensor, b: float, c: float, products: Products) -> Tensor:
-    """bR + cR²."""
+    """Return bR + cR²."""
     return products.symmetric(r, r, r, b, c)
 
 
 def _segment(r: Tensor, steps: Sequence[Step], products: Products) -> tuple[float, Tensor]:
-    """α and V of αI + V, the product of the polynomials of these steps; R is a buffer, lost to the caller."""
+    """Return α and V of αI + V, the product of the polynomials of these steps. R is overwritten."""
     (a, b, c), *others = steps
     polynomial = _polynomial(r, b, c, products)
     scale, matrix = a, polynomial
@@ -106,7 +109,7 @@ def _segment(r: Tensor, steps: Sequence[Step], products: Products) -> tuple[floa
         half = products.symmetric(r, polynomial, r, a, 1.0)
         products.symmetric(half, half, polynomial, a, 1.0, out=r)
         polynomial, a = products.symmetric(r, r, r, b, c, out=half), next_a
-        # No step needs the last R.
+        # The last R is not needed by any step.
         room = r if count == len(others) else None
         matrix = products.symmetric(matrix, polynomial, matrix, a, 1.0, out=room).add_(polynomial, alpha=scale)
         scale *= a

@@ -1,4 +1,4 @@
-"""The products of which every form of Polar Express is made; as torch's general ones, for every device and dtype.
+"""The products of which every form of Polar Express is made, here by torch for every device and dtype.
 
 Operands are stacks (batch, n, n) or (batch, n, m) of one dtype on one device.
 """
@@ -10,29 +10,29 @@ from torch import Tensor
 
 
 class Products(Protocol):
-    """A way to compute them."""
+    """A way to compute the products."""
 
     def gram(self, x: Tensor) -> Tensor:
-        """xxᵀ, (batch, n, n), a new tensor; x may be a transposed view."""
+        """Return xxᵀ (batch, n, n) as a new tensor. `x` may be a transposed view."""
         ...
 
     def symmetric(
         self, addend: Tensor, left: Tensor, right: Tensor, beta: float, alpha: float, out: Tensor | None = None
     ) -> Tensor:
-        """beta·addend + alpha·left·right, known to be symmetric: addend is, and left and right are and commute.
+        """Return beta·addend + alpha·left·right, which is symmetric as all operands are and `left` and `right` commute.
 
-        A new tensor, or `out`, which is none of the operands.
+        The result is a new tensor, or `out`, which must not be one of the operands.
         """
         ...
 
     def transform_(self, x: Tensor, scale: float, matrix: Tensor) -> None:
-        """In place x ← scale·x + matrix·x of a wide x, x ← scale·x + x·matrix of a tall one."""
+        """Compute x ← scale·x + matrix·x in place for a wide x, or x ← scale·x + x·matrix for a tall one."""
         ...
 
 
 @final
 class GemmProducts:
-    """torch's products."""
+    """`Products` by torch's general functions."""
 
     def gram(self, x: Tensor) -> Tensor:
         return torch.bmm(x, x.mT)
@@ -43,7 +43,7 @@ class GemmProducts:
         return torch.baddbmm(addend, left, right, beta=beta, alpha=alpha, out=out)
 
     def transform_(self, x: Tensor, scale: float, matrix: Tensor) -> None:
-        # A result elsewhere would take a copy too: of the addend.
+        # Writing the result elsewhere would take a copy too, that of the addend.
         copy = x.clone()
         left, right = (copy, matrix) if is_tall(x) else (matrix, copy)
         torch.baddbmm(x, left, right, beta=scale, out=x)
@@ -53,5 +53,5 @@ GEMM_PRODUCTS = GemmProducts()
 
 
 def is_tall(x: Tensor) -> bool:
-    """More rows than columns."""
+    """Return whether matrices have more rows than columns."""
     return x.shape[-2] > x.shape[-1]

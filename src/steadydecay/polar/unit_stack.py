@@ -1,6 +1,6 @@
-"""A stack of matrices of norm just below 1: where every form of the Polar Express starts."""
+"""Build a stack of matrices of norm just below 1, from which every form of the Polar Express starts."""
 
-# torch's foreach functions have no public names.
+# torch's foreach functions are not public.
 # pyright: reportPrivateImportUsage=false
 
 import math
@@ -13,15 +13,18 @@ from steadydecay.polar.coefficients import SAFETY_FACTOR
 from steadydecay.tensors.row_blocks import BLOCK_ENTRIES, row_blocks
 from steadydecay.tensors.unit_vectors import unit_vectors_
 
-# Between them no square of a float32 entry is lost, nor infinite their sum.
+# Between these norms no square of a float32 entry underflows, and their sum does not overflow.
 SMALLEST_PLAIN_NORM, LARGEST_PLAIN_NORM = 1e-12, 1e15
 
 
 def unit_stack(tensors: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-    """Every matrix of `tensors`, all of one shape (..., n, m), divided by its Frobenius norm and the safety factor.
+    """Stack every matrix of `tensors`, divided by its Frobenius norm and the safety factor.
+
+    All tensors have one shape (..., n, m).
 
     Returns:
-        (number of matrices, n, m) in `dtype`, rounded to it once; its memory is nobody else's. A matrix of zeros stays.
+        A tensor (number of matrices, n, m) in `dtype`, rounded to it once, in memory that nothing else uses. A matrix
+        of zeros stays zero.
     """
     first = tensors[0]
     is_readable = first.device.type == "cpu" and first.numel() > 0 and not torch.compiler.is_compiling()
@@ -29,13 +32,13 @@ def unit_stack(tensors: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
         return _by_norms_on_the_host(_matrices_of(tensors), dtype)
     stack = torch.stack(list(tensors))
     shape = math.prod(stack.shape[:-2]), *stack.shape[-2:]
-    # One dimension to reduce, not two, which takes several times as long on a CPU.
+    # Reduce over one dimension: reducing over two takes several times as long on a CPU.
     vectors = stack.view(shape).flatten(start_dim=1).to(torch.promote_types(stack.dtype, torch.float32))
     return unit_vectors_(vectors, dim=1, length=1 / SAFETY_FACTOR).to(dtype).view(shape)
 
 
 def _by_norms_on_the_host(matrices: list[Tensor], dtype: torch.dtype) -> Tensor:
-    """Three passes over memory fewer than `unit_vectors_`, but a look at norms, which would wait for a GPU."""
+    """Use three fewer passes over memory than `unit_vectors_`, but read the norms, which would wait for a GPU."""
     norms = _norms(matrices)
     if not all(SMALLEST_PLAIN_NORM < norm < LARGEST_PLAIN_NORM for norm in norms):
         matrices = list(torch._foreach_div(matrices, [_power_of_two_below(matrix) for matrix in matrices]))
@@ -43,7 +46,7 @@ def _by_norms_on_the_host(matrices: list[Tensor], dtype: torch.dtype) -> Tensor:
     scales = [1 / (SAFETY_FACTOR * norm) if norm != 0 else 1.0 for norm in norms]
     stack = torch.empty(len(matrices), *matrices[0].shape, dtype=dtype, device=matrices[0].device)
     if matrices[0].numel() <= BLOCK_ENTRIES:
-        # Few calls for many: 10⁴ small matrices would take half as long again one by one.
+        # A few calls handle many matrices: 10⁴ small ones would take half as long again one by one.
         torch._foreach_copy_(list(stack.unbind()), torch._foreach_mul(matrices, scales))
         return stack
     for result, matrix, scale in zip(stack, matrices, scales, strict=True):
@@ -57,7 +60,7 @@ def _norms(matrices: list[Tensor]) -> list[float]:
 
 
 def _power_of_two_below(matrix: Tensor) -> float:
-    """A divisor that changes no digit and brings the largest entry between 1 and 2."""
+    """Return a divisor that brings the largest entry between 1 and 2 without changing any digit."""
     largest = float(matrix.abs().amax())
     return 2.0 ** math.floor(math.log2(largest)) if 0 < largest < math.inf else 1.0
 

@@ -1,1 +1,1 @@
-"""From a corpus to token shards."""
+"""Prepare a corpus as token shards."""

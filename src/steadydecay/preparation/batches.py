@@ -1,4 +1,4 @@
-"""Documents of a corpus in batches of about a megabyte: the unit of work, and the places at which it can resume."""
+"""Group the documents of a corpus into batches of about a megabyte, after each of which the work can resume."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ BATCH_ROWS = 1_024
 
 
 class Place(NamedTuple):
-    """Where a corpus is to be read next: a file, by its number, and a document in it."""
+    """Where to read the corpus next: the number of a file, and of a document in it."""
 
     file: int
     row: int
@@ -22,13 +22,13 @@ class Place(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Batch:
-    """Documents that follow each other in one file.
+    """Consecutive documents of one file.
 
     Attributes:
-        contents: of the documents.
-        begin, end: places of the first document and after the last one.
-        name: of the file.
-        bytes_read: of the whole corpus, up to the end.
+        contents: The contents of the documents.
+        begin, end: The places of the first document and after the last one.
+        name: The name of the file.
+        bytes_read: The number of bytes of the whole corpus up to the end of this batch.
     """
 
     contents: list[bytes]
@@ -42,11 +42,11 @@ class Batch:
 
 
 def batches(files: Sequence[SourceFile], reading: Reading, begin: Place) -> Iterator[Batch]:
-    """The documents from a place on.
+    """Yield the documents from a place on.
 
     Raises:
-        OSError: a file cannot be opened.
-        SourceError: a file is broken, or a document is not where it should be.
+        OSError: A file cannot be opened.
+        SourceError: A file is damaged, or a document is not where it should be.
     """
     before = list(accumulate((file.size for file in files), initial=0))
     for number in range(begin.file, len(files)):

@@ -1,4 +1,4 @@
-"""From a corpus to a folder of token shards with a fixed hold-out, continued where an earlier attempt stopped."""
+"""Turn a corpus into a folder of token shards with a fixed hold-out, continuing where an earlier attempt stopped."""
 
 import time
 from collections.abc import Mapping
@@ -27,22 +27,22 @@ from steadydecay.run_log.folder_lock import LOCK_NAME, locked
 from steadydecay.theory.validation import require_in
 
 SECONDS_BETWEEN_SYNCS = 10.0
-# Of the documents that are left out because they are not UTF-8.
+# How many of the documents that are left out because they are not UTF-8 are named.
 NAMED = 5
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """What is prepared, and how.
+    """What to prepare, and how.
 
     Attributes:
-        name: of the source, for messages.
-        files: in the order in which they are read.
-        tokenizer: makes tokens of them.
-        text_key: the key or column of the text, in JSON lines and parquet.
-        holdout: the share of the documents that validate, 0 ≤ holdout < 1.
-        shard_tokens: of each shard but the last of a split, 1 ≤ shard_tokens < 2³¹.
+        name: The name of the source, for messages.
+        files: The files in the order in which they are read.
+        tokenizer: The tokenizer to use.
+        text_key: The key or column that contains the text, in JSON lines and parquet.
+        holdout: The share of the documents to validate on, 0 ≤ holdout < 1.
+        shard_tokens: The number of tokens in each shard but the last of a split, 1 ≤ shard_tokens < 2³¹.
     """
 
     name: str
@@ -60,27 +60,27 @@ def prepare(
     *,
     seconds_between_syncs: float = SECONDS_BETWEEN_SYNCS,
 ) -> ShardManifest:
-    """Write the token shards of a corpus, or continue to; a folder that is complete is checked and left as it is.
+    """Write the token shards of a corpus, or continue to do so. A complete folder is checked and left unchanged.
 
-    The files are the same bytes for any number of processes, and however often the work was interrupted.
+    The files have the same bytes for any number of processes, and however often the work was interrupted.
 
     Args:
-        corpus: what is prepared.
-        folder: made if missing; empty, or one in which the same corpus was prepared.
-        processes: how many tokenise, ≥ 1.
-        seconds_between_syncs: after a kill, at most so many seconds of work are done again.
+        corpus: What to prepare.
+        folder: The folder for the shards, created if it is missing. It must be empty or belong to the same corpus.
+        processes: The number of processes that tokenise, ≥ 1.
+        seconds_between_syncs: After a kill, at most this many seconds of work are repeated.
 
     Returns:
         The manifest of the folder.
 
     Raises:
-        FolderInUseError: another process writes to the folder.
-        OSError: a file cannot be read or written, as on a full disk; the same call continues.
-        ShardError: a shard of the folder is broken or of another version.
-        ValueError: a number outside its range, a file that is no corpus, no document, or a folder that holds something
-            else.
+        FolderInUseError: Another process is writing to the folder.
+        OSError: A file cannot be read or written, as on a full disk. The same call continues.
+        ShardError: A shard in the folder is damaged or has another version.
+        ValueError: A number is outside its range, a file is not a corpus, there is no document, or the folder contains
+            something else.
     """
-    require_in("holdout", corpus.holdout, 0, 1, include_low=True, remedy="0.01 keeps one document in a hundred")
+    require_in("holdout", corpus.holdout, 0, 1, include_low=True, remedy="0.01 holds out one document in a hundred")
     require_in("shard_tokens", corpus.shard_tokens, 1, 2**31, include_low=True)
     require_in("workers", processes, 1, include_low=True)
     _require_readable(corpus)
@@ -93,7 +93,7 @@ def prepare(
 
 
 def _require_readable(corpus: Corpus) -> None:
-    """Before anything is written; of files on a network, one stands for all, as each takes a second."""
+    """Check files before anything is written. On a network, one stands for all, because each check takes a second."""
     local = [file for file in corpus.files if not is_remote(file.path)]
     for file in local or corpus.files[:1]:
         require_readable(file, corpus.text_key)
@@ -115,19 +115,20 @@ def _begun_manifest(corpus: Corpus, folder: Path) -> ShardManifest:
         return wanted
     if changed := differences(_identity(found), _identity(wanted)):
         raise ValueError(
-            f"{folder} holds the shards of another preparation ({'; '.join(changed)}); choose another folder (--out), "
-            "or delete that one"
+            f"{folder} contains the shards of another preparation ({'; '.join(changed)}). Choose another folder "
+            "(--out), "
+            "or delete that one."
         )
     return found
 
 
 def _is_at_the_start(manifest: ShardManifest) -> bool:
-    """Whether nothing is lost by other settings, as after a mistake in the first ones."""
+    """Return whether nothing would be lost by other settings, as after a mistake in the first ones."""
     return manifest.progress is not None and Place(*manifest.progress["place"]) == Place(0, 0)
 
 
 def _identity(manifest: ShardManifest) -> dict[str, Any]:
-    """What must be the same to continue; names of paths may be spelled in another way."""
+    """Return what must be the same to continue. Names of paths may be spelled in another way."""
     parts = {"tokenizer": manifest.tokenizer, "source": manifest.source, "": manifest.settings}
     return {
         f"{part} {name}".strip(): value
@@ -138,13 +139,13 @@ def _identity(manifest: ShardManifest) -> dict[str, Any]:
 
 
 def _require_empty(folder: Path) -> None:
-    # What a killed process left of its first manifest is hidden, and is replaced.
+    # The rest of an interrupted first manifest is hidden and will be replaced.
     ours = (LOCK_NAME, f".{MANIFEST_NAME}")
     others = sorted(path.name for path in folder.iterdir() if not path.name.startswith(ours))
     if others:
         raise ValueError(
-            f"{folder} holds something else ({', '.join(others[:3])}); legal is a new or an empty folder, or one that "
-            "`steadydecay prepare` has written: choose another folder (--out)"
+            f"{folder} contains something else ({', '.join(others[:3])}). The folder must be new, empty, or one that "
+            "`steadydecay prepare` has written; choose another one (--out)."
         )
 
 
@@ -199,7 +200,7 @@ def _counted(
 
 
 def _sync(folder: Path, manifest: ShardManifest, splits: Mapping[str, GrowingShards]) -> None:
-    # First the tokens: a manifest that outlives a crash must not be ahead of them.
+    # Sync the tokens first, because a manifest that outlives a crash must not be ahead of them.
     for shards in splits.values():
         shards.sync()
     write_manifest(folder, manifest)
@@ -208,15 +209,16 @@ def _sync(folder: Path, manifest: ShardManifest, splits: Mapping[str, GrowingSha
 def _require_documents(corpus: Corpus, documents: Mapping[str, Any]) -> None:
     if documents["train"]:
         return
-    left_out = f"{documents['empty']} empty ones and {documents['not_utf8']} that are not UTF-8 are left out"
+    left_out = f"{documents['empty']} empty ones and {documents['not_utf8']} that are not UTF-8 were left out"
     if not documents["val"]:
         raise ValueError(
-            f"{corpus.name} holds no document; {left_out}: give another source"
-            + (" (iconv makes UTF-8 of other encodings)" if documents["not_utf8"] else "")
+            f"{corpus.name} contains no document; {left_out}. Give another source"
+            + (", or convert it with iconv -t UTF-8." if documents["not_utf8"] else ".")
         )
     raise ValueError(
-        f"holdout is {corpus.holdout}, which keeps all {documents['val']} documents of {corpus.name} for validation: "
-        "give a smaller share (--holdout 0 keeps none) or more documents"
+        f"holdout is {corpus.holdout}, which holds out all {documents['val']} documents of {corpus.name} for "
+        "validation; "
+        "give a smaller share (--holdout 0 holds out none) or more documents"
     )
 
 

@@ -1,4 +1,4 @@
-"""The documents of one file, as bytes of UTF-8, in order; and from any of them on."""
+"""Read the documents of one file as UTF-8 bytes, in order and starting at any of them."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -6,9 +6,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 from steadydecay.preparation.source_files import SourceError, SourceFile, opened
 
-# What stands between the documents of a text file, as in WebText and TinyStories.
+# The separator between the documents of a text file, as in WebText and TinyStories.
 SEPARATOR = b"<|endoftext|>"
-# A text is cut into documents of at most about so many bytes, so that a file of any size fits in memory.
+# A text is cut into documents of at most about this many bytes, so that a file of any size fits into memory.
 LONGEST_TEXT = 2**20
 ROWS_AT_ONCE = 256
 READ_AT_ONCE = 2**20
@@ -19,8 +19,8 @@ class Row(NamedTuple):
     """One document.
 
     Attributes:
-        content: its bytes, not yet known to be UTF-8; b"" where there is nothing.
-        bytes_read: of the file as it is stored, about, once the document is read.
+        content: Its bytes, which may turn out not to be UTF-8; b"" if there is no text.
+        bytes_read: Approximately how many bytes of the stored file have been read up to the end of the document.
     """
 
     content: bytes
@@ -28,11 +28,11 @@ class Row(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """How the documents of a file are found.
+    """How to find the documents of a file.
 
     Attributes:
-        text_key: of JSON lines, and the column of parquet files.
-        skip: documents that are passed over.
+        text_key: The key in JSON lines, and the column in parquet files.
+        skip: The number of documents to skip.
     """
 
     text_key: str
@@ -40,22 +40,23 @@ class Reading(NamedTuple):
 
 
 def document_rows(file: SourceFile, reading: Reading) -> Iterator[Row]:
-    """The documents of a file, from number `reading.skip` on.
+    """Yield the documents of a file from number `reading.skip` on.
 
     Raises:
-        OSError: the file cannot be opened.
-        SourceError: it is broken, or a document is not where it should be.
+        OSError: The file cannot be opened.
+        SourceError: The file is damaged, or a document is not where it should be.
     """
     with opened(file) as (stream, raw):
         yield from READERS[file.kind](file, stream, raw, reading)
 
 
 def require_readable(file: SourceFile, text_key: str) -> None:
-    """Refuse a parquet file that is cut off or lacks the column, by its end alone; other kinds are read to know.
+    """Check that a parquet file is complete and has the column, from its end alone. Other kinds cannot be checked
+    early.
 
     Raises:
-        OSError: the file cannot be opened.
-        SourceError: it is broken, or has no such column.
+        OSError: The file cannot be opened.
+        SourceError: The file is damaged or lacks the column.
     """
     if file.kind == "parquet":
         with opened(file) as (stream, _):
@@ -73,7 +74,7 @@ def _parquet_rows(file: SourceFile, stream: Any, raw: BinaryIO, reading: Reading
     groups = range(first_group, table.num_row_groups)
     number = reading.skip
     for batch in table.iter_batches(ROWS_AT_ONCE, row_groups=groups, columns=[reading.text_key]):
-        # As bytes: what is not UTF-8 must not end the file.
+        # As bytes, because text that is not UTF-8 must not end the file.
         column = batch.column(0).cast(pyarrow.large_binary())
         for value in column.slice(skip):
             number += 1
@@ -88,18 +89,18 @@ def _parquet_file(file: SourceFile, stream: Any, text_key: str) -> Any:
         raise SourceError(
             f"{file.path} needs pyarrow, which is not installed: pip install 'steadydecay[prepare]'"
         ) from None
-    # A row group may be larger than memory; it is read a page at a time.
+    # A row group may be larger than memory, so it is read a page at a time.
     table = pyarrow.parquet.ParquetFile(stream, buffer_size=READ_AT_ONCE)
     schema = table.schema_arrow
     if text_key not in schema.names:
         raise SourceError(
-            f"{file.path} has no column {text_key!r}; it has {', '.join(schema.names)}: say with --text-key which of "
-            "them holds the text"
+            f"{file.path} has no column {text_key!r}; it has {', '.join(schema.names)}. Say with --text-key which of "
+            "them contains the text."
         )
     if (kind := str(schema.field(text_key).type)) not in TEXT_TYPES:
         raise SourceError(
-            f"the column {text_key!r} of {file.path} is of type {kind}; legal is a column of strings: say with "
-            f"--text-key which of {', '.join(schema.names)} holds the text"
+            f"the column {text_key!r} of {file.path} has the type {kind}; it must contain strings. Say with "
+            f"--text-key which of {', '.join(schema.names)} contains the text."
         )
     return table
 
@@ -114,19 +115,19 @@ def _text_of_line(place: str, line: bytes, text_key: str) -> bytes:
     if not line.strip():
         return b""
     try:
-        # Bytes that are not UTF-8 become halves of characters: the line is read, and its text is found out later.
+        # Bytes that are not UTF-8 become surrogates, so that the line can be read and its text is checked later.
         record = json.loads(line.decode(errors="surrogateescape"))
     except (ValueError, RecursionError) as error:
-        raise SourceError(f"{place} is not JSON ({error}): mend the line, or fetch the file again") from None
+        raise SourceError(f"{place} is not JSON ({error}); correct the line, or download the file again") from None
     if not isinstance(record, dict) or text_key not in record:
         keys = ", ".join(map(str, record)) if isinstance(record, dict) else f"a {type(record).__name__}"
         raise SourceError(
-            f"{place} has no key {text_key!r}; it has {keys}: say with --text-key which of them holds the text"
+            f"{place} has no key {text_key!r}; it has {keys}. Say with --text-key which of them contains the text."
         )
     text = record[text_key]
     if not isinstance(text, str | None):
-        raise SourceError(f"{text_key!r} in {place} is a {type(text).__name__}; legal is a string or null")
-    # Half a character, which JSON can hold, becomes bytes that are not UTF-8 either.
+        raise SourceError(f"{text_key!r} in {place} is a {type(text).__name__}; it must be a string or null")
+    # A surrogate, which JSON can contain, also becomes bytes that are not UTF-8.
     return (text or "").encode(errors="surrogatepass")
 
 
@@ -138,7 +139,7 @@ def _text_rows(file: SourceFile, stream: Any, raw: BinaryIO, reading: Reading) -
 
 
 def _texts_between(stream: Any) -> Iterator[bytes]:
-    """The texts between the separators; those that are longer than `LONGEST_TEXT` are cut after a line."""
+    """Yield the texts between the separators. Texts longer than `LONGEST_TEXT` are cut at a line end."""
     rest = b""
     while block := stream.read(LONGEST_TEXT):
         *whole, rest = (rest + block).split(SEPARATOR)
@@ -151,7 +152,7 @@ def _texts_between(stream: Any) -> Iterator[bytes]:
 
 
 def _character_end(text: bytes, near: int) -> int:
-    """The last place up to `near` at which a character of UTF-8 begins."""
+    """Return the last place up to `near` at which a UTF-8 character begins."""
     return next((place for place in range(near, near - 4, -1) if text[place] & 0xC0 != 0x80), near)
 
 

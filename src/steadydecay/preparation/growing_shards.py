@@ -1,4 +1,4 @@
-"""The shards of one split while they are written: whole ones, and one that grows and survives a kill."""
+"""The shards of one split while they are written: complete ones, and one that grows and survives a kill."""
 
 import os
 from pathlib import Path
@@ -12,20 +12,20 @@ from steadydecay.run_log.atomic_write import naming, sync_folder
 
 @final
 class GrowingShards:
-    """Tokens go in at the end; each `shard_tokens` of them become a file `SPLIT_000000.bin`.
+    """Append tokens at the end; every `shard_tokens` of them become a file `SPLIT_000000.bin`.
 
-    The shard that grows is a hidden file until it is full. Only what was in it at the last `sync` counts after a kill.
+    The growing shard is a hidden file until it is full. After a kill, only what it had at the last `sync` counts.
 
     Args:
-        folder: it exists.
-        split: the first part of the names.
-        shard_tokens: of each shard but the last, ≥ 1.
-        whole: how many shards are full.
-        tokens: how many are in the growing one.
+        folder: The folder, which must exist.
+        split: The first part of the file names.
+        shard_tokens: The number of tokens in each shard but the last, ≥ 1.
+        whole: The number of full shards.
+        tokens: The number of tokens in the growing shard.
 
     Raises:
-        OSError: a file cannot be read or written.
-        ShardError: a shard is missing, broken, or has other than the tokens that it should have.
+        OSError: A file cannot be read or written.
+        ShardError: A shard is missing, damaged, or has other tokens than it should.
     """
 
     def __init__(self, folder: Path, split: str, shard_tokens: int, whole: int = 0, tokens: int = 0) -> None:
@@ -40,10 +40,10 @@ class GrowingShards:
         return self.whole * self._shard_tokens + self.tokens
 
     def add(self, tokens: np.ndarray) -> None:
-        """Append tokens, shape (n,), uint16.
+        """Append tokens, uint16 of shape (n,).
 
         Raises:
-            OSError: they cannot be written, as on a full disk.
+            OSError: They cannot be written, as on a full disk.
         """
         while len(tokens):
             part, tokens = np.split(tokens, [self._shard_tokens - self.tokens])
@@ -58,17 +58,17 @@ class GrowingShards:
         """Make what was added durable.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: It cannot be written.
         """
         with naming(self._growing(self.whole)):
             self._file.flush()
             os.fsync(self._file.fileno())
 
     def finish(self) -> dict[str, int]:
-        """Complete the last shard; the tokens of all of them by file name.
+        """Complete the last shard, and return the number of tokens in each file by name.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: It cannot be written.
         """
         shards = {self._path(number).name: self._shard_tokens for number in range(self.whole)}
         if self.tokens:
@@ -80,11 +80,11 @@ class GrowingShards:
         return shards
 
     def close(self) -> None:
-        """Let the file go; what was not synced may be lost."""
+        """Release the file. What was not synced may be lost."""
         try:
             self._file.close()
         except OSError:
-            # The disk is full, which the write before has said; closed it is all the same.
+            # The disk is full, which the write before has reported. The file is closed all the same.
             return
 
     def _complete(self) -> None:
@@ -106,7 +106,7 @@ class GrowingShards:
         return file
 
     def _reopened(self) -> BinaryIO:
-        """The growing shard as it was at the last sync, without what came after it."""
+        """Reopen the growing shard as it was at the last sync, and discard what came later."""
         growing = self._growing(self.whole)
         if self._path(self.whole).exists():
             # It was completed after the last sync.
@@ -120,8 +120,9 @@ class GrowingShards:
         size = SHARD_HEADER_BYTES + 2 * self.tokens
         if not growing.exists() or growing.stat().st_size < size:
             raise ShardError(
-                f"{growing} lacks some of the {self.tokens} tokens that were written to it: bring it back, or prepare "
-                "the corpus again in another folder"
+                f"{growing} lacks some of the {self.tokens} tokens that were written to it; restore it, or prepare "
+                "the corpus "
+                "again in another folder"
             )
         file = growing.open("r+b")
         file.truncate(size)
@@ -132,8 +133,9 @@ class GrowingShards:
         tokens = len(read_shard(path)) if path.exists() else 0
         if tokens != self._shard_tokens:
             raise ShardError(
-                f"{path} has {tokens:,} tokens; legal is {self._shard_tokens:,}, as when it was written: bring it "
-                "back, or prepare the corpus again in another folder"
+                f"{path} has {tokens:,} tokens, but {self._shard_tokens:,} were written to it; restore it, or prepare "
+                "the "
+                "corpus again in another folder"
             )
 
     def _path(self, number: int) -> Path:

@@ -1,4 +1,4 @@
-"""The files that a path or a URL names as a corpus, in a fixed order."""
+"""List the files that a path or a URL names as a corpus, in a fixed order."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from steadydecay.recipes.texts import files_below
 from steadydecay.run_log.plain_file import open_plain, special_kind
 
 Kind = Literal["parquet", "JSON lines", "text"]
-# A folder is read as the first of these that it holds.
+# A folder is read as the first of these kinds that it contains.
 KINDS: tuple[Kind, ...] = ("parquet", "JSON lines", "text")
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 JSON_LINES = (".jsonl", ".ndjson")
@@ -25,10 +25,10 @@ class SourceFile(NamedTuple):
     """One file of a corpus.
 
     Attributes:
-        path: a path of this machine, or a URL.
-        name: within the source, for messages.
-        kind: how it is read.
-        size: in bytes.
+        path: A local path, or a URL.
+        name: The name within the source, for messages.
+        kind: How to read it.
+        size: The size in bytes.
     """
 
     path: str
@@ -39,41 +39,42 @@ class SourceFile(NamedTuple):
 
 @final
 class SourceError(ValueError):
-    """A file of the corpus whose documents cannot be read; the message names the file and the remedy."""
+    """The documents of a file cannot be read. The message names the file and the remedy."""
 
 
 class Opened(NamedTuple):
-    """A file that is being read: `stream` gives its bytes, unpacked; `raw` is the file as it is stored."""
+    """An open file: `stream` yields its unpacked bytes, and `raw` is the file as it is stored."""
 
     stream: Any
     raw: BinaryIO
 
 
 def source_files(source: str) -> tuple[list[SourceFile], LeftOut]:
-    """The files of a corpus, and what of its folder is not read.
+    """List the files of a corpus, and what in its folder is not read.
 
     Args:
-        source: a file, a folder, or a URL that fsspec knows (hf://datasets/...), which may have * in it.
+        source: A file, a folder, or a URL that fsspec knows (hf://datasets/...), which may contain *.
 
     Raises:
-        OSError: nothing is there, or it cannot be read.
-        ValueError: nothing that can be read as documents.
+        OSError: The source does not exist or cannot be read.
+        ValueError: Nothing in the source can be read as documents.
     """
     if not source:
-        raise ValueError("source is '', as an unset variable of a shell gives it; legal is a path or a URL")
+        raise ValueError("source is '', perhaps because a shell variable is not set; give a path or a URL")
     if is_remote(source):
         return _of_one_kind(source, _remote_files(source), LeftOut())
     path = Path(source)
     if not path.exists():
         raise FileNotFoundError(
-            f"source is {source!r}, and nothing is there; legal is a text, JSON lines or parquet file, a folder of "
-            "them, or a URL such as hf://datasets/HuggingFaceFW/fineweb-edu/sample/10BT"
+            f"source is {source!r}, which does not exist. Give a text, JSON lines or parquet file, a folder of them, "
+            "or a "
+            "URL such as hf://datasets/HuggingFaceFW/fineweb-edu/sample/10BT."
         )
     return _folder_files(source, path) if path.is_dir() else ([_single_file(path)], LeftOut())
 
 
 def listing(files: list[SourceFile]) -> dict[str, Any]:
-    """What the manifest says of the files: how many, how large, and a hash by which they are known again."""
+    """Summarise the files for the manifest: their number, their size, and a hash that identifies them."""
     names = json.dumps([(file.name, file.size) for file in files])
     return {
         "files": len(files),
@@ -84,24 +85,24 @@ def listing(files: list[SourceFile]) -> dict[str, Any]:
 
 @contextmanager
 def opened(file: SourceFile) -> Iterator[Opened]:
-    """A file, opened and unpacked; an error in the block that its content or the network is to blame for names it.
+    """Open and unpack a file. Errors in the block that its content or the network causes name the file.
 
     Raises:
-        OSError: it cannot be opened.
-        SourceError: reading it failed.
+        OSError: The file cannot be opened.
+        SourceError: Reading the file failed.
     """
     try:
         with _raw(file.path) as raw:
             yield Opened(_unpacked(file.path, raw), raw)
     except SourceError:
         raise
-    # Parquet readers, decompressors and networks raise what they like.
+    # Parquet readers, decompressors and networks may raise anything.
     except Exception as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         told = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise SourceError(
-            f"{file.path} cannot be read ({told}): fetch the file again, or wait for the network, and give the same "
+            f"{file.path} cannot be read ({told}); download the file again, or wait for the network, and run the same "
             "command once more"
         ) from error
 
@@ -111,7 +112,7 @@ def is_remote(path: str) -> bool:
 
 
 def kind_of(name: str) -> Kind:
-    """How a file is read, by the end of its name.
+    """Return how to read a file, judging by the end of its name.
 
     >>> kind_of("train-00000.parquet"), kind_of("c4.json.gz"), kind_of("package.json")
     ('parquet', 'JSON lines', 'text')
@@ -127,8 +128,8 @@ def _of_one_kind(source: str, files: list[SourceFile], left_out: LeftOut) -> tup
     kind = next((kind for kind in KINDS if any(file.kind == kind for file in files)), None)
     if kind is None:
         raise ValueError(
-            f"{source} holds no document; legal are text, JSON lines and parquet files"
-            + (f": left out are {left_out}" if left_out else "")
+            f"{source} contains no document; give text, JSON lines or parquet files"
+            + (f". Left out: {left_out}" if left_out else "")
         )
     for file in files:
         left_out.add(file.name, "" if file.kind == kind else f"beside the {kind} files")
@@ -137,10 +138,10 @@ def _of_one_kind(source: str, files: list[SourceFile], left_out: LeftOut) -> tup
 
 def _single_file(path: Path) -> SourceFile:
     if kind := special_kind(path):
-        raise ValueError(f"{path} is {kind}; legal is a plain file: write what it gives to one, and name that")
+        raise ValueError(f"{path} is {kind}, but it must be a regular file. Save the content to a file and give that.")
     file = SourceFile(str(path), path.name, kind_of(path.name), path.stat().st_size)
     if why := _why_no_text(file):
-        raise ValueError(f"{path} is {why}; legal is text, JSON lines or parquet")
+        raise ValueError(f"{path} is {why}; it must be text, JSON lines or parquet")
     return file
 
 
@@ -150,7 +151,7 @@ def _folder_files(source: str, folder: Path) -> tuple[list[SourceFile], LeftOut]
         file, why = (None, why) if why else _file_or_why_not(folder, name)
         left_out.add(name, why)
         files += [file] if file else []
-    # Only what may be read as text has to be text.
+    # Only files that would be read as text have to be text.
     if all(file.kind == "text" for file in files):
         whys = [_why_no_text(file) for file in files]
         for file, why in zip(files, whys, strict=True):
@@ -185,9 +186,9 @@ def _remote_files(url: str) -> list[SourceFile]:
     try:
         found = filesystem.glob(path, detail=True) if "*" in path else filesystem.find(path, detail=True)
     except Exception as error:
-        raise OSError(f"{url} cannot be listed ({str(error)[:200]}): look at the URL and the network") from error
+        raise OSError(f"{url} cannot be listed ({str(error)[:200]}); check the URL and the network") from error
     if not found:
-        raise FileNotFoundError(f"source is {url!r}, and nothing is there; look at the URL")
+        raise FileNotFoundError(f"source is {url!r}, which does not exist; check the URL")
     start = len(path.partition("*")[0].rpartition("/")[0] if "*" in path else path.rstrip("/"))
     return [
         SourceFile(filesystem.unstrip_protocol(name), name[start:].strip("/") or name, kind_of(name), info["size"] or 0)

@@ -1,4 +1,4 @@
-"""From documents to the tokens of the training and of the validation split: what the processes import, so no torch."""
+"""Turn documents into the tokens of both splits. The tokenising processes import this, so it does without torch."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ SPLITS = ("train", "val")
 
 
 class Tokenised(NamedTuple):
-    """What a batch of documents gives.
+    """The result of tokenising a batch of documents.
 
     Attributes:
-        tokens: by split, shape (n,), uint16; the end-of-text token and then its text for each document.
-        documents: how many, by split.
-        empty: how many documents have no text.
-        not_utf8: numbers in the batch of the documents that are not UTF-8.
+        tokens: The tokens of each split, uint16 of shape (n,): for each document, the end-of-text token and its text.
+        documents: The number of documents in each split.
+        empty: The number of documents without text.
+        not_utf8: The numbers, in the batch, of the documents that are not UTF-8.
     """
 
     tokens: dict[str, np.ndarray]
@@ -28,11 +28,11 @@ class Tokenised(NamedTuple):
 
 
 class Encoding(NamedTuple):
-    """How documents become tokens; pickled once for each process.
+    """How documents become tokens. It is pickled once for each process.
 
     Attributes:
-        tokenizer: of the corpus.
-        holdout: the share of the documents that validate.
+        tokenizer: The tokenizer of the corpus.
+        holdout: The share of the documents to validate on.
     """
 
     tokenizer: CorpusTokenizer
@@ -40,11 +40,12 @@ class Encoding(NamedTuple):
 
 
 def tokenised(encoder: Any, encoding: Encoding, contents: Sequence[bytes]) -> Tokenised:
-    """The tokens of documents, in order.
+    """Return the tokens of documents, in order.
 
     Args:
         encoder: `encoder_of(encoding.tokenizer.content)`.
-        contents: of the documents.
+        encoding: How documents become tokens.
+        contents: The contents of the documents.
     """
     texts = [_decoded(content) for content in contents]
     kept = [(text, content) for text, content in zip(texts, contents, strict=True) if text]
@@ -62,7 +63,7 @@ def tokenised(encoder: Any, encoding: Encoding, contents: Sequence[bytes]) -> To
 
 
 def split_of(content: bytes, holdout: float) -> str:
-    """The split of a document, by the hash of its content: whatever else is there, and equal texts are on one side.
+    """Return the split of a document, which its hash alone decides, so that equal texts are in the same split.
 
     >>> split_of(b"a document", 0.0), split_of(b"a document", 1.0)
     ('train', 'val')

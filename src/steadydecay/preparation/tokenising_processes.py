@@ -1,4 +1,4 @@
-"""Processes that tokenise batches of documents side by side, and give them back in order."""
+"""Processes that tokenise batches of documents in parallel, and return them in order."""
 
 import multiprocessing
 import os
@@ -13,7 +13,7 @@ from steadydecay.preparation.corpus_tokenizer import encoder_of
 from steadydecay.preparation.tokenised import Encoding, Tokenised, tokenised
 from steadydecay.recipes import helper_process
 
-# Batches that wait for each process, so that none is idle; more of them only take memory.
+# The number of batches that wait for each process, so that none is idle. More would only take memory.
 AHEAD = 2
 _own: dict[str, Any] = {}
 
@@ -21,17 +21,18 @@ _own: dict[str, Any] = {}
 def tokenised_in_order(
     batches: Iterable[Batch], encoding: Encoding, processes: int
 ) -> Generator[tuple[Batch, Tokenised], None, None]:
-    """Each batch with its tokens, in the order of the batches; the same for any number of processes.
+    """Yield each batch with its tokens, in the order of the batches. The result is the same for any number of
+    processes.
 
     Args:
-        batches: read as they are needed.
-        encoding: how documents become tokens.
-        processes: 1 tokenises in this process.
+        batches: The batches, which are read when they are needed.
+        encoding: How documents become tokens.
+        processes: The number of processes. With 1, this process tokenises.
 
     Raises:
-        OSError: a process was killed.
+        OSError: A process was killed.
     """
-    # Otherwise the tokenizer starts threads of its own in each process.
+    # Otherwise the tokenizer would start its own threads in each process.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     if processes == 1:
         encoder = encoder_of(encoding.tokenizer.content)
@@ -43,8 +44,9 @@ def tokenised_in_order(
             yield from _in_order(pool, batches, AHEAD * processes)
         except BrokenProcessPool:
             raise OSError(
-                "a process that tokenises was ended from outside, as happens where memory is short: give the same "
-                "command again, which continues where this one stopped, perhaps with fewer --workers"
+                "a process that tokenises was killed, as happens when memory runs out; run the same command again, "
+                "which "
+                "continues where this one stopped, perhaps with fewer --workers"
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)

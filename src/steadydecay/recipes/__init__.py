@@ -1,1 +1,1 @@
-"""Models, data and training runs in which the optimizers are compared."""
+"""The models, data and training runs with which optimizers are compared."""

@@ -1,4 +1,4 @@
-"""The checkpoint from which all ranks of a run go on: rank 0 chooses, and each rank has to accept it."""
+"""Choose the checkpoint from which all ranks of a run resume: rank 0 proposes it, and every rank must accept it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +11,16 @@ Accept = Callable[[Checkpoint, dict[str, Any]], None]
 
 
 def load_agreed(folder: Path, workers: Workers, accept: Accept) -> int | None:
-    """Load the newest whole checkpoint that every rank accepts; returns its step, or None where none was ever finished.
+    """Load the newest whole checkpoint that every rank accepts.
 
-    As `load_latest`: one that a rank cannot read or does not accept is skipped by all, with a warning of rank 0.
+    As in `load_latest`, a checkpoint that some rank cannot read or does not accept is skipped by all ranks, and rank 0
+    issues a warning.
+
+    Returns:
+        The step of the checkpoint, or None if no checkpoint was ever finished.
 
     Raises:
-        CheckpointError: the folder cannot be read, or there are checkpoints and none is whole; on every rank.
+        CheckpointError: The folder cannot be read, or there are checkpoints but none is whole. Every rank raises it.
     """
     if workers.rank > 0:
         return _follow(workers, accept)
@@ -28,7 +32,7 @@ def load_agreed(folder: Path, workers: Workers, accept: Accept) -> int | None:
     try:
         found = load_latest(folder, accept=offer)
     except CheckpointError as error:
-        # Not of an offer, whose CheckpointError makes room for the next one.
+        # Not raised by an offer, whose CheckpointError makes way for the next checkpoint.
         workers.told(error)
         raise
     if found is None:
@@ -55,5 +59,5 @@ def _state_here(checkpoint: Checkpoint, rank: int) -> dict[str, Any]:
     try:
         return state_in(checkpoint, "cpu")
     except CheckpointError as error:
-        remedy = "every node has to see the folder of the run (--out)"
+        remedy = "every node must be able to read the run's folder (--out)"
         raise CheckpointError(f"on rank {rank} {error}; {remedy}") from error

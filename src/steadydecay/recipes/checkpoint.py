@@ -1,6 +1,6 @@
-"""Checkpoints that are whole or absent: the checksum is in the file's name, so one rename brings both.
+"""Checkpoints that are either whole or absent: the checksum is part of the file name, so one rename publishes both.
 
-One process writes to a folder at a time (rank 0).
+Only one process (rank 0) writes to a folder at a time.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from steadydecay.run_log.plain_file import open_plain
 from steadydecay.run_log.unicode_path import unicode_path
 from steadydecay.theory.validation import require_in
 
-# Below the folder of a run.
+# Relative to the folder of a run.
 CHECKPOINT_FOLDER = "checkpoints"
 CHECKPOINT_NAME = re.compile(r"step-(\d{9,})-([0-9a-f]{16})\.pt")
 TEMPORARY_SUFFIX = ".pt.tmp"
@@ -29,11 +29,11 @@ TEMPORARY_NAME = re.compile(r"\.step-\d{9,}-\d+\.pt\.tmp")
 
 @final
 class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be written so that it loads again, or a folder in which none is whole."""
+    """A checkpoint cannot be written in a form that loads again, or no checkpoint in a folder is whole."""
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint file as its name describes it: step, and the first 16 hexadecimal digits of its SHA-256."""
+    """A checkpoint file as its name describes it: the step, and the first 16 hexadecimal digits of its SHA-256."""
 
     step: int
     checksum: str
@@ -41,27 +41,28 @@ class Checkpoint(NamedTuple):
 
 
 def save(folder: str | Path, step: int, state: dict[str, Any], keep: int = 3) -> Path:
-    """Write a checkpoint; a crash at any moment leaves the previous one loadable.
+    """Write a checkpoint. A crash at any moment leaves the previous one loadable.
 
     Args:
-        folder: made if missing.
-        step: ≥ 0. An earlier checkpoint of the same step is replaced.
-        state: tensors, numbers, strings and containers of them: what `torch.load(weights_only=True)` accepts.
-        keep: ≥ 1, how many checkpoints stay, this one included.
+        folder: The folder for checkpoints, created if it is missing.
+        step: The step, ≥ 0. An earlier checkpoint of the same step is replaced.
+        state: What `torch.load(weights_only=True)` accepts: tensors, numbers, strings and containers of them.
+        keep: How many checkpoints to keep, including this one, ≥ 1.
 
     Raises:
-        ValueError: step or keep outside its range.
-        CheckpointError: state holds an object that could not be loaded again, or the disk is full or not writable.
+        ValueError: `step` or `keep` is outside its range.
+        CheckpointError: `state` contains an object that could not be loaded again, or the disk is full or not writable.
     """
     require_in("step", step, 0, include_low=True)
-    require_in("keep", keep, 1, include_low=True, remedy="the checkpoint just saved always stays")
+    require_in("keep", keep, 1, include_low=True, remedy="the new checkpoint is always kept")
     folder = Path(folder)
     try:
         saved = _saved(folder, step, state)
     except OSError as error:
         raise CheckpointError(
-            f"the checkpoint of step {step} cannot be written to {folder} ({error.strerror or error}); those before it "
-            "are as they were: make room or make the folder writable, then give the same command again"
+            f"the checkpoint of step {step} cannot be written to {folder} ({error.strerror or error}). Earlier "
+            "checkpoints "
+            "are unchanged. Free some space or make the folder writable, then run the same command again."
         ) from error
     _delete_old(folder, step, saved, keep)
     return saved
@@ -70,25 +71,26 @@ def save(folder: str | Path, step: int, state: dict[str, Any], keep: int = 3) ->
 def load_latest(
     folder: str | Path, map_location: Any = "cpu", accept: Callable[[Checkpoint, dict[str, Any]], None] | None = None
 ) -> tuple[int, dict[str, Any]] | None:
-    """Step and state of the newest whole checkpoint, or None where none was ever finished.
+    """Load the newest whole checkpoint and return its step and state, or None if no checkpoint was ever finished.
 
-    One that is broken, cannot be read or is not accepted is skipped with a warning that names it.
+    A checkpoint that is damaged, cannot be read or is not accepted is skipped with a warning that names it.
 
     Args:
-        folder: as given to `save`; may be missing.
-        map_location: as in `torch.load`.
-        accept: called with checkpoint and state, newest first; its CheckpointError says what the state lacks.
+        folder: The folder that was passed to `save`. It may be missing.
+        map_location: As in `torch.load`.
+        accept: Called with each checkpoint and its state, newest first. To reject one, it raises a CheckpointError that
+            says what the state lacks.
 
     Raises:
-        CheckpointError: the folder cannot be read, or there are checkpoints and none is whole.
+        CheckpointError: The folder cannot be read, or there are checkpoints but none is whole.
     """
     folder = Path(folder)
     try:
         found = checkpoints(folder)
     except OSError as error:
         raise CheckpointError(
-            f"{folder} cannot be read ({error.strerror or error}), so what it holds is not known: make it readable, or "
-            "choose another folder (--out)"
+            f"{folder} cannot be read ({error.strerror or error}), so its contents are unknown. Make it readable, or "
+            "choose another folder (--out)."
         ) from error
     for checkpoint in found:
         try:
@@ -96,19 +98,20 @@ def load_latest(
             if accept is not None:
                 accept(checkpoint, state)
         except CheckpointError as error:
-            warnings.warn(f"skipped {checkpoint.path}: {error}", stacklevel=2)
+            warnings.warn(f"Skipped {checkpoint.path}: {error}", stacklevel=2)
         else:
             return checkpoint.step, state
     if found:
         raise CheckpointError(
-            f"none of the {len(found)} checkpoints in {folder} is whole; legal is at least one that can be read and "
-            "whose content matches the checksum in its name: bring one back from a copy, or start anew (--restart)"
+            f"none of the {len(found)} checkpoints in {folder} is whole, that is, readable and with content that "
+            "matches "
+            "the checksum in its name. Restore one from a copy, or start again from the beginning (--restart)."
         )
     return None
 
 
 def state_in(checkpoint: Checkpoint, map_location: Any) -> dict[str, Any]:
-    """The content of a checkpoint, or CheckpointError with what is wrong with it."""
+    """Load a checkpoint, or raise a CheckpointError that says what is wrong with it."""
     try:
         if _checksum(checkpoint.path) != checkpoint.checksum:
             raise CheckpointError("its content does not match the checksum in its name")
@@ -117,18 +120,18 @@ def state_in(checkpoint: Checkpoint, map_location: Any) -> dict[str, Any]:
         raise CheckpointError(f"it cannot be read ({error.strerror or error})") from error
     except CheckpointError:
         raise
-    except Exception as error:  # Where a content is none of torch's, its parsers raise whatever they like.
+    except Exception as error:  # On content that torch did not write, its parsers may raise anything.
         raise CheckpointError(f"it cannot be loaded ({short(error)})") from error
     if not isinstance(state, dict):
-        raise CheckpointError(f"it holds a {type(state).__name__}; legal is a dict")
+        raise CheckpointError(f"it contains a {type(state).__name__} where a dict is expected")
     return state
 
 
 def checkpoints(folder: str | Path) -> list[Checkpoint]:
-    """Checkpoints of a folder, newest first, whole or not; of one step, the file written last comes first.
+    """List the checkpoints of a folder, whole or not, newest first. For one step, the file written last comes first.
 
     Raises:
-        OSError: the folder cannot be read; one that is missing holds none.
+        OSError: The folder cannot be read. A missing folder contains no checkpoints and is no error.
     """
     folder = Path(folder)
     named = ((CHECKPOINT_NAME.fullmatch(name), folder / name) for name in _names_in(folder))
@@ -137,10 +140,10 @@ def checkpoints(folder: str | Path) -> list[Checkpoint]:
 
 
 def delete_all(folder: str | Path) -> None:
-    """Delete the checkpoints of a folder, the newest last, and what a killed process left of one; no other file.
+    """Delete the checkpoints of a folder, the newest last, and the remains of interrupted saves, but no other file.
 
     Raises:
-        OSError: the folder cannot be read or written.
+        OSError: The folder cannot be read or written.
     """
     for checkpoint in reversed(checkpoints(folder)):
         checkpoint.path.unlink(missing_ok=True)
@@ -148,7 +151,7 @@ def delete_all(folder: str | Path) -> None:
 
 
 def delete_temporaries(folder: str | Path) -> None:
-    """Delete what a killed process left of a checkpoint. Raises as `delete_all`."""
+    """Delete the remains of interrupted saves. Raises the errors of `delete_all`."""
     folder = Path(folder)
     for name in _names_in(folder):
         if TEMPORARY_NAME.fullmatch(name):
@@ -156,7 +159,7 @@ def delete_temporaries(folder: str | Path) -> None:
 
 
 def short(error: Exception) -> str:
-    """An error in one line of at most 200 characters: torch's go on for many."""
+    """Shorten an error to one line of at most 200 characters, because torch's errors may run to many lines."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
 
 
@@ -164,7 +167,7 @@ def _names_in(folder: Path) -> list[str]:
     try:
         return [path.name for path in folder.iterdir()]
     except FileNotFoundError:
-        # A link to a disk that is not there now may lead to all the checkpoints.
+        # A link to a disk that is not mounted now may lead to all the checkpoints.
         if folder.is_symlink():
             raise
         return []
@@ -206,21 +209,22 @@ def _write_synced(path: Path, state: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
     except RuntimeError as error:
-        # torch says that the file has no end, and not that the disk is full, or that Ctrl-C came between.
+        # torch says that the file is incomplete, not that the disk is full or that Ctrl-C interrupted it.
         if isinstance(error.__context__, (OSError, KeyboardInterrupt)):
             raise error.__context__ from None
         raise
 
 
 def _require_loadable(path: Path, step: int) -> None:
-    """Refuse at the first save what would only fail when a run resumes; mapped, so no tensor is read."""
+    """Fail at the first save instead of when the run resumes. The file is memory-mapped, so no tensor is read."""
     try:
         with unicode_path(path) as named:
             torch.load(named, map_location="cpu", weights_only=True, mmap=True)
     except UnpicklingError as error:
         raise CheckpointError(
-            f"state of step {step} holds an object that torch.load(weights_only=True) refuses; legal are tensors, "
-            f"numbers, strings and containers of them: convert it (an array to a tensor, a path to str). {error}"
+            f"the state of step {step} contains an object that torch.load(weights_only=True) refuses. It must consist "
+            "of "
+            f"tensors, numbers, strings and containers of them; convert arrays to tensors and paths to str. {error}"
         ) from error
 
 
@@ -231,13 +235,13 @@ def _checksum(path: Path) -> str:
 
 def _delete_old(folder: Path, step: int, saved: Path, keep: int) -> None:
     others = [one for one in checkpoints(folder) if one.path != saved]
-    # A later step than the one just saved was given up when the run went back: it goes first.
+    # A later step than the one just saved was abandoned when the run went back, so it is deleted first.
     earlier = sorted((one for one in others if one.step != step), key=lambda one: one.step < step, reverse=True)
-    # One that is broken must not push out one that is whole.
+    # A damaged checkpoint must not displace a whole one.
     whole = list(islice((one for one in earlier if _is_whole(one)), keep - 1))
     kept = [*whole, *(one for one in earlier if one not in whole)][: keep - 1]
     for checkpoint in (one for one in others if one not in kept):
         try:
             checkpoint.path.unlink(missing_ok=True)
         except OSError as error:
-            warnings.warn(f"{checkpoint.path} stays, for it cannot be deleted ({error.strerror})", stacklevel=3)
+            warnings.warn(f"{checkpoint.path} cannot be deleted and remains ({error.strerror}).", stacklevel=3)

@@ -1,4 +1,4 @@
-"""What a path names as token data: the embedded text, text files and folders, `.bin` shards and folders of them."""
+"""Load token data from a path: the embedded text, text files and folders, `.bin` shards and folders of them."""
 
 from pathlib import Path
 
@@ -22,29 +22,30 @@ SHARD_VOCABULARY = 50304
 
 
 def load_tokens(path: str | Path | None) -> TokenData:
-    """Token data from what `path` names.
+    """Load the token data that `path` names.
 
     Args:
-        path: None (the embedded text), a text file, a folder of text files, a `.bin` shard, a folder of shards.
+        path: None for the embedded text, a text file, a folder of text files, a `.bin` shard, or a folder of shards.
 
     Raises:
-        OSError: nothing is there, or it cannot be read.
-        ShardError: a shard is broken.
-        ValueError: an empty path, what is no plain file, no text, or no training shard.
+        OSError: The path does not exist or cannot be read.
+        ShardError: A shard is damaged.
+        ValueError: The path is empty, is not a regular file, or contains no text or no training shard.
     """
     if path is None:
         return embedded_text()
     source, name = Path(path), str(path)
     if not name:
         raise ValueError(
-            "data is '', as an unset variable of a shell gives it; legal is a path (. for the current folder), or no "
-            "--data for the embedded text"
+            "data is '', perhaps because a shell variable is not set. Give a path (. is the current folder), or omit "
+            "--data to train on the embedded text."
         )
     _require_target(source)
     if not source.exists():
         raise FileNotFoundError(
-            f"data is {name!r}, and nothing is there; legal is a text file, a folder of text files, a .bin shard, "
-            "a folder of .bin shards, or None for the embedded text"
+            f"data is {name!r}, which does not exist. Give a text file, a folder of text files, a .bin shard or a "
+            "folder "
+            "of .bin shards, or omit it (None) to train on the embedded text."
         )
     if source.is_dir():
         content = sorted(source.iterdir())
@@ -57,10 +58,10 @@ def load_tokens(path: str | Path | None) -> TokenData:
 
 
 def embedded_text() -> TokenData:
-    """Source and prose of the running interpreter's standard library, without its tests: 12 MB of bytes, by file.
+    """Load the source code and prose of the interpreter's standard library, without its tests: 12 MB, split by file.
 
     Raises:
-        ValueError: the interpreter came without its sources.
+        ValueError: The interpreter was installed without its source code.
     """
     return _text_data("embedded", *split_texts(embedded_files()))
 
@@ -89,7 +90,9 @@ def _shard_folder(name: str, content: list[Path]) -> TokenData:
     validation = [path for path in paths if "val" in path.name] or paths[-1:]
     train = [_shard_piece(path) for path in paths if path not in validation]
     if not train:
-        raise ValueError(f'every .bin file in {name} has "val" in its name; legal is at least one without, to train on')
+        raise ValueError(
+            f'every .bin file in {name} has "val" in its name, so no shard is left to train on; rename or add one'
+        )
     return _data(name, vocabulary_size, train, list(map(_shard_piece, validation)))
 
 
@@ -98,10 +101,10 @@ def _vocabulary_size(manifest: ShardManifest | None) -> int:
 
 
 def _require_target(path: Path) -> None:
-    """FileNotFoundError for a link that leads to nothing, as to a disk that is not there now."""
+    """Raise FileNotFoundError for a link with a missing target, such as a disk that is not mounted now."""
     if path.is_symlink() and not path.exists():
         raise FileNotFoundError(
-            f"{path} is a link to {path.readlink()}, and nothing is there; bring that back, or remove the link"
+            f"{path} is a link to {path.readlink()}, which does not exist; restore the target or remove the link"
         )
 
 

@@ -1,4 +1,4 @@
-"""From a size and an optimizer to a whole recipe: which field follows from which."""
+"""Derive a complete recipe from a size and an optimizer."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -11,7 +11,7 @@ from steadydecay.recipes.recipe import Fields, Recipe, is_required, require_divi
 
 RecipeKind = TypeVar("RecipeKind", bound=Recipe)
 
-# Fields that follow from other fields where nothing else says them.
+# Fields that are derived from other fields unless they are given.
 DERIVED: dict[str, Callable[[Fields], Any]] = {
     "output_lr": lambda values: values["lr"],
     "momentum": lambda values: usual_momentum(values["optimizer"]),
@@ -20,23 +20,24 @@ DERIVED: dict[str, Callable[[Fields], Any]] = {
     "clip": lambda values: OPTIMIZERS[values["optimizer"]].clip,
     "evaluate_every": lambda values: max(1, values["steps"] // 10),
     "checkpoint_every": lambda values: max(1, min(1_000, values["steps"] // 5)),
-    # A measured step costs a tenth of one of the smallest size (benchmarks/watch_cost.py).
+    # A measured step adds a tenth to the time of a step at the smallest size (benchmarks/watch_cost.py).
     "layers_every": lambda values: max(min(10, values["steps"]), values["steps"] // 100),
 }
 
 
 def recipe_for(kind: type[RecipeKind], size: str, optimizer: str, given: Mapping[str, Any]) -> RecipeKind:
-    """The recipe of a size and an optimizer; `given` fields replace derived ones, and others derive from them.
+    """Return the recipe of a size and an optimizer. Fields in `given` replace derived ones, and others derive from
+    them.
 
     Args:
-        kind: a class of recipes.
-        size: a key of its `SIZES`.
-        optimizer: a key of `OPTIMIZERS`; `given` holds what its family lacks in the recipe's `TUNED`.
-        given: fields by name, but for size and optimizer.
+        kind: A class of recipes.
+        size: A key of its `SIZES`.
+        optimizer: A key of `OPTIMIZERS`. `given` must contain what the recipe's `TUNED` lacks for its family.
+        given: Fields by name, except size and optimizer.
 
     Raises:
-        ValueError: unknown size or optimizer, `given` has size or optimizer, a field such as lr that nothing says, or a
-            number outside its range.
+        ValueError: The size or optimizer is unknown, `given` contains size or optimizer, a field such as lr has no
+            value, or a number is outside its range.
     """
     _require_known(kind, size, optimizer, given)
     tuned = kind.TUNED.get(size, {}).get(NAMED_OPTIMIZERS[optimizer].family, {})
@@ -54,7 +55,7 @@ def _require_known(kind: type[Recipe], size: str, optimizer: str, given: Mapping
         raise ValueError(f"size is {size!r}{nearest(size, kind.SIZES)}")
     for name in {"size", "optimizer"} & given.keys():
         remedy = f"other fields derive from it, so give it as the argument {name} (--{name})"
-        raise ValueError(f"override names {name!r}; legal are fields other than size and optimizer: {remedy}")
+        raise ValueError(f"override names {name!r}, which cannot be overridden: {remedy}")
     require_trainable(optimizer)
 
 
@@ -62,4 +63,4 @@ def _require_complete(kind: type[Recipe], values: Fields) -> None:
     for field in fields(kind):
         if is_required(field) and field.name not in {*values, *DERIVED, *kind.DERIVED}:
             place = f"{values['optimizer']!r} at size {values['size']!r}"
-            raise ValueError(f"{field.name} is missing: {kind.__name__} has no tuned one for {place}, so give it")
+            raise ValueError(f"{field.name} is missing: {kind.__name__} has no tuned value for {place}, so give one")

@@ -1,4 +1,4 @@
-"""In which order examples are trained on: a pure function of (seed, sequence), so a run resumes without replaying."""
+"""The order of training examples as a pure function of (seed, sequence), so that a run resumes without replaying."""
 
 import hashlib
 import math
@@ -6,13 +6,13 @@ from functools import lru_cache
 
 from steadydecay.theory.validation import require_in
 
-# Of 16 random multipliers, the one that best keeps 16 neighbouring rows apart is close to the golden ratio's spread.
+# Of 16 random multipliers, the one that best separates 16 neighbouring rows comes close to the golden ratio's spread.
 MULTIPLIERS_TRIED = 16
 ROWS_KEPT_APART = 16
 
 
 def shuffled(sequence: int, examples: int, seed: int) -> int:
-    """The example that is `sequence`-th in training: a new affine permutation of all examples in each epoch.
+    """Return the example at place `sequence` of the training order, which permutes all examples anew in each epoch.
 
     >>> sorted(shuffled(sequence, 5, seed=0) for sequence in range(5, 10))
     [0, 1, 2, 3, 4]
@@ -24,30 +24,30 @@ def shuffled(sequence: int, examples: int, seed: int) -> int:
 
 @lru_cache(maxsize=64)
 def affine_permutation(examples: int, seed: int, epoch: int) -> tuple[int, int]:
-    """(a, b) of the permutation x → (ax + b) mod n with gcd(a, n) = 1, which takes neighbours far apart."""
+    """Return (a, b) of the permutation x → (ax + b) mod n with gcd(a, n) = 1, which moves neighbours far apart."""
     drawn = [_hashed_below(examples, seed, epoch, draw) for draw in range(MULTIPLIERS_TRIED + 1)]
     multipliers = (_next_coprime(value, examples) for value in drawn[1:])
     return max(multipliers, key=lambda multiplier: _spread(multiplier, examples)), drawn[0]
 
 
 def rows_of_rank(batch_size: int, rank: int, world_size: int) -> range:
-    """The rank's contiguous share of the rows of a global batch; the shares in order are the batch.
+    """Return the rank's contiguous share of the rows of a global batch. The shares in order make up the batch.
 
     Raises:
-        ValueError: an argument outside its range, or a batch_size that is no multiple of world_size.
+        ValueError: An argument is outside its range, or batch_size is not a multiple of world_size.
     """
     require_in("batch_size", batch_size, 1, include_low=True)
     require_in("world_size", world_size, 1, include_low=True)
     require_in("rank", rank, 0, world_size, include_low=True)
-    # Uneven shares would make the mean over ranks differ from the mean over the batch.
+    # With uneven shares, the mean over ranks would differ from the mean over the batch.
     if batch_size % world_size:
-        raise ValueError(f"batch_size is {batch_size}; legal are multiples of world_size={world_size}")
+        raise ValueError(f"batch_size is {batch_size}; it must be a multiple of world_size={world_size}")
     rows = batch_size // world_size
     return range(rank * rows, (rank + 1) * rows)
 
 
 def _hashed_below(bound: int, *key: int) -> int:
-    # str, not repr: a NumPy integer is the same seed as Python's.
+    # str rather than repr, so that a NumPy integer is the same seed as Python's.
     digest = hashlib.sha256(" ".join(map(str, key)).encode()).digest()
     return int.from_bytes(digest, "big") % bound
 
@@ -59,6 +59,6 @@ def _next_coprime(value: int, modulus: int) -> int:
 
 
 def _spread(multiplier: int, modulus: int) -> int:
-    """Least distance of two of 16 neighbouring rows, times how many rows they are apart."""
+    """Return the least distance between two of 16 neighbouring rows, times the number of rows between them."""
     steps = ((apart, apart * multiplier % modulus) for apart in range(1, min(ROWS_KEPT_APART, modulus)))
     return min((apart * min(step, modulus - step) for apart, step in steps), default=0)

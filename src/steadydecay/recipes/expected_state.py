@@ -1,6 +1,6 @@
-"""What a checkpoint must hold to be of a run: a content may be anything at all, though its checksum is right.
+"""Check that a checkpoint belongs to a run: even with a correct checksum it may contain anything at all.
 
-What each part refuses by itself as it is loaded is left to it.
+Whatever each part refuses by itself when it is loaded is not checked here.
 """
 
 import math
@@ -14,22 +14,22 @@ from torch import Tensor
 from steadydecay.recipes.checkpoint import CheckpointError
 
 Shape = tuple[int, ...]
-# What schedules and corrections move; the other numbers of a group are those of the recipe from first to last.
+# Schedules and corrections change these; all other numbers of a group stay as in the recipe.
 MOVED = ("lr", "weight_decay", "steady_norm_sq")
-# A schedule's own arithmetic may round otherwise in another version.
+# Another version may round a schedule's arithmetic differently.
 TOLERANCE = 1e-6
 
 
 @final
 @dataclass(frozen=True)
 class ExpectedState:
-    """Of an optimizer and its schedule, as the recipe builds them.
+    """The state of an optimizer and its schedule as the recipe builds them.
 
     Attributes:
-        groups: the values of each group.
-        shapes: of the weights, in the order of the groups.
-        made: names and shapes of what the optimizer keeps of a weight from its construction on, by the weight's place.
-        base_lrs: of the schedule.
+        groups: The values of each parameter group.
+        shapes: The shapes of the weights, in the order of the groups.
+        made: For each weight, by its position, the names and shapes of the state that exists from construction on.
+        base_lrs: The base learning rates of the schedule.
     """
 
     groups: list[Mapping[str, Any]]
@@ -39,7 +39,7 @@ class ExpectedState:
 
 
 def expected_state(optimizer: torch.optim.Optimizer, base_lrs: Sequence[float]) -> ExpectedState:
-    """What is expected, before anything is loaded."""
+    """Record what is expected, before anything is loaded."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     saved = optimizer.state_dict()
     made = {place: _shapes(kept) for place, kept in saved["state"].items()}
@@ -47,16 +47,16 @@ def expected_state(optimizer: torch.optim.Optimizer, base_lrs: Sequence[float]) 
 
 
 def require_recipe(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The recipe in a checkpoint, which is of numbers, texts and containers of them; or a CheckpointError."""
+    """Return the recipe in a checkpoint; raise CheckpointError unless it consists of numbers, text and containers."""
     recipe = state.get("recipe")
     if not isinstance(recipe, dict):
-        raise CheckpointError("it holds no recipe, so it is no checkpoint of a run")
+        raise CheckpointError("it contains no recipe, so it is not a checkpoint of a run")
     _require_plain(recipe, "recipe")
     return recipe
 
 
 def require_expected(expected: ExpectedState, state: Mapping[str, Any]) -> None:
-    """CheckpointError unless the schedule and the optimizer in a checkpoint that was loaded are those expected."""
+    """Raise CheckpointError unless the schedule and the optimizer in a loaded checkpoint are the expected ones."""
     _require_schedule(expected, state["schedule"])
     groups = state["optimizer"]["param_groups"]
     for own, saved in zip(expected.groups, groups, strict=True):
@@ -67,48 +67,48 @@ def require_expected(expected: ExpectedState, state: Mapping[str, Any]) -> None:
 def _require_schedule(expected: ExpectedState, schedule: Mapping[str, Any]) -> None:
     _require_plain(schedule, "schedule")
     if not isinstance(schedule.get("last_epoch"), int):
-        raise CheckpointError(f"its schedule is of step {schedule.get('last_epoch')!r}, which is no whole number")
+        raise CheckpointError(f"its schedule is at step {schedule.get('last_epoch')!r}, which is not a whole number")
     if not _is_same(expected.base_lrs, schedule.get("base_lrs")):
         raise CheckpointError(
-            f"its schedule has base_lrs of {schedule.get('base_lrs')!r}, where the recipe has {expected.base_lrs!r}"
+            f"its schedule has base_lrs={schedule.get('base_lrs')!r}, where the recipe has {expected.base_lrs!r}"
         )
 
 
 def _require_group(own: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
     for name, value in own.items():
-        # A version may know more of a group than the one that saved it.
+        # This version may know more keys of a group than the one that saved it.
         if name == "params" or name not in saved or not _is_of_numbers(value):
             continue
         found = saved[name]
         is_legal = _is_number(found) if name in MOVED else _is_same(value, found)
         if not is_legal:
-            told = "which is no finite number" if name in MOVED else f"where the recipe has {value!r}"
+            told = "which is not a finite number" if name in MOVED else f"where the recipe has {value!r}"
             raise CheckpointError(f"its optimizer has {name}={_short(found)}, {told}")
 
 
 def _require_kept(expected: ExpectedState, groups: list[Mapping[str, Any]], kept: Mapping[Any, Any]) -> None:
     places = [place for group in groups if _keeps_state(group) for place in group["params"]]
-    # torch's optimizers keep nothing of a weight that never had a gradient, but of all there were some.
+    # torch's optimizers keep no state for a weight that never had a gradient, but some weight must have had one.
     if places and not any(kept.get(place) for place in places):
-        raise CheckpointError("its optimizer's state is empty, though the run had taken steps")
+        raise CheckpointError("its optimizer's state is empty, although the run had taken steps")
     for place, names in expected.made.items():
         if missing := names.keys() - _kept_of(kept, place).keys():
-            raise CheckpointError(f"its optimizer's state lacks {', '.join(sorted(missing))} of weight {place}")
+            raise CheckpointError(f"its optimizer's state of weight {place} lacks {', '.join(sorted(missing))}")
     for place, shape in enumerate(expected.shapes):
         for name, found in _kept_of(kept, place).items():
             _require_shape(f"{name} of weight {place}", found, expected.made.get(place, {}).get(name, shape))
 
 
 def _require_shape(what: str, found: Any, shape: Shape) -> None:
-    # A count of steps has one entry, whatever the weight.
+    # A count of steps has one entry, whatever the shape of the weight.
     if isinstance(found, Tensor) and found.numel() != 1 and tuple(found.shape) != shape:
-        raise CheckpointError(f"its optimizer's {what} has the shape {tuple(found.shape)}, where {shape} is right")
+        raise CheckpointError(f"its optimizer's {what} has the shape {tuple(found.shape)}, where {shape} is expected")
 
 
 def _kept_of(kept: Mapping[Any, Any], place: int) -> Mapping[str, Any]:
     found = kept.get(place, {})
     if not isinstance(found, Mapping):
-        raise CheckpointError(f"its optimizer's state of weight {place} is {_short(found)}, where a dict is right")
+        raise CheckpointError(f"its optimizer's state of weight {place} is {_short(found)}, where a dict is expected")
     return found
 
 
@@ -121,7 +121,7 @@ def _shapes(kept: Mapping[str, Any]) -> dict[str, Shape]:
 
 
 def _is_same(value: Any, found: Any) -> bool:
-    """Whether two numbers, or two sequences of them, are the same but for rounding."""
+    """Return whether two numbers, or two sequences of them, are equal up to rounding."""
     if isinstance(value, tuple | list):
         is_sequence = isinstance(found, tuple | list) and len(found) == len(value)
         return is_sequence and all(map(_is_same, value, found))
@@ -140,7 +140,7 @@ def _is_number(value: Any) -> bool:
 def _require_plain(value: Any, name: str) -> None:
     for place, found in _leaves(value, name):
         if not isinstance(found, int | float | str | None):
-            raise CheckpointError(f"its {place} is {_short(found)}; legal are numbers and text")
+            raise CheckpointError(f"its {place} is {_short(found)}, where only numbers and text are expected")
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""How a process that helps begins: it leaves Ctrl-C to the process that started it, and ends when that one does."""
+"""Set up a helper process: it leaves Ctrl-C to the process that started it, and ends together with that process."""
 
 import os
 import signal
@@ -8,13 +8,13 @@ from multiprocessing.connection import wait
 
 
 def begin() -> None:
-    """Call it first; it returns at once."""
+    """Set up this process. Call it first; it returns at once."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    # A parent that is killed tells nobody, and its processes would wait for work for ever.
+    # A parent that is killed cannot notify its children, which would wait for work forever.
     if (parent := parent_process()) is not None:
         wait([parent.sentinel])
         os._exit(1)

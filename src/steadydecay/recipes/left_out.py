@@ -1,4 +1,4 @@
-"""What of a folder of data is not trained on: counted, named and said once."""
+"""Collect what in a folder of data is not trained on, to report it once with counts and names."""
 
 import warnings
 from collections import defaultdict
@@ -6,23 +6,23 @@ from pathlib import Path
 from typing import final
 
 UNREADABLE = "that cannot be read"
-DANGLING = "links to nothing"
-SPECIAL = "that are no plain files"
+DANGLING = "with a missing link target"
+SPECIAL = "special (a pipe, socket or device)"
 HIDDEN = "hidden"
-LINKED_FOLDER = "links to folders, which are not followed"
+LINKED_FOLDER = "behind a link to a folder, which is not followed"
 BESIDE_SHARDS = "beside the .bin shards"
 NAMED = 5
 
 
 @final
 class LeftOut:
-    """Names by the reason why they are left out; its text counts them and names the first of each reason."""
+    """Names grouped by the reason for leaving them out. As text, it gives counts and the first names of each reason."""
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = defaultdict(list)
 
     def add(self, name: str, why: str) -> None:
-        """Count a name; an empty reason counts nothing."""
+        """Count a name, unless the reason is empty."""
         if why:
             self._names[why].append(name)
 
@@ -34,9 +34,9 @@ class LeftOut:
 
 
 def warn_left_out(folder: Path, left_out: LeftOut) -> None:
-    """One warning, if anything is left out."""
+    """Issue one warning if anything is left out."""
     if left_out:
-        warnings.warn(f"{folder} is trained on without {left_out}", stacklevel=2)
+        warnings.warn(f"Training on {folder} leaves out {left_out}", stacklevel=2)
 
 
 def _listed(names: list[str]) -> str:

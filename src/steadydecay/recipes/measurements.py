@@ -1,4 +1,4 @@
-"""What a run records of its weights and gradients, beside what the theory predicts."""
+"""What a run records about its weights and gradients, beside what theory predicts."""
 
 import math
 from collections import defaultdict
@@ -10,17 +10,18 @@ from steadydecay.tensors.total_norms import NormMeasure, norms_by_group
 
 
 def norms_by_role(optimizer: torch.optim.Optimizer, measure: NormMeasure) -> dict[str, dict[str, float]]:
-    """{measure: {role: Frobenius norm over all parameters of the role}}; 0 where a role has no gradient."""
+    """Return {measure: {role: Frobenius norm over all its parameters}}, with 0 for a role without gradients."""
     roles = dict.fromkeys((group["role"] for group in optimizer.param_groups), 0.0)
     norms = norms_by_group(optimizer.param_groups, measure)
     return {measure: roles | {role: norm.item() for role, norm in norms.items()}}
 
 
 def hyperparameters_by_role(optimizer: torch.optim.Optimizer) -> dict[str, dict[str, float]]:
-    """lr, decay (η) and predicted steady norm of the next step, each by role (of its last group, if it has several).
+    """Return lr, decay (η) and the predicted steady norm of the next step, each by role.
 
-    The prediction is ‖θ‖ at the steady state of the present lr, decay and momentum: infinite where a role does not
-    decay, NaN where the size of an update depends on the gradients (SGD) or the decay is L2.
+    If a role has several groups, the last one counts. The prediction is ‖θ‖ at the steady state of the current lr,
+    decay and momentum. It is infinite if a role does not decay, and NaN if the size of an update depends on the
+    gradients (SGD) or the decay is L2.
     """
     lr, decay, predicted_sq = {}, {}, defaultdict(float)
     for group in optimizer.param_groups:

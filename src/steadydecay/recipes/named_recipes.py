@@ -1,4 +1,4 @@
-"""The recipes that the command line calls by a name."""
+"""The recipes that the command line knows by name."""
 
 from steadydecay.recipes.gpt.recipe import GPTRecipe
 from steadydecay.recipes.recipe import Recipe

@@ -1,4 +1,4 @@
-"""Several optimizers over different parameters as one object: for one schedule and one checkpoint."""
+"""Several optimizers over different parameters as one object, for one schedule and one checkpoint."""
 
 from collections.abc import Callable
 from typing import Any, final
@@ -8,12 +8,12 @@ import torch
 
 @final
 class OptimizerChain(torch.optim.Optimizer):
-    """Steps one optimizer after the other; its groups and its state are theirs.
+    """Step one optimizer after the other. Parameter groups and state are those of the optimizers.
 
     Groups are shared, not copied: what a scheduler writes to a group of the chain, the optimizer below reads.
 
     Args:
-        optimizers: with all their groups and state already made (ours have state from construction on).
+        optimizers: Optimizers whose groups and state all exist already (ours have state from construction on).
     """
 
     def __init__(self, *optimizers: torch.optim.Optimizer) -> None:
@@ -24,7 +24,7 @@ class OptimizerChain(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of each; returns what `closure`, which recomputes the loss, returns."""
+        """Step each optimizer; return the result of `closure`, which recomputes the loss."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -34,11 +34,12 @@ class OptimizerChain(torch.optim.Optimizer):
         return loss
 
     def __getstate__(self) -> dict[str, Any]:
-        """What pickle and deepcopy take; shared groups stay shared."""
+        """Return what pickle and deepcopy copy. Shared groups stay shared."""
         return {**super().__getstate__(), "optimizers": self.optimizers}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what `__getstate__` or, through `load_state_dict`, `state_dict` gave, and share it out."""
+        """Restore the state from `__getstate__` or, through `load_state_dict`, `state_dict`, and share it with the
+        parts."""
         super().__setstate__(state)
         groups = iter(self.param_groups)
         for optimizer in self.optimizers:

@@ -1,4 +1,4 @@
-"""The optimizers that a recipe can name, and what training needs of each: one table."""
+"""The table of optimizers that a recipe can name, and what training needs to know about each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from steadydecay.recipes.recipe import Recipe
 from steadydecay.theory import DECAY_RULES
 from steadydecay.theory.steady_state import effective_lr
 
-# PyTorch's classes, and what is built like them: nothing in them follows a rule.
+# PyTorch's classes, and those that are built like them, do not follow a decay rule.
 OF_CONSTANT_DECAY = ("adamw", "renormalized_adamw", "adam_l2")
 ADAM_BETA2 = 0.95
 LION_BETA2 = 0.99
@@ -32,13 +32,13 @@ MUON_ADAM_BETAS = (0.9, ADAM_BETA2)
 @final
 @dataclass(frozen=True)
 class TrainedOptimizer:
-    """What training needs of an optimizer; a call with a model and a recipe builds it.
+    """What training needs to know about an optimizer. Calling it with a model and a recipe builds the optimizer.
 
     Attributes:
-        build: the optimizer of a model, with the numbers and the decay rule (`decay_rule_of`) of a recipe.
-        clip: usual largest gradient norm; None where the size of a step does not depend on that of gradients.
-        warmup_percent: usual share of the steps in which the learning rate rises.
-        steady_norm_end: usual share of its start at which S ends; None where no schedule moves S.
+        build: Builds the optimizer of a model with the numbers and the decay rule (`decay_rule_of`) of a recipe.
+        clip: The usual largest gradient norm; None if the size of a step does not depend on the gradients' size.
+        warmup_percent: The usual share of steps in which the learning rate warms up, in percent.
+        steady_norm_end: The usual share of its start at which S ends; None if no schedule changes S.
     """
 
     build: Callable[[nn.Module, Recipe], torch.optim.Optimizer]
@@ -51,7 +51,7 @@ class TrainedOptimizer:
 
 
 def usual_momentum(optimizer: str) -> float:
-    """β, or β₁, where a recipe does not say; of a key of `OPTIMIZERS`."""
+    """Return β, or β₁, for recipes that do not set it. `optimizer` is a key of `OPTIMIZERS`."""
     usual = NAMED_OPTIMIZERS[optimizer].usual
     return usual["betas"][0] if "betas" in usual else usual["momentum"]
 
@@ -61,44 +61,46 @@ LR_SQUARED = "lr_squared"
 
 
 def decay_rule_of(recipe: Recipe) -> str:
-    """The decay rule that its optimizer is given, a key of `DECAY_RULES`."""
+    """Return the decay rule to give to the recipe's optimizer, which is a key of `DECAY_RULES`."""
     rule = recipe.decay_rule or NAMED_OPTIMIZERS[recipe.optimizer].rule
     return "constant" if rule == LR_SQUARED else rule
 
 
 def is_nesterov(recipe: Recipe) -> bool:
-    """Whether its optimizer looks ahead by one gradient."""
+    """Return whether the recipe's optimizer uses Nesterov momentum."""
     usual = NAMED_OPTIMIZERS[recipe.optimizer].usual.get("nesterov", False)
     return usual if recipe.nesterov is None else recipe.nesterov
 
 
 def require_usable(recipe: Recipe) -> None:
-    """ValueError if a field says what its optimizer does not have."""
+    """Raise ValueError if the recipe sets a field that its optimizer does not have."""
     name, known = recipe.optimizer, NAMED_OPTIMIZERS[recipe.optimizer]
     if recipe.decay_rule is not None and recipe.decay_rule not in (*DECAY_RULES, LR_SQUARED):
         raise ValueError(f"decay_rule is {recipe.decay_rule!r}{nearest(recipe.decay_rule, (*DECAY_RULES, LR_SQUARED))}")
     if decay_rule_of(recipe) != "constant" and name in OF_CONSTANT_DECAY:
-        raise ValueError(f"decay_rule is {recipe.decay_rule!r} for {name!r}, whose λ is constant; use adamc or scionc")
+        raise ValueError(
+            f"decay_rule is {recipe.decay_rule!r}, but {name!r} keeps λ constant; use adamc or scionc instead"
+        )
     if recipe.nesterov is not None and "nesterov" not in known.usual:
-        raise ValueError(f"nesterov is {recipe.nesterov!r}, and {name!r} has no such choice; legal is none")
+        raise ValueError(f"nesterov is {recipe.nesterov!r}, but {name!r} does not have this choice; use nesterov=none")
     if recipe.beta2 is not None and "betas" not in known.usual:
-        raise ValueError(f"beta2 is {recipe.beta2!r}, and {name!r} has no second beta; legal is none")
+        raise ValueError(f"beta2 is {recipe.beta2!r}, but {name!r} does not have a second beta; use beta2=none")
 
 
 def require_trainable(optimizer: str) -> None:
-    """ValueError with the nearest right name unless `optimizer` is a key of `OPTIMIZERS`."""
+    """Raise ValueError, with the nearest right name, unless `optimizer` is a key of `OPTIMIZERS`."""
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer is {optimizer!r}{nearest(optimizer, OPTIMIZERS)}")
 
 
 def elementwise_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """One lr for all; no decay for vectors."""
+    """Return groups with one learning rate for all layers and no weight decay for vectors."""
     groups = param_groups(model, "adamw", lr=recipe.lr, weight_decay=recipe.decay_per_step / recipe.lr)
     return _with_output_rule(groups, recipe)
 
 
 def _with_output_rule(groups: list[dict[str, Any]], recipe: Recipe) -> list[dict[str, Any]]:
-    """The rule of all layers for the output layer, too, if the recipe wants it corrected (Appendix D, Fig. 12)."""
+    """Correct the output layer like all others if the recipe asks for it (Appendix D, Fig. 12)."""
     if not recipe.correct_output:
         return groups
     rule = {"decay": decay_rule_of(recipe)}
@@ -122,7 +124,7 @@ def renormalized_adamw(model: nn.Module, recipe: Recipe) -> torch.optim.Optimize
 
 
 def adam_l2(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """λ goes into the gradient, and so through both moments: `decay_per_step` is lr · λ, and not what is lost."""
+    """Add λθ to the gradient, and so to both moments; `decay_per_step` is lr · λ, not the share that a step removes."""
     return torch.optim.Adam(elementwise_groups(model, recipe), lr=recipe.lr, betas=adam_betas(recipe))
 
 
@@ -146,7 +148,7 @@ def scion(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _with_steady_norm(group: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """S instead of a decay, where the decay is corrected: η = γ_eff²/(2S) is that of the recipe at the start."""
+    """Set S instead of a decay if the decay is corrected; η = γ_eff²/(2S) equals the recipe's at the start."""
     if group.get("decay") == "constant" or not recipe.decay_per_step:
         return group
     steady_norm_sq = effective_lr(group["lr"], recipe.momentum, is_nesterov(recipe)) ** 2 / (2 * recipe.decay_per_step)
@@ -154,10 +156,11 @@ def _with_steady_norm(group: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
 
 
 def muon(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Muon for hidden matrices at lr, AdamW for all else at output_lr, as its author has it.
+    """Use Muon for hidden matrices at lr and AdamW for everything else at output_lr, as Muon's author does.
 
-    Its update is that of torch.optim.Muon: the polar factor of a Nesterov average, times max(1, √(d_out/d_in)). It runs
-    in Scion, because torch's takes no (3, d, d) stack of query, key and value; the polynomial is the Polar Express.
+    The update equals that of torch.optim.Muon: the polar factor of a Nesterov average, times max(1, √(d_out/d_in)). It
+    runs in Scion, because torch's class does not accept a (3, d, d) stack of query, key and value. The polynomial is
+    Polar Express.
     """
     decay = decay_rule_of(recipe)
     lr = {role: recipe.lr if role == "hidden" else recipe.output_lr for role in ROLES}
@@ -170,7 +173,7 @@ def muon(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return OptimizerChain(spectral, AdamC(others, recipe.output_lr, MUON_ADAM_BETAS, decay=decay))
 
 
-# Titles, families, decay rules and usual momenta stand in NAMED_OPTIMIZERS under the same names.
+# NAMED_OPTIMIZERS lists titles, families, decay rules and usual momenta under the same names.
 OPTIMIZERS: dict[str, TrainedOptimizer] = {
     "adamw": TrainedOptimizer(adamw, clip=1.0),
     "adamc": TrainedOptimizer(adamc, clip=1.0),
@@ -184,6 +187,6 @@ OPTIMIZERS: dict[str, TrainedOptimizer] = {
     "muonc": TrainedOptimizer(muon),
     "scion": TrainedOptimizer(scion, warmup_percent=0),
     "scionc": TrainedOptimizer(scion, warmup_percent=0),
-    # Of 1/2, 1/4 and 1/8 of the start, which the paper tries, the one in the middle.
+    # The middle one of the values 1/2, 1/4 and 1/8 of the start that the paper tries.
     "scionc_cosine": TrainedOptimizer(scion, warmup_percent=0, steady_norm_end=0.25),
 }

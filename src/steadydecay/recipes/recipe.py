@@ -1,4 +1,4 @@
-"""What a recipe is: plain fields that say what is trained, and four methods that know the model and its data."""
+"""The interface of a recipe: plain fields that say what is trained, and four methods for the model and its data."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -17,43 +17,46 @@ COUNTS_OF_ALL += ("keep_checkpoints",)
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(ABC):
-    """What is trained; its fields are the first record of a run's log. Subclasses add plain fields and four methods.
+    """What is trained. Its fields are the first record of a run's log.
 
-    `recipe_for` makes one from a size and an optimizer: fields without a default come from `SIZES` and `TUNED`, or are
-    derived there.
+    Subclasses add plain fields and four methods. `recipe_for` makes a recipe from a size and an optimizer: fields
+    without a default come from `SIZES` and `TUNED`, or are derived from other fields.
 
     Attributes:
-        SIZES: the one dial: fields by size, `steps` and `batch_size` among them.
-        TUNED: by size, then by family of optimizers: `lr`, `decay_per_step` and what else was tuned.
-        COUNTS: names of a subclass's own fields that are whole numbers from 1 on.
-        DERIVED: a subclass's own fields that follow from others, as in `recipes/derivation.py`.
-        COMPARED: the optimizers that `steadydecay compare` takes where nobody names some.
-        ITEM: what training is counted in, in the plural; `items_per_example` says how many an example has.
-        MEANT_DATA: by size, what `decided_by` would say of the data that the size is meant for; a budget is made of it
-            where the data are not at hand. Its `meant_data` names them.
-        size: where the other values came from.
-        optimizer: a key of `steadydecay.recipes.optimizers.OPTIMIZERS`.
-        data: where the data are; None is what comes with the recipe.
-        steps: optimizer steps of the whole run.
-        warmup_steps: of them, linear from 0.
-        seed: of the weights and of the order of the data.
-        batch_size: examples per optimizer step, over all ranks and accumulation.
-        accumulate: backward passes per optimizer step, a divisor of batch_size.
-        lr, output_lr: γ at the peak, of the output layer and embeddings apart.
-        momentum: β, or Adam's β₁.
-        beta2: Adam's or Lion's β₂; None for the usual one, 0.95 or 0.99.
-        nesterov: look ahead by one gradient, under Scion and SGDW; None for what is usual (only Muon does).
-        decay_per_step: η = γλ at the peak, for every layer.
-        decay_rule: how the decay follows the schedule: a key of `steadydecay.theory.DECAY_RULES`, or "lr_squared" for
-            η ∝ γ² whatever the momentum does; None for the optimizer's own.
-        correct_output: whether the rule holds for the output layer, too, whose decay is otherwise constant.
-        carrier: what the cosine is carried by, a key of `steadydecay.recipes.carriers.CARRIERS`: "lr", "momentum", …
-        steady_norm_end: the share of its start at which S ends on a cosine; None for no schedule.
-        clip: largest gradient norm, None for no clipping.
+        SIZES: The fields of each size, the only dial of a recipe. They include `steps` and `batch_size`.
+        TUNED: `lr`, `decay_per_step` and other tuned fields, by size and then by optimizer family.
+        COUNTS: The names of a subclass's own fields that must be whole numbers of at least 1.
+        DERIVED: A subclass's own fields that derive from others, as in `recipes/derivation.py`.
+        COMPARED: The optimizers that `steadydecay compare` uses by default.
+        ITEM: The unit in which training is counted, in the plural. `items_per_example` says how many an example has.
+        MEANT_DATA: For each size, what `decided_by` would say about the data for which the size is meant. A budget is
+            based on it if the data are not available. Its `meant_data` names them.
+        size: The key of `SIZES` from which other values came.
+        optimizer: A key of `steadydecay.recipes.optimizers.OPTIMIZERS`.
+        data: The location of the data. None is the data that come with the recipe.
+        steps: The number of optimizer steps of the whole run.
+        warmup_steps: How many of these steps belong to the linear warm-up from 0.
+        seed: The seed of the weights and of the order of the data.
+        batch_size: The number of examples per optimizer step, over all ranks and accumulated batches.
+        accumulate: The number of backward passes per optimizer step, a divisor of batch_size.
+        lr: The learning rate γ at the peak.
+        output_lr: The learning rate γ at the peak for the output layer and embeddings.
+        momentum: The momentum β, or Adam's β₁.
+        beta2: Adam's or Lion's β₂. None is the usual value, 0.95 or 0.99.
+        nesterov: Whether Scion and SGDW use Nesterov momentum. None is the usual choice (only Muon does).
+        decay_per_step: The share η = γλ of each layer's weight that one step removes at the peak.
+        decay_rule: How the decay follows the schedule: a key of `steadydecay.theory.DECAY_RULES`, or "lr_squared" for
+            η ∝ γ² whatever the momentum does. None is the optimizer's own rule.
+        correct_output: Whether the rule also applies to the output layer, whose decay is otherwise constant.
+        carrier: What carries the cosine schedule, a key of `steadydecay.recipes.carriers.CARRIERS` such as "lr" or
+            "momentum".
+        steady_norm_end: The share of its start at which S ends on a cosine. None keeps S constant.
+        clip: The largest gradient norm. None turns clipping off.
         precision: "float32", "bfloat16" (autocast) or "auto".
-        compile: run the model through torch.compile.
-        evaluate_every, checkpoint_every, layers_every: steps between evaluations, checkpoints, records of `sd.watch`.
-        keep_checkpoints: how many stay.
+        compile: Whether to run the model through torch.compile.
+        evaluate_every, checkpoint_every, layers_every: The steps between evaluations, checkpoints, and records of
+            `sd.watch`.
+        keep_checkpoints: How many checkpoints to keep.
     """
 
     SIZES: ClassVar[Mapping[str, Fields]]
@@ -92,65 +95,65 @@ class Recipe(ABC):
 
     @property
     def items_per_example(self) -> int:
-        """How many of `ITEM` an example has."""
+        """Return how many of `ITEM` an example has."""
         return 1
 
     @property
     def items_per_step(self) -> int:
-        """How many of `ITEM` an optimizer step takes, over all ranks."""
+        """How many of `ITEM` an optimizer step processes, over all ranks."""
         return self.batch_size * self.items_per_example
 
     @abstractmethod
     def load_data(self) -> Any:
-        """Open the data; small things in memory, large ones mapped."""
+        """Open the data. Small data are held in memory, large data are memory-mapped."""
 
     @abstractmethod
     def build_model(self, data: Any) -> nn.Module:
-        """A module whose call with a batch gives its mean loss; draws its weights from torch's global generator.
+        """Return a module that maps a batch to its mean loss. It draws its weights from torch's global generator.
 
-        In evaluation mode it may give a mapping of means over the examples instead, with "loss" among them.
+        In evaluation mode it may return a mapping of means over the examples instead, which must include "loss".
         """
 
     @abstractmethod
     def train_batch(self, data: Any, step: int, micro_step: int, rank: int, world_size: int) -> Batch:
-        """A rank's share of one backward pass; a pure function, so that a run resumes at any step."""
+        """Return a rank's share of one backward pass. It must be a pure function, so that a run resumes at any step."""
 
     @abstractmethod
     def validation_batches(self, data: Any) -> Iterable[Batch]:
-        """The same batches on every call.
+        """Return the validation batches, which must be the same on every call.
 
-        Each rank goes through all of them and evaluates its own. Where batches cost much to make, let them be
-        `steadydecay.recipes.workers.MadeItems`, of which each rank makes its own alone.
+        Each rank goes through all of them and evaluates its own. If batches are expensive to make, return
+        `steadydecay.recipes.workers.MadeItems`, so that each rank makes only its own.
         """
 
     def augmented(self, data: Any, batch: Batch, step: int, micro_step: int, rank: int, world_size: int) -> Batch:
-        """A training batch, on the device that trains, as the model is called with it; a pure function."""
+        """Augment a training batch on the device that trains. It must be a pure function."""
         return batch
 
     def decided_by(self, data: Any) -> dict[str, Any]:
-        """What the data decided, for the first record of the log: numbers, text, lists and mappings."""
+        """Return what the data decided, for the first record of the log: numbers, text, lists and mappings."""
         return {}
 
     def epoch_examples(self, data: Any) -> int | None:
-        """How many examples there are to train on, each once in an epoch; None where the recipe does not know."""
+        """Return the number of training examples, each of which occurs once per epoch, or None if it is unknown."""
         return None
 
     def data_like(self, decided: Mapping[str, Any]) -> Any:
-        """Data with blank examples, where the run's own are not at hand; None if what is told is not enough.
+        """Return data with blank examples that stand for data that are not available, or None if too little is known.
 
         Args:
-            decided: what `decided_by` said of the run's data, among other things, as a log may hold it.
+            decided: What `decided_by` said about the run's data. As in a log, it may contain other entries.
         """
         return None
 
 
 def is_required(field: Field[Any]) -> bool:
-    """Whether a recipe cannot be without a value for this field."""
+    """Return whether a recipe must have a value for this field."""
     return field.default is MISSING and field.default_factory is MISSING
 
 
 def require_legal(recipe: Recipe) -> None:
-    """ValueError unless every number of the recipe is in its range."""
+    """Raise ValueError unless every number of the recipe is in its range."""
     for name in (*COUNTS_OF_ALL, *recipe.COUNTS):
         if (value := getattr(recipe, name)) is not None:
             _require_count(name, value)
@@ -162,20 +165,20 @@ def require_legal(recipe: Recipe) -> None:
     require_in("momentum", recipe.momentum, 0, 1, include_low=True, remedy="PyTorch's convention is 0.9")
     if recipe.beta2 is not None:
         require_in("beta2", recipe.beta2, 0, 1, include_low=True, remedy="PyTorch's convention is 0.999")
-    require_in("decay_per_step", recipe.decay_per_step, 0, 1, include_low=True, remedy="it is the share lost in a step")
+    require_in("decay_per_step", recipe.decay_per_step, 0, 1, include_low=True, remedy="it is the share a step removes")
     if recipe.steady_norm_end is not None:
-        require_in("steady_norm_end", recipe.steady_norm_end, 0, remedy="it is a share of S; 1 holds it")
+        require_in("steady_norm_end", recipe.steady_norm_end, 0, remedy="it is a share of S, and 1 keeps S constant")
     if recipe.clip is not None:
         require_in("clip", recipe.clip, 0, remedy="clip=none turns clipping off")
 
 
 def _require_count(name: str, value: Any) -> None:
     if not isinstance(value, int):
-        raise ValueError(f"{name} is {value!r}; legal are whole numbers from 1 on")
+        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
     require_in(name, value, 1, include_low=True)
 
 
 def require_divisor(recipe: Recipe) -> None:
-    """ValueError unless the backward passes of a step share its batch evenly."""
+    """Raise ValueError unless the backward passes of a step divide its batch evenly."""
     if recipe.accumulate < 1 or recipe.batch_size % recipe.accumulate:
-        raise ValueError(f"accumulate is {recipe.accumulate!r}; legal is a divisor of batch_size={recipe.batch_size}")
+        raise ValueError(f"accumulate is {recipe.accumulate!r}; it must be a divisor of batch_size={recipe.batch_size}")

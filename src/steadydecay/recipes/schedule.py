@@ -1,4 +1,4 @@
-"""What moves in a run: learning rate, momentum, decay and S, as the recipe says; one object to step and resume."""
+"""Schedule learning rate, momentum, decay and S as the recipe says, through one object that can step and resume."""
 
 from typing import Any, final
 
@@ -19,15 +19,15 @@ STEADY_NORMS = "steady_norms"
 
 @final
 class RunSchedule:
-    """A cosine with linear warm-up, carried by the lr or as the recipe says; S on a cosine, too, if it has an end.
+    """A cosine with linear warm-up, carried by the learning rate or as the recipe says; S follows a cosine if it ends.
 
     Args:
-        optimizer: that the recipe names, as `OPTIMIZERS` builds it.
-        recipe: steps, warmup_steps, carrier, decay_rule and steady_norm_end.
+        optimizer: The optimizer that the recipe names, as `OPTIMIZERS` builds it.
+        recipe: Provides steps, warmup_steps, carrier, decay_rule and steady_norm_end.
 
     Raises:
-        ValueError: a steady_norm_end, and no group whose decay follows from S; an S outside its range; or a carrier
-            other than "lr" for an optimizer whose momentum does not carry the effective learning rate.
+        ValueError: The recipe has a steady_norm_end, but no group derives its decay from S; S is outside its range; or
+            the carrier is not "lr" although the optimizer's momentum does not carry the effective learning rate.
     """
 
     def __init__(self, optimizer: Optimizer, recipe: Recipe) -> None:
@@ -40,12 +40,12 @@ class RunSchedule:
 
     @property
     def last_epoch(self) -> int:
-        """Steps done."""
+        """The number of steps done."""
         return self._lr.last_epoch
 
     @property
     def base_lrs(self) -> list[float]:
-        """The peak of each group."""
+        """The peak learning rate of each group."""
         return list(map(float, self._lr.base_lrs))
 
     def step(self) -> None:
@@ -58,7 +58,7 @@ class RunSchedule:
         return cosine(step, self._recipe.steps, self._recipe.warmup_steps)
 
     def _carry(self) -> None:
-        """Write what is not the lr's alone to the groups, over what LambdaLR wrote."""
+        """Write what the learning rate alone does not carry to the groups, over what LambdaLR wrote."""
         moment = Moment(self._share(self.last_epoch), min(1.0, self.last_epoch / self._recipe.steps))
         if self._recipe.decay_rule == LR_SQUARED:
             for group, decay in zip(self._optimizer.param_groups, self._decays, strict=True):
@@ -73,12 +73,13 @@ class RunSchedule:
                 group.update(known.written(group, momentum))
 
     def state_dict(self) -> dict[str, Any]:
-        """That of the learning rate's schedule, as it was before there was another; the others under a key of it."""
+        """Return the learning rate schedule's state, as in older versions, with the other schedules under one key of
+        it."""
         others = {STEADY_NORMS: [one.state_dict() for one in self._steady_norms]} if self._steady_norms else {}
         return self._lr.state_dict() | others
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take what `state_dict` gave for the same recipe."""
+        """Restore a `state_dict` of the same recipe."""
         self._lr.load_state_dict({key: value for key, value in state.items() if key != STEADY_NORMS})
         for one, own in zip(self._steady_norms, state.get(STEADY_NORMS, []), strict=True):
             one.load_state_dict(own)
@@ -91,8 +92,9 @@ def _carrier(optimizer: Optimizer, recipe: Recipe) -> Carrier:
             known = known_optimizer(optimizer, group)
             if known is None or known.momentum is None or known.momentum.written is None:
                 raise ValueError(
-                    f"carrier is {recipe.carrier!r}, and the momentum of {recipe.optimizer!r} does not carry the "
-                    "effective learning rate; legal is lr, or an optimizer of Scion's kind"
+                    f"carrier is {recipe.carrier!r}, but the momentum of {recipe.optimizer!r} does not carry the "
+                    "effective "
+                    "learning rate; use carrier=lr, or an optimizer of Scion's family"
                 )
     return carrier
 
@@ -104,7 +106,7 @@ def _momentum_of(optimizer: Optimizer, group: Group) -> UpdateMomentum:
 
 
 def _steady_norms(optimizer: Optimizer, recipe: Recipe) -> list[SteadyNorm]:
-    """One for each S that groups start from, which follows from their lr."""
+    """Return a schedule for each different S of the groups at the start, which derives from their learning rate."""
     if recipe.steady_norm_end is None:
         return []
     starts = {
@@ -114,8 +116,9 @@ def _steady_norms(optimizer: Optimizer, recipe: Recipe) -> list[SteadyNorm]:
     }
     if not starts:
         raise ValueError(
-            f"steady_norm_end is {recipe.steady_norm_end!r}, and no decay of {recipe.optimizer!r} follows from S; "
-            "legal is none, or an optimizer of Scion's kind with a decay_per_step above 0"
+            f"steady_norm_end is {recipe.steady_norm_end!r}, but no group of {recipe.optimizer!r} derives its decay "
+            "from S; "
+            "use steady_norm_end=none, or an optimizer of Scion's family with decay_per_step above 0"
         )
     return [
         SteadyNorm(optimizer, steps=recipe.steps, start=start, end=recipe.steady_norm_end * start, where=role)

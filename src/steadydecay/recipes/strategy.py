@@ -1,4 +1,4 @@
-"""How the ranks of a run share its model: whole on each of them (DDP), or cut over them (FSDP2)."""
+"""How the ranks of a run share its model: replicated on each of them (DDP), or sharded over them (FSDP2)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -25,10 +25,11 @@ class SharedModel:
     """The model of a run on this rank.
 
     Attributes:
-        model: whose weights are stepped, and which evaluates.
-        loss_of: the mean loss of this rank's share of a batch; a backward pass from it averages gradients over ranks.
-        without_exchange: in its context a backward pass adds to this rank's own gradients, and the next one outside of
-            it averages their sums.
+        model: The module whose weights are stepped and which is evaluated.
+        loss_of: Returns the mean loss of this rank's share of a batch. A backward pass from it averages gradients over
+            ranks.
+        without_exchange: A context in which a backward pass only adds to this rank's own gradients. The next backward
+            pass outside of it averages their sums.
     """
 
     model: nn.Module
@@ -37,15 +38,15 @@ class SharedModel:
 
 
 def require_strategy(strategy: str) -> None:
-    """ValueError unless it is one of `Strategy`."""
+    """Raise ValueError unless `strategy` is one of `Strategy`."""
     if strategy not in get_args(Strategy):
-        raise ValueError(f"strategy is {strategy!r}; legal are {', '.join(map(repr, get_args(Strategy)))}")
+        raise ValueError(f"strategy is {strategy!r}; it must be one of {', '.join(map(repr, get_args(Strategy)))}")
 
 
 def shared_model(model: nn.Module, recipe: Recipe, workers: Workers, strategy: Strategy) -> SharedModel:
-    """The model as the ranks share it; called before an optimizer is made of its weights, on every rank.
+    """Return the model as the ranks share it. Call it on every rank, before an optimizer is made for its weights.
 
-    One process alone has all of it, whatever the strategy.
+    A single process has the whole model, whatever the strategy.
     """
     if workers.world_size > 1 and strategy == "fsdp":
         return _cut_over_ranks(model, recipe, workers)
@@ -58,9 +59,10 @@ def shared_model(model: nn.Module, recipe: Recipe, workers: Workers, strategy: S
 
 
 def blocks_of(model: nn.Module) -> Iterator[nn.Module]:
-    """The parts that FSDP2 gathers one after the other: entries of the outermost lists of modules.
+    """Yield the parts that FSDP2 gathers one after the other: the entries of the outermost module lists.
 
-    An entry without modules of its own (a layer, an activation) is none, for each part takes collectives of its own.
+    An entry without submodules (a single layer or activation) is not a part, because each part needs collectives of
+    its own.
     """
     is_list = isinstance(model, nn.ModuleList | nn.Sequential)
     for child in model.children():
@@ -71,7 +73,7 @@ def blocks_of(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def even_cut(shape: tuple[int, ...], ranks: int) -> int:
-    """The dimension along which a weight is cut: the first that the ranks share evenly, else the first of all."""
+    """Return the dimension to shard a weight along: the first that divides evenly over the ranks, or else the first."""
     return next((dim for dim, length in enumerate(shape) if length % ranks == 0), 0)
 
 
@@ -81,8 +83,8 @@ def _cut_over_ranks(model: nn.Module, recipe: Recipe, workers: Workers) -> Share
         "mesh": mesh,
         "shard_placement_fn": lambda weight: Shard(even_cut(tuple(weight.shape), workers.world_size)),
     }
-    # Autocast has the weights of matrix products in bfloat16 and all between them in float32, and so have the blocks.
-    # The weights outside of them (embeddings, the output) stay in float32, as autocast needs those of an embedding.
+    # As under autocast, the blocks have matrix products in bfloat16 and everything between them in float32. Weights
+    # outside of the blocks (embeddings, the output layer) stay in float32, as autocast needs for embeddings.
     lower = MixedPrecisionPolicy(torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
     policy = lower if uses_bfloat16(recipe.precision, workers.device) else MixedPrecisionPolicy()
     for block in blocks_of(model):

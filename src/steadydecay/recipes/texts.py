@@ -1,4 +1,4 @@
-"""Texts from disk as bytes: the running interpreter's standard library (no download), a file, a folder; and splits."""
+"""Read texts as bytes from the interpreter's standard library (no download), a file or a folder, and split them."""
 
 import hashlib
 import os
@@ -22,12 +22,12 @@ NOT_EMBEDDED = frozenset({"test", "tests", "idle_test", "site-packages", "dist-p
 
 
 def embedded_files() -> dict[str, bytes]:
-    """Source and prose of the running interpreter's standard library, without its tests, by relative path, in order."""
+    """Return the standard library's source code and prose without its tests, by relative path in sorted order."""
     return texts_below(Path(sysconfig.get_paths()["stdlib"]), EMBEDDED_SUFFIXES, NOT_EMBEDDED)
 
 
 def split_texts(texts: dict[str, bytes]) -> tuple[list[bytes], list[bytes]]:
-    """Train and validation, by file; by the end of each file where the files are too few or too unequal for that."""
+    """Split texts into training and validation by file, or at the end of each file if files are too few or unequal."""
     validation = [text for name, text in texts.items() if is_validation_file(name)]
     share = sum(map(len, validation)) / sum(map(len, texts.values()))
     low, high = LEGAL_VALIDATION_SHARE
@@ -38,7 +38,7 @@ def split_texts(texts: dict[str, bytes]) -> tuple[list[bytes], list[bytes]]:
 
 
 def is_validation_file(relative_path: str) -> bool:
-    """Whether the hash of the path puts a file into validation, as it does one in ten: whatever else is there.
+    """Return whether a file belongs to validation. The hash of its path alone decides, and selects one in ten.
 
     >>> is_validation_file("ast.py"), is_validation_file("argparse.py")
     (True, False)
@@ -47,21 +47,21 @@ def is_validation_file(relative_path: str) -> bool:
 
 
 def split_file(path: Path) -> tuple[list[bytes], list[bytes]]:
-    """Train and validation of one file, by its end.
+    """Split one file into training and validation; the end of the file is for validation.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: the file is empty, no text, or no plain file.
+        OSError: The file cannot be read.
+        ValueError: The file is empty, not text, or not a regular file.
     """
     text, why = _text(path)
     if not text:
-        raise ValueError(f"{path} is {why or 'empty'}; legal is text, or token shards that end in .bin")
+        raise ValueError(f"{path} is {why or 'empty'}; it must be text, or token shards in files that end in .bin")
     train, validation = _split_at_line_end(text)
     return [train], [validation]
 
 
 def _split_at_line_end(text: bytes) -> tuple[bytes, bytes]:
-    """All but the last tenth, and the last tenth, moved back to a line end if one is near."""
+    """Return all but the last tenth, and the last tenth, split at an earlier line end if one is near."""
     cut = len(text) - len(text) // VALIDATION_ONE_IN
     nearby = min(FARTHEST_LINE_END, len(text) // (2 * VALIDATION_ONE_IN))
     line_end = text.rfind(b"\n", cut - nearby, cut)
@@ -72,12 +72,12 @@ def _split_at_line_end(text: bytes) -> tuple[bytes, bytes]:
 def texts_below(
     folder: Path, suffixes: tuple[str, ...] = ("",), skipped_folders: frozenset[str] = frozenset()
 ) -> dict[str, bytes]:
-    """The text files of a folder and its folders by relative path, in order; one warning says what is left out.
+    """Read the text files below a folder, by relative path in sorted order; one warning says what is left out.
 
-    Empty files, names with other suffixes and skipped folders are not counted: nobody misses them.
+    Empty files, names with other suffixes and skipped folders are not mentioned, because nobody misses them.
 
     Raises:
-        ValueError: there is none.
+        ValueError: There is no text.
     """
     texts: dict[str, bytes] = {}
     left_out = LeftOut()
@@ -89,21 +89,21 @@ def texts_below(
             left_out.add(name, why)
     if not texts:
         raise ValueError(
-            f"{folder} holds no text; legal is a folder with text files (not hidden) or .bin"
-            + (f": left out are {left_out}" if left_out else "")
+            f"{folder} contains no text; give a folder with text files (not hidden) or .bin shards"
+            + (f". Left out: {left_out}" if left_out else "")
         )
     warn_left_out(folder, left_out)
     return texts
 
 
 def files_below(folder: Path, skipped_folders: frozenset[str] = frozenset()) -> Iterator[tuple[Path, str]]:
-    """Files in a folder and its folders with "", and with the reason what is not looked into."""
+    """Yield each file below a folder with "", and everything that is not entered with the reason."""
     failed: list[OSError] = []
     for parent, folders, files in os.walk(folder, onerror=failed.append):
         below = [Path(parent, name) for name in folders if name not in skipped_folders]
         entered = [path for path in below if not (_is_hidden(path) or _is_link(path))]
         yield from ((path, HIDDEN if _is_hidden(path) else LINKED_FOLDER) for path in below if path not in entered)
-        # os.walk descends into what is left in its own list.
+        # os.walk enters the folders that remain in its own list.
         folders[:] = [path.name for path in entered]
         yield from ((Path(parent, name), HIDDEN if name.startswith(".") else "") for name in files)
     yield from ((Path(error.filename), UNREADABLE) for error in failed)
@@ -117,13 +117,13 @@ def _is_link(path: Path) -> bool:
     try:
         return path.is_symlink()
     except OSError:
-        # In a folder whose files cannot be looked at; os.walk then says so.
+        # The files of this folder cannot be looked up; os.walk then reports it.
         return False
 
 
 def _text_or_why_not(path: Path) -> tuple[bytes | None, str]:
     try:
-        # Looked at first: a pipe would block the read.
+        # Check first, because a pipe would block the read.
         if special_kind(path):
             return None, SPECIAL
         return _text(path)
@@ -134,10 +134,11 @@ def _text_or_why_not(path: Path) -> tuple[bytes | None, str]:
 
 
 def _text(path: Path) -> tuple[bytes | None, str]:
-    """The content of a file and "", or None and what it is if it is no text."""
+    """Return the content of a file and "", or None and a description if it is not text."""
     blocks = []
     with open_plain(path) as file:
-        # No more than its size, for it may grow, and no further than text: a hole in a file is endless zeros.
+        # Read no more than the size, because the file may grow, and stop at non-text: a sparse file may be endless
+        # zeros.
         left = os.fstat(file.fileno()).st_size
         while block := file.read(min(left, BLOCK)):
             if not is_text(block):

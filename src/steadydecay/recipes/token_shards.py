@@ -17,15 +17,15 @@ SHARD_HEADER_BYTES = 1024
 
 @final
 class ShardError(ValueError):
-    """A `.bin` file that is not a whole shard of version 1."""
+    """A `.bin` file is not a whole shard of version 1."""
 
 
 @final
 @dataclass(frozen=True)
 class Shard:
-    """Tokens start..stop of a `.bin` file, opened for each read.
+    """Tokens start..stop of a `.bin` file, which is opened for each read.
 
-    A corpus has more shards than a process may hold files open: 100 billion tokens are 1000 of them.
+    A corpus has more shards than a process may keep open: 100 billion tokens are 1000 shards.
     """
 
     path: Path
@@ -40,12 +40,12 @@ class Shard:
 
 
 def read_shard(path: str | Path) -> np.memmap:
-    """The tokens of a shard, mapped from disk: shape (count,), uint16, read-only.
+    """Map the tokens of a shard from disk as a read-only array of shape (count,) and dtype uint16.
 
     Raises:
-        OSError: no such file, or it cannot be read.
-        ValueError: no plain file.
-        ShardError: not a shard, another version, or not as long as its header says.
+        OSError: The file does not exist or cannot be read.
+        ValueError: The path is not a regular file.
+        ShardError: The file is not a shard, has another version, or is not as long as its header says.
     """
     path = Path(path)
     with open_plain(path) as file:
@@ -56,14 +56,14 @@ def read_shard(path: str | Path) -> np.memmap:
 
 
 def write_shard(path: str | Path, tokens: Any) -> None:
-    """Write tokens as a shard; the file appears whole or not at all.
+    """Write tokens as a shard. The file appears whole or not at all.
 
     Args:
-        path: ends in .bin if `load_tokens` is to find it in a folder.
-        tokens: array-like of integers, shape (n,), 1 ≤ n < 2³¹, each in [0, 65536).
+        path: The file. It must end in .bin if `load_tokens` is to find it in a folder.
+        tokens: An array-like of integers in [0, 65536), of shape (n,) with 1 ≤ n < 2³¹.
 
     Raises:
-        ValueError: tokens of another shape, kind or range.
+        ValueError: The tokens have another shape, type or range.
     """
     path, array = Path(path), np.asarray(tokens)
     _require_shard_tokens(array)
@@ -71,7 +71,7 @@ def write_shard(path: str | Path, tokens: Any) -> None:
 
 
 def shard_header(count: int) -> bytes:
-    """The 1,024 bytes that stand before `count` tokens, 1 ≤ count < 2³¹."""
+    """Return the 1,024 bytes that precede `count` tokens, 1 ≤ count < 2³¹."""
     header = np.zeros(SHARD_HEADER_BYTES // 4, dtype="<i4")
     header[:3] = SHARD_MAGIC, SHARD_VERSION, count
     return header.tobytes()
@@ -79,26 +79,30 @@ def shard_header(count: int) -> bytes:
 
 def _require_whole_shard(path: Path, header: bytes, size: int) -> None:
     if len(header) < SHARD_HEADER_BYTES:
-        raise ShardError(f"{path} has {size} bytes; legal is a token shard with a header of {SHARD_HEADER_BYTES}")
+        raise ShardError(f"{path} has {size} bytes, but a token shard has a header of {SHARD_HEADER_BYTES} bytes")
     magic, version, count = (int(field) for field in np.frombuffer(header, dtype="<i4", count=3))
     if magic != SHARD_MAGIC:
-        raise ShardError(f"{path} starts with {magic}; legal is {SHARD_MAGIC}: it is no token shard (see write_shard)")
+        raise ShardError(
+            f"{path} is not a token shard: it starts with {magic} instead of {SHARD_MAGIC}; write it with write_shard"
+        )
     if version != SHARD_VERSION:
-        raise ShardError(f"{path} is a shard of version {version}; legal is {SHARD_VERSION}: write it again")
+        raise ShardError(
+            f"{path} is a shard of version {version}; it must have version {SHARD_VERSION}: write it again"
+        )
     if count < 1:
-        raise ShardError(f"{path} says it holds {count} tokens; legal is 1 or more: write it again")
+        raise ShardError(f"{path} says that it has {count} tokens; it must have at least 1: write it again")
     expected = SHARD_HEADER_BYTES + 2 * count
     if size != expected:
         raise ShardError(
-            f"{path} has {size} bytes; legal is {expected} for its {count} tokens: fetch it or write it again"
+            f"{path} has {size} bytes, but its {count} tokens take {expected}; download it or write it again"
         )
 
 
 def _require_shard_tokens(tokens: np.ndarray) -> None:
     if tokens.ndim != 1 or not 1 <= len(tokens) < 2**31:
-        raise ValueError(f"tokens have shape {tokens.shape}; legal is (n,) with 1 ≤ n < 2³¹")
+        raise ValueError(f"tokens have the shape {tokens.shape}; it must be (n,) with 1 ≤ n < 2³¹")
     if tokens.dtype.kind not in "iu":
-        raise ValueError(f"tokens have dtype {tokens.dtype}; legal are integers: no other kind counts as a token")
+        raise ValueError(f"tokens have the dtype {tokens.dtype}; they must be integers")
     low, high = int(tokens.min()), int(tokens.max())
     if low < 0 or high >= 2**16:
-        raise ValueError(f"tokens range from {low} to {high}; legal is [0, 65536), what uint16 can hold")
+        raise ValueError(f"tokens range from {low} to {high}; they must be in [0, 65536), the range of uint16")

@@ -1,4 +1,4 @@
-"""Token streams for language models: a batch is a pure function of (seed, step), so a run resumes without replaying."""
+"""Token streams whose batches are pure functions of (seed, step), so that a run resumes without replaying."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -16,11 +16,11 @@ from steadydecay.theory.validation import require_in
 
 
 class TokenPiece(NamedTuple):
-    """Tokens that follow each other: no window crosses from one piece to the next.
+    """Consecutive tokens. No window extends from one piece into the next.
 
     Attributes:
-        name: the file they come from, for messages.
-        tokens: shape (n,), unsigned integers; an array in memory or a shard on disk.
+        name: The file that the tokens come from, for messages.
+        tokens: Unsigned integers of shape (n,), as an array in memory or a shard on disk.
     """
 
     name: str
@@ -33,9 +33,9 @@ class TokenStream:
     """One split of the data.
 
     Attributes:
-        name: for messages.
-        pieces: in a fixed order.
-        vocabulary_size: every token is below it, or `batch` raises.
+        name: A name for messages.
+        pieces: The pieces in a fixed order.
+        vocabulary_size: Every token must be below it; otherwise `batch` raises an error.
     """
 
     name: str
@@ -50,12 +50,12 @@ class TokenStream:
 @final
 @dataclass(frozen=True, eq=False)
 class TokenData:
-    """What a language model is trained and validated on.
+    """The data that a language model is trained and validated on.
 
     Attributes:
-        train, validation: splits without a common token.
+        train, validation: The splits, which share no token.
         vocabulary_size: 256 for bytes, 50304 for shards.
-        name: "embedded" or the path as given; for the run log.
+        name: "embedded" or the path as it was given, for the run log.
     """
 
     train: TokenStream
@@ -67,21 +67,22 @@ class TokenData:
 def batch(
     stream: TokenStream, *, length: int, batch_size: int, step: int, seed: int, rank: int = 0, world_size: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of a training step; a pure function of its arguments, each window once per epoch.
+    """Return inputs and targets of a training step. It is a pure function that uses each window once per epoch.
 
     Args:
-        stream: the training split.
-        length: tokens per sequence, ≥ 1.
-        batch_size: sequences of the global batch, ≥ 1, a multiple of `world_size`.
-        step: ≥ 0.
-        seed: any integer; decides the order of the windows in every epoch.
-        rank, world_size: take the rank's contiguous share of the rows; the shares in order are the global batch.
+        stream: The training split.
+        length: The number of tokens per sequence, ≥ 1.
+        batch_size: The number of sequences of the global batch, ≥ 1 and a multiple of `world_size`.
+        step: The step, ≥ 0.
+        seed: Any integer; it decides the order of the windows in every epoch.
+        rank, world_size: Select the rank's contiguous share of the rows. The shares in order make up the global batch.
 
     Returns:
-        int64 tensors of shape (batch_size / world_size, length); targets are inputs one token later.
+        int64 tensors of shape (batch_size / world_size, length). The targets are the inputs one token later.
 
     Raises:
-        ValueError: an argument outside its range, data too short for one window, a token outside the vocabulary.
+        ValueError: An argument is outside its range, the data are too short for one window, or a token is outside the
+            vocabulary.
     """
     require_in("step", step, 0, include_low=True)
     windows = window_count(stream, length)
@@ -92,15 +93,15 @@ def batch(
 def validation_batches(
     stream: TokenStream, *, length: int, batch_size: int, count: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """At most `count` batches of evenly spaced windows, the same on every call; the last may have fewer rows.
+    """Yield at most `count` batches of evenly spaced windows, the same on every call; the last may have fewer rows.
 
     Args:
-        stream: the validation split.
-        length, batch_size, count: ≥ 1.
+        stream: The validation split.
+        length, batch_size, count: Each ≥ 1.
 
     Raises:
-        ValueError: an argument outside its range, data too short for one window (both before the first batch),
-            a token outside the vocabulary.
+        ValueError: An argument is outside its range or the data are too short for one window (both before the first
+            batch), or a token is outside the vocabulary.
     """
     require_in("batch_size", batch_size, 1, include_low=True)
     require_in("count", count, 1, include_low=True)
@@ -111,10 +112,10 @@ def validation_batches(
 
 
 def window_count(stream: TokenStream, length: int) -> int:
-    """Windows of length + 1 tokens at stride `length`, at least 1: the sequences of one epoch.
+    """Return the number of sequences of one epoch, which are windows of length + 1 tokens at stride `length`.
 
     Raises:
-        ValueError: length < 1, or no piece holds a window.
+        ValueError: `length` is below 1, or no piece is long enough for a window.
     """
     require_in("length", length, 1, include_low=True)
     windows = sum(_windows_of(piece, length) for piece in stream.pieces)
@@ -122,8 +123,8 @@ def window_count(stream: TokenStream, length: int) -> int:
         return windows
     longest = max((len(piece.tokens) for piece in stream.pieces), default=0)
     raise ValueError(
-        f"length is {length}, but {stream.name} holds {stream.token_count} tokens, at most {longest} in a row, and a "
-        f"window takes length + 1 = {length + 1}: give more data" + (f" or length ≤ {longest - 1}" * (longest > 1))
+        f"length is {length}, but {stream.name} has {stream.token_count} tokens, at most {longest} in a row, and a "
+        f"window takes length + 1 = {length + 1}; give more data" + (f" or length ≤ {longest - 1}" * (longest > 1))
     )
 
 
@@ -147,6 +148,6 @@ def _read_windows(stream: TokenStream, length: int, indices: Sequence[int]) -> t
 def _require_in_vocabulary(tokens: np.ndarray, name: str, vocabulary_size: int) -> None:
     if (largest := int(tokens.max())) >= vocabulary_size:
         raise ValueError(
-            f"{name} holds token {largest}; legal is [0, {vocabulary_size}): "
-            "tokenize it again with a vocabulary of that size, or train a model with a larger one"
+            f"{name} contains the token {largest}; tokens must be in [0, {vocabulary_size}). "
+            "Tokenize it again with a vocabulary of that size, or train a model with a larger one."
         )

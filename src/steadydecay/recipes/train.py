@@ -1,4 +1,4 @@
-"""One training run, from the recipe to its log and checkpoints, as a linear function."""
+"""Train one run, from the recipe to its log and checkpoints, as a linear function."""
 
 import math
 import os
@@ -41,7 +41,7 @@ from steadydecay.run_log.writer import RunLog
 
 @final
 class RecipeChangedError(ValueError):
-    """A run folder holds checkpoints of another recipe."""
+    """The run folder contains checkpoints of another recipe."""
 
 
 @dataclass(frozen=True)
@@ -68,30 +68,32 @@ class RunParts:
 
 
 def train(recipe: Recipe, folder: Path | str, *, restart: bool = False, strategy: Strategy = "ddp") -> None:
-    """Train, or go on from the last whole checkpoint in `folder`; a finished run returns at once.
+    """Train a recipe, or resume from the last whole checkpoint in `folder`. A finished run returns at once.
 
-    Writes `run.jsonl` (the recipe first) and `checkpoints/`; one run at a time writes to a folder. Under torchrun each
-    rank calls it.
+    The run writes `run.jsonl` (with the recipe first) and `checkpoints/`. Only one run at a time can write to a folder.
+    Under torchrun, every rank calls this function.
 
     Args:
-        recipe: of `recipe_for`, or with every field given.
-        folder: made if missing; not "", which would be the current one.
-        restart: begin anew, without the checkpoints that an earlier run left there. Processes that torchrun starts once
-            more (`--max-restarts`) go on with their own run all the same.
-        strategy: how the ranks of torchrun share the model: "ddp", whole on each of them, or "fsdp", cut over them by
-            FSDP2. A run may go on under the other, and with another number of ranks. One process has it whole.
+        recipe: A recipe from `recipe_for`, or one with every field given.
+        folder: The folder of the run, created if it is missing. It must not be "", which would be the current folder.
+        restart: Start again from the beginning and delete the checkpoints of an earlier run. Processes that torchrun
+            restarts (`--max-restarts`) resume their own run nevertheless.
+        strategy: How the ranks of torchrun share the model: "ddp" replicates it on each of them, "fsdp" shards it with
+            FSDP2. A run may resume under the other strategy and with another number of ranks. A single process always
+            has the whole model.
 
     Raises:
-        ValueError: unknown optimizer or strategy, a number outside its range, a batch size that the ranks cannot share,
-            or no example to validate with.
-        RecipeChangedError: the folder's checkpoints are of another recipe, and not `restart`.
-        FolderInUseError: another run writes to the folder.
-        CheckpointError: no checkpoint is whole, the log has none beside it, or one cannot be written; the last stays.
-        OSError: the folder, its checkpoints or its log cannot be read or written.
-        NonFiniteError: training diverged; the last checkpoint is whole.
+        ValueError: The optimizer or strategy is unknown, a number is outside its range, the ranks cannot divide the
+            batch, or there is no example to validate with.
+        RecipeChangedError: The folder has checkpoints of another recipe, and `restart` is False.
+        FolderInUseError: Another run is writing to the folder.
+        CheckpointError: No checkpoint is whole, the log has none beside it, or one cannot be written; the last one
+            stays.
+        OSError: The folder, its checkpoints or its log cannot be read or written.
+        NonFiniteError: The training diverged. The last checkpoint is whole.
     """
     if not str(folder):
-        raise ValueError("folder is '', and nothing is named so; legal is a path, . for the current folder")
+        raise ValueError("folder is ''; give a path, such as . for the current folder")
     folder = Path(folder)
     require_strategy(strategy)
     require_trainable(recipe.optimizer)
@@ -102,7 +104,7 @@ def train(recipe: Recipe, folder: Path | str, *, restart: bool = False, strategy
 
 
 def _train_with(workers: Workers, recipe: Recipe, folder: Path, restart: bool, strategy: Strategy) -> None:
-    # A function of its own, at whose end the model is freed, while there is still a process group.
+    # This is a separate function so that the model is freed at its end, while the process group still exists.
     torch.manual_seed(recipe.seed)
     data = recipe.load_data()
     shared = shared_model(recipe.build_model(data), recipe, workers, strategy)
@@ -121,7 +123,7 @@ def _train_with(workers: Workers, recipe: Recipe, folder: Path, restart: bool, s
 
 def _enter_folder(run: RunParts, held: ExitStack, *, restart: bool) -> None:
     held.enter_context(locked(run.folder))
-    # Only now: neither a wrong path or setting nor another run must cost the earlier run.
+    # Only now, so that neither a wrong path or setting nor another run destroys the earlier run.
     if restart:
         require_replaceable(run.folder / LOG_NAME)
         checkpoint.delete_all(run.folder / CHECKPOINT_FOLDER)
@@ -161,13 +163,13 @@ def _train_on(run: RunParts, steps_done: int) -> None:
 
 
 def _save(run: RunParts, step: int, state: dict[str, Any], log: RunLog) -> None:
-    # First the log: a checkpoint that outlives a crash must not be ahead of it.
+    # Sync the log first, because a checkpoint that outlives a crash must not be ahead of it.
     log.sync()
     checkpoint.save(run.folder / CHECKPOINT_FOLDER, step, state, keep=run.recipe.keep_checkpoints)
 
 
 def _backward(run: RunParts, step: int) -> Tensor:
-    """Gradients of one step's mean loss, averaged over ranks; returns the loss of this rank's share."""
+    """Compute the gradients of one step's mean loss, averaged over ranks; return the loss of this rank's share."""
     recipe, workers, shared = run.recipe, run.workers, run.shared
     total = torch.zeros((), device=workers.device)
     for micro_step in range(recipe.accumulate):
@@ -186,13 +188,14 @@ def _backward(run: RunParts, step: int) -> Tensor:
 
 @torch.no_grad()
 def _evaluate(run: RunParts) -> dict[str, float]:
-    """Mean over validation examples of the loss, and of what else the model measures; ranks take turns over batches."""
+    """Average the loss, and what else the model measures, over the validation examples; ranks take turns over
+    batches."""
     workers, sums, rows = run.workers, Counter[str](), 0
     run.model.eval()
     for batch, is_own in workers.turns(run.recipe.validation_batches(run.data)):
         with autocast(run.recipe.precision, workers.device):
             given = run.model(*_to(workers.device, batch))
-        # A batch of broken images is empty.
+        # A batch may be empty because all its images are damaged.
         if is_own and len(batch[0]):
             rows += len(batch[0])
             for name, mean in (given if isinstance(given, dict) else {"loss": given}).items():
@@ -201,14 +204,16 @@ def _evaluate(run: RunParts) -> dict[str, float]:
     of_ranks = workers.all_of((sums, rows))
     row_sum = sum(rows for _, rows in of_ranks)
     if not row_sum:
-        raise ValueError(f"{type(run.recipe).__name__}.validation_batches gives no example; legal is one or more")
+        raise ValueError(
+            f"{type(run.recipe).__name__}.validation_batches yields no example; it must yield at least one"
+        )
     # A rank without a batch has no names.
     names = dict.fromkeys(name for sums, _ in of_ranks for name in sums)
     return {name: sum(sums[name] for sums, _ in of_ranks) / row_sum for name in names}
 
 
 def _resume(run: RunParts) -> int:
-    """Steps already done, with model, optimizer and schedule as they were after them."""
+    """Restore model, optimizer and schedule, and return the number of steps already done."""
 
     expected = expected_state(run.optimizer, run.schedule.base_lrs)
 
@@ -221,28 +226,28 @@ def _resume(run: RunParts) -> int:
 
 def _require_same_recipe(run: RunParts, recipe: Mapping[str, Any]) -> None:
     if changed := differences(recipe, asdict(run.recipe)):
-        remedy = "restart it (--restart) or choose another folder (--out)"
-        raise RecipeChangedError(f"{run.folder} holds a run of another recipe ({'; '.join(changed)}); {remedy}")
+        remedy = "Start again from the beginning (--restart), or choose another folder (--out)."
+        raise RecipeChangedError(f"{run.folder} has a run of another recipe ({'; '.join(changed)}). {remedy}")
 
 
 def _restore(run: RunParts, step: int, state: dict[str, Any], expected: ExpectedState) -> None:
-    """The parts as the state has them; what a state that is refused has changed of them, the next one replaces."""
+    """Restore the parts from the state. If it is refused halfway, the next checkpoint overwrites what it changed."""
     try:
         load_whole_model(run.model, state["model"])
         load_whole_optimizer(run.optimizer, state["optimizer"])
         run.schedule.load_state_dict(state["schedule"])
-        # Checkpoints made before there was a monitor have no state of one.
+        # Checkpoints from before there was a monitor have no monitor state.
         if "monitor" in state:
             run.monitor.load_state_dict(state["monitor"])
         require_expected(expected, state)
     except CheckpointError:
         raise
-    except Exception as error:  # Each part raises what it likes on a state that is not its own.
-        raise CheckpointError(f"its content is not of this run ({checkpoint.short(error)})") from error
+    except Exception as error:  # Each part may raise anything for a state that is not its own.
+        raise CheckpointError(f"its content does not belong to this run ({checkpoint.short(error)})") from error
     if run.schedule.last_epoch != step:
         raise CheckpointError(f"its content is of step {run.schedule.last_epoch}")
     if step > run.recipe.steps:
-        raise CheckpointError(f"it is of step {step:,}, and the run ends at step {run.recipe.steps:,}")
+        raise CheckpointError(f"it is of step {step:,}, but the run ends at step {run.recipe.steps:,}")
 
 
 def _state(run: RunParts) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The state of a run whole, as its checkpoints hold it, from what each rank has of it, and back."""
+"""Convert the state of a run between whole tensors, as checkpoints contain them, and the shards of each rank."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,17 +9,17 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 def gathered(state: Any, *, is_kept: bool) -> Any:
-    """The state with whole tensors, on the CPU, for those that are cut over ranks; what holds none is left as it is.
+    """Return the state with whole tensors on the CPU in place of sharded ones. A state without shards is unchanged.
 
-    One tensor is gathered at a time, so that a device holds no more than one whole besides its own. Every rank calls
-    it with a state of the same structure.
+    One tensor is gathered at a time, so that a device holds at most one whole tensor besides its own shards. Every rank
+    must call this with a state of the same structure.
 
     Args:
-        state: dicts, lists and tuples of anything.
-        is_kept: whether this rank needs the whole tensors; on others, in their place is None.
+        state: Dicts, lists and tuples of anything.
+        is_kept: Whether this rank needs the whole tensors. Other ranks get None in their place.
     """
     if isinstance(state, DTensor):
-        # Its detach() is a plain Tensor to the type checker.
+        # To the type checker, its detach() is a plain Tensor.
         with torch.no_grad():
             whole = state.full_tensor()
         return whole.detach().cpu() if is_kept else None
@@ -33,10 +33,10 @@ def gathered(state: Any, *, is_kept: bool) -> Any:
 
 
 def load_whole_model(model: nn.Module, saved: Any) -> None:
-    """Load whole weights into a model that may be cut over ranks; each takes its own part, and none waits for others.
+    """Load whole weights into a model that may be sharded. Each rank takes its own part without waiting for others.
 
     Raises:
-        RuntimeError, TypeError: of `load_state_dict`, where names or shapes differ, or it is no dict.
+        RuntimeError, TypeError: Raised by `load_state_dict` if names or shapes differ, or if `saved` is not a dict.
     """
     own = model.state_dict()
     if isinstance(saved, Mapping) and any(isinstance(weight, DTensor) for weight in own.values()):
@@ -45,14 +45,14 @@ def load_whole_model(model: nn.Module, saved: Any) -> None:
 
 
 def load_whole_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
-    """Load a whole `state_dict` into an optimizer whose weights may be cut over ranks; likewise.
+    """Load a whole `state_dict` into an optimizer whose weights may be sharded, as `load_whole_model` does.
 
     Raises:
-        ValueError: of `load_state_dict`, where groups or state differ.
+        ValueError: Raised by `load_state_dict` if groups or state differ.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     places = [place for group in saved["param_groups"] for place in group["params"]]
-    # Where there are more or fewer, load_state_dict says so.
+    # If there are more or fewer, load_state_dict reports it.
     of_place = dict(zip(places, weights, strict=False))
     state = {
         place: {name: _as_cut(value, of_place.get(place)) for name, value in kept.items()}
@@ -66,9 +66,9 @@ def _are_same(first: Iterable[Any], second: Iterable[Any]) -> bool:
 
 
 def _as_cut(whole: Any, like: Any) -> Any:
-    """This rank's part of what is whole, where a tensor of that shape is cut."""
+    """Return this rank's part of a whole tensor if a tensor of that shape is sharded."""
     if not isinstance(whole, Tensor) or not isinstance(like, DTensor) or whole.shape != like.shape:
         return whole
     mesh = like.device_mesh
-    # Without a source each rank takes its part of what it has.
+    # Without a source rank, each rank takes its part of its own copy.
     return distribute_tensor(whole.to(mesh.device_type), mesh, like.placements, src_data_rank=None)

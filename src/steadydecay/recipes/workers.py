@@ -19,14 +19,14 @@ _times_joined = count()
 
 @runtime_checkable
 class MadeItems(Iterable[MadeValue], Protocol[MadeValue]):
-    """Items that are made when they are asked for, so that each rank makes its own alone."""
+    """Items that are made when they are asked for, so that each rank makes only its own."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of items."""
         ...
 
     def at(self, places: Sequence[int]) -> Iterator[MadeValue]:
-        """Those at these places, in this order."""
+        """Yield the items at these places, in this order."""
         ...
 
 
@@ -36,9 +36,9 @@ class Workers:
     """This process among the processes of a run.
 
     Attributes:
-        rank: 0 writes logs and checkpoints.
-        world_size: number of processes; 1 needs no process group.
-        device: where this process computes.
+        rank: The rank. Rank 0 writes logs and checkpoints.
+        world_size: The number of processes. A single one needs no process group.
+        device: The device on which this process computes.
     """
 
     rank: int
@@ -47,25 +47,25 @@ class Workers:
 
     @property
     def device_name(self) -> str:
-        """In words, for the log."""
+        """The device in words, for the log."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
         threads = torch.get_num_threads()
         return f"{self.device.type}, {threads} thread{'s' * (threads > 1)}"
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean over ranks, on every rank."""
+        """Return the mean over ranks, on every rank."""
         return self.sum(value) / self.world_size
 
     def sum(self, value: Tensor) -> Tensor:
-        """The sum over ranks, on every rank."""
+        """Return the sum over ranks, on every rank."""
         if self.world_size > 1:
             value = value.clone()
             dist.all_reduce(value)
         return value
 
     def all_of(self, value: Value) -> list[Value]:
-        """The values of all ranks in order, on every rank; what pickle takes."""
+        """Return the values of all ranks in order, on every rank. Values must be picklable."""
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
@@ -73,7 +73,7 @@ class Workers:
         return values
 
     def told(self, value: Any) -> Any:
-        """The value of rank 0, on every rank; what pickle takes."""
+        """Return the value of rank 0 on every rank. It must be picklable."""
         if self.world_size == 1:
             return value
         values = [value]
@@ -86,7 +86,8 @@ class Workers:
             dist.barrier()
 
     def first(self, act: Callable[[], object]) -> None:
-        """Rank 0 acts while the others wait; its error is raised on all ranks, so that none waits for one that left."""
+        """Let rank 0 act while the others wait. Its error is raised on all ranks, so that none waits for one that
+        left."""
         if self.world_size == 1:
             act()
             return
@@ -95,16 +96,16 @@ class Workers:
             raise error
 
     def together(self, act: Callable[[], object]) -> None:
-        """Each rank acts; if some raise, the error of the first of them is raised on all, so that all go one way."""
+        """Let each rank act. If some raise errors, the first one is raised on all ranks, so that they stay together."""
         errors = [error for error in self.all_of(_error_of(act)) if error is not None]
         if errors:
             raise errors[0]
 
     def turns(self, items: Iterable[Value]) -> Iterator[tuple[Value, bool]]:
-        """This rank's turn in each round over the items, and whether the item is its own.
+        """Yield this rank's item in each round over the items, and whether the item is its own.
 
-        All ranks have as many turns, so that each may take part in what is done together: in the last round, those for
-        whom there is no item left have the round's first once more.
+        All ranks take the same number of turns, so that each can take part in collective operations. In the last round,
+        ranks for which no item is left get the round's first item again.
         """
         if self.world_size > 1 and isinstance(items, MadeItems):
             yield from self._turns_of(items)
@@ -129,7 +130,7 @@ def _error_of(act: Callable[[], object]) -> Exception | None:
 
 
 def is_restarted() -> bool:
-    """Whether torchrun has started this process anew, because one of the run had ended (`--max-restarts`)."""
+    """Return whether torchrun has restarted this process because a process of the run had ended (`--max-restarts`)."""
     return _restarts() > 0
 
 
@@ -138,13 +139,13 @@ def _restarts() -> int:
 
 
 def is_first_process() -> bool:
-    """Whether this process is rank 0 of torchrun, or the only one; known before the ranks are joined."""
+    """Return whether this process is torchrun's rank 0 or the only one. It is known before the ranks are joined."""
     return not dist.is_torchelastic_launched() or os.environ["RANK"] == "0"
 
 
 @contextmanager
 def joined_workers() -> Iterator[Workers]:
-    """Join the ranks of torchrun (its environment variables say so), or be the only one."""
+    """Join torchrun's ranks if its environment variables are set; otherwise be the only process."""
     has_cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if has_cuda else torch.device("cpu")
     if not dist.is_torchelastic_launched():
@@ -155,10 +156,10 @@ def joined_workers() -> Iterator[Workers]:
     _join("nccl" if has_cuda else "gloo")
     try:
         yield Workers(dist.get_rank(), dist.get_world_size(), device)
-        # Rank 0 may still be saving, and torchrun ends all ranks when one leaves in disorder.
+        # Rank 0 may still be saving, and torchrun ends all ranks when one exits with an error.
         dist.barrier()
     except BaseException:
-        # NCCL would first wait for the others, who wait for this rank; torchrun ends them once this process has ended.
+        # NCCL would first wait for the others, who wait for this rank. torchrun ends them once this process has ended.
         if not has_cuda:
             _leave_group()
         raise
@@ -167,14 +168,15 @@ def joined_workers() -> Iterator[Workers]:
 
 def _join(backend: str) -> None:
     store, rank, world_size = next(dist.rendezvous("env://"))  # pyright: ignore[reportPrivateImportUsage]
-    # torchrun keeps one store for all. Ranks that join once more, as for the next run of a comparison, or that it has
-    # started anew, would find there the addresses of those that have left.
+    # torchrun keeps one store for all process groups. Ranks that join again, for the next run of a comparison or after
+    # a
+    # restart, would find the addresses of ranks that have left.
     prefix = f"steadydecay {_restarts()}.{next(_times_joined)}"
     store = dist.PrefixStore(prefix, store)  # pyright: ignore[reportPrivateImportUsage]
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
 
 
 def _leave_group() -> None:
-    # DDP refers to itself and to the group. If it is freed as the process exits, threads of gloo abort the process.
+    # DDP refers to itself and to the group. If it were freed at exit, gloo's threads would abort the process.
     gc.collect()
     dist.destroy_process_group()

@@ -1,1 +1,1 @@
-"""What people look at: tables, pictures and pages made from run logs."""
+"""Tables, pictures and pages for people to look at, made from run logs."""

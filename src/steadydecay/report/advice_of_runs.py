@@ -1,4 +1,4 @@
-"""The numbers of each run, handed to `advice`, and what was found gathered over runs."""
+"""Pass the numbers of each run to `advice`, and gather the findings over runs."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,9 @@ from steadydecay.report.series import Series, mean, mean_within
 from steadydecay.report.summary import end_of, middle_of
 from steadydecay.report.variants import Variant
 
-# Steps with less than this share of the peak learning rate say nothing about a rule: both are 0 there.
+# Steps below this share of the peak learning rate reveal nothing about a rule, because both are 0 there.
 LEAST_LR_SHARE = 0.02
-# Names under which a configuration may say in what format the weights are kept.
+# The names under which a configuration may record the dtype of the weights.
 DTYPE_SETTINGS = ("weight_dtype", "param_dtype", "torch_dtype", "dtype")
 
 
@@ -26,9 +26,9 @@ class Case:
     """A finding in one variant.
 
     Attributes:
-        label: the variant, and of how many of its seeds the finding holds.
-        evidence: the numbers of the first of them.
-        remedy: what to do.
+        label: The variant, and the number of its seeds for which the finding holds.
+        evidence: The numbers of the first of these seeds.
+        remedy: What to do.
     """
 
     label: str
@@ -51,7 +51,7 @@ class Advice:
 
 
 def advice_for(variants: Sequence[Variant]) -> list[Advice]:
-    """All findings, each title once, faults of whole groups first."""
+    """Return all findings, each title once, with faults of whole groups first."""
     found: dict[str, tuple[Finding, list[Case]]] = {}
     for variant in variants:
         of_seeds: dict[str, list[tuple[Run, Finding]]] = {}
@@ -66,13 +66,13 @@ def advice_for(variants: Sequence[Variant]) -> list[Advice]:
 
 def _case(variant: Variant, pairs: Sequence[tuple[Run, Finding]]) -> Case:
     run, finding = pairs[0]
-    of_seeds = f" ({len(pairs)} of {len(variant.runs)} seeds; these are the numbers of {run.name})"
+    of_seeds = f" ({len(pairs)} of {len(variant.runs)} seeds; the numbers are those of {run.name})"
     label = variant.label + (of_seeds if len(variant.runs) > 1 else "")
     return Case(label, finding.evidence, finding.remedy)
 
 
 def findings_of(run: Run) -> list[Finding]:
-    """All advice from one run's numbers."""
+    """Return all advice based on one run's numbers."""
     found = [
         advice.not_finite(run.not_finite or _first_fault(run)),
         *_of_roles(run),
@@ -84,7 +84,7 @@ def findings_of(run: Run) -> list[Finding]:
 
 
 def _first_fault(run: Run) -> dict[str, Any]:
-    """As `Run.not_finite`, of a log whose monitor says nothing of it: from the norms of its layers."""
+    """Return `Run.not_finite` or, if the monitor did not report it, the same from the norms of the run's layers."""
     faults = {name: series.where(~np.isfinite(series.values)) for name, series in run.of_layers("weight_norm").items()}
     first = {name: float(series.steps[0]) for name, series in faults.items() if len(series)}
     if not first:
@@ -95,7 +95,7 @@ def _first_fault(run: Run) -> dict[str, Any]:
 
 
 def decay_law(run: Run) -> float:
-    """p of η ∝ γ^p in the hidden layers, NaN if the log does not say."""
+    """Return p of η ∝ γ^p in the hidden layers, or NaN if the log does not say."""
     return _exponent(run, run.main_role, _decay(run, run.main_role))
 
 
@@ -111,13 +111,13 @@ def _of_roles(run: Run) -> Iterator[Finding | None]:
 
 
 def _decay(run: Run, role: str) -> Series:
-    """η where it is one: in [0, 1)."""
+    """Return η at the steps where it is in [0, 1)."""
     decay = run.of_role("decay", role)
     return decay.where((decay.values >= 0) & (decay.values < 1))
 
 
 def _norm_kept(run: Run, role: str) -> float:
-    """Norm at the end ÷ the largest of the second half; NaN before the end."""
+    """Return the norm at the end divided by the largest of the second half, or NaN before the end."""
     norm, steps = run.of_role("weight_norm", role).finite(), run.steps_planned
     largest = norm.within(steps / 2, steps).values.max(initial=0.0)
     return norm.last / largest if run.steps_done >= steps and largest > 0 else math.nan
@@ -153,7 +153,7 @@ def _gradients_and_norms(run: Run) -> tuple[float, float, float, float]:
 
 
 def _size_of_updates(run: Run) -> Finding | None:
-    """The two predictions of a steady norm differ in nothing but the size of the update."""
+    """The two predictions of a steady norm differ only by the size of the update."""
     measured = run.of_layers("predicted_norm_measured")
     assumed = run.of_layers("predicted_norm")
     return advice.update_size(
@@ -162,7 +162,7 @@ def _size_of_updates(run: Run) -> Finding | None:
 
 
 def _median_ratio(upper: Series, lower: Series) -> float:
-    """Over the second half of the records; NaN if there is none that is finite and positive."""
+    """Return the median ratio over the second half of the records, or NaN if none is finite and positive."""
     if len(upper) != len(lower):
         return math.nan
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -182,7 +182,7 @@ def _predicted(run: Run, role: str) -> Series:
 
 
 def _at(series: Series, step: float) -> float:
-    """The value at the logged step that is nearest."""
+    """Return the value at the nearest logged step."""
     return float(series.values[np.abs(series.steps - step).argmin()]) if len(series) else math.nan
 
 
@@ -190,7 +190,7 @@ def _weight_dtype(run: Run) -> str | None:
     for name in DTYPE_SETTINGS:
         if isinstance(value := run.configuration.get(name), str):
             return value.removeprefix("torch.")
-    # Our own recipes: `precision` is of the forward pass (autocast), and weights stay in float32.
+    # In our own recipes, `precision` is that of the forward pass (autocast), and weights stay in float32.
     return "float32" if "precision" in run.configuration and "decay_per_step" in run.configuration else None
 
 

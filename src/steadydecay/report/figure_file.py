@@ -1,4 +1,4 @@
-"""A figure as a file: the suffix says whether for a page (PNG, SVG) or for a paper (PDF)."""
+"""Write a figure to a file whose suffix selects the format: PNG or SVG for pages, PDF for papers."""
 
 from io import BytesIO
 from pathlib import Path
@@ -11,27 +11,27 @@ from steadydecay.run_log.atomic_write import replace_file
 
 SUFFIXES = (".png", ".svg", ".pdf")
 DOTS_PER_INCH = 150
-# Text stays text, in fonts of Type 42 in a PDF: journals refuse those of Type 3, which matplotlib takes otherwise.
+# Keep text as text, in Type 42 fonts in a PDF, because journals refuse Type 3, which is matplotlib's default.
 TEXTS: dict[Any, Any] = {"pdf.fonttype": 42, "svg.fonttype": "none"}
 
 
 def require_figure_path(path: Path) -> Path:
-    """The path itself.
+    """Return the path itself.
 
     Raises:
-        ValueError: its suffix names none of the kinds of file.
+        ValueError: Its suffix is none of the supported formats.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"figure is {str(path)!r}; legal are files that end in {', '.join(SUFFIXES)}")
+        raise ValueError(f"figure is {str(path)!r}; its name must end in one of {', '.join(SUFFIXES)}")
     return path
 
 
 def write_figure(figure: Figure, path: Path) -> Path:
-    """Write the figure as what the path's suffix says; folders above it are made.
+    """Write the figure in the format of the path's suffix, and create missing folders.
 
     Raises:
-        ValueError: as `require_figure_path`.
-        OSError: the file cannot be written.
+        ValueError: As for `require_figure_path`.
+        OSError: The file cannot be written.
     """
     kind = require_figure_path(path).suffix.lower().removeprefix(".")
     drawn = BytesIO()

@@ -1,4 +1,4 @@
-"""Panels and heat maps as plotly figures. Every name is escaped: plotly reads its texts as a kind of HTML."""
+"""Panels and heat maps as plotly figures. All names are escaped, because plotly parses its texts as HTML."""
 
 import html
 import math
@@ -13,23 +13,24 @@ from steadydecay.report.variants import Variant
 
 PANEL_HEIGHT = 300
 MARGIN = {"l": 52, "r": 92, "t": 8, "b": 40}
-# Between the centres of two labels at the ends of lines, in pixels.
+# The distance in pixels between the centres of two labels at the ends of lines.
 LABEL_DISTANCE = 14
 MOST_LABELS = 12
 LONGEST_LABEL = 11
-# Ratios from a half to the double have colours of their own; log₂, so that 1/2 and 2 are equally far from 1.
+# Ratios from a half to double have distinct colours. The scale is log₂, so that 1/2 and 2 are equally far from 1.
 COLOUR_RANGE = 1.0
-# Blue below, white as predicted, orange above: told apart by colour-blind readers; the number stands in the cell.
+# Blue is below the prediction, white equal, orange above. Colour-blind readers can tell them apart; cells show the
+# number.
 COLOUR_SCALE = [[0.0, "#1B5E9B"], [0.25, "#7FB2DA"], [0.5, "#F7F7F7"], [0.75, "#F1A860"], [1.0, "#B3510B"]]
 COLOUR_BAR = {"thickness": 10, "tickvals": [-1, 0, 1], "ticktext": ["½", "1", "2"], "len": 1.0, "outlinewidth": 0}
 ROW_HEIGHT = 22
 TALLEST_MAP = 900
-# Rows lower than this hold no number; it is shown on hover.
+# Rows that are lower than this have no room for a number, which then appears on hover.
 LEGIBLE_ROW = 15
 
 
 def as_text(name: str) -> str:
-    """A name such that plotly shows it as it is: its texts are a kind of HTML, and TeX between dollars.
+    """Escape a name so that plotly shows it unchanged, since plotly parses texts as HTML, and as TeX between dollars.
 
     >>> as_text("<b>$x$")
     '&lt;b&gt;&#36;x&#36;'
@@ -38,7 +39,7 @@ def as_text(name: str) -> str:
 
 
 def panel_figure(panel: MeasurePanel) -> go.Figure:
-    """The panel; colours of text, grid and background are the page's business."""
+    """Draw the panel. The page sets the colours of text, grid and background."""
     figure = go.Figure()
     for line in panel.lines:
         figure.add_trace(_trace(line))
@@ -62,7 +63,7 @@ def panel_figure(panel: MeasurePanel) -> go.Figure:
 
 
 def heat_map_figure(cells: HeatMap) -> go.Figure:
-    """A row per layer with its final ratio beside its name, time from left to right."""
+    """Draw one row per layer, with its final ratio beside its name and time running from left to right."""
     names = [as_text(name) for name in cells.names]
     rows = list(range(len(names)))
     ratios = np.clip(cells.ratios, 2.0**-20, 2.0**20)
@@ -75,7 +76,7 @@ def heat_map_figure(cells: HeatMap) -> go.Figure:
             text=[[_ratio_text(ratio) for ratio in row] for row in cells.ratios],
             customdata=[[name] * cells.ratios.shape[1] for name in names],
             texttemplate="%{text}" if height >= LEGIBLE_ROW * len(rows) else None,
-            hovertemplate="%{customdata}<br>until step %{x:.0f}<br>norm ÷ predicted: %{text}<extra></extra>",
+            hovertemplate="%{customdata}<br>until step %{x:.0f}<br>norm ÷ predicted norm: %{text}<extra></extra>",
             hoverongaps=False,
             zmin=-COLOUR_RANGE,
             zmax=COLOUR_RANGE,
@@ -123,7 +124,7 @@ def _trace(line: RunLine) -> go.Scatter:
 
 
 def _opacity(line: RunLine) -> float:
-    """Predictions of several seeds lie on each other, and dots of one would fill the gaps of another."""
+    """Predictions of several seeds overlap, and the dots of one would fill the gaps of another."""
     is_repeated = line.kind == "predicted" and line.run is not line.variant.runs[0]
     return 0.22 if line.kind == "raw" or is_repeated else 1.0
 
@@ -138,7 +139,7 @@ def _axis_range(panel: MeasurePanel) -> tuple[float, float]:
 
 
 def _end_labels(panel: MeasurePanel) -> list[dict[str, object]]:
-    """The variant's name at the end of its (first) line, moved apart where lines end close to each other."""
+    """Place each variant's name at the end of its (first) line, moved apart where lines end close to each other."""
     ends = _ends(panel)[:MOST_LABELS]
     low, high = _axis_range(panel)
     height = PANEL_HEIGHT - MARGIN["t"] - MARGIN["b"]
@@ -160,7 +161,7 @@ def _end_labels(panel: MeasurePanel) -> list[dict[str, object]]:
 
 
 def _ends(panel: MeasurePanel) -> list[tuple[Variant, float]]:
-    """Where the first measured line of each variant ends, on the axis."""
+    """Return where the first measured line of each variant ends, in coordinates of the axis."""
     ends: dict[str, tuple[Variant, float]] = {}
     for line in panel.lines:
         if line.kind == "measured":
@@ -169,7 +170,7 @@ def _ends(panel: MeasurePanel) -> list[tuple[Variant, float]]:
 
 
 def moved_apart(wanted: Sequence[float], distance: float) -> list[float]:
-    """Places in the order of `wanted`, at least 0 and `distance` apart; those that collide lie around their mean.
+    """Return positions in the order of `wanted`, at least 0 and `distance` apart; clusters stay around their mean.
 
     >>> moved_apart([11.0, 50.0, 10.0], 10.0)
     [15.5, 50.0, 5.5]

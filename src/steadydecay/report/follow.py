@@ -1,4 +1,4 @@
-"""The live view: the page of a run, served on this machine alone and rebuilt when a log has changed."""
+"""The live view: the page of a run, served only to this machine and rebuilt when a log has changed."""
 
 import hashlib
 import sys
@@ -20,23 +20,23 @@ from steadydecay.run_log.readable_text import utf8
 
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
-# More wait until one of these is answered: each has a thread.
+# Each request has a thread, and further ones wait until one of these is answered.
 MOST_CONNECTIONS = 256
-# After which a visitor that neither sends nor takes anything is left.
+# The time after which a visitor that neither sends nor receives anything is dropped.
 IDLE_SECONDS = 10
-# A slow visitor is one that does not take this much in that time.
+# A visitor counts as slow if it does not receive this much in that time.
 PIECE_BYTES = 1 << 16
 
 
 @final
 @dataclass(frozen=True)
 class Shown:
-    """The page of one state of the logs.
+    """The page for one state of the logs.
 
     Attributes:
-        version: short; differs after any change of any log, and new runs count.
-        page: the whole of it.
-        content: what changes of it.
+        version: A short text that changes with any change of any log and with new runs.
+        page: The whole page.
+        content: The part of the page that changes.
     """
 
     version: bytes
@@ -46,10 +46,10 @@ class Shown:
 
 @final
 class LiveReport:
-    """The page of the runs at `paths` as it is now; built once for each state of the logs. Thread-safe.
+    """The current page of the runs at `paths`, built once for each state of the logs. Thread-safe.
 
-    However many ask at the same time, one page is built at a time, and all who asked before its logs were looked at
-    get it.
+    However many visitors ask at the same time, one page is built at a time, and all who asked before its logs were read
+    receive it.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -57,14 +57,14 @@ class LiveReport:
         self._lock = threading.Lock()
         self._looked_at = -1.0
         self._version = ""
-        # The page, or why there is none.
+        # The page, or the reason why there is none.
         self._outcome: Shown | str = ""
 
     def current(self) -> Shown:
-        """The page as of now.
+        """Return the current page.
 
         Raises:
-            ValueError: no log there, or one that cannot be read.
+            ValueError: There is no log, or one cannot be read.
         """
         asked_at = time.monotonic()
         with self._lock:
@@ -100,20 +100,20 @@ def _built(paths: Sequence[Path], version: str) -> Shown:
 
 
 def server_for(report: LiveReport, port: int) -> ThreadingHTTPServer:
-    """A server on loopback, not yet serving; port 0 is any free one.
+    """Create a server on loopback that is not serving yet. Port 0 takes any free port.
 
     Raises:
-        ValueError: port outside [0, 65535].
-        OSError: the port is taken.
+        ValueError: The port is outside [0, 65535].
+        OSError: The port is taken.
     """
     if not 0 <= port <= 65535:
-        raise ValueError(f"port is {port}; legal is 0 (any free one) to 65535")
+        raise ValueError(f"port is {port}; it must be in 0 to 65535, where 0 takes any free port")
     return _Server((ADDRESS, port), partial(_Handler, report))
 
 
 @final
 class _Server(ThreadingHTTPServer):
-    """With a bound on the visitors that are served at a time; others wait."""
+    """A server that serves a limited number of visitors at a time while others wait."""
 
     request_queue_size = 128
 
@@ -132,7 +132,7 @@ class _Server(ThreadingHTTPServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A browser that closes the page in the middle of a question or an answer is nobody's error.
+        # If a browser closes the page in the middle of a request or a response, that is not an error.
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -150,18 +150,18 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(HTTPStatus.FORBIDDEN, TEXT, reason.encode())
         answers = {"/": (HTML, "page"), "/content": (HTML, "content"), "/version": (TEXT, "version")}
         if self.path not in answers:
-            missing = "There is nothing here; the page is at /, its parts are at /content and /version."
+            missing = "There is nothing here. The page is at /, and its parts are at /content and /version."
             return self._answer(HTTPStatus.NOT_FOUND, TEXT, missing.encode())
         kind, part = answers[self.path]
         try:
             body = getattr(self._report.current(), part)
         except ValueError as error:
-            # A log that is just being replaced; the page asks again.
+            # A log is just being replaced, and the page will ask again.
             return self._answer(HTTPStatus.SERVICE_UNAVAILABLE, TEXT, utf8(str(error)))
         return self._answer(HTTPStatus.OK, kind, body)
 
     def version_string(self) -> str:
-        """For the header "Server": which Python this machine has is nobody's business."""
+        """Keep the machine's Python version out of the "Server" header."""
         return "steadydecay"
 
     def _answer(self, status: HTTPStatus, kind: str, body: bytes) -> None:
@@ -171,10 +171,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
-        # All visitors share one page; a slice of bytes would be a copy for each.
+        # All visitors share one page, of which slices of bytes would be copies.
         shared = memoryview(body)
         for start in range(0, len(body), PIECE_BYTES):
             self.wfile.write(shared[start : start + PIECE_BYTES])
 
     def log_message(self, format: str, *args: Any) -> None:
-        """A line for each question of the page would bury what the user reads."""
+        """Log nothing, because a line for each request would bury what the user reads."""

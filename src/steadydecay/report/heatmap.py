@@ -1,4 +1,4 @@
-"""Norm ÷ predicted norm of every layer over time, as cells."""
+"""The norm of every layer divided by its predicted norm over time, as cells."""
 
 import math
 from dataclasses import dataclass
@@ -16,12 +16,14 @@ LONGEST_NAME = 24
 @final
 @dataclass(frozen=True, eq=False)
 class HeatMap:
-    """Attributes:
-    names: of the layers, first on top.
-    edges: steps at which columns begin and end; one more than columns.
-    ratios: (layers, columns); of each cell's records the one furthest from 1 in either direction, NaN without any.
-    final: the last ratio of each layer.
-    left_out: layers without any ratio: they have no decay.
+    """The cells of a heat map.
+
+    Attributes:
+        names: The names of the layers, the first on top.
+        edges: The steps at which columns begin and end, one more than there are columns.
+        ratios: For each (layer, column), the ratio of its records that is furthest from 1, or NaN without records.
+        final: The last ratio of each layer.
+        left_out: The layers without any ratio, because they have no decay.
     """
 
     names: tuple[str, ...]
@@ -32,7 +34,7 @@ class HeatMap:
 
 
 def heat_map_of(run: Run, columns: int = COLUMNS) -> HeatMap | None:
-    """Of a run whose monitor logged its layers; None without."""
+    """Make the heat map of a run whose monitor logged its layers; return None without such records."""
     logged = {name: _legal(series) for name, series in ratios_of(run).items()}
     by_layer = {name: series for name, series in logged.items() if len(series)}
     if not by_layer:
@@ -49,12 +51,12 @@ def heat_map_of(run: Run, columns: int = COLUMNS) -> HeatMap | None:
 
 
 def ratios_of(run: Run) -> dict[str, Series]:
-    """Norm ÷ the steady norm predicted from lr, decay and the measured size of updates, by layer."""
+    """Return each layer's norm ÷ the steady norm that follows from lr, decay and the measured size of updates."""
     return run.of_layers("norm_ratio")
 
 
 def shortened(name: str, longest: int = LONGEST_NAME) -> str:
-    """The name without ".weight", and with its middle left out if it is long.
+    """Remove ".weight" from a name, and shorten its middle if it is long.
 
     >>> shortened("blocks.10.attention.output.weight", 20), shortened("embedding.weight")
     ('blocks.10…ion.output', 'embedding')

@@ -1,4 +1,4 @@
-"""Panels: the lines of each measure and what of them is visible at first; no renderer here."""
+"""Panels: the lines of each measure and their initially visible range, independent of any renderer."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from steadydecay.report.series import FloatArray, Series, smoothed, thinned
 from steadydecay.report.variants import Variant
 
 LineKind = Literal["measured", "raw", "predicted"]
-# Smoothing window as a share of the logged steps.
+# The smoothing window as a share of the logged steps.
 WINDOW_SHARE = 0.02
-# Of a run's beginning, whose losses and gradients are many times larger than all that follows.
+# The share of a run's beginning in which losses and gradients are many times larger than later.
 START_SHARE = 0.05
 HEADROOM = 1.25
 
@@ -22,7 +22,7 @@ HEADROOM = 1.25
 @final
 @dataclass(frozen=True, eq=False)
 class RunLine:
-    """One run's measure. "raw" lies faint behind its smoothed "measured" line; "predicted" is dotted."""
+    """One run's measure. "raw" lies faintly behind its smoothed "measured" line, and "predicted" is dotted."""
 
     variant: Variant
     run: Run
@@ -36,10 +36,10 @@ class MeasurePanel:
     """A picture with one y-axis.
 
     Attributes:
-        measure: what it shows.
-        lines: at least one of them measured.
-        y_range: what is visible at first.
-        note: what lies outside it, in words, or "".
+        measure: The measure that it shows.
+        lines: Its lines, at least one of them measured.
+        y_range: The range that is visible at first.
+        note: What lies outside of this range, in words, or "".
     """
 
     measure: Measure
@@ -49,7 +49,7 @@ class MeasurePanel:
 
 
 def measure_panels(variants: Sequence[Variant]) -> tuple[list[MeasurePanel], list[str]]:
-    """The panels for which at least one run has numbers, and the titles of the others."""
+    """Return the panels for which at least one run has numbers, and the titles of the others."""
     found = {measure.key: _panel(measure, variants) for measure in MEASURES}
     panels = [panel for panel in found.values() if panel is not None and found.get(panel.measure.instead_of) is None]
     lacking = [one for one in MEASURES if found[one.key] is None and not one.instead_of and not one.is_of_some]
@@ -81,7 +81,7 @@ def _lines(measure: Measure, variant: Variant, run: Run) -> Iterator[RunLine]:
 
 
 def _visible_range(measure: Measure, measured: Sequence[RunLine]) -> tuple[float, float]:
-    """Around the measured lines after their beginning: a far prediction or a first step must not flatten them."""
+    """Fit the measured lines after their beginning, so that a far prediction or the first steps do not flatten them."""
     values = _after_start([line.series for line in measured])
     low, high = float(values.min()), float(values.max())
     if measure.is_log:
@@ -101,11 +101,11 @@ def _after_start(all_series: Sequence[Series]) -> FloatArray:
 
 
 def _note(lines: Sequence[RunLine], y_range: tuple[float, float]) -> str:
-    """Variants of whose predictions no point is visible, with the number where they are nearest."""
+    """Name variants of whose predictions no point is visible, with their lowest value."""
     nearest: dict[str, float] = {}
     for line in lines:
         if line.kind == "predicted":
             label, low = line.variant.label, float(line.series.values.min())
             nearest[label] = min(low, nearest.get(label, low))
-    names = ", ".join(f"{label} ({low:.3g} at the least)" for label, low in nearest.items() if low > y_range[1])
-    return f"Above the picture: the prediction for {names}. A double click shows it." if names else ""
+    names = ", ".join(f"{label} (at least {low:.3g})" for label, low in nearest.items() if low > y_range[1])
+    return f"The prediction for {names} is above the picture. Double-click to see it." if names else ""

@@ -1,4 +1,4 @@
-"""What the panels show, in the words of the page: the paper's Fig. 4, and the measures that explain it."""
+"""The measures that the panels show, with the words of the page: the paper's Fig. 4 and what explains it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from steadydecay.report.series import EMPTY, Series
 @final
 @dataclass(frozen=True)
 class Measure:
-    """How to make a panel of one measure.
+    """How to make the panel of one measure.
 
     Attributes:
-        key: short, unique on the page.
-        title: with its unit.
-        axis: the same in a word or a sign, for the y-axis of a picture that stands alone.
-        explanation: for a reader who knows nothing: what it is and what to expect.
-        read: the measure of a run, empty where it was not logged.
-        predict: what theory says of it.
-        is_noisy: smoothed, with every step faint behind it.
-        is_log: of the y-axis.
-        from_zero: the y-axis begins there.
-        zero_line: the sign matters.
-        instead_of: shown only where the measure with this key is missing.
-        is_of_some: only some kinds of models have it, and the others do not lack it.
+        key: A short name, unique on the page.
+        title: The title, with the unit.
+        axis: A short form of the title for the y-axis of a picture that stands alone.
+        explanation: What it is and what to expect, for readers without prior knowledge.
+        read: Returns the measure of a run, empty if it was not logged.
+        predict: Returns what theory predicts.
+        is_noisy: Whether it is smoothed, with every step faintly behind it.
+        is_log: Whether the y-axis is logarithmic.
+        from_zero: Whether the y-axis begins at 0.
+        zero_line: Whether the sign matters.
+        instead_of: It is shown only if the measure with this key is missing.
+        is_of_some: Whether only some kinds of models have it, so that others do not lack it.
     """
 
     key: str
@@ -45,16 +45,16 @@ class Measure:
 
 
 def steady_norm(run: Run) -> Series:
-    """Predicted with the measured size of the updates where the monitor logged it, else as theory has it."""
+    """Predict with the measured size of the updates if the monitor logged it, and otherwise with theory's."""
     measured = run.of_group("predicted_norm_measured", run.main_role)
     return measured if len(measured) else run.of_role("predicted_norm", run.main_role)
 
 
 def expected_cosine(run: Run, role: str) -> Series:
-    """Cosine of weights and update that momentum alone makes, for gradients that do not know the weights.
+    """Return the cosine of weights and update that momentum alone causes, if gradients are independent of the weights.
 
-    At a steady norm P, Eq. 1 of arXiv 2512.08217 says 2(1-η)⟨θ,γu⟩ = ‖γu‖² - η(2-η)P²; ⟨θ,γu⟩ forgets within the memory
-    of the momentum, much faster than ‖θ‖, so it is that of the present lr while ‖θ‖ is what was measured.
+    At a steady norm P, Eq. 1 of arXiv 2512.08217 gives 2(1-η)⟨θ,γu⟩ = ‖γu‖² - η(2-η)P². The product ⟨θ,γu⟩ forgets
+    within the memory of the momentum, much faster than ‖θ‖, so it belongs to the current lr while ‖θ‖ is as measured.
     """
     names = ("update_norm", "predicted_norm_measured", "weight_norm", "decay")
     measured = [run.of_group(name, role) for name in names]
@@ -70,7 +70,7 @@ LOSS = Measure(
     "loss",
     "Training loss (nats, smoothed)",
     "loss (nats)",
-    """How badly the model predicts the data it learns from. Lower is better. Faint behind each line: every step.""",
+    """How badly the model predicts its training data. Lower is better. Every step appears faintly behind the line.""",
     lambda run: run.loss,
     is_noisy=True,
 )
@@ -78,14 +78,14 @@ VALIDATION_LOSS = Measure(
     "validation",
     "Validation loss (nats)",
     "validation loss (nats)",
-    """The same on data kept out of training: the number that says which run is better. Lower is better.""",
+    """The same loss on data kept out of training, which tells which run is better. Lower is better.""",
     lambda run: run.validation_loss,
 )
 ACCURACY = Measure(
     "accuracy",
     "Accuracy on validation data (share)",
     "accuracy",
-    """The share of the images kept out of training whose class the model finds. Higher is better.""",
+    """The share of validation images that the model classifies correctly. Higher is better.""",
     lambda run: run.accuracy,
     is_of_some=True,
 )
@@ -93,9 +93,9 @@ WEIGHT_NORM = Measure(
     "weight-norm",
     "Weight norm ‖θ‖ of the hidden layers",
     "weight norm ‖θ‖",
-    """The size of the weights, all hidden layers together. Dotted: where it would settle if the learning rate and
-    decay of that step stayed for ever. A steady run is a flat line near its dots. A line that sinks towards the end
-    is the fault that the correction mends.""",
+    """The size of the weights of all hidden layers together. The dotted line shows where it would settle if the
+    learning rate and decay of that step stayed forever. In a steady run the line is flat and near its dots. A line
+    that falls towards the end is the fault that the correction removes.""",
     lambda run: run.of_role("weight_norm", run.main_role),
     predict=steady_norm,
     from_zero=True,
@@ -105,7 +105,7 @@ GRADIENT_NORM = Measure(
     "Gradient norm ‖g‖ of the hidden layers (smoothed)",
     "gradient norm ‖g‖",
     """How steep the loss is in the weights. Smaller weights have larger gradients in the same network, so a rise at
-    the end beside a falling weight norm comes from the shrinking and not from the data.""",
+    the end beside a falling weight norm comes from the shrinking weights, not from the data.""",
     lambda run: run.of_role("gradient_norm", run.main_role),
     is_noisy=True,
     is_log=True,
@@ -114,7 +114,7 @@ SPECTRAL_NORM = Measure(
     "spectral",
     "Spectral norm of the hidden matrices (geometric mean)",
     "spectral norm",
-    """The most that a layer can stretch its input, averaged over layers. It should settle like the weight norm.""",
+    """The most that a layer can stretch its input, averaged over layers. It should settle as the weight norm does.""",
     lambda run: run.of_group("spectral_geometric_mean", run.main_role),
     from_zero=True,
 )
@@ -122,7 +122,7 @@ SIGN_NORM = Measure(
     "sign",
     "Sign norm of the output layer",
     "Sign norm",
-    """The largest weight of the layer that makes the predictions, times its input width. The library leaves the decay
+    """The largest weight of the layer that makes the predictions, times its input width. The library keeps the decay
     of this layer constant in every run, so these lines should hardly differ between runs with and without the
     correction.""",
     lambda run: run.of_group("sign_norm", "output"),
@@ -132,7 +132,7 @@ EFFECTIVE_LR = Measure(
     "effective-lr",
     "Effective learning rate γ_eff of the hidden layers",
     "effective learning rate γ_eff",
-    """How far one minibatch moves the weights in all, momentum counted in: the schedule that was asked for.""",
+    """How far one minibatch moves the weights in total, including momentum. This is the schedule of the run.""",
     lambda run: run.of_group("effective_lr", run.main_role),
     from_zero=True,
 )
@@ -140,7 +140,7 @@ LR = Measure(
     "lr",
     "Learning rate γ of the hidden layers",
     "learning rate γ",
-    """How far one step moves the weights: the schedule that was asked for.""",
+    """How far one step moves the weights. This is the schedule of the run.""",
     lambda run: run.of_role("lr", run.main_role),
     from_zero=True,
     instead_of="effective-lr",
@@ -149,8 +149,8 @@ DECAY = Measure(
     "decay",
     "Decay per step η of the hidden layers",
     "decay per step η",
-    """The share of the weights that each step takes away. Without the correction it is proportional to the learning
-    rate, with it to its square: the corrected line bends down earlier.""",
+    """The share of the weights that each step removes. It is proportional to the learning rate without the correction,
+    and to its square with the correction, so the corrected line bends down earlier.""",
     lambda run: run.of_role("decay", run.main_role),
     from_zero=True,
 )
@@ -158,8 +158,8 @@ ROTATION = Measure(
     "rotation",
     "Rotation of the hidden weights per step (radians)",
     "rotation (radians per step)",
-    """The angle by which a step turns the weights: the learning rate that counts where only directions matter. At the
-    same learning rate, smaller weights turn faster.""",
+    """The angle by which a step rotates the weights, which is the effective learning rate where only directions
+    matter. At the same learning rate, smaller weights rotate faster.""",
     lambda run: run.of_group("rotation", run.main_role),
     from_zero=True,
 )
@@ -167,8 +167,8 @@ ALIGNMENT = Measure(
     "alignment",
     "Cosine of update and weights, hidden layers",
     "cosine",
-    """Which way steps go: below 0 an update makes the weights longer, above 0 shorter. Momentum alone puts it below 0,
-    by as much as the dots say. On the dots, new gradients do not know the weights, as theory assumes.""",
+    """The direction of the steps: below 0 an update makes the weights longer, above 0 shorter. Momentum alone makes it
+    as negative as the dots show. On the dots, new gradients are independent of the weights, as theory assumes.""",
     lambda run: run.of_group("update_cosine", run.main_role),
     predict=lambda run: expected_cosine(run, run.main_role),
     zero_line=True,
@@ -177,8 +177,8 @@ OUTPUT_ALIGNMENT = Measure(
     "output-alignment",
     "Cosine of update and weights, output layer",
     "cosine",
-    """Far below its dots for long, learning itself keeps growing this layer, and theory does not hold for it. That is
-    why its decay should stay constant and not be corrected (arXiv 2512.08217, Appendix D).""",
+    """If the line stays far below its dots, learning itself keeps growing this layer, and theory does not apply. That
+    is why its decay should stay constant instead of being corrected (arXiv 2512.08217, Appendix D).""",
     lambda run: run.of_group("update_cosine", "output"),
     predict=lambda run: expected_cosine(run, "output"),
     zero_line=True,

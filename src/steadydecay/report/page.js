@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  // Numbers in the cells of a heat map are legible from this width on, where its figure's meta says no other.
+  // Numbers in the cells of a heat map are legible from this width on, unless the figure's meta says otherwise.
   const WIDTH_FOR_NUMBERS = 700;
   const POLL_MILLISECONDS = 2000;
   const isTouch = matchMedia("(pointer: coarse)").matches;
@@ -9,7 +9,7 @@
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  // The page's colours, and on a touch screen a finger that scrolls the page instead of zooming the picture.
+  // Use the page's colours, and on a touch screen let a finger scroll the page instead of zooming the picture.
   function dressed(figure, width) {
     const layout = figure.layout;
     Object.assign(layout, { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true });
@@ -38,7 +38,7 @@
     else if (Object.keys(plot.zoomed).length) Plotly.relayout(plot, plot.zoomed);
   }
 
-  // A live picture is drawn again and again, and its ranges grow with the run; what the reader zoomed into stays.
+  // A live picture is redrawn all the time, and its ranges grow with the run, but what the reader zoomed into stays.
   function rememberZoom(plot) {
     let isReset = false;
     plot.zoomed = {};
@@ -53,7 +53,7 @@
   const plots = () => [...document.querySelectorAll(".plot")];
   const isNear = (plot) => plot.getBoundingClientRect().top < 2 * innerHeight;
 
-  // What is in sight first; the others one by one, so that the page answers meanwhile.
+  // Draw what is in sight first and the rest one by one, so that the page stays responsive.
   function drawAll() {
     const waiting = plots();
     waiting.filter(isNear).forEach(draw);
@@ -66,9 +66,9 @@
     next();
   }
 
-  // Pictures that exist move into the new content, so that they keep their zoom.
+  // Existing pictures move into the new content, so that they keep their zoom.
   function replaceContent(html) {
-    // Before anything moves, for a page that grows shorter scrolls.
+    // Before anything moves, because a page that becomes shorter scrolls.
     const { scrollX, scrollY } = window;
     const fresh = new DOMParser().parseFromString(`<main>${html}</main>`, "text/html").querySelector("main");
     for (const plot of plots()) {
@@ -98,9 +98,9 @@
       const now = await ask("/version");
       if (now !== seen) replaceContent(await ask("/content"));
       seen = now;
-      status.textContent = `Live: as of ${new Date().toLocaleTimeString()}.`;
+      status.textContent = `Live. Last updated at ${new Date().toLocaleTimeString()}.`;
     } catch (error) {
-      status.textContent = `Not live at the moment: ${error.message}`;
+      status.textContent = `Updates are interrupted: ${error.message}`;
     }
     setTimeout(follow, POLL_MILLISECONDS, seen);
   }

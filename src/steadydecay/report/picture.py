@@ -1,4 +1,4 @@
-"""The panels as a picture, for papers and the README: PNG, SVG or PDF."""
+"""Draw the panels as a picture for papers and the README, as PNG, SVG or PDF."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ MARKERS = {"circle": "o", "square": "s", "triangle-up": "^", "diamond": "D", "tr
 MARKERS |= {"cross": "P", "x": "X", "star": "*"}
 MARKERS_PER_LINE = 7
 COLUMNS = 3
-# Of the picture in the README: the claim in two panels.
+# The picture in the README shows the claim in two panels.
 CLAIM = ("weight-norm", "gradient-norm")
 PANEL_INCHES = (4.4, 3.2)
 
@@ -26,14 +26,14 @@ def write_picture(folder: Path, path: Path) -> Path:
     """Draw weight norm and gradient norm of all runs below `folder` into a file at `path`.
 
     Raises:
-        ValueError: no run there; or as in `write_figure`, which its suffix tells the kind of file.
+        ValueError: The folder contains no run, or the suffix is not supported (see `write_figure`).
     """
     variants = variants_of(load_runs(folder))
     return _write([panel for panel in measure_panels(variants)[0] if panel.measure.key in CLAIM], variants, path)
 
 
 def write_panels(runs: Sequence[Run], path: Path) -> Path:
-    """Draw all panels of the page into a file at `path`; errors as in `write_figure`."""
+    """Draw all panels of the page into a file at `path`. Raises the errors of `write_figure`."""
     variants = variants_of(runs)
     return _write(measure_panels(variants)[0], variants, path)
 
@@ -50,7 +50,7 @@ def _write(panels: Sequence[MeasurePanel], variants: Sequence[Variant], path: Pa
     if panels:
         _add_legend(axes[0], variants, any(line.kind == "predicted" for panel in panels for line in panel.lines))
     else:
-        axes[0].text(0.5, 0.5, "nothing logged yet", ha="center")
+        axes[0].text(0.5, 0.5, "Nothing has been logged yet.", ha="center")
     return write_figure(figure, path)
 
 
@@ -85,7 +85,7 @@ def _draw_line(axes: Axes, line: RunLine) -> None:
 
 
 def _add_legend(axes: Axes, variants: Sequence[Variant], has_predictions: bool) -> None:
-    """Labels on lines without points, so that a name with $ or _ is text and each variant is there once."""
+    """Label lines without points, so that a name with $ or _ appears as text and each variant appears once."""
     handles = [
         axes.plot([], [], color=v.style.colour, linestyle=DASHES[v.style.dash], marker=MARKERS[v.style.symbol])[0]
         for v in variants

@@ -1,4 +1,4 @@
-"""One self-contained HTML page of several runs: no network, nothing beside the file."""
+"""One self-contained HTML page about several runs, which needs no network and no other file."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,24 +18,24 @@ from steadydecay.report.variants import Variant, differing_settings, setting_tex
 from steadydecay.run_log.atomic_write import replace_file
 from steadydecay.run_log.readable_text import utf8
 
-# More heat maps than these are folded.
+# Further heat maps are folded.
 OPEN_MAPS = 4
 
 
 def write_report(folder: Path, path: Path) -> Path:
-    """Write a page on all runs below `folder`.
+    """Write a page about all runs below `folder`.
 
     Raises:
-        ValueError: no run there.
+        ValueError: The folder contains no run.
     """
     return write_page(load_runs(folder), [], path)
 
 
 def write_page(runs: Sequence[Run], missing: Sequence[str], path: Path) -> Path:
-    """Write the page on `runs`; `missing` says in words what was asked for and not found.
+    """Write the page about `runs`. `missing` says in words what was asked for but not found.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, [utf8(page_of(runs, missing))])
@@ -43,18 +43,18 @@ def write_page(runs: Sequence[Run], missing: Sequence[str], path: Path) -> Path:
 
 
 def page_of(runs: Sequence[Run], missing: Sequence[str], *, live_version: str = "") -> str:
-    """The whole page. One with a version asks its server for changes since."""
+    """Return the whole page. A page with a version asks its server for changes."""
     return page_around(content_of(runs, missing), runs, live_version=live_version)
 
 
 def page_around(content: str, runs: Sequence[Run], *, live_version: str = "") -> str:
-    """The page whose <main> holds `content`, which `content_of` made of these runs."""
+    """Return the page whose <main> contains `content`, which `content_of` made of these runs."""
     title = " · ".join(variant.label for variant in variants_of(runs))
     return standalone_page(title, content, live_version=live_version)
 
 
 def content_of(runs: Sequence[Run], missing: Sequence[str]) -> str:
-    """What is between the page's <main> tags: all that changes while a run goes on."""
+    """Return what is inside the page's <main>, which is all that changes during a run."""
     variants = variants_of(runs)
     panels, undrawn = measure_panels(variants)
     maps = _heat_maps(variants)
@@ -77,7 +77,7 @@ def content_of(runs: Sequence[Run], missing: Sequence[str]) -> str:
 
 
 def _heat_maps(variants: Sequence[Variant]) -> list[tuple[Run, HeatMap]]:
-    """One for each run with layers; first seeds first."""
+    """Return one heat map for each run with layers, first seeds first."""
     most = max((len(variant.runs) for variant in variants), default=0)
     runs = [variant.runs[seed] for seed in range(most) for variant in variants if seed < len(variant.runs)]
     maps = [(run, heat_map_of(run)) for run in runs]
@@ -85,7 +85,7 @@ def _heat_maps(variants: Sequence[Variant]) -> list[tuple[Run, HeatMap]]:
 
 
 def _row(variant: Variant, columns: Mapping[str, Column]) -> tuple[str, ...]:
-    """Of the seeds that are furthest: a mean over different steps would say nothing."""
+    """Use the seeds that have come furthest, because a mean over different steps would be meaningless."""
     furthest = max(run.steps_done for run in variant.runs)
     counted = [run for run in variant.runs if run.steps_done == furthest]
     label, seeds, *cells = summary_row(variant.label, [summary_of(run) for run in counted], columns)

@@ -16,27 +16,27 @@ from steadydecay.run_log.readable_text import readable
 from steadydecay.run_log.reader import LogFaults, records_over_steps
 from steadydecay.run_log.record import LOG_NAME, logged_number
 
-# What the report reads of each layer; a log holds five times as much.
+# The measures of each layer that the report reads; a log contains five times as many.
 LAYER_MEASURES = {"norm_ratio", "weight_norm", "predicted_norm", "predicted_norm_measured"}
 ROLE_MEASURES = ("weight_norm", "lr", "decay")
-# (kind of record, measure, role or layer; "" where there is one number for the whole model)
+# (kind of record, measure, role or layer); the last is "" if there is one number for the whole model.
 Key = tuple[str, str, str]
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a log holds. Series that were not logged are empty.
+    """The contents of a log. Series that were not logged are empty.
 
     Attributes:
-        name: its folder, and as much of the path as makes it unique.
-        path: of the log.
-        configuration: the first record; empty if there is none.
-        series: all that was logged over steps.
-        verdicts: of each layer, from the last record that has them.
-        failure: the message with which training stopped, or "".
-        faults: what in the log is no record.
-        not_finite: the monitor's word on the first layer that was not finite, with the log's "step"; empty without one.
+        name: The run's folder, with as much of the path as makes it unique.
+        path: The path of the log.
+        configuration: The first record, or empty if there is none.
+        series: Everything that was logged over steps.
+        verdicts: The verdict on each layer, from the last record that has verdicts.
+        failure: The message with which training stopped, or "".
+        faults: Counts of what in the log is not a record.
+        not_finite: The monitor's report on the first layer that was not finite, with the log's "step", or empty.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def optimizer(self) -> str:
-        """Its name, "" if the log does not say."""
+        """The name of the optimizer, or "" if the log does not say."""
         name = self.configuration.get("optimizer", "")
         return name if isinstance(name, str) else ""
 
@@ -64,12 +64,12 @@ class Run:
 
     @property
     def accuracy(self) -> Series:
-        """Share of validation images whose class is found; empty where the model names no classes."""
+        """The share of validation images that are classified correctly, or empty if the model does not classify."""
         return self.series.get(("validation", "top1", ""), EMPTY)
 
     @property
     def logged_steps(self) -> np.ndarray:
-        """Steps of the records of single steps, shape (n,), rising."""
+        """The steps of the records of single steps, increasing, of shape (n,)."""
         of_steps = (series.steps for (kind, _, _), series in self.series.items() if kind == "step")
         return max(of_steps, key=len, default=EMPTY.steps)
 
@@ -79,21 +79,21 @@ class Run:
 
     @property
     def steps_planned(self) -> int:
-        """Of the configuration; those done, if it does not say."""
+        """The number of steps in the configuration or, if it does not say, the number that were done."""
         planned = logged_number(self.configuration.get("steps"))
         return int(planned) if planned is not None and np.isfinite(planned) and planned > 0 else self.steps_done
 
     def of_role(self, measure: str, role: str) -> Series:
-        """A measure of all parameters of a role: of each step, or else of the monitor."""
+        """Return a measure of all parameters of a role, from each step or otherwise from the monitor."""
         of_each_step = self.series.get(("step", measure, role), EMPTY)
         return of_each_step if len(of_each_step) else self.of_group(measure, role)
 
     def of_group(self, measure: str, role: str) -> Series:
-        """A measure of a role from the monitor's records."""
+        """Return a measure of a role from the monitor's records."""
         return self.series.get(("groups", measure, role), EMPTY)
 
     def roles(self) -> list[str]:
-        """Those with weights, in the order of the log."""
+        """Return the roles with weights, in the order of the log."""
         of_roles = ("step", "groups")
         return list(
             dict.fromkeys(role for kind, what, role in self.series if kind in of_roles and what in ROLE_MEASURES)
@@ -111,29 +111,29 @@ class Run:
 
 
 def load_runs(folder: Path) -> list[Run]:
-    """Every run below `folder`, by name.
+    """Load every run below `folder`, sorted by name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: The folder contains no run.
     """
     logs = sorted(folder.glob(f"*/{LOG_NAME}"))
     if not logs:
-        raise ValueError(f"folder is {folder}, which holds no */{LOG_NAME}; give the --out of a compare")
+        raise ValueError(f"folder is {folder}, which contains no */{LOG_NAME}; give the --out of a compare")
     return [load_run(path, path.parent.name) for path in logs]
 
 
 def load_all(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
-    """The runs at `paths` (see `find_logs`), each once, and what is missing there, in words.
+    """Load the runs at `paths` (see `find_logs`), each once, and say in words what is missing there.
 
     Raises:
-        ValueError: a path that is no run, or no run at all.
+        ValueError: A path is not a run, or there is no run at all.
     """
     logs, missing = find_logs(paths)
     return [load_run(path, name) for path, name in unique_names(logs).items()], missing
 
 
 def load_run(path: Path, name: str) -> Run:
-    """Read the log at `path`; lines that are no records are counted, never an error."""
+    """Read the log at `path`. Lines that are not records are counted and are never an error."""
     faults, columns, configuration, verdicts, failure = LogFaults(), _Columns(), None, {}, ""
     not_finite: dict[str, Any] = {}
     for record in records_over_steps(path, faults):
@@ -150,7 +150,7 @@ def load_run(path: Path, name: str) -> Run:
 
 @final
 class _Columns:
-    """Numbers by key as they come; arrays, because a long log has millions."""
+    """Numbers by key in the order of the log, kept in arrays because a long log has millions of them."""
 
     def __init__(self) -> None:
         self._columns: dict[Key, tuple[array[float], array[float]]] = defaultdict(lambda: (array("d"), array("d")))

@@ -1,4 +1,4 @@
-"""A measure over the steps of a run: smooth it, thin it out for the eye, read numbers off it."""
+"""A measure over the steps of a run: smooth it, thin it out for display, and read numbers off it."""
 
 import statistics
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ FloatArray = NDArray[np.float64]
 @final
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Values at rising steps; `len` of both is the same, 0 where nothing was logged."""
+    """Values at increasing steps. Both have the same length, which is 0 if nothing was logged."""
 
     steps: FloatArray
     values: FloatArray
@@ -29,7 +29,7 @@ class Series:
 
     @property
     def last(self) -> float:
-        """NaN if empty."""
+        """The last value, or NaN if there is none."""
         return float(self.values[-1]) if len(self) else float("nan")
 
     def where(self, mask: NDArray[np.bool_]) -> "Series":
@@ -39,7 +39,7 @@ class Series:
         return self.where(np.isfinite(self.values))
 
     def within(self, after: float, until: float) -> "Series":
-        """At steps in (after, until]."""
+        """Return the part at steps in (after, until]."""
         return self.where((self.steps > after) & (self.steps <= until))
 
 
@@ -47,13 +47,13 @@ EMPTY = Series.of((), ())
 
 
 def mean(series: Series) -> float:
-    """Mean of the finite values; NaN if there is none."""
+    """Return the mean of the finite values, or NaN if there is none."""
     values = series.finite().values.tolist()
     return statistics.fmean(values) if values else float("nan")
 
 
 def mean_within(series: Series, after: float, until: float) -> float:
-    """Mean of the finite values at steps in (after, until]; NaN if there is none.
+    """Return the mean of the finite values at steps in (after, until], or NaN if there is none.
 
     >>> mean_within(Series.of([1, 2, 3, 4], [9.0, 1.0, 3.0, 9.0]), 1, 3)
     2.0
@@ -62,7 +62,7 @@ def mean_within(series: Series, after: float, until: float) -> float:
 
 
 def smoothed(series: Series, window: int) -> Series:
-    """Mean over the last `window` values, fewer at the start.
+    """Average over the last `window` values, or over fewer at the start.
 
     >>> smoothed(Series.of([1, 2, 3], [1.0, 3.0, 8.0]), 2).values.tolist()
     [1.0, 2.0, 5.5]
@@ -76,11 +76,11 @@ def smoothed(series: Series, window: int) -> Series:
 
 
 def thinned(series: Series, most: int = 400) -> Series:
-    """At most `most` points that look the same: the smallest and the largest of each of `most`/2 stretches.
+    """Keep at most `most` points that look the same: the smallest and the largest of each of `most`/2 stretches.
 
     Args:
-        series: finite.
-        most: 2 or more.
+        series: A series of finite values.
+        most: The largest number of points, ≥ 2.
 
     >>> thinned(Series.of(range(8), [0, 0, 9, 0, 0, 0, -9, 0]), 4).values.tolist()
     [0.0, 9.0, 0.0, -9.0]

@@ -1,4 +1,4 @@
-"""The frame of a page of figures: no network, nothing beside the file, and no script but its own two."""
+"""The frame of a page of figures, which needs no network, no other file, and no script but its own two."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 OWN_PACKAGE = "steadydecay.report"
-# Scripts run by their hash alone and nothing is fetched, whatever a name from a log may hold.
+# Scripts run only if their hash is listed, and nothing is fetched, whatever a name in a log may contain.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src {hashes}; connect-src {server}"
 
 
@@ -28,13 +28,13 @@ class Drawing:
     @classmethod
     def of(cls, key: str, figure: go.Figure) -> Self:
         content = str(figure.to_json())
-        # plotly writes "<" and ">" as \\u escapes; a name that ended the script element would be a hole.
+        # plotly writes "<" and ">" as \\u escapes; a name that could end the script element would be a security hole.
         assert "<" not in content
         return cls(key, int(figure.layout.height), Markup(content))
 
 
 def standalone_page(title: str, content: str, *, live_version: str = "") -> str:
-    """The page with this title whose <main> holds `content`, HTML; one with a version asks its server for changes."""
+    """Return the page with this title whose <main> contains `content` (HTML). With a version, it asks for changes."""
     scripts = [get_plotlyjs(), _source(OWN_PACKAGE, "page.js")]
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return template_of(OWN_PACKAGE, "page.html").render(
@@ -48,7 +48,7 @@ def standalone_page(title: str, content: str, *, live_version: str = "") -> str:
 
 
 def template_of(package: str, name: str) -> Template:
-    """A template that lies in a package; what it is given is escaped."""
+    """Load a template from a package. Everything that it is given is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_source(package, name))
 

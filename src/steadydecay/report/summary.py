@@ -1,4 +1,4 @@
-"""A run in a line of numbers, whatever its log lacks."""
+"""Summarise a run in a line of numbers, whatever its log lacks."""
 
 import math
 import statistics
@@ -9,7 +9,7 @@ from steadydecay.report.runs import Run
 from steadydecay.report.series import EMPTY, Series, mean
 from steadydecay.run_log.record import logged_number
 
-# Shares of a run's steps over which gradient norms are averaged: around its middle, and at its end.
+# The shares of a run's steps over which gradient norms are averaged, around its middle and at its end.
 MIDDLE_SHARE = 0.10
 FINAL_SHARE = 0.05
 
@@ -20,16 +20,17 @@ class RunSummary:
     """One run in a line. Norms are Frobenius norms over all parameters with the role "hidden".
 
     Attributes:
-        val_loss: at the last step, in nats.
-        hidden_norm_max: largest weight norm in the second half of the run.
-        hidden_norm_final: weight norm after the last step.
-        grad_norm_mid: mean gradient norm over 10 % of the steps, around the middle.
-        grad_norm_final: mean gradient norm over the last 5 % of the steps.
-        seconds_per_step: median, without evaluations and checkpoints.
-        top1: share of validation images whose class is found, at the last step; None where no model names classes.
-        item: what training is counted in, such as "tokens" or "images"; None where the log does not say.
-        items_per_second: how many of them a step takes ÷ `seconds_per_step`; None where `item` is, or no step was
-            timed.
+        val_loss: The validation loss at the last step, in nats.
+        hidden_norm_max: The largest weight norm in the second half of the run.
+        hidden_norm_final: The weight norm after the last step.
+        grad_norm_mid: The mean gradient norm over 10 % of the steps, around the middle.
+        grad_norm_final: The mean gradient norm over the last 5 % of the steps.
+        seconds_per_step: The median time, without evaluations and checkpoints.
+        top1: The share of validation images that are classified correctly at the last step, or None for models that do
+            not classify.
+        item: The unit in which training is counted, such as "tokens" or "images", or None if the log does not say.
+        items_per_second: The number of items per step divided by `seconds_per_step`, or None without `item` or timed
+            steps.
     """
 
     optimizer: str
@@ -47,12 +48,12 @@ class RunSummary:
 
 
 def summary_of(run: Run, *, last_step_fills_in: bool = False) -> RunSummary:
-    """Sum up a run; NaN where its log does not say. Shares are of the planned steps.
+    """Summarise a run, with NaN for what its log lacks. Shares refer to the planned steps.
 
     Args:
-        run: one without the role "hidden" is summed up by its first role.
-        last_step_fills_in: the last step stands for a share in which no step was logged, as in a run of few steps.
-            Otherwise such a share is NaN, so that a run cut short has no gradient norm of its end.
+        run: The run. Without the role "hidden", its first role is used.
+        last_step_fills_in: Use the last step for a share in which no step was logged, as in a run of few steps.
+            Otherwise such a share is NaN, so that an interrupted run has no gradient norm of its end.
     """
     steps = run.steps_planned
     weights = run.of_role("weight_norm", run.main_role)
@@ -80,12 +81,12 @@ def summary_of(run: Run, *, last_step_fills_in: bool = False) -> RunSummary:
 
 
 def middle_of(steps: int) -> tuple[float, float]:
-    """(after, until): the steps in the middle of a run."""
+    """Return the range (after, until] of steps in the middle of a run."""
     return 0.5 * (1 - MIDDLE_SHARE) * steps, 0.5 * (1 + MIDDLE_SHARE) * steps
 
 
 def end_of(steps: int) -> tuple[float, float]:
-    """(after, until): the last steps of a run."""
+    """Return the range (after, until] of the last steps of a run."""
     return (1 - FINAL_SHARE) * steps, steps
 
 
@@ -95,7 +96,7 @@ def _share(series: Series, steps: tuple[float, float], last_step_fills_in: bool)
 
 
 def _seed(value: Any) -> int:
-    # Not by way of a float, which has no room for a seed of 64 bits.
+    # Not through a float, which cannot hold a seed of 64 bits.
     if type(value) is int:
         return value
     seed = logged_number(value)

@@ -1,4 +1,4 @@
-"""The comparison as a table."""
+"""The comparison of runs as a table."""
 
 import math
 import statistics
@@ -26,15 +26,15 @@ COLUMNS: dict[str, Column] = {
     "s/step": (lambda run: run.seconds_per_step, ".3f"),
 }
 SPEED: Column = (lambda run: math.nan if run.items_per_second is None else run.items_per_second, ",.1f")
-# Optimizers whose columns fit a terminal of 80 characters.
+# The number of optimizers whose columns fit into a terminal of 80 characters.
 MOST_COLUMNS = 3
 MOST_CHARACTERS = 1_000
 
 
 def columns_of(summaries: Iterable[RunSummary]) -> dict[str, Column]:
-    """The columns for which runs of their kind have numbers: accuracy only where a model names classes.
+    """Return the columns for which there are numbers, such as accuracy if a model classifies.
 
-    The speed is in what they all count (tokens, images), if they count one thing.
+    The speed is in items (tokens, images) per second if all runs count the same kind of item.
     """
     summaries = list(summaries)
     has_accuracy = any(summary.top1 is not None for summary in summaries)
@@ -44,7 +44,8 @@ def columns_of(summaries: Iterable[RunSummary]) -> dict[str, Column]:
 
 
 def summary_rows(summaries: Sequence[RunSummary]) -> list[tuple[str, ...]]:
-    """One row of text per optimizer: mean over its seeds, ± sample standard deviation where there are several."""
+    """Return one row of text per optimizer: the mean over its seeds, ± the sample standard deviation if there are
+    several."""
     columns = columns_of(summaries)
     by_optimizer: dict[str, list[RunSummary]] = defaultdict(list)
     for summary in summaries:
@@ -53,14 +54,15 @@ def summary_rows(summaries: Sequence[RunSummary]) -> list[tuple[str, ...]]:
 
 
 def summary_table(summaries: Sequence[RunSummary]) -> Table:
-    """For a terminal: a column per optimizer, or a row where there are many. ‖θ‖ and ‖g‖ are over all hidden layers."""
+    """Make a table for a terminal, with a column per optimizer, or a row if there are many. Norms are over hidden
+    layers."""
     lines = [("optimizer", "seeds", *columns_of(summaries)), *summary_rows(summaries)]
     is_upright = len(lines) - 1 <= MOST_COLUMNS
     if is_upright:
         lines = list(zip(*lines, strict=True))
     table = Table() if is_upright else Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for index, cells in enumerate(zip(*lines, strict=True)):
-        # Headers break into lines between their words, numbers never.
+        # Headers may break between words, but numbers never.
         width = max(map(len, [*cells[1:], *cells[0].split()]))
         table.add_column(cells[0], justify="right" if index else "left", width=width)
     for line in lines[1:]:
@@ -69,13 +71,13 @@ def summary_table(summaries: Sequence[RunSummary]) -> Table:
 
 
 def wide_enough(table: Table) -> Console:
-    """A console in which no number of the table is cut short; on a narrower terminal its lines break."""
+    """Return a console in which no number of the table is cut short. On a narrower terminal its lines wrap."""
     endless = Console(width=MOST_CHARACTERS)
     return Console(width=max(Console().width, Measurement.get(endless, endless.options, table).maximum))
 
 
 def summary_row(label: str, runs: Sequence[RunSummary], columns: Mapping[str, Column]) -> tuple[str, ...]:
-    """Label, number of seeds and a cell for each of `columns_of`; "–" where some run's log does not say (NaN)."""
+    """Return label, number of seeds and a cell for each of `columns_of`, or "–" if some run's log lacks it (NaN)."""
     cells = (_mean_and_spread([value(run) for run in runs], form) for value, form in columns.values())
     return (label, str(len(runs)), *cells)
 

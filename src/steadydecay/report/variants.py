@@ -1,4 +1,4 @@
-"""Variants: runs that differ in nothing but their seed count as one thing with a mean and a spread."""
+"""Variants: runs that differ only in their seed count as one, with a mean and a spread."""
 
 import json
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any, final
 from steadydecay.report.runs import Run
 from steadydecay.report.style import PREFERRED_ORDER, Style, style_at, title_of
 
-# What may differ between two seeds of one variant.
+# The settings that may differ between two seeds of one variant.
 NOT_SETTINGS = ("seed", "torch", "world_size")
 LONGEST_LABEL = 28
 
@@ -20,9 +20,9 @@ class Variant:
     """Runs of one configuration.
 
     Attributes:
-        label: the optimizer, with the settings that tell it from others of the same optimizer.
-        runs: one or more, in the order given.
-        style: how it is drawn.
+        label: The optimizer, with the settings that distinguish it from others of the same optimizer.
+        runs: The runs, at least one, in the order given.
+        style: How the variant is drawn.
     """
 
     label: str
@@ -31,7 +31,7 @@ class Variant:
 
 
 def variants_of(runs: Sequence[Run]) -> list[Variant]:
-    """Runs grouped by everything in their configuration but the seed; a run without one stays alone."""
+    """Group runs by everything in their configuration except the seed. A run without a configuration stays alone."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(_identity(run), []).append(run)
@@ -43,14 +43,14 @@ def variants_of(runs: Sequence[Run]) -> list[Variant]:
 
 
 def differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """{setting: its value in each run as text} of the settings in which the runs differ; "–" where one has none."""
+    """Return {setting: its value in each run as text} for the settings in which runs differ, with "–" for none."""
     names = dict.fromkeys(name for run in runs for name in run.configuration)
     values = {name: [setting_text(run, name) for run in runs] for name in names}
     return {name: texts for name, texts in values.items() if len(set(texts)) > 1}
 
 
 def setting_text(run: Run, name: str) -> str:
-    """One setting as JSON, without quotes around a plain string."""
+    """Return one setting as JSON, without quotes around a plain string."""
     if name not in run.configuration:
         return "–"
     value = run.configuration[name]
@@ -69,7 +69,8 @@ def _rank(group: list[Run]) -> int:
 
 
 def _labels(firsts: Sequence[Run]) -> list[str]:
-    """One for each variant: the optimizer's title if that is enough, else with what differs, else the run's name."""
+    """Label each variant with the optimizer's title if that suffices, else with what differs, else with the run's
+    name."""
     labels = [_label(run, [rival for rival in firsts if _title(rival) == _title(run)]) for run in firsts]
     counts = Counter(labels)
     return [

@@ -1,1 +1,1 @@
-"""The records of a run: one writer, one reader, and where else numbers go."""
+"""The records of a training run: one writer, one reader, and functions that pass metrics to other loggers."""

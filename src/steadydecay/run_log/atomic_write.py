@@ -1,4 +1,4 @@
-"""Replace a file at once: a reader, and a crash at any moment, finds the old content or the new, whole."""
+"""Replace a file atomically: a reader finds either the old or the new content, even if the process crashes."""
 
 import os
 import re
@@ -10,27 +10,27 @@ from pathlib import Path
 
 from steadydecay.run_log.held_file import hold
 
-# Threads of one process, and processes of one number on several machines, need names of their own.
+# Threads of one process, and processes with the same number on several machines, need different names.
 TOKEN_BYTES = 4
 
 
 def replace_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
-    """Write `parts` one after the other as the new content of `path`; an error leaves the old one, and nothing else.
+    """Write `parts` one after the other as the new content of `path`.
 
-    What killed processes left of the same attempt is removed. Any number of writers may replace one file at the same
-    time: the last one's content stays.
+    If an error occurs, the old file stays as it was and no temporary file remains. Temporary files that killed
+    processes left behind are removed. Several writers may replace the same file at the same time; the last one wins.
 
     Args:
-        path: its folder exists.
-        parts: taken one at a time, so that a large content need not be in memory twice.
+        path: The file to replace. Its folder must exist.
+        parts: The new content. Parts are taken one at a time, so that large content need not be in memory twice.
 
     Raises:
-        OSError: the file cannot be written or replaced.
+        OSError: The file cannot be written or replaced.
     """
     _sweep(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(TOKEN_BYTES)}.tmp")
     try:
-        # Nobody else writes by this name, but another writer may be looking whether it was left behind.
+        # Nobody else writes under this name, but another writer may be checking whether it was left behind.
         with naming(path), BufferedWriter(hold(temporary, wait=True).file) as file:
             file.truncate(0)
             file.writelines(parts)
@@ -44,7 +44,7 @@ def replace_file(path: Path, parts: Iterable[bytes | memoryview]) -> None:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """An error of the operating system names its file: a write to a full disk does not by itself."""
+    """Add the file's name to errors of the operating system, which omit it when a disk is full."""
     try:
         yield
     except OSError as error:
@@ -54,8 +54,8 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names of a folder's files durable, as fsync does their content, where the system can."""
-    # Windows opens no folders, and some file systems sync none; there a rename is as durable as it gets.
+    """Make the names of a folder's files durable, as fsync does for their content, where the system supports it."""
+    # Windows cannot open folders, and some file systems cannot sync them; there, a rename is durable enough.
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -65,11 +65,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
-    """Remove temporary files of `path` that nobody writes."""
+    """Remove temporary files of `path` that no process is writing."""
     leftover = re.compile(rf"\.{re.escape(path.name)}\.\d+(-[0-9a-f]{{{2 * TOKEN_BYTES}}})?\.tmp")
     for other in path.parent.iterdir():
         if leftover.fullmatch(other.name):
-            # Held, it is being written; what is no file of ours is left alone.
+            # A file that is locked is still being written. Files that are not ours are left alone.
             with suppress(OSError):
                 _remove_if_free(other)
 

@@ -1,4 +1,4 @@
-"""One process writes to a folder at a time; another one that asks is told which."""
+"""Lock a folder so that one process writes to it at a time, and tell others which process that is."""
 
 import os
 import socket
@@ -17,16 +17,16 @@ LOCK_NAME = ".lock"
 
 @final
 class FolderInUseError(RuntimeError):
-    """Another process writes to the folder."""
+    """Another process is writing to the folder."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder, made if missing, until the block or the process ends, whichever way it does.
+    """Hold a folder until the block or the process ends, however it ends. The folder is created if it is missing.
 
     Raises:
-        FolderInUseError: another process holds it, or another block of this one.
-        OSError: the folder cannot be made or written.
+        FolderInUseError: Another process, or another block of this process, holds the folder.
+        OSError: The folder cannot be created or written.
     """
     made = [one for one in (folder, *folder.parents) if not one.exists()]
     path = folder / LOCK_NAME
@@ -37,7 +37,7 @@ def locked(folder: Path) -> Iterator[None]:
         finally:
             _release(held, path)
     finally:
-        # A folder in which nothing was written is not left behind; one that holds something stays.
+        # A folder in which nothing was written is removed; one that contains something stays.
         for one in made:
             with suppress(OSError):
                 one.rmdir()
@@ -49,11 +49,12 @@ def _held(folder: Path, path: Path) -> HeldFile:
         held = hold(path)
     except BlockingIOError:
         raise FolderInUseError(
-            f"{folder} is in use by {_owner(path)}; wait until it ends, end it, or choose another folder (--out)"
+            f"{folder} is in use by {_owner(path)}. Wait until it ends, stop it, or choose another folder (--out)."
         ) from None
     if not held.is_locked:
         warnings.warn(
-            f"the file system of {folder} has no locks, so a second run in it would not be noticed: start only one",
+            f"The file system of {folder} does not support locks, so a second run in it would go unnoticed. Start "
+            "only one.",
             stacklevel=4,
         )
     try:
@@ -72,17 +73,17 @@ def _sign(held: HeldFile) -> None:
 
 
 def _owner(path: Path) -> str:
-    # It may have ended since, or not yet have written its name.
+    # The owner may have ended since, or may not have written its name yet.
     with suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace") or "another process"
     return "another process"
 
 
 def _release(held: HeldFile, path: Path) -> None:
-    # Closed already: this is a forked process, and the folder is its parent's.
+    # If the file is closed already, this is a forked process and the folder belongs to its parent.
     if held.file.closed:
         return
-    # Removed while it is held, so that nobody finds it free and loses it.
+    # Remove the file while it is locked, so that nobody acquires it and then loses it.
     with suppress(OSError):
         path.unlink()
     held.file.close()

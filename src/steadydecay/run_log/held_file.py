@@ -1,6 +1,6 @@
-"""A file that one process holds at a time: by a lock of the operating system, which ends with the process.
+"""A file that one process holds at a time, through a lock of the operating system that ends with the process.
 
-The lock is flock's, and not that of fcntl, which a process loses when it closes any other handle of the same file.
+The lock is flock's. A lock of fcntl would be lost as soon as the process closes any other handle of the same file.
 """
 
 import errno
@@ -13,10 +13,10 @@ from weakref import WeakSet
 
 try:
     import fcntl
-except ImportError:  # Windows has none.
+except ImportError:  # Windows has no fcntl.
     fcntl = None
 
-# What file systems without locks answer.
+# The errors of file systems that do not support locks.
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 HELD: WeakSet[FileIO] = WeakSet()
 
@@ -27,8 +27,8 @@ class HeldFile:
     """An open file.
 
     Attributes:
-        file: for reading and writing; closing it, or the end of the process, frees it for others.
-        is_locked: False where the file system or the platform has no locks, so that others do not notice.
+        file: The file, open for reading and writing. Closing it, or ending the process, releases it for others.
+        is_locked: False if the file system or the platform does not support locks, so that others do not notice.
     """
 
     file: FileIO
@@ -36,16 +36,16 @@ class HeldFile:
 
 
 def hold(path: Path, *, make: bool = True, wait: bool = False) -> HeldFile:
-    """Open a file and hold it against all others that ask, also in this process.
+    """Open a file and lock it against all others that ask for it, including other callers in this process.
 
     Args:
-        path: of the file.
-        make: the file is made if it is missing, and made anew if whoever held it before removed it.
-        wait: until whoever holds it lets it go.
+        path: The file.
+        make: Create the file if it is missing, and again if its previous holder removed it.
+        wait: Wait until the current holder releases it.
 
     Raises:
-        BlockingIOError: it is held, and not `wait`.
-        OSError: it cannot be opened.
+        BlockingIOError: The file is held, and `wait` is False.
+        OSError: The file cannot be opened.
     """
     while True:
         file = FileIO(_opened(path, make), "r+")
@@ -54,7 +54,7 @@ def hold(path: Path, *, make: bool = True, wait: bool = False) -> HeldFile:
         except BaseException:
             file.close()
             raise
-        # Whoever held it before may have removed it between the two lines above.
+        # The previous holder may have removed the file between the two lines above.
         if not is_locked or _is_at(file, path):
             HELD.add(file)
             return HeldFile(file, is_locked)
@@ -63,7 +63,7 @@ def hold(path: Path, *, make: bool = True, wait: bool = False) -> HeldFile:
 
 def _opened(path: Path, make: bool) -> int:
     made = os.O_CREAT if make else 0
-    # A pipe or a device of this name must not block.
+    # A pipe or a device under this name must not block.
     return os.open(path, os.O_RDWR | made | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0), 0o666)
 
 
@@ -87,7 +87,7 @@ def _is_at(file: FileIO, path: Path) -> bool:
 
 
 def _let_go_in_child() -> None:
-    """A forked process shares its parent's locks, and would keep them after the parent's death."""
+    """Release the locks in a forked process, which would otherwise keep them after its parent's death."""
     for file in list(HELD):
         file.close()
 

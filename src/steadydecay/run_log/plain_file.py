@@ -1,4 +1,4 @@
-"""Open a file for reading only if it is a plain one: a pipe would block for ever, and a device never ends."""
+"""Open a file for reading only if it is a regular file: a pipe could block forever, and a device never ends."""
 
 import stat
 from io import BufferedReader
@@ -14,22 +14,22 @@ KINDS = (
 
 
 def open_plain(path: Path) -> BufferedReader:
-    """The file, opened for reading bytes.
+    """Open a regular file for reading bytes.
 
     Raises:
-        OSError: nothing is there, or it cannot be read.
-        ValueError: it is no plain file.
+        OSError: The file does not exist or cannot be read.
+        ValueError: The path is not a regular file.
     """
     if (kind := special_kind(path)) is not None:
-        raise ValueError(f"{path} is {kind}; legal is a plain file: write what it gives to one, and name that")
+        raise ValueError(f"{path} is {kind}, but it must be a regular file. Save the content to a file and give that.")
     return path.open("rb")
 
 
 def special_kind(path: Path) -> str | None:
-    """What the file is if it is no plain one, in words; else None.
+    """Describe the file if it is not a regular one; return None if it is.
 
     Raises:
-        OSError: nothing is there, or it cannot be known.
+        OSError: The file does not exist, or its kind cannot be determined.
     """
     mode = path.stat().st_mode
     if stat.S_ISREG(mode):

@@ -1,11 +1,11 @@
-"""Text that any file, page and terminal can take: names of files need not be UTF-8, and JSON may hold half a character.
+"""Text that any file, page and terminal accepts, although file names need not be UTF-8 and JSON may hold surrogates.
 
-Python keeps a byte of a name that is no UTF-8 as a surrogate, which no encoder writes.
+Python keeps a byte of a file name that is not UTF-8 as a surrogate, which no encoding can write.
 """
 
 
 def utf8(text: str) -> bytes:
-    """The text in UTF-8; what no encoder takes stands there as Python's escape of it.
+    """Encode text as UTF-8, with Python's escapes in place of what cannot be encoded.
 
     >>> utf8("θ"), utf8("r\\udce9sum")
     (b'\\xce\\xb8', b'r\\\\udce9sum')
@@ -14,7 +14,7 @@ def utf8(text: str) -> bytes:
 
 
 def readable(text: str) -> str:
-    """The text as `utf8` writes it.
+    """Return the text as `utf8` would write it.
 
     >>> readable("r\\udce9sum")
     'r\\\\udce9sum'

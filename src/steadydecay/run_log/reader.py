@@ -1,6 +1,6 @@
-"""Read a run's log one record after the other, however long it is, and count what in it is no record.
+"""Read a run's log one record at a time, however long it is, and count the lines that are not records.
 
-The log may still be written, may have been cut off, and may hold lines of others.
+The log may still be growing, may have been cut off, and may contain lines that other programs wrote.
 """
 
 import math
@@ -16,12 +16,12 @@ from steadydecay.run_log.record import parsed_record, step_of
 @final
 @dataclass
 class LogFaults:
-    """What is left out, counted while a log is read.
+    """Counts of what was skipped while a log was read.
 
     Attributes:
-        foreign: whole lines that are no record, or none of a step where steps are read.
-        is_cut_off: the last line has no end: it is being written, or its writer was killed.
-        repeated: records of a step that an earlier record of the same kind had passed.
+        foreign: The number of complete lines that are not records, or not records of a step where steps are read.
+        is_cut_off: Whether the last line is incomplete, because it is being written or its writer was killed.
+        repeated: The number of records whose step does not come after an earlier record of the same kind.
     """
 
     foreign: int = 0
@@ -30,12 +30,12 @@ class LogFaults:
 
 
 class LogContents(NamedTuple):
-    """What a log holds.
+    """The contents of a log.
 
     Attributes:
-        configuration: of the first configuration record, without its kind; empty if there is none.
-        records: all others, in order; each has a "kind".
-        skipped_lines: how many lines were cut off or foreign.
+        configuration: The first configuration record without its kind; empty if there is none.
+        records: All other records in order. Each has a "kind".
+        skipped_lines: The number of lines that were cut off or foreign.
     """
 
     configuration: dict[str, Any]
@@ -44,13 +44,13 @@ class LogContents(NamedTuple):
 
 
 def judged_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
-    """Each line that is not blank, as it stands, and the record in it.
+    """Yield each line that is not blank, unchanged, together with the record that it contains.
 
-    None is a foreign line or, without an end, one that was cut off.
+    The record is None if the line is foreign or, when its line end is missing, cut off.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: it is no plain file, which might never end.
+        OSError: The file cannot be read.
+        ValueError: The path is not a regular file and so might never end.
     """
     with open_plain(path) as file:
         for line in file:
@@ -59,7 +59,7 @@ def judged_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
 
 
 def records(path: Path, faults: LogFaults) -> Iterator[dict[str, Any]]:
-    """Each record, in order; `faults` counts the lines that are none. Raises as `judged_lines`."""
+    """Yield each record in order; `faults` counts the other lines. Raises the errors of `judged_lines`."""
     for line, record in judged_lines(path):
         if record is not None:
             yield record
@@ -70,7 +70,7 @@ def records(path: Path, faults: LogFaults) -> Iterator[dict[str, Any]]:
 
 
 def records_over_steps(path: Path, faults: LogFaults) -> Iterator[dict[str, Any]]:
-    """The configurations, and each record of a step; steps rise within a kind. Raises as `judged_lines`."""
+    """Yield configurations and records with increasing steps of each kind. Raises the errors of `judged_lines`."""
     latest: dict[str, float] = {}
     for record in records(path, faults):
         kind, step = record["kind"], step_of(record)
@@ -86,10 +86,10 @@ def records_over_steps(path: Path, faults: LogFaults) -> Iterator[dict[str, Any]
 
 
 def read_log(path: str | Path) -> LogContents:
-    """The whole log at once.
+    """Read the whole log at once.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: The file does not exist.
     """
     faults = LogFaults()
     found = list(records(Path(path), faults))

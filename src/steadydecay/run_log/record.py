@@ -1,6 +1,7 @@
 """One line of a run's log: strict JSON with a "kind".
 
-JSON has no NaN, and a diverged run is worth reading: non-finite numbers are the strings "NaN", "Infinity", "-Infinity".
+JSON has no NaN, but the log of a diverged run must stay readable, so non-finite numbers are written as the strings
+"NaN", "Infinity" and "-Infinity".
 """
 
 import json
@@ -11,16 +12,16 @@ from typing import Any
 from steadydecay.run_log.readable_text import readable
 
 LOG_NAME = "run.jsonl"
-# A surrogate as JSON escapes it: that of a name of a file, or one of the two of a rare character.
+# The JSON escape of a surrogate, which may come from a file name or be one half of a rare character.
 HALF_CHARACTER = b"\\ud"
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def json_line(record: Mapping[str, Any]) -> str:
-    """A record as a line of strict JSON.
+    """Format a record as a line of strict JSON.
 
     Raises:
-        TypeError: a value that is no number, string, bool, None, list or mapping.
+        TypeError: A value is not a number, string, bool, None, list or mapping.
 
     >>> json_line({"kind": "step", "loss": float("nan")})
     '{"kind": "step", "loss": "NaN"}\\n'
@@ -29,13 +30,13 @@ def json_line(record: Mapping[str, Any]) -> str:
 
 
 def parsed_record(line: bytes) -> dict[str, Any] | None:
-    """The record that `json_line` wrote; None for a line that holds none: a record is a JSON object with a "kind".
+    """Parse a line that `json_line` wrote; return None if it is not a record, which is a JSON object with a "kind".
 
     >>> parsed_record(b'{"kind": "step", "loss": "NaN"}'), parsed_record(b'{"kind": "st')
     ({'kind': 'step', 'loss': nan}, None)
     """
     try:
-        # UnicodeDecodeError and JSONDecodeError are ValueErrors; a deeply nested foreign line is a RecursionError.
+        # UnicodeDecodeError and JSONDecodeError are ValueErrors; a deeply nested foreign line raises RecursionError.
         record = json.loads(line)
         if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
             return None
@@ -46,13 +47,13 @@ def parsed_record(line: bytes) -> dict[str, Any] | None:
 
 
 def step_of(record: Mapping[str, Any]) -> float | None:
-    """The step that a record is of; None if it has no "step", or one that is no finite number."""
+    """Return the step of a record, or None if it has no "step" or one that is not a finite number."""
     step = logged_number(record.get("step"))
     return step if step is not None and math.isfinite(step) else None
 
 
 def logged_number(value: Any) -> float | None:
-    """The value as a float, the names of numbers that are not finite included; None if it is no number.
+    """Convert a value to float, including the names of non-finite numbers; return None if it is not a number.
 
     >>> logged_number(3), logged_number("-Infinity"), logged_number("3"), logged_number(True)
     (3.0, -inf, None, None)
@@ -67,7 +68,7 @@ def logged_number(value: Any) -> float | None:
         return None
 
 
-# Most lines hold none of them, and long logs have millions of numbers to look at.
+# Most lines contain none of these names, and long logs have millions of numbers to check.
 _QUOTED_NON_FINITE = [f'"{name}"'.encode() for name in NON_FINITE]
 
 
@@ -81,8 +82,8 @@ def _strict(value: Any, name: str) -> Any:
     if value is None or isinstance(value, (str, int)):
         return value
     raise TypeError(
-        f"{name} of a log record is {value!r}, a {type(value).__name__}; legal are numbers, strings, bools, None, "
-        "lists and mappings: call float() on a tensor or an array of one element, str() on a path"
+        f"{name} of a log record is {value!r}, a {type(value).__name__}, but it must be a number, string, bool, None, "
+        "list or mapping. Call float() on a tensor or array with one element, and str() on a path."
     )
 
 

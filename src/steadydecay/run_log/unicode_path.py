@@ -1,4 +1,4 @@
-"""Another name for a file whose own name is no UTF-8, for libraries that take no other."""
+"""Give a file whose name is not valid UTF-8 another name, for libraries that accept no others."""
 
 import tempfile
 from collections.abc import Iterator
@@ -10,16 +10,16 @@ from steadydecay.run_log.readable_text import readable
 
 @contextmanager
 def unicode_path(path: Path) -> Iterator[Path]:
-    """The path itself, or a link to it that is there until the block ends; what was mapped stays mapped.
+    """Yield the path itself, or a link to it that exists until the block ends. Memory maps remain valid afterwards.
 
     Raises:
-        OSError: no link can be made.
+        OSError: The link cannot be created.
     """
     if readable(str(path)) == str(path):
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:
-        # Some libraries ask the suffix what a file is.
+        # Some libraries infer the file type from the suffix.
         link = Path(folder, f"linked{readable(path.suffix)}")
         link.symlink_to(path.absolute())
         yield link

@@ -1,4 +1,4 @@
-"""Write a run's log: one record a line, the configuration first; a resumed run goes on where its checkpoint was."""
+"""Write a run's log, one record per line and the configuration first; a resumed run continues at its checkpoint."""
 
 import os
 from contextlib import nullcontext, suppress
@@ -13,30 +13,32 @@ from steadydecay.run_log.record import json_line, step_of
 
 @final
 class RunLog:
-    """An open log; one process writes to it. Use `RunLog.open`."""
+    """An open log to which one process writes. Create it with `RunLog.open`."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
 
     @classmethod
     def open(cls, path: str | Path, *, configuration: dict[str, Any], resume_step: int | None) -> Self:
-        """Start a log, or go on with one.
+        """Start a log, or continue one.
 
         Args:
-            path: its folder is made if missing.
-            configuration: names to JSON values; no name is "kind". Unused where a log that resumes has one already.
-            resume_step: None starts anew and replaces an older log. Otherwise records with a later "step" are dropped,
-                for the run will write them again.
+            path: The log file. Its folder is created if it is missing.
+            configuration: Names mapped to JSON values. No name may be "kind". It is not used if a log that resumes
+                already has one.
+            resume_step: None starts a new log and replaces an older one. A number drops the records with a later
+                "step",
+                because the run will write them again.
 
         Raises:
-            OSError: the log cannot be read or written.
-            ValueError: configuration has the name "kind", or the log is no plain file.
-            TypeError: configuration holds what JSON cannot.
+            OSError: The log cannot be read or written.
+            ValueError: `configuration` has the name "kind", or `path` is not a regular file.
+            TypeError: `configuration` has a value that JSON cannot hold.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if "kind" in configuration:
-            raise ValueError('configuration has the name "kind", which marks the record; legal is any other: rename it')
+            raise ValueError('configuration has the name "kind", which every record uses for its kind; rename it.')
         first = json_line({"kind": "configuration", **configuration}).encode()
         if resume_step is None or not path.exists():
             replace_file(path, [first])
@@ -48,12 +50,12 @@ class RunLog:
         """Append a record and flush it.
 
         Args:
-            kind: what the record is about: "step", "validation", ...
-            fields: JSON values; records that a resumed run will write again carry their "step".
+            kind: What the record is about, such as "step" or "validation".
+            fields: JSON values. A record that a resumed run will write again must have a "step".
 
         Raises:
-            OSError: it cannot be written, as on a full disk; a part of the line may be.
-            TypeError: a field holds what JSON cannot.
+            OSError: The record cannot be written, as on a full disk. Part of the line may have been written.
+            TypeError: A field has a value that JSON cannot hold.
         """
         line = json_line({"kind": kind, **fields})
         with naming(Path(self._file.name)):
@@ -61,7 +63,8 @@ class RunLog:
             self._file.flush()
 
     def sync(self) -> None:
-        """Make all records so far durable: they outlast a crash of the machine. Raises OSError as `write`."""
+        """Make all records so far durable, so that they outlast a crash of the machine. Raises OSError as `write` "
+        "does."""
         with naming(Path(self._file.name)):
             os.fsync(self._file.fileno())
 
@@ -74,13 +77,13 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # What could not be written is tried once more at closing; the first error says it.
+        # Closing tries once more to write what could not be written, but the first error is the one to report.
         with suppress(OSError) if error is not None else nullcontext():
             self.close()
 
 
 def _lines_until(path: Path, step: int, configuration: bytes) -> list[bytes]:
-    """The lines that stay, after `configuration` if they hold none. Foreign lines are kept as they are."""
+    """Return the lines to keep, preceded by `configuration` if they contain none. Foreign lines stay as they are."""
     lines, has_configuration = [], False
     for line, record in judged_lines(path):
         is_whole = line.endswith(b"\n")

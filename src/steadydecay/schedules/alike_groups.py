@@ -1,4 +1,4 @@
-"""Groups whose schedules are alike, of which one is enough to be asked."""
+"""Find groups whose schedules are alike, so that asking one of them is enough."""
 
 from collections.abc import Sequence
 from types import CellType, FunctionType
@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from steadydecay.groups.settings import Group
 
-# What torch's schedulers keep for each group.
+# The attributes in which torch's schedulers keep one entry for each group.
 OF_EACH_GROUP = (
     "base_lrs",
     "_last_lr",
@@ -24,15 +24,15 @@ NO_SETTINGS = ("params", "param_names", "name", "role")
 
 
 def leave_one_of_each_kind(groups: list[Group], schedulers: Sequence[LRScheduler]) -> list[int]:
-    """Take all groups but the first of each kind away from the list, and from what the schedulers keep for each.
+    """Remove all groups but the first of each kind from the list, and from what the schedulers keep for each group.
 
     Args:
-        groups: of the optimizer of all the schedulers.
-        schedulers: copies, which are changed.
+        groups: The groups of the optimizer of all the schedulers.
+        schedulers: Copies of schedulers, which are changed.
 
     Returns:
-        The place in the shortened list of what stands for each group. Nothing is taken away where a scheduler keeps
-        something else that is as long as the groups are many.
+        The index in the shortened list that stands for each group. Nothing is removed if a scheduler keeps something
+        else with as many entries as there are groups.
     """
     count = len(groups)
     lists = [
@@ -62,8 +62,8 @@ def _settings(group: Group) -> str:
 
 
 def _known_by(value: Any, depth: int = 2) -> Any:
-    """What two values share that do the same: functions of one code over the same numbers, and numbers."""
-    # A function may hold itself.
+    """Return a key that is equal for values that do the same: equal numbers, or functions of equal code over these."""
+    # A function may refer to itself.
     if isinstance(value, FunctionType) and depth:
         cells = [cell.cell_contents for cell in value.__closure__ or () if cell != CellType()]
         held = (*cells, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values(), *vars(value).values())

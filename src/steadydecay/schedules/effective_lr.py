@@ -1,4 +1,4 @@
-"""A schedule of the effective learning rate, carried by the lr, by the momentum, or by both."""
+"""A schedule of the effective learning rate through the lr, the momentum, or both."""
 
 from numbers import Integral
 from typing import Any, Literal, final, get_args
@@ -14,23 +14,25 @@ from steadydecay.theory import effective_lr
 from steadydecay.theory.validation import require_in
 
 Via = Literal["lr", "momentum", "both"]
-# Exponent of the share that the lr takes; momentum takes the rest.
+# The exponent of the share that the lr takes. Momentum takes the rest.
 LR_EXPONENT: dict[str, float] = {"lr": 1.0, "momentum": 0.0, "both": 0.5}
 
 
 def lr_and_momentum(
     share: float, lr: float, momentum: float, nesterov: bool, via: Via, carrier: UpdateMomentum = AVERAGE
 ) -> tuple[float, float]:
-    """lr and momentum whose effective lr is `share` times that of the initial ones.
+    """Return the lr and momentum whose effective learning rate is `share` times that of the initial ones.
 
-    Momentum only raises the effective lr: at momentum 0 it is the lr, which carries what is left of the way down.
+    Momentum can only raise the effective learning rate. At momentum 0 it equals the lr, which then carries the rest of
+    the way down.
 
     Args:
-        share: in [0, 1].
-        lr, momentum: initial values, ≥ 0 and in [0, 1).
-        nesterov: look ahead by one gradient.
-        via: "lr" leaves momentum alone, "momentum" the lr as long as it can, "both" gives each the root of the share.
-        carrier: what this momentum does to the effective lr.
+        share: The share of the peak in [0, 1].
+        lr, momentum: The initial values, ≥ 0 and in [0, 1).
+        nesterov: Whether the momentum looks ahead by one gradient.
+        via: "lr" keeps the momentum, "momentum" keeps the lr as long as it can, and "both" gives each the square root
+            of the share.
+        carrier: What this momentum does to the effective learning rate.
 
     >>> lr_and_momentum(0.5, 0.1, 0.9, False, "lr")
     (0.05, 0.9)
@@ -50,30 +52,32 @@ def lr_and_momentum(
 
 @final
 class EffectiveLR(ShapeScheduler):
-    """Schedules the effective lr, what one minibatch adds to the weights in all, along a shape.
+    """Schedules the effective learning rate, all that one minibatch adds to the weights, along a shape.
 
-    It is γ/√(Σ c_j²) where the update is normalised (`sd.theory.effective_lr`) and γ/(1-β) under SGD.
+    It is γ/√(Σ c_j²) if the update is normalised (`sd.theory.effective_lr`; arXiv 2512.08217, Sec. 2.2), and γ/(1-β)
+    under SGD. This class is a torch LRScheduler.
 
-    Each group starts from its own lr and momentum, kept as `initial_lr` and `initial_momentum` (β, in PyTorch's
-    convention) in the group, so that they travel in the optimizer's state dict. Tensors are filled in place. A group
-    added later starts from what it has. In a `SequentialLR` use the same `via` in all phases: only a scheduler that
-    carries momentum sets it.
+    Each group starts from its own lr and momentum. They are kept as `initial_lr` and `initial_momentum` (β in PyTorch's
+    convention) in the group, and so are saved in the optimizer's state dict. Tensors are filled in place. A group that
+    is added later starts from its values at that time. In a `SequentialLR` use the same `via` in all phases, because
+    only a scheduler that moves momentum sets it.
 
     Args:
-        optimizer: with "momentum" or "both", one whose momentum carries the effective lr (Scion, SGDW, Muon, torch's
-            SGD, and what `sd.register_optimizer` makes known). It may be inside a wrapper.
-        shape: "cosine", "linear", "wsd", "constant", or a callable step -> share of the peak in [0, 1].
-        steps: length of the schedule in optimizer steps, ≥ 1; afterwards the last value holds.
-        warmup_steps: the first of them, < steps; 0 with a callable.
-        via: what moves. "lr" changes the lr alone; "momentum" lowers momentum as far as 0 and only then the lr;
-            "both" halves the way between them in the logarithm as far as momentum reaches.
-        last_epoch: as in torch: -1 to begin; to resume, the number of the last step, in an optimizer that has loaded
-            its state dict.
+        optimizer: The optimizer, or a wrapper of it. `via="momentum"` and `via="both"` need one whose momentum changes
+            the effective learning rate: Scion, SGDW, Muon, torch's SGD, and those that `sd.register_optimizer` makes
+            known.
+        shape: "cosine", "linear", "wsd", "constant", or a callable from the step to a share of the peak in [0, 1].
+        steps: The length of the schedule in optimizer steps, 1 or more. Afterwards the last value stays.
+        warmup_steps: How many of these steps warm up, fewer than `steps`. It must be 0 with a callable.
+        via: What changes. "lr" changes the lr alone. "momentum" lowers the momentum as far as 0 and only then the lr.
+            "both" divides the change equally on a logarithmic scale, as far as momentum can go.
+        last_epoch: As in torch. Use -1 to begin. To resume, use the number of the last step, with an optimizer that has
+            loaded its state dict.
 
     Raises:
-        TypeError: not an optimizer.
-        ValueError: an argument outside its range, or groups whose momentum does not carry the effective lr, or is not
-            known to. Nothing has changed then.
+        TypeError: `optimizer` is not an optimizer.
+        ValueError: An argument is outside its range, or the momentum of a group does not change the effective learning
+            rate or is not known. Nothing has changed.
     """
 
     def __init__(
@@ -88,9 +92,9 @@ class EffectiveLR(ShapeScheduler):
     ) -> None:
         optimizer = required_optimizer(optimizer)
         if via not in get_args(Via):
-            raise ValueError(f"via is {via!r}; legal are {', '.join(map(repr, get_args(Via)))}")
+            raise ValueError(f"via is {via!r}; it must be one of {', '.join(map(repr, get_args(Via)))}")
         if isinstance(last_epoch, bool) or not isinstance(last_epoch, Integral) or last_epoch < -1:
-            legal = "legal is -1 to begin, or the number of the last step to resume"
+            legal = "it must be -1 to begin, or the number of the last step to resume"
             raise ValueError(f"last_epoch is {last_epoch!r}; {legal}")
         share = share_at(shape, last_epoch + 1, steps, warmup_steps)
         self.via: Via = via
@@ -102,9 +106,9 @@ class EffectiveLR(ShapeScheduler):
         super().__init__(optimizer, shape, steps, warmup_steps, last_epoch)
 
     def get_lr(self) -> list[Any]:
-        """The lr of each group at this step; sets the momentum, where it takes part, as torch's OneCycleLR does."""
+        """Return the lr of each group at this step, and set the momentum if it takes part, as OneCycleLR does."""
         groups = self.optimizer.param_groups
-        # A list first: a group that cannot follow must not leave earlier groups changed.
+        # Compute all values first: a group that cannot follow must not leave earlier groups changed.
         values = [_scheduled(self.optimizer, group, self.share, self.via) for group in groups]
         for group, (_, written) in zip(groups, values, strict=True):
             group.setdefault("initial_lr", float(group["lr"]))
@@ -116,7 +120,7 @@ class EffectiveLR(ShapeScheduler):
 
 
 def _scheduled(optimizer: Optimizer, group: Group, share: float, via: Via) -> tuple[float, Group]:
-    """The lr of a group at a share of the peak, and the keys that its momentum is in."""
+    """Return the lr of a group at a share of the peak, and the keys that hold its momentum."""
     lr = float(group.get("initial_lr", group["lr"]))
     if via == "lr":
         return share * lr, {}
@@ -127,7 +131,7 @@ def _scheduled(optimizer: Optimizer, group: Group, share: float, via: Via) -> tu
 
 
 def _initial_momentum(optimizer: Optimizer, group: Group) -> float:
-    """β at the peak: what the group has from there, or has now."""
+    """Return β at the peak: the group's initial momentum, or its present one."""
     given = group["initial_momentum"] if "initial_momentum" in group else _carrier_of(optimizer, group).read(group)
     require_in("momentum", float(given), 0, 1, include_low=True, remedy="PyTorch's convention is 0.9")
     return float(given)
@@ -141,16 +145,16 @@ def _carrier_of(optimizer: Optimizer, group: Group) -> UpdateMomentum:
 
 def _require_carrier(optimizer: Optimizer, index: int, via: Via, last_epoch: int) -> None:
     group, name = optimizer.param_groups[index], type(optimizer).__name__
-    place = f"via is {via!r} and group {index} of {name}"
-    remedy = "use via='lr', or an optimizer whose momentum does (Scion, Muon, SGDW)"
+    place = f"via is {via!r}, but the momentum of group {index} of {name}"
+    remedy = "use via='lr', or an optimizer whose momentum does, such as Scion, Muon or SGDW"
     known = known_optimizer(optimizer, group)
     if known is None or known.momentum is None:
         why = why_momentum_is_unknown(optimizer, group)
-        register = f"make it known by steadydecay.register_optimizer({name}, ...)"
+        register = f"make it known with steadydecay.register_optimizer({name}, ...)"
         raise ValueError(f"via is {via!r} for group {index} of {name}, but {why}; use via='lr', or {register}")
     if known.momentum.written is None:
-        why = "no momentum that carries the effective lr (under Adam's betas the second moment sets it)"
-        raise ValueError(f"{place} has {why}; {remedy}")
+        why = "does not change the effective lr (in Adam the second moment sets it)"
+        raise ValueError(f"{place} {why}; {remedy}")
     require_initial(group, index, "initial_momentum", last_epoch)
     lr, momentum = float(group.get("initial_lr", group["lr"])), _initial_momentum(optimizer, group)
     nesterov = _looks_ahead(known.momentum, group)

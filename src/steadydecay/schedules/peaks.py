@@ -1,4 +1,4 @@
-"""The peak of a schedule, before it is reached: torch's schedulers are asked for their future on copies of them."""
+"""Find the peak of a schedule before it is reached, by running copies of torch's schedulers ahead."""
 
 import gc
 import math
@@ -23,11 +23,11 @@ from steadydecay.schedules.alike_groups import leave_one_of_each_kind
 from steadydecay.schedules.sandbox import Copier, OutOfReachError, untouched_generators
 from steadydecay.schedules.shape_scheduler import ShapeScheduler
 
-# Steps that are asked one after the other; later ones where they can be asked out of turn, each later by a share.
+# The number of first steps that are all asked. Later ones are asked at growing distances if they can be out of order.
 EACH_STEP, LAST_STEP, STRIDE = 1024, 10**6, 1.01
-# Steps that a schedule is followed which can only be asked in turn.
+# The number of steps for which a schedule is followed that can only be asked in order.
 IN_TURN = 10_000
-# A schedule has passed its peak at a step that is so many times as late.
+# At a step this many times as late, a schedule has passed its peak.
 PAST_PEAK = 8
 CALLED_OUT_OF_TURN = (LambdaLR.get_lr, OneCycleLR.get_lr, CyclicLR.get_lr)
 
@@ -36,8 +36,8 @@ class Asked(NamedTuple):
     """The lrs of each group at some steps of a schedule.
 
     Attributes:
-        lrs: in the order of the steps, of each group.
-        has_end: whether the schedule itself ends after them, so that a rise up to there has its peak there.
+        lrs: The lrs of each group, in the order of the steps.
+        has_end: Whether the schedule itself ends after these steps, so that a rise up to its end peaks there.
     """
 
     lrs: list[list[float]]
@@ -45,10 +45,10 @@ class Asked(NamedTuple):
 
 
 def peak_lrs(optimizer: Optimizer) -> list[float] | None:
-    """The largest lr of each group's schedule, in the order of the groups; None where no scheduler can tell.
+    """Return the largest lr of each group's schedule, in the order of the groups, or None if no scheduler can tell.
 
-    Every torch scheduler of the optimizer, and of wrappers around it, is asked, on a copy: nothing of it, of the
-    optimizer or of torch's warnings changes. They can tell if they agree, and if the lr does not rise for ever.
+    Every torch scheduler of the optimizer, and of wrappers around it, is asked on a copy. Neither it nor the optimizer
+    nor torch's warnings change. The result is known if all agree and the lr does not rise for ever.
     """
     found = [one for one in schedulers_of(optimizer) if not isinstance(one, ReduceLROnPlateau)]
     peaks = [peaks for one in found if (peaks := peaks_of(one, optimizer)) is not None]
@@ -59,9 +59,9 @@ def peak_lrs(optimizer: Optimizer) -> list[float] | None:
 
 
 def schedulers_of(optimizer: Optimizer) -> list[LRScheduler]:
-    """The schedulers that hold an optimizer or a wrapper of it, but not those that another scheduler steps.
+    """Return the schedulers that hold an optimizer or a wrapper of it, except those that another scheduler steps.
 
-    An optimizer does not know them: the garbage collector does. It takes as long as a pass over all objects.
+    The optimizer does not know them, but the garbage collector does. This takes a pass over all objects.
     """
     found: dict[int, LRScheduler] = {}
     optimizers: dict[int, Optimizer] = {}
@@ -79,14 +79,14 @@ def schedulers_of(optimizer: Optimizer) -> list[LRScheduler]:
 
 
 def peaks_of(scheduler: LRScheduler, optimizer: Optimizer) -> list[float] | None:
-    """The largest lr of each group under one scheduler, in the past or to come; None where it cannot tell.
+    """Return the largest past or future lr of each group under one scheduler, or None if it cannot tell.
 
     Args:
-        scheduler: of `optimizer`, or of a wrapper of it.
-        optimizer: with the groups.
+        scheduler: A scheduler of `optimizer`, or of a wrapper of it.
+        optimizer: The optimizer with the groups.
     """
     try:
-        # A schedule may warn of its future.
+        # A schedule may warn about its future steps.
         with warnings.catch_warnings(), untouched_generators():
             warnings.simplefilter("ignore")
             stand_in = _stand_in(optimizer)
@@ -94,20 +94,20 @@ def peaks_of(scheduler: LRScheduler, optimizer: Optimizer) -> list[float] | None
             places = leave_one_of_each_kind(stand_in.param_groups, list(_parts(twin)))
             peaks = _peaks_out_of_turn(twin) if is_asked_out_of_turn(twin) else _peaks_in_turn(twin)
     except Exception:
-        # Somebody else's scheduler may need anything: what it cannot tell is said when the lr shows it.
+        # A foreign scheduler may fail for any reason. A warning follows when the lr shows that the peak was wrong.
         return None
     starts = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
     if peaks is None or len(peaks) != len(set(places)):
         return None
     peaks = [peaks[place] for place in places]
-    # Bit for bit the lr that it began with, where rounding on the way is all that parts them.
+    # Return the initial lr bit for bit if only rounding separates the two.
     return [
         start if math.isclose(peak, start, rel_tol=1e-9) else peak for peak, start in zip(peaks, starts, strict=True)
     ]
 
 
 def is_asked_out_of_turn(scheduler: LRScheduler) -> bool:
-    """Whether the lr at a step follows from the number of the step alone."""
+    """Return whether the lr at a step depends only on the number of the step."""
     if isinstance(scheduler, SequentialLR):
         return all(map(is_asked_out_of_turn, scheduler._schedulers))
     if type(scheduler).step not in (LRScheduler.step, ShapeScheduler.step):
@@ -117,9 +117,9 @@ def is_asked_out_of_turn(scheduler: LRScheduler) -> bool:
 
 
 def settled_peaks(asked: Asked) -> list[float] | None:
-    """The largest lr of each group; None where the lr of one rises for ever: then its peak is not known.
+    """Return the largest lr of each group, or None if one lr rises for ever, so that its peak is not known.
 
-    A last rise does not count, unless the schedule ends with it or stays where it led: beyond the end of a run that
+    A final rise does not count, unless the schedule ends with it or stays where it led. Beyond the end of a run, which
     only the training loop knows, a formula such as (1 - t/T)² rises again.
 
     >>> settled_peaks(Asked([[1.0], [8.0], [2.0]], has_end=False)), settled_peaks(Asked([[1.0], [2.0]], has_end=False))
@@ -149,7 +149,7 @@ def _peaks_out_of_turn(scheduler: LRScheduler) -> list[float] | None:
 
 
 def _peaks_at(scheduler: LRScheduler, length: int | None) -> list[float] | None:
-    """The peaks within the first steps of a scheduler, or within all of them."""
+    """Return the peaks within the first steps of a scheduler, or within all of them."""
     if isinstance(scheduler, SequentialLR):
         return _peaks_out_of_turn(scheduler)
 
@@ -166,7 +166,7 @@ def _peaks_at(scheduler: LRScheduler, length: int | None) -> list[float] | None:
 
 
 def _asked(lrs_at: Callable[[int], list[float]], length: int | None) -> tuple[list[int], Asked]:
-    """All steps at first, then fewer, until the peak lies far back."""
+    """Ask all steps at first and then fewer, until the peak lies far back."""
     steps: list[int] = []
     lrs: list[list[float]] = []
     highest: list[float] = []
@@ -181,7 +181,7 @@ def _asked(lrs_at: Callable[[int], list[float]], length: int | None) -> tuple[li
         except OutOfReachError:
             raise
         except Exception:
-            # A table of lrs ends, or a schedule refuses steps beyond its last.
+            # A table of lrs ends here, or a schedule refuses steps beyond its last.
             return steps, Asked(lrs, has_end=True)
         if not all(map(math.isfinite, now)):
             break
@@ -197,7 +197,7 @@ def _asked(lrs_at: Callable[[int], list[float]], length: int | None) -> tuple[li
 def _refined(
     lrs_at: Callable[[int], list[float]], steps: Sequence[int], lrs: Sequence[list[float]], group: int, peak: float
 ) -> float:
-    """The top between the steps that were asked: of the first hill that is nearly as high as the peak."""
+    """Refine the maximum between the asked steps, at the first hill that is nearly as high as the peak."""
     top = next(at for at, of_step in enumerate(lrs) if of_step[group] >= 0.98 * peak)
     while top + 1 < len(lrs) and lrs[top][group] < lrs[top + 1][group] <= peak:
         top += 1
@@ -212,7 +212,7 @@ def _refined(
 
 
 def _peaks_in_turn(scheduler: LRScheduler) -> list[float] | None:
-    """As `settled_peaks` of the steps to come, unless some have passed already and might have been the highest."""
+    """Return `settled_peaks` of the steps to come, unless some have passed that might have been the highest."""
     groups = scheduler.optimizer.param_groups
     has_begun = any(one.last_epoch > 1 for one in _parts(scheduler) if hasattr(one, "last_epoch"))
     lrs, has_end = [[float(group["lr"]) for group in groups]], False
@@ -236,13 +236,13 @@ def _peaks_in_turn(scheduler: LRScheduler) -> list[float] | None:
             at_highest = step
             highest = [max(pair) for pair in zip(lrs[-1], highest, strict=True)]
     peaks = settled_peaks(Asked(lrs, has_end))
-    # Of a peak that is not ahead, nobody knows whether there was a higher one.
+    # If the peak is not ahead, there may have been a higher one in the past.
     passed = [max(now, start) for now, start in zip(lrs[0], starts, strict=True)]
     return None if has_begun and peaks and not all(a > b for a, b in zip(peaks, passed, strict=True)) else peaks
 
 
 def _held_schedulers(scheduler: LRScheduler) -> Iterator[LRScheduler]:
-    """What it steps, under whatever name: `_schedulers`, or the `after_scheduler` of a warm-up."""
+    """Yield the schedulers that it steps, under any name: `_schedulers`, or the `after_scheduler` of a warm-up."""
     for value in vars(scheduler).values():
         for one in value if isinstance(value, list | tuple) else (value,):
             if isinstance(one, LRScheduler) and one is not scheduler:
@@ -256,10 +256,10 @@ def _parts(scheduler: LRScheduler) -> Iterator[LRScheduler]:
 
 
 def _holders(optimizer: Optimizer) -> list[Any]:
-    """The schedulers and optimizers that have the optimizer as an attribute, or in a list or tuple that is one."""
+    """Return schedulers and optimizers that have the optimizer as an attribute, or in a list or tuple that is one."""
     holders: dict[int, Any] = {}
     frontier: list[Any] = [optimizer]
-    # Attributes that somebody has looked at lie in a dict of their own: a tuple in such a dict is the longest way.
+    # Attributes that have been accessed are in a dict of their own; a tuple in such a dict is the longest path.
     for _ in range(3):
         referrers = [one for one in gc.get_referrers(*frontier) if one is not frontier]
         holders |= {id(one): one for one in referrers if issubclass(type(one), LRScheduler | Optimizer)}
@@ -270,23 +270,25 @@ def _holders(optimizer: Optimizer) -> list[Any]:
 
 
 def _is_of_attributes(one: Any) -> bool:
-    """Whether it may be the dict of an object's attributes: not one of a module, to which all its functions refer."""
+    """Return whether this may be the dict of an object's attributes, not a module's, to which its functions refer."""
     return type(one) is dict and "__builtins__" not in one
 
 
 def _stand_in(optimizer: Optimizer) -> Optimizer:
-    """An optimizer of the same class with copies of the groups, for copies of its schedulers to write to."""
+    """Return an optimizer of the same class with copies of the groups, to which copies of its schedulers can write."""
 
     def step() -> None: ...
 
-    # Without these, torch warns that the scheduler is stepped before the optimizer.
+    # Without these attributes torch warns that the scheduler is stepped before the optimizer.
     step._wrapped_by_lr_sched = True  # pyright: ignore[reportFunctionMemberAccess]
     twin = object.__new__(type(optimizer))
     groups = [_copied_group(group) for group in optimizer.param_groups]
     own = {"param_groups": groups, "state": {}, "step": step, "_opt_called": True}
     twin.__dict__.update({**vars(optimizer), **own})
     if twin.param_groups is not groups:
-        raise TypeError(f"{type(optimizer).__name__} takes its groups from elsewhere")
+        raise TypeError(
+            f"{type(optimizer).__name__} takes its groups from elsewhere, so its schedulers cannot be asked on a copy"
+        )
     return twin
 
 

@@ -1,4 +1,4 @@
-"""Copies of a schedule that share nothing that a call may change, so that asking one leaves the other as it was."""
+"""Copy a schedule without sharing anything that a call may change, so that running the copy affects nothing else."""
 
 import copy
 import random
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
-# Objects, beyond which a schedule is no longer worth its copy.
+# The number of objects beyond which copying a schedule is not worthwhile.
 MOST_OBJECTS = 20_000
-# What a schedule reads and does not write to, and what may be as large as a training run.
+# Types that a schedule reads and does not write to, and those that may be as large as a training run.
 SHARED = (type, ModuleType, nn.Module, DataLoader, Dataset, torch.dtype, torch.device, torch.Size)
 LARGEST_TENSOR = 10**5
 PLAIN = (int, float, complex, str, bytes, bool, range, type(None), type(Ellipsis))
@@ -35,15 +35,15 @@ ITERATORS = (
 
 @final
 class OutOfReachError(RuntimeError):
-    """A schedule has touched what could not be copied for it: a file, a lock, a generator."""
+    """A schedule has used something that cannot be copied: a file, a lock or a generator."""
 
 
 @final
 class OutOfReach:
-    """In the place of what cannot be copied. A schedule that leaves it alone can be asked all the same."""
+    """Stands in for something that cannot be copied. A schedule that does not use it can still be asked."""
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
-        raise OutOfReachError("a copy of a schedule asks for what could not be copied")
+        raise OutOfReachError("a schedule uses something that cannot be copied")
 
     __getattr__ = __call__ = __next__ = __iter__ = __len__ = __getitem__ = __setitem__ = __enter__ = __float__ = _refuse
     __add__ = __radd__ = __mul__ = __rmul__ = __sub__ = __rsub__ = __truediv__ = __rtruediv__ = __lt__ = __gt__ = (
@@ -53,19 +53,19 @@ class OutOfReach:
 
 @final
 class Copier:
-    """Copies values and all they hold; each once, so that what was one stays one.
+    """Copies values and everything that they hold. Each object is copied once, so that shared objects stay shared.
 
     Args:
-        stand_in: what every optimizer is replaced by.
+        stand_in: The optimizer that replaces every optimizer.
     """
 
     def __init__(self, stand_in: Optimizer) -> None:
         self._stand_in = stand_in
-        # Beside each copy what it is of, so that no other object gets its id.
+        # Each copy is stored with its original, so that no other object gets the original's id.
         self._known: dict[int, tuple[Any, Any]] = {}
 
     def copied(self, value: Any) -> Any:
-        """Raises OutOfReachError where there is too much to copy."""
+        """Return a copy, or raise OutOfReachError if there is too much to copy."""
         if isinstance(value, Optimizer):
             return self._stand_in
         if type(value) in PLAIN or isinstance(value, SHARED):
@@ -80,7 +80,7 @@ class Copier:
         return self._known[id(value)][1]
 
     def _remember(self, value: Any, made: Any) -> Any:
-        """Before it is filled: what it holds may hold it."""
+        """Register a copy before it is filled, because its contents may refer to it."""
         self._known[id(value)] = value, made
         return made
 
@@ -115,13 +115,13 @@ class Copier:
         return None
 
     def _function(self, function: FunctionType) -> FunctionType:
-        """With cells, defaults and the globals that it names of its own."""
+        """Copy a function with its cells, its defaults and the globals that it uses."""
         cells = tuple(CellType() for _ in function.__closure__ or ())
         names = dict(function.__globals__)
         made = FunctionType(function.__code__, names, function.__name__, None, cells)
         self._remember(function, made)
         for cell, old in zip(cells, function.__closure__ or (), strict=True):
-            # A cell is empty where its variable is not bound yet.
+            # A cell is empty if its variable is not bound yet.
             if old != CellType():
                 cell.cell_contents = self.copied(old.cell_contents)
         used = {name: names[name] for name in _names_in(function.__code__) if name in names}
@@ -147,7 +147,7 @@ class Copier:
 
 @contextmanager
 def untouched_generators() -> Iterator[None]:
-    """A schedule may draw random numbers; the generators of torch, Python and NumPy are as before afterwards."""
+    """Restore the generators of torch, Python and NumPy afterwards, because a schedule may draw random numbers."""
     numpy: Any = sys.modules.get("numpy")
     of_python, of_numpy = random.getstate(), numpy.random.get_state() if numpy else None
     with torch.random.fork_rng(devices=[]):
@@ -160,25 +160,25 @@ def untouched_generators() -> Iterator[None]:
 
 
 def _names_in(code: CodeType) -> set[str]:
-    """Of globals and attributes, in a function and those within it."""
+    """Return the names of globals and attributes in a function and in functions inside it."""
     inner = (one for one in code.co_consts if isinstance(one, CodeType))
     return set(code.co_names).union(*map(_names_in, inner))
 
 
 def _is_imported(value: Any, function: FunctionType) -> bool:
-    """Whether a function names another one of another module: those of libraries would lead through all of them."""
+    """Return whether a value comes from another module; following the functions of libraries would never end."""
     return isinstance(value, FunctionType) and value.__globals__ is not function.__globals__
 
 
 def _is_of_numbers(value: Any) -> bool:
-    """Whether it is an array or a generator of random numbers."""
+    """Return whether a value is an array or a generator of random numbers."""
     return isinstance(value, random.Random) or type(value).__module__.partition(".")[0] == "numpy"
 
 
 def _deep_copied(value: Any) -> Any:
     try:
         with warnings.catch_warnings():
-            # Copies of itertools are to go from Python.
+            # Python is going to remove copies of itertools.
             warnings.simplefilter("ignore")
             return copy.deepcopy(value)
     except Exception:

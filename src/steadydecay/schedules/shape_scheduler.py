@@ -1,4 +1,4 @@
-"""What the schedulers of this library share: a shape, its length, and a state that resumes exactly."""
+"""The common base of this library's schedulers: a shape, its length, and a state that resumes exactly."""
 
 from abc import ABC
 from typing import Any
@@ -23,28 +23,30 @@ class ShapeScheduler(LRScheduler, ABC):
 
     @property
     def share(self) -> float:
-        """The share of the peak at the present step."""
+        """The share of the peak at the current step."""
         return self._share_at(self.last_epoch)
 
     def step(self, epoch: int | None = None) -> None:
-        """Set the next step's values; a shape that fails there changes neither the groups nor the count."""
+        """Set the values of the next step. If the shape fails, neither the groups nor the count change."""
         self._share_at(self.last_epoch + 1 if epoch is None else epoch)
         super().step(epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """All but the optimizer and a callable shape, which the resumed scheduler must be given again."""
+        """Return everything except the optimizer and a callable shape, which must be passed again to resume."""
         is_named = isinstance(self.shape, str)
         return {**super().state_dict(), "shape": self.shape if is_named else None}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take what `state_dict` gave.
+        """Load what `state_dict` returned.
 
         Raises:
-            ValueError: the saved shape was a callable and this scheduler's is a name. Nothing has changed then.
+            ValueError: The saved shape was a callable, but this scheduler's is a name. Nothing has changed.
         """
         shape = state_dict["shape"]
         if shape is None and isinstance(self.shape, str):
-            raise ValueError(f"shape is {self.shape!r}, but the saved one was a callable; build the scheduler with it")
+            raise ValueError(
+                f"shape is {self.shape!r}, but the saved one was a callable; construct the scheduler with that callable"
+            )
         super().load_state_dict({**state_dict, "shape": self.shape if shape is None else shape})
 
     def _share_at(self, step: int) -> float:
@@ -52,19 +54,19 @@ class ShapeScheduler(LRScheduler, ABC):
 
 
 def required_optimizer(optimizer: Any) -> Optimizer:
-    """The optimizer whose groups are scheduled: what is passed, or what another object holds; else TypeError."""
+    """Return the optimizer whose groups are scheduled, which may be inside another object, or raise TypeError."""
     return optimizer if isinstance(optimizer, Optimizer) else unwrapped(optimizer)
 
 
 def require_initial(group: Group, index: int, key: str, last_epoch: int) -> None:
-    """ValueError unless a group that resumes at `last_epoch` has the value that its schedule started from."""
+    """Raise ValueError unless a group that resumes at `last_epoch` has the value from which its schedule started."""
     if last_epoch != -1 and key not in group:
         remedy = "load the optimizer's state dict first, or begin with last_epoch=-1"
-        raise ValueError(f"last_epoch is {last_epoch} and group {index} has no {key!r}; {remedy}")
+        raise ValueError(f"last_epoch is {last_epoch}, but group {index} has no {key!r}; {remedy}")
 
 
 def set_in_place(group: Group, key: str, value: float) -> None:
-    """Set a hyperparameter; a tensor is filled, because compiled steps and CUDA graphs hold on to it."""
+    """Set a hyperparameter. A tensor is filled in place, because compiled steps and CUDA graphs refer to it."""
     if isinstance(group[key], Tensor):
         group[key].fill_(value)
     else:

@@ -1,4 +1,4 @@
-"""A schedule of the wanted steady state S (arXiv 2512.08217, Algorithm 2: ScionC with cosine C_t²)."""
+"""A schedule of the desired steady state S (arXiv 2512.08217, Algorithm 2: ScionC with cosine C_t²)."""
 
 from collections.abc import Collection
 from typing import Any, final
@@ -13,22 +13,25 @@ from steadydecay.theory.validation import require_in
 
 @final
 class SteadyNorm(ShapeScheduler):
-    """Schedules `steady_norm_sq` from `start` to `end`: S_t = end + (start - end) · shape(t). Leaves the lr alone.
+    """Schedules `steady_norm_sq` from `start` to `end`: S_t = end + (start - end) · shape(t). It does not change the
+    lr.
 
-    A tensor `steady_norm_sq` is filled in place, so that a compiled step does not compile again.
+    This class is a torch LRScheduler (arXiv 2512.08217, Algorithm 2). A tensor `steady_norm_sq` is filled in place, so
+    that a compiled step does not recompile.
 
     Args:
-        optimizer: with groups that have `steady_norm_sq`.
-        shape: "cosine", "linear", "wsd", "constant" (stays at `start`), or a callable step -> share in [0, 1].
-        steps: length of the schedule in optimizer steps, ≥ 1; afterwards the last value holds.
-        start, end: S = E‖θ‖²/E‖u‖² (dimensionless) where the share is 1 and 0. Above lr², and above γ_eff²/2 under
+        optimizer: An optimizer with groups that have `steady_norm_sq`.
+        shape: "cosine", "linear", "wsd", "constant" (which stays at `start`), or a callable from the step to a share in
+            [0, 1].
+        steps: The length of the schedule in optimizer steps, 1 or more. Afterwards the last value stays.
+        start, end: S = E‖θ‖²/E‖u‖² (without unit) at shares 1 and 0. Both must be above lr², and above γ_eff²/2 under
             decay "corrected".
-        where: a role or roles; by default every group that has a `steady_norm_sq`.
-        last_epoch: as in torch: -1 to begin, the number of the last step to resume.
+        where: A role or several. The default is every group that has a `steady_norm_sq`.
+        last_epoch: As in torch: -1 to begin, or the number of the last step to resume.
 
     Raises:
-        TypeError: not an optimizer.
-        ValueError: an argument outside its range, or no `steady_norm_sq` to schedule. Nothing has changed then.
+        TypeError: `optimizer` is not an optimizer.
+        ValueError: An argument is outside its range, or no group has a `steady_norm_sq`. Nothing has changed.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class SteadyNorm(ShapeScheduler):
         super().__init__(optimizer, shape, steps, 0, last_epoch)
 
     def get_lr(self) -> list[Any]:
-        """The lr of each group as it is; sets the `steady_norm_sq` of this step."""
+        """Return the present lr of each group, and set the `steady_norm_sq` of this step."""
         steady_norm_sq = self.end + (self.start - self.end) * self.share
         for group in _selected(self.optimizer, self.where):
             if group.get("steady_norm_sq") is not None:
@@ -67,17 +70,19 @@ def _selected(optimizer: Optimizer, roles: Collection[str] | None) -> list[Group
 
 
 def _require_groups(optimizer: Optimizer, roles: Collection[str] | None) -> list[Group]:
-    """The groups to schedule; those that `where` names must all have a norm to schedule."""
+    """Return the groups to schedule. All of those that `where` names must have a `steady_norm_sq`."""
     groups = _selected(optimizer, roles)
     for role in roles or ():
         if role not in {group.get("role") for group in groups}:
             present = ", ".join(repr(group.get("role")) for group in optimizer.param_groups)
-            raise ValueError(f"where has {role!r}, which is the role of no group; the groups' roles are {present}")
+            raise ValueError(
+                f"where has the role {role!r}, which no group has; it must be one of the groups' roles, {present}"
+            )
     with_norm = [group for group in groups if group.get("steady_norm_sq") is not None]
     if not with_norm or (roles is not None and len(with_norm) < len(groups)):
         lacking = ", ".join(repr(group.get("role")) for group in groups if group.get("steady_norm_sq") is None)
-        remedy = "build the optimizer with steady_norm_sq, or leave these roles out of where"
-        raise ValueError(f"steady_norm_sq is not set in groups with role {lacking}; {remedy}")
+        remedy = "construct the optimizer with steady_norm_sq, or leave these roles out of where"
+        raise ValueError(f"steady_norm_sq is not set in the groups with role {lacking}; {remedy}")
     return with_norm
 
 

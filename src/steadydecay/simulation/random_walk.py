@@ -29,21 +29,25 @@ def simulate(
     seed: int = 0,
     progress: bool = False,
 ) -> list[float]:
-    """‖θ_t‖²/E‖u‖² after each step of `Scion` in float64 on pure noise: what `forecast` predicts.
+    """Simulate ‖θ_t‖²/E‖u‖² after each step of `Scion` in float64 on pure noise, which is what `forecast` predicts.
 
-    E‖u‖² is the mean over the run, so that the singular values that the Polar Express leaves are counted. A momentum
-    filter that Scion does not have (Lion's) is applied to the gradients, and Scion runs without momentum.
+    E‖u‖² is the mean over the run, so that the singular values that the Polar Express leaves are taken into account. A
+    momentum filter that Scion does not have (Lion's) is applied to the gradients, and Scion then runs without momentum.
+    The method is that of arXiv 2512.08217, Appendix A.
 
     Args:
-        lr, decay, momentum, nesterov, lmo, initial_norm_sq: as in `forecast`. "linear" is one vector of `dim` entries,
+        lr, decay, momentum, nesterov, lmo, initial_norm_sq: As in `forecast`. "linear" is one vector of `dim` entries,
             whose φ differs from the identity by less than 1/dim.
-        dim: entries in all, rounded to whole vectors or matrices, at least one of them. The standard error of a number
-            is about √(2/dim) of it.
-        seed: of the gradients and the initial weights; torch's global generator is left alone.
-        progress: show a progress bar (needs rich).
+        dim: The number of weights, 1 or more, rounded to whole vectors or matrices. The relative standard error of each
+            result is about √(2/dim).
+        seed: The seed of the gradients and of the initial weights. torch's global generator is not used.
+        progress: Whether to show a progress bar (this needs rich).
+
+    Returns:
+        A list with one number for each step.
 
     Raises:
-        ValueError: an argument outside its range, an empty schedule, or schedules of unequal length.
+        ValueError: An argument is outside its range, the schedule is empty, or schedules differ in length.
 
     >>> norms_sq = simulate([1.0] * 50, 0.1, dim=100_000)
     >>> abs(norms_sq[-1] * 0.1 * 1.9 - 1) < 0.03
@@ -77,7 +81,7 @@ class RandomWalk:
 
     @torch.no_grad()
     def step(self, lr: float, decay: float, momentum: Momentum) -> tuple[float, float | None]:
-        """‖θ‖² after one step, and ‖u‖² of it (None at lr = 0, where nothing shows it)."""
+        """Return ‖θ‖² after one step, and ‖u‖² of the step (None at lr = 0, where it cannot be seen)."""
         group, before = self._optimizer.param_groups[0], self._weight.detach().clone()
         gradient = self._noise(before.shape)
         is_filter = isinstance(momentum, MomentumFilter)
@@ -100,7 +104,7 @@ class RandomWalk:
 
 
 def _norm_and_shape(lmo: Lmo, dim: int) -> tuple[Norm, tuple[int, ...]]:
-    power_series(lmo)  # refuses an unknown lmo
+    power_series(lmo)  # This refuses an unknown lmo.
     match lmo:
         case "linear":
             return Bias(), (dim,)

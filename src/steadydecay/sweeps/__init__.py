@@ -1,1 +1,1 @@
-"""Sweeps: which trials a grid or a list means, the tables they end in, and what those tables say."""
+"""Sweeps: the trials that a grid or a list describes, their result tables, and what those tables say."""

@@ -1,4 +1,4 @@
-"""How long trials will take, from a few steps of one of them."""
+"""Estimate how long trials will take from a few steps of one of them."""
 
 import time
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from steadydecay.recipes.optimizers import OPTIMIZERS
 from steadydecay.recipes.precision import autocast
 from steadydecay.recipes.recipe import Recipe
 
-# A step of the paper's batch would take an hour on a laptop: so many examples tell what the others cost.
+# A step of the paper's batch would take an hour on a laptop, but this many examples reveal the cost of the others.
 TIMED_EXAMPLES = 8
-# After a step of one example that took longer, no other step is timed.
+# If a step of one example takes longer than this, no other step is timed.
 LONG_SECONDS = 2.0
 
 
 def seconds_of_training(recipe: Recipe) -> float:
-    """The seconds that a recipe's steps take on this machine, without evaluations, from a few small steps.
+    """Estimate the seconds that a recipe's steps take on this machine, without evaluations, from a few small steps.
 
-    The timed steps have few examples, so the answer is too large where a large batch is cheaper per example. Draws from
-    torch's random numbers.
+    The timed steps have few examples, so the estimate is too large if a large batch is cheaper per example. This
+    function draws from torch's random numbers.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = recipe.load_data()
@@ -43,7 +43,7 @@ def seconds_of_training(recipe: Recipe) -> float:
 def _seconds_of_step(
     recipe: Recipe, data: Any, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> tuple[float, float]:
-    """Of the gradient and of the update."""
+    """Return the seconds of the gradient and of the update."""
     began = time.perf_counter()
     batch = tuple(part.to(device) for part in recipe.train_batch(data, 0, 0, 0, 1))
     with autocast(recipe.precision, device):
@@ -63,7 +63,7 @@ def _finish(device: torch.device) -> None:
 
 
 def seconds_of_all(recipes: Sequence[Recipe], threads: int) -> float:
-    """The seconds of trials one after the other on so many threads; one model of each shape is timed for all."""
+    """Estimate the seconds of consecutive trials with this number of threads, timing one model of each shape."""
     before, per_example = torch.get_num_threads(), dict[tuple[Any, ...], float]()
     torch.set_num_threads(threads)
     try:

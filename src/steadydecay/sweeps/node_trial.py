@@ -1,4 +1,4 @@
-"""What runs on a node of a cluster: one trial in a folder of the node's own, whose log goes back."""
+"""What runs on a node of a cluster: one trial in a folder on that node, whose log is sent back."""
 
 import hashlib
 import shutil
@@ -19,9 +19,9 @@ class Origin(NamedTuple):
     """Where a sweep was started.
 
     Attributes:
-        sweep: host and folder, which tell it from any other.
-        folder: that from which relative paths of data are meant.
-        threads: of a trial.
+        sweep: The host and the folder, which distinguish it from any other sweep.
+        folder: The folder that relative data paths refer to.
+        threads: The number of threads of a trial.
     """
 
     sweep: str
@@ -30,7 +30,7 @@ class Origin(NamedTuple):
 
 
 def train_on_node(recipe: Recipe, origin: Origin) -> tuple[Ending, dict[str, bytes]]:
-    """Train, or resume what an earlier attempt left on this node; how it ended, and the files of its run by name."""
+    """Train a trial, or resume it on this node; return how it ended, and the files of its run by name."""
     own = _node_folder(origin.sweep) / trial_name(recipe)
     torch.set_num_threads(origin.threads)
     with chdir(origin.folder) if Path(origin.folder).is_dir() else nullcontext():
@@ -46,7 +46,7 @@ def train_on_node(recipe: Recipe, origin: Origin) -> tuple[Ending, dict[str, byt
 def _node_folder(sweep: str) -> Path:
     import ray
 
-    # The node is part of the name: several may share a disk, and one that is thought dead may still write.
+    # The node is part of the name, because nodes may share a disk and one that seems dead may still be writing.
     node = ray.get_runtime_context().get_node_id()
     digest = hashlib.blake2b(f"{sweep} on {node}".encode(), digest_size=8).hexdigest()
     return Path(tempfile.gettempdir()) / f"steadydecay-sweep-{digest}"

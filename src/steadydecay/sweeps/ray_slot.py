@@ -1,4 +1,4 @@
-"""Trials as tasks of a Ray cluster: their logs come back, their checkpoints stay on the node until they end."""
+"""Run trials as tasks of a Ray cluster. Logs come back, and checkpoints stay on the node until the trial ends."""
 
 import socket
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ from steadydecay.trials.trial_folder import Ending
 
 @final
 class TaskDiedError(RuntimeError):
-    """Ray ended the task without an answer: its process or its node died, or the node ran out of memory."""
+    """Ray ended the task without a result, because its process or node died or the node ran out of memory."""
 
 
 @final
 class RaySlot:
-    """Trains one trial after the other somewhere on the cluster that this process has joined.
+    """Train one trial after the other somewhere on the cluster that this process has joined.
 
-    Ray finds out that a process or a node has died. It does not repeat the task (max_retries=0): `run_trials` does,
-    which counts attempts and tells of them alike wherever trials run.
+    Ray notices that a process or a node has died, but does not repeat the task (max_retries=0). `run_trials` does, and
+    counts and reports attempts in the same way wherever trials run.
 
     Args:
-        resources: what one trial takes of a node: "CPU" and "GPU".
-        sweep: the sweep's folder, which no other sweep on this machine has.
+        resources: What one trial takes on a node, "CPU" and "GPU".
+        sweep: The folder of the sweep, which no other sweep on this machine has.
     """
 
     def __init__(self, resources: Mapping[str, float], sweep: Path) -> None:
@@ -38,11 +38,11 @@ class RaySlot:
         self._is_ended = False
 
     def train(self, recipe: Recipe, folder: Path) -> Ending:
-        """As `train_trial`; the log in `folder` is replaced when the trial ends.
+        """Train a trial as `train_trial` does. The log in `folder` is replaced when the trial ends.
 
         Raises:
-            TaskDiedError: the trial may be tried again.
-            Exception: what `train` raised on the node.
+            TaskDiedError: The task died, and the trial may be tried again.
+            Exception: Whatever `train` raised on the node.
         """
         import ray
         from ray.exceptions import RayError, RayTaskError

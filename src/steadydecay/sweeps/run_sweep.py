@@ -1,4 +1,4 @@
-"""Run a sweep in its folder: one at a time, with its tables written after each trial."""
+"""Run a sweep in its folder, one at a time, and write its tables after each trial."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,21 +21,21 @@ TRIALS_FOLDER = "trials"
 
 @final
 class FailedTrialsError(RuntimeError):
-    """Trials of a sweep failed, each as often as it was tried; the others are in the tables.
+    """Trials of a sweep failed after all attempts. The others are in the tables.
 
     Args:
-        failed: their rows, one or more.
-        count: of all trials of the sweep.
+        failed: The rows of the failed trials, at least one.
+        count: The number of all trials of the sweep.
     """
 
     def __init__(self, failed: Sequence[TrialRow], count: int) -> None:
         first = f"{failed[0].trial} at attempt {failed[0].attempts} ({failed[0].message})"
-        remedy = "put that right and give the same command again, which runs only those"
-        super().__init__(f"{len(failed)} of {count} trials failed, the first of them {first}; {remedy}")
+        remedy = "Correct the cause and run the same command again, which runs only the failed trials."
+        super().__init__(f"{len(failed)} of {count} trials failed. The first of them is {first}. {remedy}")
 
 
 def missing_trials(recipes: Sequence[Recipe], out: Path) -> list[Recipe]:
-    """Those that no earlier command has ended in `out`."""
+    """Return the recipes that no earlier command has finished in `out`."""
     store = out / TRIALS_FOLDER
     return [recipe for recipe in recipes if ending_of(recipe, store / trial_name(recipe)) is None]
 
@@ -49,17 +49,17 @@ def run_sweep(
     new_slot: Callable[[], Slot] | None = None,
     restart: bool = False,
 ) -> list[TrialRow]:
-    """Run the trials that no earlier command has ended, and write the sweep's tables after each.
+    """Run the trials that no earlier command has finished, and write the sweep's tables after each.
 
     Args:
-        recipes: one for each trial, all different.
-        fields: the names of the swept ones, the optimizer among them.
-        out: the sweep's folder; made if missing.
-        processes, new_slot: as `run_trials` has them.
-        restart: first delete the logs and checkpoints of these trials.
+        recipes: One recipe for each trial, all different.
+        fields: The names of the swept fields, including the optimizer.
+        out: The folder of the sweep, created if it is missing.
+        processes, new_slot: As for `run_trials`.
+        restart: First delete the logs and checkpoints of these trials.
 
     Raises:
-        FolderInUseError: another sweep runs in `out`.
+        FolderInUseError: Another sweep is running in `out`.
         OSError: `out` cannot be written.
         ValueError: `processes` is below 1.
     """
@@ -71,7 +71,7 @@ def run_sweep(
         def told(end: TrialEnd) -> None:
             rows[end.recipe] = row_of(end, fields, attempts.get(end.folder.name, 0))
             progress(end)
-            # Not for those that ended before, of which there may be hundreds: the table has them.
+            # Not for trials that ended before, of which there may be hundreds. The table lists them.
             if end.attempts:
                 write_sweep(list(rows.values()), out)
 

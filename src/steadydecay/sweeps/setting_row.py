@@ -1,4 +1,4 @@
-"""One setting of a sweep over its seeds: mean, spread, and which settings its seeds cannot tell from the best."""
+"""One setting of a sweep over its seeds: mean, spread, and the settings that cannot be told from the best."""
 
 import math
 import statistics
@@ -16,7 +16,7 @@ SUMMARY_COLUMNS = ("n", "diverged", "failed", "missing", "val_loss_mean", "val_l
 @final
 @dataclass(frozen=True)
 class Spread:
-    """Values over seeds, in whatever unit they have; one or more."""
+    """One or more values over seeds, in any unit."""
 
     values: tuple[float, ...]
 
@@ -26,7 +26,7 @@ class Spread:
 
     @property
     def deviation(self) -> float:
-        """The sample standard deviation; NaN for a single value."""
+        """The sample standard deviation, or NaN for a single value."""
         return statistics.stdev(self.values) if len(self.values) > 1 else math.nan
 
     def __str__(self) -> str:
@@ -39,9 +39,9 @@ class SettingRow:
     """A row of `sweep_summary.csv`.
 
     Attributes:
-        setting: the swept fields as text, without the seed.
-        counts: trials by status.
-        spreads: "val_loss" and "top1" over the finished trials; without those that no trial measured.
+        setting: The swept fields as text, without the seed.
+        counts: The number of trials by status.
+        spreads: "val_loss" and "top1" over the finished trials, except what no trial measured.
     """
 
     setting: Mapping[str, str]
@@ -65,11 +65,13 @@ class SettingRow:
 @final
 @dataclass(frozen=True)
 class Ranking:
-    """Attributes:
-    measure: "val_loss", where less is better, or "top1", where more is.
-    best: the setting with the best mean among those of which no trial diverged; None without a finished trial.
-    others: settings without a clear difference from the best at 97.5 %, nearest first.
-    worse: how many settings are clearly worse. Where a single seed tells no spread, a setting is neither.
+    """The ranking of settings by one measure.
+
+    Attributes:
+        measure: "val_loss", where lower is better, or "top1", where higher is.
+        best: The setting with the best mean among those without a diverged trial, or None without a finished trial.
+        others: The settings without a clear difference from the best at 97.5 %, nearest first.
+        worse: The number of settings that are clearly worse. With a single seed, a setting is in neither group.
     """
 
     measure: str
@@ -79,13 +81,13 @@ class Ranking:
 
 
 def setting_rows(rows: Iterable[TrialRow]) -> list[SettingRow]:
-    """One for each setting, in the order of their first trials."""
+    """Return one row for each setting, in the order of their first trials."""
     groups = grouped(rows, lambda row: tuple(row.setting.items()))
     return [_setting_row(dict(setting), trials) for setting, trials in groups.items()]
 
 
 def grouped(rows: Iterable[TrialRow], key: Callable[[TrialRow], tuple[Any, ...]]) -> dict[Any, list[TrialRow]]:
-    """The rows of each key, in their order."""
+    """Group the rows by key, and keep their order."""
     groups: dict[tuple[Any, ...], list[TrialRow]] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)
@@ -93,14 +95,14 @@ def grouped(rows: Iterable[TrialRow], key: Callable[[TrialRow], tuple[Any, ...]]
 
 
 def spread_of(rows: Iterable[TrialRow], measure: str) -> Spread | None:
-    """Over the trials that measured it."""
+    """Return the spread over the trials that have the measure, or None."""
     values = tuple(row.measures[measure] for row in rows if measure in row.measures)
     return Spread(values) if values else None
 
 
 def ranking_of(settings: Sequence[SettingRow], measure: str) -> Ranking:
-    """The best setting, and those that its seeds cannot tell from it."""
-    # The mean over the seeds that survived would hide that others did not.
+    """Find the best setting, and those that its seeds cannot tell from it."""
+    # The mean over the surviving seeds would hide that others did not survive.
     sound = [one for one in settings if measure in one.spreads and not one.counts.get("diverged")]
     sign = -1 if measure == "top1" else 1
     ranked = sorted(sound, key=lambda one: sign * one.spreads[measure].mean)

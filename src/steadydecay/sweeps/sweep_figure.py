@@ -1,4 +1,4 @@
-"""A map of a sweep as a plotly figure; every text is escaped."""
+"""Draw a map of a sweep as a plotly figure, in which every text is escaped."""
 
 import math
 import statistics
@@ -13,31 +13,31 @@ from steadydecay.sweeps.sweep_map import MapCell, Place, SweepMap
 
 ROW_HEIGHT = 46
 AROUND = 110
-# A number and its spread in a cell are legible from so many pixels on, and the labels beside the map take some, too.
+# A number and its spread in a cell are legible from this many pixels on. The labels beside the map need some, too.
 CELL_WIDTH = 62
 LABEL_WIDTH = 90
-# Dark is good, told apart by colour-blind readers; the number stands in the cell.
+# Dark is good. Colour-blind readers can tell the colours apart, and the number is in the cell.
 COLOUR_SCALE = "Viridis"
-# Of a bad corner the colours say no more than that it is bad: beyond this multiple of the distance from the best value
-# to the median all cells look alike, so that the good ones do not.
+# Beyond this multiple of the distance from the best value to the median, all cells have the same colour, so that bad
+# corners do not make the good cells look alike.
 REACH = 3.0
 
 
 def colour_range(maps: Sequence[SweepMap]) -> tuple[float, float]:
-    """The values at which the colours of all maps begin and end, from the good end to the bad one."""
+    """Return the values at which the colours of all maps begin and end, from the good end to the bad one."""
     means = [cell.spread.mean for one in maps for cell in one.cells.values() if cell.spread]
     if not means:
         return 0.0, 1.0
     is_high_good = maps[0].measure == "top1"
     best, worst = (max(means), min(means)) if is_high_good else (min(means), max(means))
     reach = REACH * abs(statistics.median(means) - best)
-    # A flat sweep has a range, too, of one unit in the last place that is shown.
+    # A flat sweep also has a range, of one unit in the last digit that is shown.
     distance = max(min(reach, abs(worst - best)) or abs(worst - best), 1e-4)
     return best, best - distance if is_high_good else best + distance
 
 
 def sweep_figure(one: SweepMap, colours: tuple[float, float], best: SettingRow | None) -> go.Figure:
-    """Columns and rows as categories in their order; the cell of the best setting bears a star."""
+    """Draw columns and rows as categories in their order, and mark the cell of the best setting with a star."""
     places = [[(row, column) for column in one.columns] for row in one.rows]
     low, high = sorted(colours)
     figure = go.Figure(
@@ -56,12 +56,12 @@ def sweep_figure(one: SweepMap, colours: tuple[float, float], best: SettingRow |
             xgap=1,
             ygap=1,
             colorbar={"thickness": 10, "outlinewidth": 0, "tickformat": ".4~f"},
-            # The page leaves the numbers out where it is narrower than this.
+            # The page leaves the numbers out if it is narrower than this.
             meta=LABEL_WIDTH + CELL_WIDTH * len(one.columns),
         )
     )
     height = ROW_HEIGHT * len(one.rows) + AROUND
-    # A cell without a finished trial has no colour, and plotly writes nothing there: hence the annotations.
+    # plotly writes nothing into a cell without a finished trial, which has no colour; hence the annotations.
     figure.update_layout(
         template=None, height=height, margin={"l": 60, "r": 10, "t": 8, "b": 56}, annotations=_notes(one)
     )

@@ -1,4 +1,4 @@
-"""The report of a sweep: one HTML page, nothing beside it."""
+"""The report of a sweep as one HTML page that needs no other file."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from steadydecay.sweeps.sweep_words import TITLES, counts_in_words, ranking_in_w
 
 
 def write_sweep_page(report: SweepReport, path: Path) -> Path:
-    """Write the page; folders above it are made.
+    """Write the page, and create missing folders.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, [utf8(_page(report))])
@@ -46,7 +46,7 @@ def _page(report: SweepReport) -> str:
 
 
 def _ranked(report: SweepReport) -> list[SettingRow]:
-    """The best first; those without a finished trial last."""
+    """Sort settings from the best on, with those without a finished trial last."""
     measure = report.ranking.measure
     sign = -1 if measure == "top1" else 1
 

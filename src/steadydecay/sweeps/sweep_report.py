@@ -1,4 +1,4 @@
-"""What the trials of a sweep say: the best setting, and the map over two fields."""
+"""What the trials of a sweep show: the best setting, and the map over two fields."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from steadydecay.sweeps.trial_row import TrialRow
 @final
 @dataclass(frozen=True)
 class SweepReport:
-    """What is said of a sweep, on the page and on a terminal.
+    """What the page and the terminal say about a sweep.
 
     Attributes:
-        name: of the sweep's folder.
-        rows: its trials.
-        settings: the same over their seeds.
-        ranking: of the settings.
-        maps: of the measure over one or two fields.
+        name: The name of the sweep's folder.
+        rows: The trials.
+        settings: The trials aggregated over seeds.
+        ranking: The ranking of the settings.
+        maps: The maps of the measure over one or two fields.
     """
 
     name: str
@@ -33,21 +33,21 @@ class SweepReport:
 def sweep_report(
     name: str, rows: Sequence[TrialRow], measure: str = "val_loss", over: str | None = None
 ) -> SweepReport:
-    """What the trials of a sweep say.
+    """Evaluate the trials of a sweep.
 
     Args:
-        name: of the sweep.
-        rows: its trials, one or more.
-        measure: "val_loss", or "top1" where the trials measured it.
-        over: the fields of the maps, as `chosen_fields` takes them.
+        name: The name of the sweep.
+        rows: The trials, at least one.
+        measure: "val_loss", or "top1" if the trials measured it.
+        over: The fields of the maps, as for `chosen_fields`.
 
     Raises:
-        ValueError: another measure, or one that no trial has; a field over which the sweep does not go.
+        ValueError: The measure is unknown or no trial has it, or `over` names a field that was not swept.
     """
     if measure not in TITLES:
-        raise ValueError(f"measure is {measure!r}; legal are {', '.join(TITLES)}")
+        raise ValueError(f"measure is {measure!r}; it must be one of {', '.join(TITLES)}")
     if measure == "top1" and not any(measure in row.measures for row in rows):
-        raise ValueError("measure is 'top1', which no trial of this sweep has; leave it out to see the loss")
+        raise ValueError("measure is 'top1', but no trial of this sweep measured it; leave it out to see the loss")
     settings = setting_rows(rows)
     maps = maps_of(rows, measure, chosen_fields(rows, over))
     return SweepReport(name, rows, settings, ranking_of(settings, measure), maps)

@@ -1,4 +1,4 @@
-"""The four tables of a sweep: what is written after each trial, and what a report reads."""
+"""The four tables of a sweep, which are written after each trial and which a report reads."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ def write_sweep(rows: Sequence[TrialRow], out: Path) -> None:
     """Write `sweep` and `sweep_summary` as CSV and parquet into `out`.
 
     Raises:
-        OSError: a file cannot be written.
+        OSError: A file cannot be written.
     """
     fields = list(rows[0].setting)
     write_tables(out / TABLE_NAME, [*fields, *RESULT_COLUMNS], [row.cells for row in rows])
@@ -23,11 +23,11 @@ def write_sweep(rows: Sequence[TrialRow], out: Path) -> None:
 
 
 def read_sweep(out: Path) -> list[TrialRow]:
-    """The trials of the sweep in a folder.
+    """Read the trials of the sweep in a folder.
 
     Raises:
-        OSError: its table cannot be read.
-        ValueError: the table is none of a sweep.
+        OSError: The table cannot be read.
+        ValueError: The table is not that of a sweep.
     """
     path = out / TABLE_NAME
     try:
@@ -35,19 +35,21 @@ def read_sweep(out: Path) -> list[TrialRow]:
     except KeyError as error:
         raise ValueError(f"{path} has no column {error}; a sweep's table has {', '.join(RESULT_COLUMNS)}") from None
     except ValueError as error:
-        raise ValueError(f"{path} is no table of a sweep: {error}; run `steadydecay sweep` again to write it") from None
+        raise ValueError(
+            f"{path} is not the table of a sweep: {error}; run `steadydecay sweep` again to write it"
+        ) from None
     if not rows:
-        raise ValueError(f"{path} holds no trial; run `steadydecay sweep` again to write it")
+        raise ValueError(f"{path} contains no trial; run `steadydecay sweep` again to write it")
     return rows
 
 
 def is_sweep(folder: Path) -> bool:
-    """Whether a sweep has written its table there."""
+    """Return whether a sweep has written its table there."""
     return (folder / TABLE_NAME).is_file()
 
 
 def earlier_attempts(out: Path) -> dict[str, int]:
-    """Attempts by trial that the table of an earlier command tells; none where it has been lost, or edited."""
+    """Return the attempts by trial in the table of an earlier command, or nothing if it was lost or edited."""
     try:
         return {row.trial: row.attempts for row in read_sweep(out)}
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The maps of a sweep as tables for a terminal."""
+"""Show the maps of a sweep as tables on a terminal."""
 
 from rich.console import Console
 from rich.table import Table
@@ -8,7 +8,7 @@ from steadydecay.sweeps.sweep_map import MapCell, SweepMap
 from steadydecay.sweeps.sweep_report import SweepReport
 from steadydecay.sweeps.sweep_words import TITLES, counts_in_words, ranking_in_words
 
-# On a narrower terminal the tables' lines would break.
+# On a narrower terminal, the tables' lines would wrap.
 NARROWEST = 90
 
 
@@ -30,7 +30,7 @@ def _table(one: SweepMap) -> Table:
     table.add_column(f"{one.down} \\ {one.across}" if one.down else one.across)
     lines = [[_cell_text(one.cells.get((row, column))) for column in one.columns] for row in one.rows]
     for column, *cells in zip(one.columns, *lines, strict=True):
-        # On a narrow terminal headers break into lines, numbers never.
+        # On a narrow terminal, headers may break into lines but numbers never.
         table.add_column(column, justify="right", min_width=max(map(len, cells)))
     for row, line in zip(one.rows, lines, strict=True):
         table.add_row(row, *line)

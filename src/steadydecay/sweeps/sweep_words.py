@@ -1,4 +1,4 @@
-"""What a sweep found, in sentences."""
+"""Say in sentences what a sweep found."""
 
 import math
 from collections import Counter
@@ -9,12 +9,12 @@ from steadydecay.sweeps.trial_row import TrialRow
 
 TITLES = {"val_loss": "validation loss", "top1": "accuracy"}
 BETTER = {"val_loss": "lower is better", "top1": "higher is better"}
-# More of them are in the table.
+# Further settings are in the table.
 MOST_OTHERS = 5
 
 
 def counts_in_words(rows: Sequence[TrialRow]) -> str:
-    """How many trials there are, and how they ended.
+    """Say how many trials there are, and how they ended.
 
     >>> counts_in_words([])
     'The sweep has 0 trials: 0 finished.'
@@ -25,15 +25,15 @@ def counts_in_words(rows: Sequence[TrialRow]) -> str:
 
 
 def ranking_in_words(ranking: Ranking) -> list[str]:
-    """The best setting with its spread, and which others its seeds cannot tell from it."""
+    """Name the best setting with its spread, and the others that its seeds cannot tell from it."""
     if ranking.best is None:
-        return ["No setting has finished trials and none that diverged, so there is no best setting yet."]
+        return ["There is no best setting yet, because no setting has finished trials and no diverged ones."]
     spread = ranking.best.spreads[ranking.measure]
     seeds = f"{len(spread.values)} seeds" if len(spread.values) > 1 else "one seed"
     title, better = TITLES[ranking.measure], BETTER[ranking.measure]
     best = f"The best setting is {ranking.best}, with a mean {title} of {spread} over {seeds} ({better})."
     if math.isnan(spread.deviation):
-        return [best, "A single seed tells no spread: repeat the sweep with --seed 0 1 2 to see what is chance."]
+        return [best, "A single seed has no spread. Repeat the sweep with --seed 0 1 2 to see how much is chance."]
     return [best, _others_in_words(ranking)]
 
 
@@ -42,7 +42,7 @@ def _others_in_words(ranking: Ranking) -> str:
         settings = "The one other setting" if ranking.worse == 1 else f"All {ranking.worse} other settings"
         is_or_are = "is" if ranking.worse == 1 else "are"
         if not ranking.worse:
-            return "No other setting has several finished seeds with which to compare it."
+            return "There is no other setting with several finished seeds to compare it with."
         return f"{settings} with several seeds {is_or_are} clearly worse (Student's t at 97.5 %)."
     named = "; ".join(_named(one, ranking.measure) for one in ranking.others[:MOST_OTHERS])
     more = len(ranking.others) - MOST_OTHERS

@@ -1,4 +1,4 @@
-"""A table as CSV and as parquet, each replaced at once; and the CSV read again."""
+"""Write a table as CSV and parquet, each replaced atomically, and read the CSV."""
 
 import csv
 import io
@@ -13,40 +13,40 @@ Row = Mapping[str, Any]
 
 
 def require_parquet() -> None:
-    """ValueError unless parquet can be written here."""
+    """Raise ValueError unless parquet can be written here."""
     if find_spec("pyarrow") is None:
-        raise ValueError("the tables need pyarrow, which is not installed: pip install 'steadydecay[sweep]'")
+        raise ValueError("the tables need pyarrow, which is not installed; run pip install 'steadydecay[sweep]'")
 
 
 def write_tables(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
     """Write `path` with the suffixes .csv and .parquet.
 
     Args:
-        path: without a suffix; its folder exists.
-        columns: their order.
-        rows: texts, numbers and None, which is an empty cell. In parquet a column of texts that are all numbers is one
-            of numbers, and the text "none" is an empty cell there.
+        path: The path without a suffix. Its folder must exist.
+        columns: The columns in order.
+        rows: Texts, numbers, and None for an empty cell. In parquet, a column of texts that are all numbers becomes
+            numeric, and the text "none" becomes an empty cell.
 
     Raises:
-        OSError: a file cannot be written.
+        OSError: A file cannot be written.
     """
     replace_file(path.with_suffix(".csv"), [_as_csv(columns, rows)])
     replace_file(path.with_suffix(".parquet"), [_as_parquet(columns, rows)])
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header.
+    """Read the rows of a CSV file with a header.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: it is no text, or rows and header differ in length.
+        OSError: The file cannot be read.
+        ValueError: The file is not text, or rows and header have different lengths.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file, strict=True)
         return [dict(zip(header, row, strict=True)) for row in rows if row]
     except (csv.Error, ValueError) as error:
-        raise ValueError(f"{path} is no CSV table with a header ({error})") from None
+        raise ValueError(f"{path} is not a CSV table with a header ({error})") from None
 
 
 def _as_csv(columns: Sequence[str], rows: Sequence[Row]) -> bytes:
@@ -77,6 +77,6 @@ def _typed(cells: Sequence[Any]) -> Any:
             values = [None if text is None else kind(text) for text in texts]
         except ValueError:
             continue
-        # A column that is empty as yet is one of numbers: most are.
+        # A column that is still empty becomes numeric, as most are.
         return pyarrow.array(values, pyarrow.float64() if all(text is None for text in texts) else None)
     raise AssertionError("every cell is a text")

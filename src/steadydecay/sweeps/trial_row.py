@@ -25,13 +25,13 @@ class TrialRow:
     """A row of `sweep.csv`.
 
     Attributes:
-        setting: the swept fields as text, the optimizer first; "none" is None.
-        seed: of the trial.
-        status: "finished", "diverged", "failed", or "missing" while it has not ended.
-        measures: of `MEASURES` those that a finished trial's log tells, as `RunSummary` defines them.
-        attempts: how many times a process began or resumed the trial in the command that ended it.
-        trial: its folder below the sweep's `trials/`.
-        message: why it diverged or failed.
+        setting: The swept fields as text, the optimizer first. "none" stands for None.
+        seed: The seed of the trial.
+        status: "finished", "diverged", "failed", or "missing" until it has ended.
+        measures: Those of `MEASURES` that a finished trial's log contains, as `RunSummary` defines them.
+        attempts: How often a process started or resumed the trial in the command that finished it.
+        trial: Its folder below the sweep's `trials/`.
+        message: The reason why it diverged or failed.
     """
 
     setting: Mapping[str, str]
@@ -50,35 +50,35 @@ class TrialRow:
 
 
 def setting_of(recipe: Recipe, fields: Sequence[str]) -> dict[str, str]:
-    """The fields of a recipe as text."""
+    """Return the fields of a recipe as text."""
     return {name: _as_text(getattr(recipe, name)) for name in fields}
 
 
 def missing_row(recipe: Recipe, fields: Sequence[str], trial: str) -> TrialRow:
-    """Of a trial that has not ended."""
+    """Return the row of a trial that has not ended."""
     return TrialRow(setting_of(recipe, fields), recipe.seed, "missing", {}, 0, trial, "")
 
 
 def row_of(end: TrialEnd, fields: Sequence[str], earlier_attempts: int) -> TrialRow:
-    """Of a trial that ended.
+    """Return the row of a trial that ended.
 
     Args:
-        end: how.
-        fields: the swept ones.
-        earlier_attempts: of the command that ended it, if it was not this one.
+        end: How it ended.
+        fields: The swept fields.
+        earlier_attempts: The attempts of the command that finished it, if that was an earlier one.
     """
     setting, (status, message) = setting_of(end.recipe, fields), end.ending
     measures = _measures(end.folder) if status == "finished" else {}
-    # An earlier command that was killed right after the trial had ended has written none.
+    # An earlier command that was killed right after the trial had ended has not recorded its attempts.
     attempts = end.attempts or earlier_attempts or 1
     return TrialRow(setting, end.recipe.seed, status, measures, attempts, end.folder.name, message)
 
 
 def parsed_row(cells: Mapping[str, str]) -> TrialRow:
-    """The row that `TrialRow.cells` wrote into a CSV file.
+    """Parse the row that `TrialRow.cells` wrote into a CSV file.
 
     Raises:
-        KeyError, ValueError: a column is missing, or a cell is of another type.
+        KeyError, ValueError: A column is missing, or a cell has another type.
     """
     setting = {name: text for name, text in cells.items() if name not in RESULT_COLUMNS}
     measures = {name: float(text) for name in MEASURES if (text := cells[name])}

@@ -1,1 +1,1 @@
-"""Pure functions on tensors that know nothing of optimizers."""
+"""Pure functions on tensors. Nothing here depends on an optimizer."""

@@ -1,4 +1,4 @@
-"""Norms of an optimizer's weights and gradients by group, for a trainer's log."""
+"""Norms of an optimizer's weights and gradients by parameter group, for a trainer's log."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,19 +12,20 @@ NormMeasure = Literal["weight_norm", "gradient_norm"]
 
 
 def weight_norms(groups: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-    """{"weight_norm/<group>": ...}, with names and norms of `norms_by_group`."""
+    """Return {"weight_norm/<group>": ...}, with the names and norms of `norms_by_group`."""
     return {f"weight_norm/{name}": norm for name, norm in norms_by_group(groups, "weight_norm").items()}
 
 
 def gradient_norms(groups: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-    """{"gradient_norm/<group>": ...} likewise, over the gradients that there are."""
+    """Return {"gradient_norm/<group>": ...} in the same way, over the parameters that have a gradient."""
     return {f"gradient_norm/{name}": norm for name, norm in norms_by_group(groups, "gradient_norm").items()}
 
 
 def norms_by_group(groups: Sequence[Mapping[str, Any]], measure: NormMeasure) -> dict[str, Tensor]:
-    """Frobenius norm over all parameters of a group, or their gradients, on the device; a role counts as one group.
+    """Return the Frobenius norm over all parameters of each group, or over their gradients, on the device.
 
-    A group without a role goes by its `name`, else by its index: "group_0". One without any tensor has no norm.
+    Groups with the same role count as one group. A group without a role is named by its `name`, or else by its index
+    ("group_0"). A group without any tensor is omitted.
     """
     tensors: dict[str, list[Tensor]] = defaultdict(list)
     for index, group in enumerate(groups):
@@ -35,7 +36,8 @@ def norms_by_group(groups: Sequence[Mapping[str, Any]], measure: NormMeasure) ->
 
 
 def total_norm(tensors: Iterable[Tensor]) -> Tensor:
-    """Frobenius norm over all tensors together, in float32 at least; sharded tensors count whole, on every rank.
+    """Return the Frobenius norm over all tensors together, in float32 at least. Sharded tensors count whole on every
+    rank.
 
     >>> total_norm([torch.tensor([3.0, 0.0], dtype=torch.bfloat16), torch.tensor([[4.0]])])
     tensor(5.)
@@ -46,7 +48,7 @@ def total_norm(tensors: Iterable[Tensor]) -> Tensor:
 
 
 def _norm(tensor: Tensor) -> Tensor:
-    """Row by row: on a CPU float32 sums of 4·10⁷ squares lose 0.2 % of the norm."""
+    """Return the norm of one tensor, row by row: on a CPU, float32 sums of 4·10⁷ squares lose 0.2 % of the norm."""
     rows = torch.linalg.vector_norm(
         tensor, dim=-1 if tensor.ndim else None, dtype=torch.promote_types(tensor.dtype, torch.float32)
     )

@@ -5,19 +5,19 @@ from torch import Tensor
 
 
 def unit_vectors(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
-    """x / ‖x‖₂ over `dim`, in float32 or better; zero gives zero, without an epsilon that would set a scale.
+    """Return x / ‖x‖₂ over `dim`, in float32 or better. Zero gives zero, without an epsilon that would set a scale.
 
     Args:
-        x: any shape; not written to.
-        dim: dimension or dimensions that make up one vector.
+        x: A tensor of any shape. It is not written to.
+        dim: The dimension or dimensions that make up one vector.
     """
     return unit_vectors_(x.to(torch.promote_types(x.dtype, torch.float32), copy=True), dim)
 
 
 def unit_vectors_(x: Tensor, dim: int | tuple[int, ...], length: float = 1.0) -> Tensor:
-    """`unit_vectors` in place, times `length`, for float32 or better.
+    """Apply `unit_vectors` in place and multiply by `length`, for tensors in float32 or better.
 
-    Divides by the largest entry first: the square of 1e-30 is zero in float32, and that of 1e30 infinite.
+    The largest entry is divided out first, because the square of 1e-30 is zero in float32 and that of 1e30 is infinite.
     """
     if x.numel() == 0:
         return x

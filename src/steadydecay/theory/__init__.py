@@ -1,4 +1,4 @@
-"""Numbers in, numbers out: what the weight norm does under decoupled weight decay. Imports no torch."""
+"""How the weight norm behaves under decoupled weight decay: functions of plain numbers, which do not import torch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,10 +41,10 @@ __all__ = [
     "weight_decay",
 ]
 
-# Its home is above this room, and so is its signature: `steadydecay.simulation.random_walk.simulate`.
+# It lives above this room, and so does its signature: `steadydecay.simulation.random_walk.simulate`.
 simulate: Callable[..., list[float]]
 
 
 def __getattr__(name: str) -> Any:
-    """Names that live above the theory load on first use."""
+    """Load names that live above the theory on first use."""
     return loaded(name, HOMES_ABOVE_THEORY, __name__)

@@ -15,9 +15,9 @@ class MomentumFilter(NamedTuple):
 
     Attributes:
         carry: a in [0, 1), the share of the direction that comes from the stored average.
-        decay: β in [0, 1), of the stored average.
-        scale_sq: E‖u‖² of the update that the direction becomes, against that of an update without momentum: 1 where
-            the optimizer normalises it, something else where it is taken as it is (SGD).
+        decay: β in [0, 1) of the stored average.
+        scale_sq: E‖u‖² of the update that the direction becomes, relative to an update without momentum. It is 1 if the
+            optimizer normalises the update and differs from 1 if it does not (SGD).
 
     >>> heavy = exponential_average(0.5)
     >>> heavy.gain, heavy.impulse_response(3), heavy.autocorrelation(3)
@@ -30,40 +30,40 @@ class MomentumFilter(NamedTuple):
 
     @property
     def variance(self) -> float:
-        """``Σ_j c_j²``, what is left of the variance of one gradient."""
+        """``Σ_j c_j²``, the share of a gradient's variance that remains."""
         return (1 - self.carry) ** 2 + self.carry**2 * (1 - self.decay) / (1 + self.decay)
 
     @property
     def energy(self) -> float:
-        """(γ/γ_eff)²: the effective lr is ``lr / √energy``."""
+        """(γ/γ_eff)²; the effective learning rate is ``lr / √energy``."""
         return self.variance / self.scale_sq
 
     @property
     def first_correlation(self) -> float:
-        """ρ_1, between the directions of neighbouring steps."""
+        """ρ_1, the correlation between the directions of neighbouring steps."""
         carried = 1 - self.carry + self.carry * self.decay / (1 + self.decay)
         return self.carry * (1 - self.decay) * carried / self.variance
 
     @property
     def gain(self) -> float:
-        """A = ρ_1/β in ``ρ_k = A β^k``; 0 without memory."""
+        """A = ρ_1/β in ``ρ_k = A β^k``, or 0 without memory."""
         return self.first_correlation / self.decay if self.decay else 0.0
 
     def impulse_response(self, length: int) -> list[float]:
-        """``c_0, ..., c_{length-1}``: what a unit gradient adds to the direction of each later step."""
+        """Return ``c_0, ..., c_{length-1}``, which a unit gradient adds to the direction of each later step."""
         tail = self.carry * (1 - self.decay)
         return [1 - self.carry, *(tail * self.decay**lag for lag in range(length - 1))][:length]
 
     def autocorrelation(self, length: int) -> list[float]:
-        """``ρ_0, ..., ρ_{length-1}`` for independent gradients."""
+        """Return ``ρ_0, ..., ρ_{length-1}`` for independent gradients."""
         return [1.0, *(self.first_correlation * self.decay**lag for lag in range(length - 1))][:length]
 
 
 def exponential_average(momentum: float) -> MomentumFilter:
-    """m_t = β m_{t-1} + (1-β) g_t, and heavy ball, which is the same up to scale (arXiv 2512.08217, Sec. 2.2).
+    """Return the filter m_t = β m_{t-1} + (1-β) g_t, which is also heavy ball up to scale (arXiv 2512.08217, Sec. 2.2).
 
     Args:
-        momentum: β in [0, 1); the functions that take the filter check it.
+        momentum: β in [0, 1). The functions that take the filter check it.
 
     >>> exponential_average(0.5).energy
     0.3333333333333333
@@ -72,10 +72,10 @@ def exponential_average(momentum: float) -> MomentumFilter:
 
 
 def nesterov_average(momentum: float) -> MomentumFilter:
-    """The direction β m_t + (1-β) g_t of Nesterov momentum: c_0 = 1-β², c_j = (1-β) β^{j+1}.
+    """Return the filter of Nesterov momentum with the direction β m_t + (1-β) g_t: c_0 = 1-β², c_j = (1-β) β^{j+1}.
 
     Args:
-        momentum: β in [0, 1); the functions that take the filter check it.
+        momentum: β in [0, 1). The functions that take the filter check it.
 
     >>> nesterov_average(0.5)
     MomentumFilter(carry=0.25, decay=0.5, scale_sq=1.0)
@@ -84,11 +84,11 @@ def nesterov_average(momentum: float) -> MomentumFilter:
 
 
 def lion_average(beta1: float, beta2: float) -> MomentumFilter:
-    """Lion's direction β₁ m_{t-1} + (1-β₁) g_t with m_t = β₂ m_{t-1} + (1-β₂) g_t (arXiv 2302.06675).
+    """Return the filter of Lion, β₁ m_{t-1} + (1-β₁) g_t with m_t = β₂ m_{t-1} + (1-β₂) g_t (arXiv 2302.06675).
 
     Args:
-        beta1: β₁ in [0, 1), by which the direction is interpolated.
-        beta2: β₂ in [0, 1), of the stored average. The functions that take the filter check both.
+        beta1: β₁ in [0, 1), which interpolates the direction.
+        beta2: β₂ in [0, 1) of the stored average. The functions that take the filter check both.
 
     >>> lion_average(0.5, 0.5) == exponential_average(0.5)
     True
@@ -97,18 +97,18 @@ def lion_average(beta1: float, beta2: float) -> MomentumFilter:
 
 
 Momentum = float | MomentumFilter
-"""β in [0, 1) in PyTorch's convention (0.9, not 0.1), or a filter such as `lion_average` makes."""
+"""β in [0, 1) in PyTorch's convention (0.9, not 0.1), or a filter such as the one that `lion_average` returns."""
 
 
 def momentum_filter(momentum: Momentum, nesterov: bool = False) -> MomentumFilter:
-    """The filter of an optimizer's momentum; a filter is returned as it is.
+    """Return the filter of an optimizer's momentum. A filter is returned unchanged.
 
     Args:
-        momentum: β in [0, 1), PyTorch's convention (0.9, not 0.1), or a filter such as `lion_average`.
-        nesterov: look ahead by one gradient; without meaning for a filter.
+        momentum: β in [0, 1) in PyTorch's convention (0.9, not 0.1), or a filter such as `lion_average` returns.
+        nesterov: Whether the momentum looks ahead by one gradient. This has no effect on a filter.
 
     Raises:
-        ValueError: momentum, or the carry or decay of a filter, outside [0, 1).
+        ValueError: The momentum, or the carry or decay of a filter, is outside [0, 1).
     """
     if isinstance(momentum, MomentumFilter):
         require_in("momentum.carry", momentum.carry, 0, 1, include_low=True)
@@ -119,7 +119,7 @@ def momentum_filter(momentum: Momentum, nesterov: bool = False) -> MomentumFilte
 
 
 def unchecked_filter(momentum: Momentum, nesterov: bool) -> MomentumFilter:
-    """`momentum_filter` without a look at the value, so that 0-d tensors pass without a device sync."""
+    """Compute `momentum_filter` without checking values, so that 0-d tensors do not wait for the device."""
     if isinstance(momentum, MomentumFilter):
         return momentum
     return nesterov_average(momentum) if nesterov else exponential_average(momentum)

@@ -22,14 +22,14 @@ from steadydecay.theory.lmo_correlation import Lmo, power_series
 from steadydecay.theory.power_series import PowerSeries
 from steadydecay.theory.validation import require_in
 
-# Terms a_p ρ^p below this at the largest correlation of the run are left out of the sum.
+# Terms a_p ρ^p that are below this at the largest correlation of the run are left out of the sum.
 SMALLEST_TERM = 1e-7
 
 Schedule = Sequence[float] | float
 
 
 class Correlations(NamedTuple):
-    """Of one step: average with next average (r), average with direction (h), direction with average (s)."""
+    """Correlations of one step: average and next average (r), average and direction (h), direction and average (s)."""
 
     averages: float
     from_average: float
@@ -45,21 +45,21 @@ def forecast(
     lmo: Lmo = "linear",
     initial_norm_sq: float = 0.0,
 ) -> list[float]:
-    """E‖θ_t‖²/E‖u‖² after each step of a schedule, before any training.
+    """Predict E‖θ‖²/E‖u‖² after each step of a schedule, before any training (docs/forecast_theory.md).
 
     Args:
-        lr: γ_t ≥ 0 of each step.
-        decay: η_t in [0, 1) of each step, or one number for all.
-        momentum: β_t in [0, 1) or a filter, of each step or for all; the average starts at zero, as optimizers have it.
-        nesterov: look ahead by one gradient.
-        lmo: φ, as in `correlation`.
-        initial_norm_sq: E‖θ_0‖²/E‖u‖² ≥ 0 of weights that are independent of the gradients.
+        lr: The learning rate γ_t ≥ 0 of each step.
+        decay: η_t in [0, 1) of each step, or one number for all steps.
+        momentum: β_t in [0, 1) or a filter, for each step or for all. The average starts at zero, as in optimizers.
+        nesterov: Whether the momentum looks ahead by one gradient.
+        lmo: The law of correlation φ, as in `correlation`.
+        initial_norm_sq: E‖θ_0‖²/E‖u‖² ≥ 0 of initial weights that are independent of the gradients.
 
     Returns:
-        As many numbers as steps.
+        A list with one number for each step.
 
     Raises:
-        ValueError: an argument outside its range, an empty schedule, or schedules of unequal length.
+        ValueError: An argument is outside its range, the schedule is empty, or schedules differ in length.
 
     >>> [round(norm_sq, 4) for norm_sq in forecast([1.0, 1.0, 1.0], 0.5)]
     [1.0, 1.25, 1.3125]
@@ -90,13 +90,13 @@ def forecast(
 def checked_schedules(
     lr: Sequence[float], decay: Schedule, momentum: Sequence[Momentum] | Momentum
 ) -> tuple[Sequence[float], Sequence[float], Sequence[Momentum]]:
-    """Three schedules of one length, every value of them legal.
+    """Return three schedules of one length after checking all their values.
 
     Raises:
-        ValueError: as `forecast`.
+        ValueError: As in `forecast`.
     """
     if len(lr) == 0:
-        raise ValueError("lr is an empty schedule; legal is one value for each step")
+        raise ValueError("lr is an empty schedule; it must have one value for each step")
     decays = _repeated("decay", decay, len(lr))
     momenta = _repeated("momentum", momentum, len(lr))
     for name, values, high in (("lr", lr, math.inf), ("decay", decays, 1.0)):
@@ -109,7 +109,7 @@ def checked_schedules(
 
 
 def _correlations(filters: Sequence[MomentumFilter]) -> list[Correlations]:
-    """Of each step, from V = E m² and the direction's variance, both in units of one gradient's."""
+    """Return the correlations of each step, from V = E m² and the direction's variance in units of a gradient's."""
     variance, correlations = 0.0, []
     for carry, beta, _ in filters:
         direction = math.sqrt(carry**2 * variance + (1 - carry) ** 2)
@@ -132,7 +132,7 @@ def _kept_terms(series: PowerSeries, largest_correlation: float) -> tuple[list[f
 
 
 def _powers(now: Correlations, powers: list[float], shares: list[float]) -> tuple[list[float], ...]:
-    """r^p, a_p h^p and s^p for each power."""
+    """Return r^p, a_p h^p and s^p for each power p."""
     return (
         [now.averages**p for p in powers],
         [share * now.from_average**p for p, share in zip(powers, shares, strict=True)],
@@ -144,5 +144,7 @@ def _repeated(name: str, schedule: Sequence | Momentum, steps: int) -> Sequence:
     if isinstance(schedule, MomentumFilter | int | float):
         return [schedule] * steps
     if len(schedule) != steps:
-        raise ValueError(f"{name} has {len(schedule)} values and lr has {steps}; give one for each step, or a number")
+        raise ValueError(
+            f"{name} has {len(schedule)} values and lr has {steps}; give one value for each step, or a single number"
+        )
     return schedule

@@ -15,16 +15,16 @@ from collections.abc import Iterable, Iterator
 from steadydecay.theory.power_series import Term, mixture
 from steadydecay.theory.unit_vector_series import unit_vector_series
 
-# √y closer to 1 than this counts as square: φ moves by less than 1e-4.
+# Matrices whose √y is closer to 1 than this count as square, which changes φ by less than 1e-4.
 SQUARE_FROM = 1 - 1e-4
 SQUARE_TERMS = 4096
 
 
 def polar_series(rows: int, columns: int) -> Iterable[Term]:
-    """φ of the polar factor of n×m matrices: the limit of large matrices with a fitted correction of order 1/n.
+    """Return φ of the polar factor of n×m matrices: the limit of large matrices with a fitted correction of order 1/n.
 
-    The correction mixes in the law of a vector of about m-n+1 entries, for the smallest singular value, and moves y.
-    Against Monte Carlo its error in φ is at most 0.0010 for n ≥ 8 and 0.005 for n = 2 to 7; n = 1 is exact
+    The correction mixes in the law of a vector of about m-n+1 entries, for the smallest singular value, and shifts y.
+    Compared with Monte Carlo the error in φ is at most 0.0010 for n ≥ 8 and 0.005 for n = 2 to 7; n = 1 is exact
     (`benchmarks/polar_correlation.py`).
 
     Args:
@@ -46,7 +46,7 @@ def polar_series(rows: int, columns: int) -> Iterable[Term]:
 
 
 def large_polar_series(shape: float) -> Iterator[Term]:
-    """The limit of large matrices.
+    """Return φ in the limit of large matrices.
 
     Args:
         shape: y = n/m in (0, 1].
@@ -68,7 +68,7 @@ def _square_terms() -> Iterator[Term]:
 
 
 def _rectangular_terms(ratio: float) -> Iterator[Term]:
-    """a_{2j+1} = (f_j - f_{j+2})², with (-1)^j f_j the Fourier coefficients of 1/|1+re^{iθ}|."""
+    """Yield a_{2j+1} = (f_j - f_{j+2})², where (-1)^j f_j are the Fourier coefficients of 1/|1+re^{iθ}|."""
     coefficients = _fourier_coefficients(ratio)
     squares = [(late - early) ** 2 for early, late in zip(coefficients[2:], coefficients, strict=False)]
     total = math.fsum(squares)
@@ -76,11 +76,12 @@ def _rectangular_terms(ratio: float) -> Iterator[Term]:
 
 
 def _fourier_coefficients(ratio: float) -> list[float]:
-    """f_0, f_1, ... up to a factor, by Miller's backward recurrence, which is stable for what falls as r^n:
+    """Return f_0, f_1, ... up to a factor, by Miller's backward recurrence, which is stable for sequences that fall as
+    r^n:
 
     (n-½) r f_{n-1} = (1+r²) n f_n - (n+½) r f_{n+1}, from (1+r²+2r cos θ) f' = r sin θ f.
     """
-    start = 10 + math.ceil(37 / -math.log(ratio))  # r^n is below rounding from there on
+    start = 10 + math.ceil(37 / -math.log(ratio))  # r^n is below the rounding error from there on
     later, present = 0.0, 1.0
     coefficients = [later, present]
     for n in range(start, 0, -1):

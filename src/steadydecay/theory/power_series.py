@@ -1,18 +1,18 @@
-"""Power series Σ_p a_p ρ^p with a_p ≥ 0 and Σ_p a_p = 1, kept short by lumping neighbouring high powers."""
+"""Power series Σ_p a_p ρ^p with a_p ≥ 0 and Σ_p a_p = 1, kept short by merging neighbouring high powers."""
 
 import math
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple
 
-# Powers below this one stay as they are; above, each octave becomes two terms. φ moves by less than 2e-4 by that.
+# Powers below this one are kept; above it each octave becomes two terms, which changes φ by less than 2e-4.
 LOWEST_LUMPED = 8
-# Octaves of less mass than this are left out.
+# Octaves whose mass is less than this are left out.
 SMALLEST_MASS = 1e-9
 
 
 class Term(NamedTuple):
-    """a_p ρ^p; a lumped power need not be whole."""
+    """A term a_p ρ^p. The power of a merged term need not be a whole number."""
 
     power: float
     share: float
@@ -23,7 +23,7 @@ IDENTITY: PowerSeries = (Term(1.0, 1.0),)
 
 
 def value_at(series: PowerSeries, correlation: float) -> float:
-    """Σ_p a_p ρ^p for ρ in [0, 1].
+    """Return Σ_p a_p ρ^p for ρ in [0, 1].
 
     >>> value_at(IDENTITY, 0.25)
     0.25
@@ -32,13 +32,13 @@ def value_at(series: PowerSeries, correlation: float) -> float:
 
 
 def mixture(parts: Iterable[tuple[float, Iterable[Term]]]) -> list[Term]:
-    """Σ_i w_i φ_i, by ascending power; weights ≥ 0 with sum 1."""
+    """Return Σ_i w_i φ_i by ascending power, for weights w_i ≥ 0 that sum to 1."""
     weighted = (Term(power, weight * share) for weight, terms in parts for power, share in terms)
     return sorted(weighted)
 
 
 def lumped(terms: Iterable[Term]) -> PowerSeries:
-    """A short series for a long one by ascending power: in each octave two terms keep Σa, Σap and Σap².
+    """Return a short series for a long one by ascending power. Two terms for each octave keep Σa, Σap and Σap².
 
     >>> short = lumped(Term(p, 1 / 500) for p in range(1, 1000, 2))
     >>> len(short), round(sum(share for _, share in short), 12)

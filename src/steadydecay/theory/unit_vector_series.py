@@ -9,16 +9,17 @@ from collections.abc import Iterator
 
 from steadydecay.theory.power_series import Term
 
-# From here on the coefficients follow their power law to four digits, and every octave is one term.
+# From here on the coefficients follow their power law to four digits, and every octave becomes one term.
 FIRST_OF_POWER_LAW = 1024
 SMALLEST_TAIL = 4e-4
 
 
 def unit_vector_series(entries: float) -> Iterator[Term]:
-    """The terms of φ_d by ascending power; ratio of neighbours (k+½)² / ((d/2+1+k)(k+1)) for the powers 2k+1.
+    """Yield the terms of φ_d by ascending power; the ratio of neighbours is (k+½)² / ((d/2+1+k)(k+1)) for the powers
+    2k+1.
 
     Args:
-        entries: d > 0; not necessarily whole.
+        entries: d > 0, which need not be a whole number.
 
     >>> round(next(unit_vector_series(1)).share * math.pi / 2, 12)
     1.0
@@ -35,7 +36,7 @@ def unit_vector_series(entries: float) -> Iterator[Term]:
 
 
 def _tail(remaining: float, exponent: float) -> Iterator[Term]:
-    """a_p ∝ p^(-1-d/2), so that the mass beyond p falls as p^(-d/2)."""
+    """Yield the tail a_p ∝ p^(-1-d/2), whose mass beyond p falls as p^(-d/2)."""
     power = float(FIRST_OF_POWER_LAW)
     while remaining > SMALLEST_TAIL:
         beyond = remaining * 2**-exponent

@@ -1,4 +1,4 @@
-"""One way to refuse a number: its name, its value, what is legal, what to do."""
+"""Refuse a number that is out of range, with an error that gives its name, its value, the legal range and a remedy."""
 
 import math
 
@@ -17,5 +17,5 @@ def require_in(
     if above_low and value < high:
         return
     bracket = "[" if include_low else "("
-    message = f"{name} is {value!r}; legal is {bracket}{low}, {high})"
+    message = f"{name} is {value!r}; it must be in {bracket}{low}, {high})"
     raise ValueError(f"{message}: {remedy}" if remedy else message)

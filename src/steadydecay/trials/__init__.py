@@ -1,1 +1,1 @@
-"""Many runs at once: which are missing, and worker processes that train them."""
+"""Many runs at once: find the missing ones, and train them in worker processes."""

@@ -1,4 +1,4 @@
-"""Train the runs of a list that are missing, several at a time, whatever happens to the processes that train them."""
+"""Train the missing runs of a list, several at a time, whatever happens to the processes that train them."""
 
 import multiprocessing
 import os
@@ -21,21 +21,21 @@ from steadydecay.trials.trial_folder import Ending, ending_of, trial_name
 from steadydecay.trials.worker_process import begin_worker, train_trial
 
 ATTEMPTS = 3
-# What a second attempt would meet again.
+# A second attempt would meet these errors again.
 FINAL_ERRORS = (ValueError, CheckpointError)
 
 
 @final
 @dataclass(frozen=True)
 class TrialEnd:
-    """What became of one trial.
+    """The outcome of one trial.
 
     Attributes:
-        recipe: what was trained.
-        folder: of its run.
-        ending: how it ended.
-        attempts: how many times a process began or resumed it now; 0 where an earlier command had ended it.
-        seconds: how long that took.
+        recipe: The recipe that was trained.
+        folder: The folder of its run.
+        ending: How it ended.
+        attempts: How often a process started or resumed it this time, or 0 if an earlier command had finished it.
+        seconds: The time that this took.
     """
 
     recipe: Recipe
@@ -49,14 +49,14 @@ Told = Callable[[TrialEnd], None]
 
 
 class Slot(Protocol):
-    """What trains one trial after the other, wherever it does. An error is as one of `train`, or may pass."""
+    """Something that trains one trial after the other, wherever it runs. Its errors are as those of `train`."""
 
     def train(self, recipe: Recipe, folder: Path) -> Ending:
-        """Train, or resume; when it returns, the log of the run is in `folder`."""
+        """Train or resume a trial. When it returns, the run's log is in `folder`."""
         ...
 
     def end(self) -> None:
-        """End at once, whatever is being trained."""
+        """Stop at once, whatever is being trained."""
         ...
 
 
@@ -68,24 +68,24 @@ def run_trials(
     told: Told = lambda end: None,
     new_slot: Callable[[], Slot] | None = None,
 ) -> list[TrialEnd]:
-    """Train each recipe in a folder of its own below `store`, unless that was done before.
+    """Train each recipe in its own folder below `store`, unless that was done before.
 
-    An interrupted trial resumes from its last checkpoint. One whose process died is tried again, as is one that an
-    error ended which may have passed by then, up to three times in all. The other trials are not affected.
+    An interrupted trial resumes from its last checkpoint. A trial is tried again, up to three times in total, if its
+    process died or if it ended with an error that may not recur. The other trials are not affected.
 
     Args:
-        recipes: the trials; equal ones are trained once.
-        store: made if missing; trials of other lists may lie there, too.
-        processes: trials at a time, which share the cores; by default one for each core, ≥ 1.
-        told: is called with the end of each trial, those that had ended before first, in the thread of the caller.
-        new_slot: makes each of the `processes`; by default a worker process on this machine.
+        recipes: The recipes of the trials. Equal ones are trained once.
+        store: The folder for the runs, created if it is missing. It may contain trials of other lists.
+        processes: The number of simultaneous trials, which share the cores, ≥ 1. The default is one for each core.
+        told: Called in the caller's thread with the outcome of each trial, first for those that had ended before.
+        new_slot: Creates each of the `processes`. The default is a worker process on this machine.
 
     Returns:
-        One end for each different recipe, in their order.
+        One outcome for each different recipe, in their order.
 
     Raises:
-        ValueError: processes below 1.
-        OSError: the store cannot be made.
+        ValueError: `processes` is below 1.
+        OSError: The store cannot be created.
     """
     cores = usable_cores()
     processes = cores if processes is None else processes
@@ -106,14 +106,14 @@ def run_trials(
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _ends_of(
     recipes: Sequence[Recipe], folders: dict[Recipe, Path], new_slots: Sequence[Callable[[], Slot]]
 ) -> Iterator[TrialEnd]:
-    """The ends of all recipes as they come, from threads that each drive one slot."""
+    """Yield the outcomes of all recipes as they arrive, from threads that each drive one slot."""
     waiting: queue.SimpleQueue[Recipe] = queue.SimpleQueue()
     ended: queue.SimpleQueue[TrialEnd | BaseException] = queue.SimpleQueue()
     for recipe in recipes:
@@ -140,7 +140,7 @@ def _drive(
             ended.put(_end_of(slot, recipe, folders[recipe]))
     except queue.Empty:
         return
-    except BaseException as error:  # Whatever it is, the caller must not wait for ever.
+    except BaseException as error:  # Whatever it is, the caller must not wait forever.
         ended.put(error)
 
 
@@ -152,8 +152,8 @@ def _end_of(slot: Slot, recipe: Recipe, folder: Path) -> TrialEnd:
         except FINAL_ERRORS as error:
             return TrialEnd(recipe, folder, Ending("failed", str(error)), attempt, time.perf_counter() - began)
         except BrokenProcessPool:
-            ending = Ending("failed", f"its process died, {attempt} times")
-        except Exception as error:  # A disk that is full now may have room later.
+            ending = Ending("failed", f"its process died {attempt} times")
+        except Exception as error:  # A disk that is full now may have space later.
             ending = Ending("failed", f"{type(error).__name__}: {error}")
         if ending.status != "failed":
             break
@@ -162,7 +162,7 @@ def _end_of(slot: Slot, recipe: Recipe, folder: Path) -> TrialEnd:
 
 @final
 class _ProcessSlot:
-    """One worker process, which is replaced if it dies; torch is imported once in each."""
+    """One worker process, which is replaced if it dies. Each process imports torch once."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
@@ -176,7 +176,7 @@ class _ProcessSlot:
             raise
 
     def end(self) -> None:
-        # Not shutdown alone: it waits for the trial that is being trained.
+        # shutdown is not enough, because it waits for the trial that is being trained.
         for process in list((self._pool._processes or {}).values()):
             process.kill()
         self._pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Where the run of a recipe lies in a store of runs, and how that run ended, as far as its log tells."""
+"""Where a recipe's run is stored, and how that run ended according to its log."""
 
 import hashlib
 import json
@@ -17,9 +17,9 @@ class Ending(NamedTuple):
     """How a run ended.
 
     Attributes:
-        status: "finished" after its last step; "diverged" at a loss or gradient that was not finite, which a second
-            run would meet again; "failed" for another reason.
-        message: why, or "" for a finished run.
+        status: "finished" after its last step; "diverged" at a loss or gradient that was not finite, which would recur
+            in a second run; "failed" for another reason.
+        message: The reason, or "" for a finished run.
     """
 
     status: Status
@@ -27,7 +27,8 @@ class Ending(NamedTuple):
 
 
 def trial_name(recipe: Recipe) -> str:
-    """Kind, optimizer and seed for people, and a hash of all fields, so that two recipes never share a folder."""
+    """Name a trial by kind, optimizer and seed, for people, and by a hash of all fields, so that no two share a
+    folder."""
     kind = type(recipe).__name__.removesuffix("Recipe").lower()
     content = json.dumps([kind, asdict(recipe)], sort_keys=True, default=str)
     digest = hashlib.blake2b(content.encode(), digest_size=5).hexdigest()
@@ -35,7 +36,7 @@ def trial_name(recipe: Recipe) -> str:
 
 
 def ending_of(recipe: Recipe, folder: Path) -> Ending | None:
-    """How the run in a folder ended, or None if it did not end: its log is missing or stops before the last step."""
+    """Return how the run in a folder ended, or None if its log is missing or stops before the last step."""
     path = folder / LOG_NAME
     if not path.is_file():
         return None

@@ -1,42 +1,39 @@
-"""Progress of many trials: a bar on a terminal, a line for each trial elsewhere, and the time that is left."""
+"""Show the progress of many trials: a bar on a terminal, a line per trial elsewhere, and the remaining time."""
 
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from types import TracebackType
-from typing import Self, final
+from typing import final
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
+from steadydecay.recipes.progress_bar import ProgressBar
 from steadydecay.recipes.recipe import Recipe
 from steadydecay.trials.run_trials import TrialEnd
 
 
 @final
-class TrialsProgress:
-    """Shows how many trials have ended, how the last one did, and about how long the others will take.
+class TrialsProgress(ProgressBar):
+    """Show how many trials have ended, how the last one ended, and about how long the others will take.
 
     Args:
-        label: what the trials are for.
-        recipes: all trials.
+        label: What the trials are for.
+        recipes: All trials.
     """
 
     def __init__(self, label: str, recipes: Sequence[Recipe]) -> None:
         self._label, self._left = label, {recipe: recipe.steps for recipe in recipes}
         self._count, self._steps_done, self._began = len(self._left), 0, time.monotonic()
-        self._console = Console(stderr=True)
-        columns = (
+        super().__init__(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[told]}"),
         )
-        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
         self._task = self._bar.add_task(label, total=self._count, told="")
 
     def __call__(self, end: TrialEnd) -> None:
-        """Take note of the end of a trial."""
+        """Record the end of a trial."""
         steps = self._left.pop(end.recipe)
         if not end.attempts:
             self._bar.update(self._task, advance=1)
@@ -49,18 +46,9 @@ class TrialsProgress:
             self._console.print(f"{self._label}  {done}/{self._count}  {told}", highlight=False, markup=False)
 
     def time_left(self) -> timedelta:
-        """For the remaining steps, at the speed of those that were trained now."""
+        """Estimate the time of the remaining steps from the speed of those that were trained now."""
         seconds = (time.monotonic() - self._began) / max(1, self._steps_done) * sum(self._left.values())
         return timedelta(seconds=round(seconds))
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
 
 def _in_words(end: TrialEnd) -> str:

@@ -1,4 +1,4 @@
-"""What runs in a worker process: one trial after the other, silently, and never longer than its parent."""
+"""What runs in a worker process: one trial after the other, silently, and never longer than its parent lives."""
 
 import os
 import signal
@@ -19,19 +19,19 @@ SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def begin_worker(threads: int, parent: int) -> None:
-    """Set up a worker: its share of the cores, and a watch over its parent.
+    """Set up a worker: give it its share of the cores, and let it watch its parent.
 
-    A parent that is killed cannot end its workers. One that trained on would hold the folder of its run against the
-    parent's next start. The parent says who it is: it may have died before this is called.
+    A parent that is killed cannot end its workers, and one that kept training would hold the folder of its run when the
+    parent is started again. The parent passes its own id, because it may die before this is called.
     """
     torch.set_num_threads(threads)
-    # Ctrl-C reaches every process of a terminal; the parent decides what it means.
+    # Ctrl-C reaches every process of a terminal, and the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def train_trial(recipe: Recipe, folder: Path) -> Ending:
-    """Train, or resume, in this process; what training prints goes to `output.txt` in the folder."""
+    """Train or resume a trial in this process. What the training prints goes to `output.txt` in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / OUTPUT_NAME).open("a", encoding="utf-8") as output, redirect_stderr(output):
         try:

@@ -98,7 +98,9 @@ def test_one_rank_speaks_to_nobody_and_keeps_and_computes_everything() -> None:
 
 def test_weights_over_different_numbers_of_ranks_are_refused() -> None:
     weights = [LaidOutWeight((6, 4), Spectral(), (ranks,), (Shard(0),)) for ranks in (2, 4)]
-    with pytest.raises(ValueError, match=r"weights are over \[2, 4\] ranks; legal is one number of ranks"):
+    with pytest.raises(
+        ValueError, match=r"weights are over \[2, 4\] ranks; they must all be over the same number of ranks"
+    ):
         step_cost(weights, Limits(1, 1), CPU)
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from steadydecay.polar.cpu import single_products
-from steadydecay.polar.cpu.single_products import SINGLE_PRODUCTS, block_length, is_alone_faster
+from steadydecay.polar.cpu.single_products import LEAST_OF_A_PANEL, SINGLE_PRODUCTS, block_length, is_alone_faster
+from step_costs import operations
 
 # Sides that the panels divide, and do not; wide, square and tall.
 SHAPES = [(6, 9), (512, 40), (770, 33), (1030, 7), (1, 5), (2, 2), (1300, 3), (40, 130)]
@@ -16,7 +17,7 @@ SHAPES = [(6, 9), (512, 40), (770, 33), (1030, 7), (1, 5), (2, 2), (1300, 3), (4
 @pytest.fixture(autouse=True, params=[2, 3, 4], ids=lambda count: f"{count} panels")
 def every_symmetric_product_by_panels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(single_products, "MOST_PANELS", request.param)
-    monkeypatch.setattr(single_products, "LEAST_OF_A_PANEL", 1)
+    monkeypatch.setattr(single_products, "LEAST_OF_A_PANEL", dict.fromkeys(LEAST_OF_A_PANEL, 1))
 
 
 def gaussian(*shape: int, seed: int = 0) -> Tensor:
@@ -75,6 +76,20 @@ def test_blocks_are_two_squares_or_an_eighth(shape: tuple[int, ...], length: int
     assert block_length(torch.Size(shape)) == length
 
 
+def test_each_panel_but_the_first_is_mirrored_by_one_copy() -> None:
+    x = symmetric(520, 1)
+    assert operations(lambda: SINGLE_PRODUCTS.gram(x)).count("copy_") == single_products.MOST_PANELS - 1
+
+
+def test_each_dtype_has_a_least_panel_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(single_products, "HAS_AMX", False)
+    monkeypatch.setattr(single_products, "LEAST_OF_A_PANEL", {torch.float32: 20**3 // 2, torch.bfloat16: 20**3})
+    x = symmetric(20, 1)
+    assert operations(lambda: SINGLE_PRODUCTS.gram(x)).count("copy_") == 1
+    half = x.bfloat16()
+    assert operations(lambda: SINGLE_PRODUCTS.gram(half)) == ["mm"]
+
+
 def test_nothing_is_written_but_the_result() -> None:
     addend, left, right = (symmetric(520, seed) for seed in range(3))
     before = [operand.clone() for operand in (addend, left, right)]
@@ -102,7 +117,7 @@ def test_bfloat16_panels_are_torchs_product_and_mirrored(side: int, monkeypatch:
 
 def test_small_products_and_those_of_bfloat16_on_amx_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(single_products, "HAS_AMX", True)
-    monkeypatch.setattr(single_products, "LEAST_OF_A_PANEL", 5 * 10**5)
+    monkeypatch.setattr(single_products, "LEAST_OF_A_PANEL", dict.fromkeys(LEAST_OF_A_PANEL, 5 * 10**5))
     monkeypatch.setattr(single_products, "_product_by_panels", None)
     x, square = gaussian(90, 100), symmetric(99, 1)
     assert torch.equal(SINGLE_PRODUCTS.gram(x), x @ x.mT)

@@ -81,15 +81,15 @@ def test_polar_express_of_these_products_is_that_of_float64(interpreted: dict[st
 
 
 ERRORS = {
-    "float32": "left is (2, 3, 4) in torch.float32; legal is (batch, n, k) in torch.float16 or torch.bfloat16",
-    "matrix": "left is (3, 4) in torch.float16; legal is (batch, n, k) in torch.float16 or torch.bfloat16",
-    "two dtypes": "right is (2, 4, 3) in torch.bfloat16 on cpu; legal beside left is (2, 4, 3) in torch.float16 on cpu",
-    "right": "right is (2, 3, 4) in torch.float16 on cpu; legal beside left is (2, 4, 3) in torch.float16 on cpu",
-    "addend": "addend is (2, 3, 4) in torch.float16 on cpu; legal beside left is (2, 3, 3) in torch.float16 on cpu",
-    "device": "addend is (2, 3, 3) in torch.float16 on meta; legal beside left is (2, 3, 3) in torch.float16 on cpu",
-    "out": "out is (1, 3, 3) in torch.float16 on cpu; legal beside left is (2, 3, 3) in torch.float16 on cpu",
-    "out dtype": "out is (2, 3, 3) in torch.bfloat16 on cpu; legal beside left is (2, 3, 3) in torch.float16 on cpu",
-    "out is left": "out is left or right; other tiles still read these: give a buffer of its own",
+    "float32": "left is (2, 3, 4) in torch.float32; it must be (batch, n, k) in torch.float16 or torch.bfloat16",
+    "matrix": "left is (3, 4) in torch.float16; it must be (batch, n, k) in torch.float16 or torch.bfloat16",
+    "dtypes": "right is (2, 4, 3) in torch.bfloat16 on cpu; it must be (2, 4, 3) in torch.float16 on cpu, like left",
+    "right": "right is (2, 3, 4) in torch.float16 on cpu; it must be (2, 4, 3) in torch.float16 on cpu, like left",
+    "addend": "addend is (2, 3, 4) in torch.float16 on cpu; it must be (2, 3, 3) in torch.float16 on cpu, like left",
+    "device": "addend is (2, 3, 3) in torch.float16 on meta; it must be (2, 3, 3) in torch.float16 on cpu, like left",
+    "out": "out is (1, 3, 3) in torch.float16 on cpu; it must be (2, 3, 3) in torch.float16 on cpu, like left",
+    "out dtype": "out is (2, 3, 3) in torch.bfloat16 on cpu; it must be (2, 3, 3) in torch.float16 on cpu, like left",
+    "out is left": "out is left or right, which other tiles still read; give out a buffer of its own",
 }
 
 

@@ -1,1 +1,1 @@
-"""Which weights are stepped together, and on which threads."""
+"""Decide which weights are stepped together, and on which threads."""

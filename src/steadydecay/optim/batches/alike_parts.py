@@ -1,4 +1,4 @@
-"""Weights of one shape, and lists of them, or rows of one, few enough that temporaries stay small."""
+"""Lists of weights of one shape, or of rows of one weight, that are short enough for small temporaries."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from steadydecay.optim.batches.parts import Part
 WORKSPACE_BYTES_PER_PARAMETER = 0.4
 SMALLEST_WORKSPACE = 2**20
 LISTS_FOR_EACH_LANE = 4
-# Above it the stacks of a lane leave the cache of a CPU.
+# Larger stacks of a lane do not fit into the cache of a CPU.
 LARGEST_CPU_CHUNK = 10 * 2**20
 
 
@@ -20,10 +20,10 @@ class AlikeParts(NamedTuple):
     """Parts of one shape, dtype, device and norm.
 
     Attributes:
-        parts: at least one.
-        cost: of the lmo of one of them.
-        room: bytes for the temporaries of their group.
-        is_by_rows: whether a part with more may come in several, because its update is one of each row.
+        parts: The parts, at least one.
+        cost: The cost of the LMO of one of them.
+        room: The bytes available for the temporaries of their group.
+        is_by_rows: Whether a part that needs more may be split, because its update is one for each row.
     """
 
     parts: list[Part]
@@ -32,7 +32,7 @@ class AlikeParts(NamedTuple):
     is_by_rows: bool
 
     def chunks(self, lanes: int) -> Iterator[list[Part]]:
-        """Lists with room for their temporaries beside those of other lanes, or of one part, or one row."""
+        """Yield lists whose temporaries fit beside those of other lanes, or that consist of one part or one row."""
         first, bytes_of_one = self.parts[0].weight, max(self.cost.workspace_bytes, 1)
         room = self.room // lanes
         if first.device.type == "cpu":
@@ -43,14 +43,14 @@ class AlikeParts(NamedTuple):
         else:
             count = room // bytes_of_one
             if lanes > 1 and self.cost.multiplications:
-                # Enough lists that lanes end at about the same time.
+                # Make enough lists for lanes to end at about the same time.
                 count = min(count, len(self.parts) // (lanes * LISTS_FOR_EACH_LANE))
             count = max(1, count)
             yield from (self.parts[start : start + count] for start in range(0, len(self.parts), count))
 
 
 def by_shape(parts: list[Part]) -> list[list[Part]]:
-    """Lists of one shape, dtype and device each."""
+    """Return lists of parts, each of one shape, dtype and device."""
     lists: dict[Any, list[Part]] = defaultdict(list)
     for part in parts:
         lists[part.weight.shape, part.weight.dtype, part.weight.device].append(part)
@@ -58,7 +58,7 @@ def by_shape(parts: list[Part]) -> list[list[Part]]:
 
 
 def workspace_of(parameters: list[Tensor], workspace_bytes: int | None) -> int:
-    """Bytes for the temporaries of a group; by default 0.4 for each entry of the parameters, 1 MiB at least."""
+    """Return the bytes for a group's temporaries: by default 0.4 for each entry of its parameters, at least 1 MiB."""
     if workspace_bytes is not None:
         return workspace_bytes
     entries = sum(parameter.numel() for parameter in parameters)
@@ -66,7 +66,7 @@ def workspace_of(parameters: list[Tensor], workspace_bytes: int | None) -> int:
 
 
 def require_workspace(workspace_bytes: object) -> None:
-    """ValueError unless it is None or a number of bytes."""
+    """Raise ValueError unless it is None or a number of bytes."""
     if workspace_bytes is not None and not (isinstance(workspace_bytes, int) and workspace_bytes >= 0):
-        legal = "None or a whole number of bytes, 0 for one weight at a time"
-        raise ValueError(f"workspace_bytes is {workspace_bytes!r}; legal is {legal}")
+        legal = "None or a whole number of bytes, where 0 means one weight at a time"
+        raise ValueError(f"workspace_bytes is {workspace_bytes!r}; it must be {legal}")

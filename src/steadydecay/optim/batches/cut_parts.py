@@ -1,4 +1,4 @@
-"""Parts of weights that are cut over ranks, and what each needs of the others."""
+"""The local parts of sharded weights, and what each of them needs from other ranks."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,13 +14,13 @@ from steadydecay.parallel.cuts import Cut
 
 
 class CutPart(NamedTuple):
-    """What this rank holds of a weight that is cut.
+    """The part that this rank holds of a sharded weight.
 
     Attributes:
-        part: what is here.
-        cut: of the whole weight.
-        norm: of the whole weight.
-        of: its group.
+        part: The local part.
+        cut: How the whole weight is sharded.
+        norm: The norm of the whole weight.
+        of: Its group.
     """
 
     part: Part
@@ -30,53 +30,53 @@ class CutPart(NamedTuple):
 
     @property
     def stacked(self) -> int:
-        """How many leading dimensions are a stack of matrices."""
+        """The number of leading dimensions that stack matrices."""
         return len(self.cut.shape) - (fewest_dimensions(self.norm) or len(self.cut.shape))
 
     @property
     def apart(self) -> tuple[int, ...]:
-        """Dimensions of the mesh whose ranks hold different matrices of a stack (experts), each its own."""
+        """The mesh dimensions whose ranks hold different matrices of a stack (experts)."""
         return self.cut.cutting(range(self.stacked)) if self.cut.replica is None else ()
 
     @property
     def shared(self) -> tuple[int, ...]:
-        """Dimensions of the mesh whose ranks share each matrix."""
+        """The mesh dimensions whose ranks share each matrix."""
         mesh = self.cut.mesh
         return tuple(dim for dim in range(mesh.ndim) if dim not in self.apart and mesh.size(dim) > 1)
 
     @property
     def pieces(self) -> tuple[int, ...]:
-        """Those of `shared` whose ranks hold different pieces of each matrix; along the others they hold replicas."""
+        """The dimensions of `shared` whose ranks hold different pieces of each matrix, and not replicas."""
         cutting = self.cut.cutting(range(len(self.cut.shape)))
         return tuple(dim for dim in self.shared if dim in cutting)
 
     @property
     def vector_dims(self) -> tuple[int, ...] | None:
-        """Dimensions of the weight along which the norm sees vectors, not negative; None for a norm of matrices."""
+        """The dimensions (not negative) of the weight along which the norm sees vectors; None for matrix norms."""
         dims = getattr(self.norm, "vector_dims", None)
         return None if dims is None else tuple(dim % len(self.cut.shape) for dim in dims)
 
     @property
     def is_alone(self) -> bool:
-        """Whether the part of the update that is here needs nothing from other ranks."""
+        """Whether the local part of the update needs nothing from other ranks."""
         dims = self.vector_dims
         if dims is None:
             return not self.shared
-        # The size of an entry of Sign depends on the length of a row.
+        # The size of an entry under Sign depends on the length of a row.
         return not self.cut.cutting(dims or (len(self.cut.shape) - 1,))
 
     def entries(self) -> list[tuple[int, ...]]:
-        """Each matrix of the stack that the ranks hold that share this weight."""
+        """The indices of the matrices in the stack that the ranks sharing this weight hold."""
         here = self.cut.region_without(self.shared)
         return list(product(*(range(*bounds) for bounds in here[: self.stacked])))
 
     def one_unread(self) -> Tensor:
-        """A tensor of the shape, dtype and device of one whole matrix, without its memory."""
+        """A tensor with the shape, dtype and device of one whole matrix, but without its memory."""
         return self.part.average.new_empty(()).expand(self.cut.shape[self.stacked :])
 
 
 def cut_parts(groups: Iterable[PartsOfGroup]) -> list[CutPart]:
-    """Every part of the groups, which are all cut."""
+    """Return every part of the groups, all of which are sharded."""
     return [
         CutPart(part, part.cut, norm_for(of.group["norm"], len(part.cut.shape)), of)
         for of in groups
@@ -86,7 +86,7 @@ def cut_parts(groups: Iterable[PartsOfGroup]) -> list[CutPart]:
 
 
 def of_one_group(parts: Sequence[CutPart]) -> Iterator[list[CutPart]]:
-    """Lists of one group, dtype, device, dtype of gradients and number of dimensions each."""
+    """Yield lists of parts, each of one group, dtype, device, gradient dtype and number of dimensions."""
     alike: dict[Any, list[CutPart]] = defaultdict(list)
     for one in parts:
         weight, gradient = one.part.weight, one.part.gradient

@@ -1,4 +1,4 @@
-"""Elementwise steps: small weights together, and large ones a slice at a time, with small temporaries."""
+"""Elementwise steps, for small weights together and for large ones a slice at a time, with small temporaries."""
 
 import math
 import sys
@@ -13,32 +13,32 @@ from steadydecay.optim.batches.parts import Advance, Part, PartsOfGroup, batch_o
 
 
 class Sizes(NamedTuple):
-    """Numbers of entries that are stepped at once, at most.
+    """The largest numbers of entries that are stepped at once.
 
     Attributes:
-        alone: of one weight; at least 1.
-        together: of several weights; one of more than half of that comes alone.
+        alone: Entries of one weight, at least 1.
+        together: Entries of several weights. A weight of more than half of this is stepped alone.
     """
 
     alone: int
     together: int
 
 
-# 2 MiB of float32: what one operation leaves in a CPU's cache the next one finds there. Half as many entries cost 10 %
-# for the calls; with twice as many, malloc may give a temporary back to the system each time, which costs far more.
+# 2 MiB of float32 stay in a CPU's cache from one operation to the next. Half as many entries cost 10 % more for the
+# calls. With twice as many, malloc may return each temporary to the system, which costs far more.
 ON_CPU = Sizes(2**19, 2**17)
-# 32 MiB of float32: an H100 takes 30 µs for one operation, longer than a launch.
+# An H100 takes 30 µs for one operation on 32 MiB of float32, which is longer than a launch.
 ON_GPU = Sizes(2**23, 2**23)
-# The compiler makes one pass of all operations itself.
+# The compiler fuses all operations into one pass itself.
 COMPILED = Sizes(sys.maxsize, sys.maxsize)
 
 
 def in_elementwise_batches(groups: Iterable[PartsOfGroup], advance: Advance) -> None:
-    """Hand every entry of every part to `advance` once, gradients in the dtype of the averages.
+    """Pass every entry of every part to `advance` once, with gradients in the dtype of the averages.
 
     Args:
-        groups: with "foreach" among their hyperparameters.
-        advance: steps one batch of one of the groups.
+        groups: Groups with "foreach" among their hyperparameters.
+        advance: A function that steps one batch of one of the groups.
     """
     for of in groups:
         for parts in batches_of(of.parts, of.group["foreach"]):
@@ -46,11 +46,11 @@ def in_elementwise_batches(groups: Iterable[PartsOfGroup], advance: Advance) -> 
 
 
 def batches_of(parts: Iterable[Part], foreach: bool | None = None) -> Iterator[list[Part]]:
-    """Lists of one device, dtype and dtype of gradients each; complex weights as their real view, as in torch.
+    """Yield lists of parts, each of one device, dtype and gradient dtype. Complex weights are given as their real view.
 
     Args:
-        parts: whole weights.
-        foreach: False for lists of one.
+        parts: Whole weights.
+        foreach: Pass False to get lists of one part.
     """
     alike: dict[Any, list[Part]] = defaultdict(list)
     for part in parts:
@@ -62,18 +62,18 @@ def batches_of(parts: Iterable[Part], foreach: bool | None = None) -> Iterator[l
 
 
 def sizes_on(device: torch.device) -> Sizes:
-    """The sizes of batches on this device."""
+    """Return the sizes of batches on this device."""
     if torch.compiler.is_compiling():
         return COMPILED
     return ON_CPU if device.type == "cpu" else ON_GPU
 
 
 def packed(parts: Iterable[Part], sizes: Sizes) -> Iterator[list[Part]]:
-    """Lists of several small weights, or of one weight or slice of it.
+    """Yield lists of several small weights, or of one weight or one slice of it.
 
     Args:
-        parts: whole weights of one device and dtype.
-        sizes: of the lists.
+        parts: Whole weights of one device and dtype.
+        sizes: The sizes of the lists.
     """
     batch: list[Part] = []
     entries = 0
@@ -93,9 +93,9 @@ def packed(parts: Iterable[Part], sizes: Sizes) -> Iterator[list[Part]]:
 
 
 def slices_of(tensors: Sequence[Tensor], most: int) -> Iterator[Sequence[Tensor]]:
-    """Views of corresponding entries of tensors of one shape, equally many each, at most `most`.
+    """Yield views of corresponding entries of tensors of one shape, at most `most` of each.
 
-    They are rows, of any length, where something is not contiguous.
+    If a tensor is not contiguous, the views are rows of any length.
     """
     count = math.ceil(tensors[0].numel() / most)
     if count <= 1 or type(tensors[0]) not in (Tensor, nn.Parameter):

@@ -1,9 +1,9 @@
-"""Several Python threads with one thread of torch's each: every one steps weights of its own.
+"""Several Python threads with one torch thread each, every one of which steps its own weights.
 
-Threads that share each product of matrices of a few hundred rows wait for one another as long as they multiply. Apart
-they never do, and a thread alone multiplies nearly as fast as the processor can. Torch's number of threads is 1
-meanwhile, everywhere in the process: a lane with a team of its own would outnumber the processors, and OpenMP would
-then put all threads to sleep between any two operations, the model's too.
+Threads that share each product of matrices of a few hundred rows wait for each other as long as they multiply. Separate
+threads never wait, and one thread alone multiplies nearly as fast as the processor can. In the meantime torch's number
+of threads is 1 everywhere in the process. A lane with several threads of its own would exceed the number of processors,
+and OpenMP would then put all threads to sleep between any two operations, those of the model too.
 """
 
 import heapq
@@ -18,11 +18,11 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from steadydecay.optim.batches.alike_parts import AlikeParts
 
-# More than two were not measured; what Python does for one lane, no other can do meanwhile.
+# More than two lanes were not measured. While Python works for one lane, it cannot work for another.
 MOST_LANES = 4
-# Multiplications for one weight, below which Python is busy most of the time: about those of 256×256.
+# With fewer multiplications for one weight, about those of 256×256, Python is busy most of the time.
 LEAST_OF_ONE = 2 * 10**8
-# Of all such weights: below it, starting a thread takes longer than is saved.
+# With fewer multiplications for all such weights, starting a thread takes longer than it saves.
 LEAST_OF_ALL = 8 * 10**9
 # How much longer than an equal share the last lane may take.
 LARGEST_IMBALANCE = 1.1
@@ -33,13 +33,13 @@ Job = Callable[[], None]
 
 
 def lanes_for(work: Sequence[AlikeParts], room: int) -> int:
-    """As many lanes as torch has threads, or 1 where the threads had better share each product.
+    """Return as many lanes as torch has threads, or 1 if the threads are better used together on each product.
 
     Args:
-        work: all that is stepped, the longest first.
-        room: bytes for the temporaries of all lanes.
+        work: Everything that is stepped, the longest first.
+        room: The bytes for the temporaries of all lanes.
     """
-    # First, for the compiler cannot ask for the number of threads.
+    # Check this first, because the compiler cannot ask for the number of threads.
     if _is_watched():
         return 1
     threads = torch.get_num_threads()
@@ -56,11 +56,11 @@ def lanes_for(work: Sequence[AlikeParts], room: int) -> int:
 
 
 def run_in_lanes(jobs: Iterable[Job], lanes: int) -> None:
-    """Each job once, begun in this order; the first error ends all lanes after their present job and is raised.
+    """Run each job once, started in this order. The first error ends all lanes after their present job and is raised.
 
     Args:
-        jobs: the longest first. No two write to the same.
-        lanes: threads, this one included; 1 is a plain loop.
+        jobs: The jobs, the longest first. No two write to the same memory.
+        lanes: The number of threads including this one; 1 is a plain loop.
     """
     if lanes == 1:
         for job in jobs:
@@ -74,7 +74,7 @@ def run_in_lanes(jobs: Iterable[Job], lanes: int) -> None:
                 other.start()
             _work(waiting, errors)
         finally:
-            # After an interrupt too: whoever catches it may save the weights.
+            # Join after an interrupt too, because its handler may save the weights.
             waiting.clear()
             for other in others:
                 if other.ident is not None:
@@ -85,7 +85,7 @@ def run_in_lanes(jobs: Iterable[Job], lanes: int) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch has one thread meanwhile, everywhere in the process."""
+    """Let torch use one thread in the meantime, everywhere in the process."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -95,14 +95,14 @@ def one_thread() -> Iterator[None]:
 
 
 def _lane(waiting: deque[Job], errors: list[BaseException]) -> None:
-    # A new thread has OpenMP's default, whatever torch's is.
+    # A new thread has OpenMP's default number of threads, whatever torch's is.
     torch.set_num_threads(1)
     with torch.no_grad():
         _work(waiting, errors)
 
 
 def _work(waiting: deque[Job], errors: list[BaseException]) -> None:
-    # Not a look first: another lane may take the last one meanwhile.
+    # Do not check first, because another lane may take the last job in the meantime.
     with suppress(IndexError):
         while True:
             _run(waiting.popleft(), waiting, errors)
@@ -111,14 +111,14 @@ def _work(waiting: deque[Job], errors: list[BaseException]) -> None:
 def _run(job: Job, waiting: deque[Job], errors: list[BaseException]) -> None:
     try:
         job()
-    # Whatever it is: the caller raises it, and an interrupt reaches the main thread only.
+    # Catch everything: the caller raises it, and an interrupt reaches only the main thread.
     except BaseException as error:
         errors.append(error)
         waiting.clear()
 
 
 def _longest_lane(works: Iterable[int], lanes: int) -> int:
-    """What the last lane to end has done, where each takes the next work as soon as it has ended one."""
+    """Return the work of the busiest lane, if each takes the next work as soon as it has finished one."""
     ends = [0] * lanes
     for work in works:
         heapq.heapreplace(ends, ends[0] + work)
@@ -126,10 +126,10 @@ def _longest_lane(works: Iterable[int], lanes: int) -> int:
 
 
 def _is_plain(weight: Tensor) -> bool:
-    """Whether it lies whole on this CPU; the ranks of a sharded weight must talk in one order."""
+    """Return whether a weight is whole on this CPU; ranks that share a weight must communicate in one order."""
     return type(weight) in (Tensor, nn.Parameter) and weight.device.type == "cpu"
 
 
 def _is_watched() -> bool:
-    """Whether a compiler or a mode looks on that sees one thread only."""
+    """Return whether a compiler or a mode is active that sees only one thread."""
     return torch.compiler.is_compiling() or is_in_torch_dispatch_mode() or torch.is_autocast_enabled("cpu")

@@ -1,7 +1,7 @@
-"""Steps of weights that are cut over ranks: each matrix goes to one owner, vectors exchange their lengths alone.
+"""Steps of sharded weights: each matrix goes to one owner, and vectors exchange only their lengths.
 
 While an owner computes the updates of one bucket of matrices, the next bucket is on its way to its owners, and the
-updates of the one before are on their way back.
+updates of the previous one are on their way back.
 """
 
 from collections import defaultdict
@@ -26,7 +26,7 @@ from steadydecay.parallel.rank_groups import RankGroups
 
 
 class Algorithm(Protocol):
-    """What an optimizer does before and after its linear minimisation oracle, and all of it."""
+    """What an optimizer does before its linear minimisation oracle, after it, and in all."""
 
     def directions(self, batch: StepBatch, group: Group) -> Sequence[Tensor]: ...
 
@@ -37,14 +37,14 @@ class Algorithm(Protocol):
 
 @final
 class OwnerBatches:
-    """The steps of one optimizer's cut weights; remembers the plan of its last step."""
+    """The steps of one optimizer's sharded weights. It remembers the plan of its last step."""
 
     def __init__(self, peers: RankGroups) -> None:
         self._peers = peers
         self._plans: dict[Any, list[Bucket]] = {}
 
     def step(self, groups: Sequence[PartsOfGroup], algorithm: Algorithm) -> None:
-        """Step every part once, all of which are cut; every rank calls it with the same weights in the same order."""
+        """Step every part once. All are sharded, and every rank calls this with the same weights in the same order."""
         parts = cut_parts(groups)
         alone = {id(one.part) for one in parts if one.is_alone}
         in_shape_batches(
@@ -59,7 +59,7 @@ class OwnerBatches:
     def _plan(self, matrices: Sequence[CutPart]) -> list[Bucket]:
         key = tuple((id(one.cut), repr(one.norm), one.part.average.dtype) for one in matrices)
         if key not in self._plans:
-            # One at a time: others belong to weights that no longer have a gradient.
+            # Keep one plan at a time: others belong to weights that no longer have a gradient.
             self._plans = {key: planned(matrices, self._peers)}
         return self._plans[key]
 
@@ -82,7 +82,7 @@ def _vectors(direction: Tensor, one: CutPart) -> CutVectors:
 
 
 def _step_matrices(matrices: Sequence[CutPart], plan: Sequence[Bucket], algorithm: Algorithm) -> None:
-    """The pipeline: collect the next bucket, compute this one, deliver it, and move by the one before."""
+    """Run the pipeline: collect the next bucket, compute this one, deliver it, and move by the previous one."""
     waiting = (_StartedBucket(bucket, matrices, algorithm) for bucket in plan)
     following, before = next(waiting, None), None
     while following is not None:
@@ -117,13 +117,13 @@ class _StartedBucket:
         self._exchange.collect([unit.piece(directions[id(one)], self._here) for one, unit in in_order])
 
     def compute(self) -> None:
-        """The updates of what this rank owns, which then go back."""
+        """Compute the updates of what this rank owns, and start to send them back."""
         whole = self._exchange.collected()
         updates = updates_of(whole, [self._norms[id(unit)] for unit in self._exchange.owned])
         self._exchange.deliver(updates)
 
     def move(self) -> None:
-        """θ of every part by its update."""
+        """Move θ of every part by its update."""
         pieces = iter(self._exchange.delivered())
         updates = {id(one): _put_together(one, self._units[id(one)], pieces, self._here) for one in self._parts}
         for batch, same in self._batches:
@@ -132,7 +132,7 @@ class _StartedBucket:
 
 
 def updates_of(matrices: Sequence[Tensor], norms: Sequence[Norm]) -> list[Tensor]:
-    """The lmo of each matrix under its norm, those of one norm and shape together."""
+    """Return the LMO of each matrix under its norm, computing those of one norm and shape together."""
     alike: dict[Any, list[int]] = defaultdict(list)
     for index, (matrix, norm) in enumerate(zip(matrices, norms, strict=True)):
         alike[repr(norm), matrix.shape].append(index)
@@ -147,13 +147,13 @@ def updates_of(matrices: Sequence[Tensor], norms: Sequence[Norm]) -> list[Tensor
 def _chunks(norm: Norm, matrices: Sequence[Tensor], indices: list[int]) -> Iterator[list[int]]:
     first = matrices[indices[0]]
     bytes_of_one = max(1, lmo_cost(norm, first).workspace_bytes)
-    # On a GPU all that this rank owns of a bucket fits: it has come in one buffer.
+    # On a GPU everything that this rank owns of a bucket fits, because it has arrived in one buffer.
     count = max(1, LARGEST_CPU_CHUNK // bytes_of_one) if first.device.type == "cpu" else len(indices)
     return (indices[start : start + count] for start in range(0, len(indices), count))
 
 
 def _put_together(one: CutPart, units: list[Unit], pieces: Iterator[Tensor], here: tuple[int, ...]) -> Tensor:
-    """This rank's part of an update, of one matrix or of a stack of them."""
+    """Return this rank's part of an update, for one matrix or for a stack of them."""
     arrived = [next(pieces) for _ in units]
     if not one.stacked:
         return arrived[0]

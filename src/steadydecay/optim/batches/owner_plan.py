@@ -1,4 +1,4 @@
-"""Which rank owns which matrix, and which matrices travel together; the same on every rank that asks."""
+"""Decide which rank owns which matrix, and which matrices travel together, with the same result on every rank."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from steadydecay.parallel.exchange import Sharers, Unit
 from steadydecay.parallel.owners import Work, dealt
 from steadydecay.parallel.rank_groups import RankGroups, Ranks
 
-# Of a bucket, for each rank that shares it: several buckets of a small model, and few collectives.
+# The size of a bucket for each rank that shares it: a small model has several buckets, and there are few collectives.
 BYTES_OF_A_RANK = 2**23
 
 
@@ -21,10 +21,10 @@ class Bucket(NamedTuple):
     """Matrices that are exchanged together.
 
     Attributes:
-        indices: of the parts in the list that the plan was made of.
-        units: of each part, in the same order.
-        sharers: the ranks that share them.
-        update_dtype: in which updates travel.
+        indices: The indices of the parts in the list from which the plan was made.
+        units: The units of each part, in the same order.
+        sharers: The ranks that share them.
+        update_dtype: The dtype in which updates travel.
     """
 
     indices: list[int]
@@ -34,10 +34,10 @@ class Bucket(NamedTuple):
 
 
 def planned(matrices: Sequence[CutPart], peers: RankGroups) -> list[Bucket]:
-    """Buckets in the order in which every rank exchanges them; one small collective for each group of ranks."""
+    """Return buckets in the order in which every rank exchanges them, with one small collective per group of ranks."""
     shared: dict[Any, list[int]] = defaultdict(list)
     for index, one in enumerate(matrices):
-        # Ranks beyond the last expert of a stack hold none, and neither do those that share with them.
+        # Ranks beyond the last expert of a stack hold nothing, and neither do those that share with them.
         if one.entries():
             shared[one.cut.mesh, one.shared].append(index)
     buckets: list[Bucket] = []
@@ -62,7 +62,7 @@ def _buckets(
     dtype: torch.dtype,
     loads: list[int],
 ) -> Iterator[Bucket]:
-    """Those of one dtype; `loads` is what each of the ranks has to do already, and is written to."""
+    """Return the buckets of one dtype. `loads` is the work that each rank already has, and is written to."""
     work = [_work(matrices[index]) for index in indices]
     for bucket in dealt(work, ranks.size, ranks.size * BYTES_OF_A_RANK, loads):
         of_bucket = [(indices[place], owners) for place, owners in bucket]
@@ -80,7 +80,7 @@ def _units(one: CutPart, owners: Sequence[tuple[int, ...]]) -> list[Unit]:
 
 
 def _agreed_dtypes(parts: Sequence[CutPart], peers: Ranks) -> list[torch.dtype]:
-    """Of the updates: the products' where every rank multiplies in it, for their processors need not be alike."""
+    """Return the dtypes of updates: those of the products if all ranks, whose processors may differ, use them."""
     chosen = [_lmo_dtype(one) for one in parts]
     widest = torch.tensor([dtype.itemsize for dtype in chosen], device=parts[0].part.average.device)
     dist.all_reduce(widest, dist.ReduceOp.MAX, group=peers.group)

@@ -1,4 +1,4 @@
-"""Owners and buckets of weights on paper, as `steadydecay.optim.batches.owner_plan` makes them of real ones."""
+"""Owners and buckets of hypothetical weights, as `steadydecay.optim.batches.owner_plan` makes them for real ones."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,12 +15,12 @@ from steadydecay.parallel.regions import cuts_in_order, size_of
 
 
 class Matrices(NamedTuple):
-    """Those of one weight that a group of ranks shares.
+    """The matrices of one weight that a group of ranks shares.
 
     Attributes:
-        weight: that they are of.
-        number: of them.
-        cost: of the lmo of one.
+        weight: The weight.
+        number: The number of matrices.
+        cost: The cost of the LMO of one of them.
     """
 
     weight: LaidOutWeight
@@ -29,30 +29,30 @@ class Matrices(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one."""
+        """The shape of one matrix."""
         return self.weight.shape[self.weight.stacked :]
 
     @property
     def entries(self) -> int:
-        """Of one."""
+        """The number of entries of one matrix."""
         return math.prod(self.shape)
 
 
-# Of weights laid out alike: the place in the group of the owner of each of their matrices.
+# For weights laid out alike, the index in the group of the owner of each of their matrices.
 Bucket = dict[Matrices, list[int]]
 
 
 def plan_of(
     weights: Sequence[LaidOutWeight], group: RankGroup, bucket_bytes: int, like: Tensor, loads: list[int]
 ) -> list[Bucket]:
-    """The buckets that a group of ranks exchanges, in order.
+    """Return the buckets that a group of ranks exchanges, in order.
 
     Args:
-        weights: that the group shares, of one dtype.
-        group: the ranks.
-        bucket_bytes: of a bucket, for each rank, at least.
-        like: whose device multiplies.
-        loads: of `owners_of`, which writes to it.
+        weights: The weights that the group shares, of one dtype.
+        group: The ranks.
+        bucket_bytes: The smallest size of a bucket for each rank.
+        like: A tensor on the device that multiplies.
+        loads: The loads of `owners_of`, which writes to them.
     """
     found_of = {weight: _matrices(weight, group, like) for weight in dict.fromkeys(weights)}
     found = [found_of[weight] for weight in weights]
@@ -62,7 +62,7 @@ def plan_of(
 
 
 def together(of: Iterable[tuple[Matrices, list[int]]]) -> Bucket:
-    """Matrices laid out alike as one entry."""
+    """Combine matrices laid out alike into one entry."""
     bucket: Bucket = {}
     for matrices, owners in of:
         bucket.setdefault(matrices, []).extend(owners)
@@ -70,7 +70,7 @@ def together(of: Iterable[tuple[Matrices, list[int]]]) -> Bucket:
 
 
 def update_dtype(weight: LaidOutWeight, like: Tensor) -> torch.dtype:
-    """In which the updates of its matrices travel, if all ranks have the same kind of device."""
+    """Return the dtype in which updates of its matrices travel, if all ranks have the same kind of device."""
     return lmo_dtype(weight.norm, _one(weight, like))
 
 
@@ -88,5 +88,5 @@ def _work(matrices: Matrices, like: Tensor) -> Work:
 
 
 def _one(weight: LaidOutWeight, like: Tensor) -> Tensor:
-    """A tensor of the shape and dtype of one of its matrices, without its memory."""
+    """Return a tensor with the shape and dtype of one of its matrices, but without its memory."""
     return like.to(weight.dtype).expand(weight.shape[weight.stacked :])

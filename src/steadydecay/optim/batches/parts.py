@@ -1,4 +1,4 @@
-"""What takes part in a step: weights that have a gradient, each with what its step reads and writes."""
+"""The weights that take part in a step, each with the tensors that its step reads and writes."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,14 +16,15 @@ Number = float | Tensor
 
 
 class Part(NamedTuple):
-    """A weight, or rows of it, with what its step reads and writes: plain tensors, of a cut weight what is here.
+    """A weight, or some of its rows, with the plain tensors that its step reads and writes, local ones if it is
+    sharded.
 
     Attributes:
         weight: θ.
         gradient: g.
-        average: m; the gradient itself in memory-light mode.
-        compensation: what rounding took from a low-precision weight, where it is kept.
-        cut: how the whole weight is cut over ranks, if it is.
+        average: m, which is the gradient itself in memory-light mode.
+        compensation: The compensation for rounding of a low-precision weight, if it is kept.
+        cut: How the whole weight is sharded over ranks, if it is.
     """
 
     weight: Tensor
@@ -33,12 +34,12 @@ class Part(NamedTuple):
     cut: Cut | None = None
 
     def seen_as(self, views: Sequence[Tensor]) -> "Part":
-        """A part of views of its tensors, in their order."""
+        """Return a part made of views of its tensors, in their order."""
         weight, gradient, average, *remainder = views
         return Part(weight, gradient, average, remainder[0] if remainder else None, self.cut)
 
     def split_rows(self, rows: int) -> Iterator["Part"]:
-        """Views of this many rows each."""
+        """Yield views of this many rows each."""
         weight, gradient, average, compensation, _ = self
         for start in range(0, len(weight), rows):
             of_rows = slice(start, start + rows)
@@ -50,9 +51,9 @@ class PartsOfGroup(NamedTuple):
     """Everything that one step does to one group.
 
     Attributes:
-        group: the group, with its hyperparameters.
+        group: The group with its hyperparameters.
         decay: η of this step.
-        parts: its weights that have a gradient.
+        parts: Its weights that have a gradient.
     """
 
     group: Group
@@ -61,7 +62,7 @@ class PartsOfGroup(NamedTuple):
 
 
 class StepBatch(NamedTuple):
-    """Parts that are stepped together, of one device and dtype: a list of each of the fields of `Part`."""
+    """Parts of one device and dtype that are stepped together: a list for each field of `Part`."""
 
     weights: list[Tensor]
     gradients: list[Tensor]
@@ -70,19 +71,19 @@ class StepBatch(NamedTuple):
     cuts: list[Cut | None]
 
 
-# Takes a batch of a group, the group, and η, and steps the batch.
+# A function that takes a batch of a group, the group, and η, and steps the batch.
 Advance = Callable[[StepBatch, Group, Number], None]
 
 
 def batch_of(parts: list[Part]) -> StepBatch:
-    """At least one part, as one batch, with gradients in the dtype of the averages."""
+    """Combine one or more parts into one batch, with gradients in the dtype of the averages."""
     batch, dtype = StepBatch(*map(list, zip(*parts, strict=True))), parts[0].average.dtype
     same = [gradient if gradient.dtype == dtype else gradient.to(dtype) for gradient in batch.gradients]
     return batch._replace(gradients=same)
 
 
 def real_view(part: Part) -> Part:
-    """A complex weight and what goes with it, each entry as two numbers: (..., 2); none is copied but conjugates."""
+    """Return a complex part with each entry as two numbers (..., 2). Only conjugate views are copied."""
     views = [torch.view_as_real(tensor.resolve_conj()) for tensor in part[:4] if tensor is not None]
     return part.seen_as(views)
 
@@ -93,20 +94,20 @@ def parts_of(
     optimizer_name: str,
     cuts: Mapping[Tensor, Cut],
 ) -> list[Part]:
-    """Each weight of a group that has a gradient, with its state.
+    """Return each weight of a group that has a gradient, with its state.
 
     Args:
-        group: of an optimizer.
-        states: of its parameters.
-        optimizer_name: for the person who meets the error.
-        cuts: of the weights that are cut over ranks.
+        group: A group of an optimizer.
+        states: The states of its parameters.
+        optimizer_name: The name of the optimizer, for the error.
+        cuts: How the sharded weights are cut over ranks.
 
     Raises:
-        ValueError: a sparse gradient.
+        ValueError: A gradient is sparse.
     """
     is_light = group.get("memory_light", False)
     parts: list[Part] = []
-    # One look at each: the step of 10⁴ small tensors is for the most part Python.
+    # Look at each parameter once: the step of 10⁴ small tensors is mostly Python.
     for parameter in group["params"]:
         gradient = parameter.grad
         if gradient is not None:
@@ -120,7 +121,7 @@ def parts_of(
 
 
 def _held_here(part: Part) -> Part:
-    """Views of what this rank holds."""
+    """Return views of what this rank holds."""
     weight, gradient, average, compensation, cut = part
     remainder = None if compensation is None else local_part(compensation)
     if cut is not None and cut.replica is not None:
@@ -129,15 +130,16 @@ def _held_here(part: Part) -> Part:
     if not isinstance(weight, DTensor):
         return part
     here, of_gradient = local_part(weight), local_part(gradient, weight)
-    # In memory-light mode they are one.
+    # In memory-light mode they are the same tensor.
     return Part(here, of_gradient, of_gradient if average is gradient else local_part(average), remainder, cut)
 
 
 def parameters_with_gradient(group: Mapping[str, Any], optimizer_name: str) -> list[Tensor]:
-    """Parameters that have a gradient; the others stay as they are, as in torch: an unused expert must not shrink.
+    """Return parameters that have a gradient. The others stay as they are, as in torch: an unused expert must not
+    shrink.
 
     Raises:
-        ValueError: a sparse gradient.
+        ValueError: A gradient is sparse.
     """
     parameters: list[Tensor] = []
     for parameter in group["params"]:
@@ -150,5 +152,5 @@ def parameters_with_gradient(group: Mapping[str, Any], optimizer_name: str) -> l
 
 
 def _sparse_refusal(parameter: Tensor, optimizer_name: str) -> ValueError:
-    remedy = f"{optimizer_name} takes dense ones: Embedding(sparse=False)"
-    return ValueError(f"gradient of a {tuple(parameter.shape)} parameter is sparse; {remedy}")
+    remedy = f"it must be dense for {optimizer_name}, so use Embedding(sparse=False)"
+    return ValueError(f"the gradient of a parameter of shape {tuple(parameter.shape)} is sparse; {remedy}")

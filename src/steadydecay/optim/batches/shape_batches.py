@@ -1,4 +1,4 @@
-"""Steps whose update is that of a whole matrix: weights of one shape together, in lanes where they pay."""
+"""Steps whose update needs a whole matrix: weights of one shape are stepped together, in lanes if that is faster."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -12,36 +12,38 @@ from steadydecay.optim.batches.alike_parts import AlikeParts, by_shape, workspac
 from steadydecay.optim.batches.lanes import lanes_for, run_in_lanes
 from steadydecay.optim.batches.parts import Advance, Part, PartsOfGroup, batch_of
 
-# Of a norm that does not say: a stack of gradients, and the lmo of it.
+# The assumed cost of a norm that does not say: a stack of gradients, and its lmo.
 BYTES_PER_ENTRY = 8
 
 
 def in_shape_batches(groups: Sequence[PartsOfGroup], advance: Advance) -> None:
-    """Hand every part to `advance` once, in a batch of one shape, gradients in the dtype of the averages.
+    """Pass every part to `advance` once, in batches of one shape, with gradients in the dtype of the averages.
 
-    Batches are as large as the group's "workspace_bytes" allows. Where lanes pay, `advance` runs in several threads.
+    Batches are as large as the group's "workspace_bytes" allows. If lanes are faster, `advance` runs in several
+    threads.
 
     Args:
-        groups: with "norm", "nesterov", "workspace_bytes" among their hyperparameters.
-        advance: steps one batch of one of the groups.
+        groups: Groups with "norm", "nesterov" and "workspace_bytes" among their hyperparameters.
+        advance: A function that steps one batch of one of the groups.
     """
     rooms = [workspace_of(of.group["params"], of.group.get("workspace_bytes")) for of in groups]
     work = [(alike, of) for of, room in zip(groups, rooms, strict=True) for alike in _alike_parts(of, room)]
-    # The longest first, so that lanes end at about the same time.
+    # The longest comes first, so that lanes end at about the same time.
     work.sort(key=lambda entry: entry[0].cost.multiplications, reverse=True)
     lanes = lanes_for([alike for alike, _ in work], sum(rooms))
     run_in_lanes([partial(_advance, advance, chunk, of) for alike, of in work for chunk in alike.chunks(lanes)], lanes)
 
 
 def lmo_of_each(norm: Norm, directions: Sequence[Tensor]) -> Sequence[Tensor]:
-    """lmo of tensors of one shape, dtype and device, as one batch; by the norm's own `lmo_of_each` if it has one.
+    """Return the LMOs of tensors of one shape, dtype and device, as one batch; by the norm's own `lmo_of_each` if it
+    has one.
 
     Args:
-        norm: whose leading dimensions are a batch.
-        directions: at least one; not written to.
+        norm: A norm, for which leading dimensions are a batch.
+        directions: At least one tensor. They are not written to.
 
     Returns:
-        An lmo of each, in its dtype or the lower one of the products that made it.
+        The LMO of each, in its dtype or in the lower dtype of the products that computed it.
     """
     own = getattr(norm, "lmo_of_each", None)
     if own is not None:
@@ -52,19 +54,19 @@ def lmo_of_each(norm: Norm, directions: Sequence[Tensor]) -> Sequence[Tensor]:
 
 
 def lmo_cost(norm: Norm, direction: Tensor) -> LmoCost:
-    """The cost of one direction like this, whose numbers are not read."""
+    """Return the cost of one direction like this, whose values are not read."""
     own = getattr(norm, "lmo_cost", None)
     return LmoCost(0, BYTES_PER_ENTRY * direction.numel()) if own is None else own(direction)
 
 
 def lmo_dtype(norm: Norm, direction: Tensor) -> torch.dtype:
-    """In which `lmo_of_each` gives the lmo of a direction like this, whose numbers are not read."""
+    """Return the dtype in which `lmo_of_each` gives the LMO of a direction like this, whose values are not read."""
     own = getattr(norm, "lmo_dtype", None)
     return direction.dtype if own is None else own(direction)
 
 
 def effort(norm: Norm, direction: Tensor) -> int:
-    """What ranks are dealt the lmo of one direction like this by: its multiplications, or else its entries."""
+    """Return the work by which LMOs like this are assigned to ranks: its multiplications, or else its entries."""
     return lmo_cost(norm, direction).multiplications or direction.numel()
 
 

@@ -1,7 +1,7 @@
-"""What one step costs each rank, on paper: bytes that it sends and receives, products, state and temporaries.
+"""The cost of one step for each rank, computed without running it: communication, products, state and temporaries.
 
 The step's own functions say which rank owns which matrix, what it holds of it, and which matrices travel together.
-`tests/optim/batches/test_step_cost.py` holds the result against counted collectives.
+`tests/optim/batches/test_step_cost.py` compares the result with counted collectives.
 """
 
 import math
@@ -20,16 +20,17 @@ from steadydecay.optim.batches.shape_batches import lmo_cost
 from steadydecay.parallel.gathering import BUFFER_BYTES, LEAST_BYTES_OF_A_RANK
 from steadydecay.parallel.regions import count_of, size_of
 
-# For each weight, in the agreement on which of them have a gradient.
+# The bytes for each weight in the agreement on which of them have a gradient.
 PRESENCE_BYTES = 2
 
 
 class Limits(NamedTuple):
-    """Sizes that the step keeps to: constants of `steadydecay.optim.batches`, from which the callers take them.
+    """Sizes that the step keeps to. They are constants of `steadydecay.optim.batches`, from which the callers take
+    them.
 
     Attributes:
-        bucket_bytes: of a bucket, for each rank that shares it, at least (`owner_plan.BYTES_OF_A_RANK`).
-        chunk_bytes: of the workspace of one stack of matrices on a CPU (`alike_parts.LARGEST_CPU_CHUNK`).
+        bucket_bytes: The smallest size of a bucket for each rank that shares it (`owner_plan.BYTES_OF_A_RANK`).
+        chunk_bytes: The largest workspace of one stack of matrices on a CPU (`alike_parts.LARGEST_CPU_CHUNK`).
     """
 
     bucket_bytes: int
@@ -37,16 +38,16 @@ class Limits(NamedTuple):
 
 
 class StepCost(NamedTuple):
-    """Of one step, for each rank in order.
+    """The cost of one step, for each rank in order.
 
     Attributes:
-        received_bytes, sent_bytes: from and to other ranks, in all-to-alls and all-gathers.
-        reduced_bytes: that go into all-reduces: presence of gradients, and lengths of cut vectors.
-        multiplications: in the products of its updates, by the plain form.
-        state_bytes: of momentum and compensation.
-        temporary_bytes: of the exchange and the products, the most at one time beside weights, gradients and state;
-            without what the libraries of products and of collectives take for themselves.
-        buckets: of which each takes two all-to-alls; those that the rank takes part in.
+        received_bytes, sent_bytes: Bytes from and to other ranks in all-to-alls and all-gathers.
+        reduced_bytes: Bytes that go into all-reduces: the presence of gradients, and the lengths of sharded vectors.
+        multiplications: Multiplications in the products of its updates, counted by the plain form.
+        state_bytes: Bytes of momentum and compensation.
+        temporary_bytes: The most bytes at one time for exchange and products, besides weights, gradients and state, and
+            without what the libraries of products and collectives take for themselves.
+        buckets: The number of buckets that the rank takes part in, each of which takes two all-to-alls.
     """
 
     received_bytes: list[int]
@@ -59,19 +60,20 @@ class StepCost(NamedTuple):
 
 
 def step_cost(weights: Sequence[LaidOutWeight], limits: Limits, device: torch.device) -> StepCost:
-    """The cost of stepping these weights.
+    """Return the cost of stepping these weights.
 
     Args:
-        weights: of one optimizer, in its order; all over the same number of ranks. Their norms are hashable.
-        limits: of the step.
-        device: whose products are planned for; it need not be there.
+        weights: The weights of one optimizer, in its order, all over the same number of ranks. Their norms must be
+            hashable.
+        limits: The limits of the step.
+        device: The device whose products are planned for. It need not be available.
 
     Raises:
-        ValueError: no weights, or weights over different numbers of ranks.
+        ValueError: There are no weights, or they are over different numbers of ranks.
     """
     sizes = {math.prod(weight.mesh) for weight in weights}
     if len(sizes) != 1:
-        raise ValueError(f"weights are over {sorted(sizes)} ranks; legal is one number of ranks for all weights")
+        raise ValueError(f"weights are over {sorted(sizes)} ranks; they must all be over the same number of ranks")
     (ranks,) = sizes
     cost = StepCost(*([0] * ranks for _ in StepCost._fields))
     with FakeTensorMode():
@@ -84,13 +86,13 @@ def step_cost(weights: Sequence[LaidOutWeight], limits: Limits, device: torch.de
 
 
 def on_one_rank(weights: Iterable[LaidOutWeight], device: torch.device) -> StepCost:
-    """The cost of stepping the same weights on one rank, which speaks to no other and keeps to no bucket."""
+    """Return the cost of stepping the same weights on one rank, which needs neither communication nor buckets."""
     alone = [one._replace(mesh=(1,), placements=(None,), is_replica=False) for one in weights]
     return step_cost(alone, Limits(0, 0), device)
 
 
 def _add_alone(cost: StepCost, weight: LaidOutWeight, alike: int, like: Tensor) -> None:
-    """State, presence, vectors, and matrices of which each rank has its own."""
+    """Add the cost of state, of presence, of vectors, and of matrices of which each rank has its own."""
     is_known, is_vector_cut = bool(weight.known), weight.is_cut_along(weight.vector_dims)
     is_own = weight.is_of_matrices and not weight.shared
     multiplications = cache(lambda shape: lmo_cost(weight.norm, like.to(weight.dtype).expand(shape)).multiplications)
@@ -106,7 +108,7 @@ def _add_alone(cost: StepCost, weight: LaidOutWeight, alike: int, like: Tensor) 
 
 
 def _bytes_of_lengths(weight: LaidOutWeight, shape: tuple[int, ...]) -> int:
-    """The largest entry and the sum of squares of each vector, in float32 or better."""
+    """Return the bytes of the largest entry and the sum of squares of each vector, in float32 or better."""
     vectors = math.prod(1 if dim in weight.vector_dims else length for dim, length in enumerate(shape))
     return 2 * vectors * torch.promote_types(weight.dtype, torch.float32).itemsize
 
@@ -128,7 +130,7 @@ def _add_matrices(cost: StepCost, weights: Sequence[LaidOutWeight], limits: Limi
 def _add_group(
     cost: StepCost, alike: Mapping[Any, Sequence[LaidOutWeight]], group: RankGroup, limits: Limits, like: Tensor
 ) -> None:
-    """Owners are dealt over all of a group's plans."""
+    """Add the cost of a group of ranks, whose owners are assigned over all of its plans."""
     loads: list[int] = []
     for (dtype, of_update, _), weights in alike.items():
         plan = plan_of(weights, group, limits.bucket_bytes, like, loads)
@@ -140,7 +142,7 @@ def _add_group(
 def _add_exchange(
     cost: StepCost, matrices: Matrices, owners: Sequence[int], group: RankGroup, update_dtype: torch.dtype
 ) -> None:
-    """Pieces go to the owner from the ranks of its replica, and its update goes back to them."""
+    """Add the cost of sending pieces to the owner from the ranks of its replica, and its update back to them."""
     weight, entries = matrices.weight, matrices.entries
     pieces, classes = weight.pieces(group), weight.replica_classes(group)
     owned, from_class = Counter(owners), Counter(classes[owner] for owner in owners)
@@ -153,15 +155,15 @@ def _add_exchange(
 
 
 class _Load(NamedTuple):
-    """Of one rank in one bucket.
+    """The load of one rank in one bucket.
 
     Attributes:
-        held: entries of its pieces.
-        sent: entries of those that go to owners, itself among them, and come back.
-        owned: entries of its matrices, and of the updates that it sends, to itself too.
-        handed_on: entries that go to each rank that holds the same pieces in another replica.
-        replicas: how many there are.
-        workspace: bytes.
+        held: Entries of its pieces.
+        sent: Entries of the pieces that go to owners, including itself, and come back.
+        owned: Entries of its matrices, and of the updates that it sends, also to itself.
+        handed_on: Entries that go to each rank that holds the same pieces in another replica.
+        replicas: The number of replicas.
+        workspace: Bytes of workspace.
     """
 
     held: int
@@ -188,7 +190,7 @@ def _add_buckets(
         cost.received_bytes[rank] += handed_on
         cost.sent_bytes[rank] += handed_on
         cost.buckets[rank] += len(plan)
-        # Those of one plan are gone when the next begins.
+        # The temporaries of one plan are freed when the next begins.
         cost.temporary_bytes[rank] = max(cost.temporary_bytes[rank], _peak(of_rank, itemsize, update_itemsize))
 
 
@@ -211,7 +213,7 @@ def _loads(bucket: Bucket, group: RankGroup, limits: Limits, like: Tensor) -> li
 
 
 def _handed_on(bucket: Bucket, group: RankGroup) -> tuple[list[int], int]:
-    """Entries of the replica that owns the most, of which each rank hands on as many; and the number of replicas."""
+    """Return the entries of the replica that owns the most, which each rank passes on, and the number of replicas."""
     by_weight = [
         (matrices.weight.pieces(group), Counter(matrices.weight.replica_classes(group)[owner] for owner in owners))
         for matrices, owners in bucket.items()
@@ -233,10 +235,11 @@ def _chunk_bytes(count: int, bytes_of_one: int, limits: Limits, like: Tensor) ->
 
 
 def _peak(loads: Sequence[_Load], itemsize: int, update_itemsize: int) -> int:
-    """Bytes while one bucket is computed, the next arrives, and the one before goes back.
+    """Return the most bytes while one bucket is computed, the next arrives, and the previous one goes back.
 
-    Of the bucket itself: what has come beside the matrices put together of it; the matrices beside their updates and
-    what makes those; the matrices beside their updates on their way; or these beside what is handed on of the last.
+    The bucket itself needs its arrived pieces beside the matrices put together from them; then the matrices beside
+    their updates and workspace; then the matrices beside the updates on their way; or these beside what is passed on
+    from the last.
     """
     nothing = _Load(0, 0, 0, 0, 1, 0)
     around = zip([nothing, *loads[:-1]], loads, [*loads[1:], nothing], strict=True)
@@ -254,7 +257,7 @@ def _peak(loads: Sequence[_Load], itemsize: int, update_itemsize: int) -> int:
 
 
 def _add_gathering(cost: StepCost, weights: Sequence[LaidOutWeight]) -> None:
-    """Of weights that every rank holds whole: from each rank as many rows as the one with the most of them moves."""
+    """Add the cost of gathering weights that every rank holds whole; each rank sends as many rows as the busiest."""
     most: dict[int, int] = defaultdict(int)
     for weight in weights:
         if weight.is_replica:
@@ -262,7 +265,7 @@ def _add_gathering(cost: StepCost, weights: Sequence[LaidOutWeight]) -> None:
             (region,) = weight.regions([(0,) * len(weight.mesh)])
             most[math.prod(weight.mesh[dim] for dim in weight.known)] += count_of(region) * weight.dtype.itemsize
     for ranks, bytes_of_rank in most.items():
-        # A bucket is closed once it is full, and may then hold nearly twice as much; two are there at one time.
+        # A bucket is closed once it is full, and may then hold nearly twice as much. Two exist at the same time.
         bucket = min(bytes_of_rank, 2 * max(BUFFER_BYTES // ranks, LEAST_BYTES_OF_A_RANK))
         for rank in range(len(cost.received_bytes)):
             cost.received_bytes[rank] += (ranks - 1) * bytes_of_rank

@@ -1,4 +1,4 @@
-"""Why a stack on a GPU cannot have the Triton kernel's products."""
+"""Reasons why the Triton kernel cannot multiply a stack on a GPU, as clauses that follow "because"."""
 
 from functools import cache
 
@@ -14,42 +14,42 @@ ALIGNED_ENTRIES = 16
 
 
 def obstacle_to(x: Tensor) -> str:
-    """The first obstacle to the kernel's products of a stack on a GPU, or nothing."""
+    """Return the first obstacle that keeps the kernel from multiplying a stack on a GPU, or an empty string."""
     return architecture_obstacle(x.device) or alignment_obstacle(x) or triton_obstacle(x.device)
 
 
 @cache
 def architecture_obstacle(device: torch.device) -> str:
-    """Why a GPU cannot run the kernel, or nothing."""
+    """Return why a GPU cannot run the kernel, or an empty string."""
     if torch.version.hip:
-        return "not tried on AMD GPUs"
+        return "it has not been tried on AMD GPUs"
     capability = torch.cuda.get_device_capability(device)
     if capability >= LOWEST_CAPABILITY:
         return ""
-    return "{} has compute capability {}.{}; the kernel needs {}.{}".format(
+    return "{} has compute capability {}.{}, but the kernel needs {}.{}".format(
         torch.cuda.get_device_name(device), *capability, *LOWEST_CAPABILITY
     )
 
 
 def alignment_obstacle(x: Tensor) -> str:
-    """Why the kernel would read a stack, or its Gram matrices, entry by entry, or nothing."""
+    """Return why the kernel would read a stack or its Gram matrices entry by entry, or an empty string."""
     numbers = (*x.shape[-2:], x.storage_offset(), *(stride for stride in x.stride() if stride != 1))
     if all(number % ALIGNED_ENTRIES == 0 for number in numbers) and 1 in x.stride()[-2:]:
         return ""
     sides = "x".join(str(side) for side in x.shape[-2:])
-    return f"sides, strides and offset of {sides} matrices must be multiples of {ALIGNED_ENTRIES} entries"
+    return f"the sides, strides and offset of {sides} matrices must be multiples of {ALIGNED_ENTRIES} entries"
 
 
 @cache
 def triton_obstacle(device: torch.device) -> str:
-    """Why Triton's kernel does not run on a device, or nothing: found out by running it on a small matrix."""
+    """Return why the kernel does not run on a device, or an empty string, by running it on a small matrix."""
     try:
         products = TritonProducts()
     except ImportError as error:
-        return f"triton cannot be imported ({error}); pip install triton"
+        return f"triton cannot be imported ({error}); install it with pip install triton"
     try:
         products.gram(torch.zeros((1, 2 * ALIGNED_ENTRIES, 2 * ALIGNED_ENTRIES), dtype=torch.bfloat16, device=device))
-    # Whatever is missing (a C compiler, as in many containers; a driver that fits), the step can do without.
+    # Whatever is missing, such as a C compiler in many containers or a driver that fits, the step does without it.
     except Exception as error:
         lines = str(error).splitlines() or [""]
         return f"triton is installed but fails ({type(error).__name__}: {lines[0]})"

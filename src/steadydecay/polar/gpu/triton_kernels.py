@@ -1,6 +1,7 @@
-"""One Triton kernel for products known to be symmetric: the tiles on and below the diagonal, each written twice.
+"""A Triton kernel for products known to be symmetric. It computes the tiles on and below the diagonal and writes each
+twice.
 
-Half the work of a general product. Importing this module imports triton: `TritonProducts` does, on demand.
+This takes half the work of a general product. Importing this module imports triton; `TritonProducts` does so on demand.
 """
 
 import torch
@@ -17,7 +18,7 @@ def _configuration(block: int, block_k: int, warps: int, stages: int) -> triton.
     return triton.Config({"BLOCK": block, "BLOCK_K": block_k}, num_warps=warps, num_stages=stages)
 
 
-# Chosen by hand from tensor-core practice; which of them wins is measured at the first call of each shape.
+# These are chosen by hand from practice with tensor cores. The first call of each shape measures which of them wins.
 CONFIGURATIONS = [
     _configuration(128, 64, warps=8, stages=3),
     _configuration(128, 64, warps=4, stages=3),
@@ -25,13 +26,13 @@ CONFIGURATIONS = [
     _configuration(64, 64, warps=4, stages=4),
     _configuration(64, 32, warps=4, stages=4),
 ]
-# Small, so that small matrices have tiles on, below and above the diagonal.
+# Small tiles, so that small matrices have some on, below and above the diagonal.
 INTERPRETED_CONFIGURATIONS = [_configuration(16, 16, warps=4, stages=1)]
 
 
 @triton.jit
 def _tile_of(index, tiles):
-    """Row and column of tile number `index` of the tiles·(tiles + 1)/2 on and below the diagonal.
+    """Return row and column of tile number `index` of the tiles·(tiles + 1)/2 on and below the diagonal.
 
     Row `tiles` - 1 - f and the f tiles of row f - 1 make up one line of a rectangle, so that no program is idle.
     """
@@ -75,7 +76,7 @@ def symmetric_product_kernel(
     BLOCK: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ):
-    """out = beta·addend + alpha·left·right of each n×n matrix of a stack; left is n×k. Two words name a stride."""
+    """Compute out = beta·addend + alpha·left·right for each n×n matrix of a stack, where left is n×k."""
     tiles = tl.cdiv(n, BLOCK)
     triangle = tiles * (tiles + 1) // 2
     row_tile, column_tile = _tile_of(tl.program_id(0) % triangle, tiles)
@@ -83,9 +84,9 @@ def symmetric_product_kernel(
     columns = column_tile * BLOCK + tl.arange(0, BLOCK)
     is_inside = (rows < n)[:, None] & (columns < n)[None, :]
 
-    # 64 bits: a stack passes 2³¹ entries long before it fills a GPU.
+    # Use 64 bits, because a stack exceeds 2³¹ entries long before it fills a GPU.
     batch = (tl.program_id(0) // triangle).to(tl.int64)
-    # Rows past the end are read as others of the same matrix, which costs no mask, and never written.
+    # Rows past the end wrap around to others of the same matrix, which needs no mask, and are never written.
     left_rows = (rows % n).to(tl.int64)
     right_columns = (columns % n).to(tl.int64)
     depth = tl.arange(0, BLOCK_K).to(tl.int64)
@@ -132,25 +133,28 @@ def symmetric_product(
     alpha: float = 1.0,
     out: Tensor | None = None,
 ) -> Tensor:
-    """beta·addend + alpha·left·right, which the caller knows to be symmetric; products are summed in float32.
+    """Return beta·addend + alpha·left·right, which the caller knows to be symmetric. Products are summed in float32.
 
-    Only what is on and below the diagonal is computed, and of the addend read; the rest is its mirror image, bit for
-    bit. With beta = 0 the addend is not read. The first call of a shape on a GPU tries five configurations: make it
-    before capturing a CUDA graph.
+    Only the part on and below the diagonal is computed, and only that part of the addend is read; the rest is its
+    mirror image, bit for bit. With beta = 0 the addend is not read. The first call of a shape on a GPU tries five
+    configurations, so make it before capturing a CUDA graph.
 
     Args:
-        left: (batch, n, k) in float16 or bfloat16, any strides, any alignment; slow unless multiples of 16.
-        right: (batch, k, n) in the same dtype, on the same device.
-        addend: (batch, n, n), likewise.
-        beta, alpha: numbers, rounded to float32.
-        out: (batch, n, n), likewise; written to. May be `addend`, but not share memory with `left` or `right`.
+        left: A tensor (batch, n, k) in float16 or bfloat16 with any strides and alignment. It is slow unless these are
+            multiples of 16.
+        right: A tensor (batch, k, n) in the same dtype, on the same device.
+        addend: A tensor (batch, n, n) in the same dtype, on the same device.
+        beta, alpha: Numbers, which are rounded to float32.
+        out: A tensor (batch, n, n) like `addend`, which is written to. It may be `addend`, but must not share memory
+            with `left` or `right`.
 
     Raises:
-        ValueError: another shape, dtype or device, or `out` is an operand. Nothing is written then.
+        ValueError: An operand has another shape, dtype or device, or `out` is `left` or `right`. Nothing has been
+            written.
     """
     if left.ndim != 3 or left.dtype not in DTYPES:
         raise ValueError(
-            f"left is {tuple(left.shape)} in {left.dtype}; legal is (batch, n, k) in torch.float16 or torch.bfloat16"
+            f"left is {tuple(left.shape)} in {left.dtype}; it must be (batch, n, k) in torch.float16 or torch.bfloat16"
         )
     batch, n, k = left.shape
     out = left.new_empty((batch, n, n)) if out is None else out
@@ -160,7 +164,7 @@ def symmetric_product(
     if summand is not None:
         _require("addend", summand, (batch, n, n), left)
     if out.data_ptr() in (left.data_ptr(), right.data_ptr()) and out.numel() and k:
-        raise ValueError("out is left or right; other tiles still read these: give a buffer of its own")
+        raise ValueError("out is left or right, which other tiles still read; give out a buffer of its own")
     if out.numel() == 0:
         return out
 
@@ -180,9 +184,9 @@ def symmetric_product(
 
 
 def _require(name: str, operand: Tensor, shape: tuple[int, ...], left: Tensor) -> None:
-    """The kernel trusts its numbers: a wrong one would read or write the memory of others."""
+    """Check an operand, because the kernel does not: a wrong shape would make it access memory outside the tensors."""
     if (tuple(operand.shape), operand.dtype, operand.device) != (shape, left.dtype, left.device):
         raise ValueError(
             f"{name} is {tuple(operand.shape)} in {operand.dtype} on {operand.device}; "
-            f"legal beside left is {shape} in {left.dtype} on {left.device}"
+            f"it must be {shape} in {left.dtype} on {left.device}, like left"
         )

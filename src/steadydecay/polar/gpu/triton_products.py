@@ -1,4 +1,4 @@
-"""Symmetric products with half the work on CUDA."""
+"""Symmetric products on CUDA at half the work."""
 
 from typing import final
 
@@ -9,10 +9,10 @@ from steadydecay.polar.products import GEMM_PRODUCTS
 
 @final
 class TritonProducts:
-    """`Products` by `steadydecay.polar.gpu.triton_kernels`: bitwise symmetric; only x is transformed by torch's.
+    """`Products` by `steadydecay.polar.gpu.triton_kernels`. They are bitwise symmetric; torch only transforms x.
 
     Raises:
-        ImportError: triton is not installed.
+        ImportError: Triton is not installed.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The paper's GPT: modded-nanogpt's pre-norm transformer (arXiv 2512.08217, Sec. 3.1)."""
+"""The paper's GPT, which is modded-nanogpt's pre-norm transformer (arXiv 2512.08217, Sec. 3.1)."""
 
 import math
 from typing import final
@@ -12,14 +12,16 @@ from steadydecay.theory.validation import require_in
 
 @final
 class GPT(nn.Module):
-    """Tokens to next-token loss. Tied embedding and output, rotary positions, RMS norms without gains, no biases.
+    """A language model that computes the next-token loss from tokens.
+
+    Embedding and output are tied, positions are rotary, RMS norms have no gains, and there are no biases.
 
     Args:
-        vocabulary_size: number of tokens.
-        layers, heads, width: of the transformer; width is a multiple of 2 · heads.
+        vocabulary_size: The number of tokens.
+        layers, heads, width: The size of the transformer. The width must be a multiple of 2 · heads.
 
     Raises:
-        ValueError: a number below 1, or width that does not divide.
+        ValueError: A number is below 1, or the width is not such a multiple.
     """
 
     def __init__(self, vocabulary_size: int, layers: int, heads: int, width: int) -> None:
@@ -27,7 +29,7 @@ class GPT(nn.Module):
         for name, value in {"layers": layers, "heads": heads, "width": width}.items():
             require_in(name, value, 1, include_low=True)
         if width % (2 * heads):
-            raise ValueError(f"width is {width!r}; legal is a multiple of 2 · heads = {2 * heads} (rotary pairs)")
+            raise ValueError(f"width is {width!r}; it must be a multiple of 2 · heads = {2 * heads} (rotary pairs)")
         self.embedding = nn.Embedding(vocabulary_size, width)
         self.blocks = nn.ModuleList(TransformerBlock(heads, width) for _ in range(layers))
         self.lm_head = nn.Linear(width, vocabulary_size, bias=False)
@@ -35,7 +37,7 @@ class GPT(nn.Module):
         nn.init.normal_(self.embedding.weight, std=0.02)
 
     def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy in nats of `targets` (batch, length) given `tokens` (batch, length), both integers."""
+        """Return the mean cross-entropy in nats of `targets` given `tokens`, both integers of shape (batch, length)."""
         x = self.embedding(tokens)
         for block in self.blocks:
             x = block(x)
@@ -45,7 +47,7 @@ class GPT(nn.Module):
 
 @final
 class TransformerBlock(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """Compute x + attention(norm(x)), then x + mlp(norm(x))."""
 
     def __init__(self, heads: int, width: int) -> None:
         super().__init__()
@@ -64,7 +66,7 @@ class Attention(nn.Module):
     def __init__(self, heads: int, width: int) -> None:
         super().__init__()
         self.heads = heads
-        # One parameter, three matrices: each gets an LMO of its own.
+        # One parameter holds three matrices, and each of them gets its own LMO.
         self.qkv = nn.Parameter(torch.empty(3, width, width))
         self.projection = nn.Linear(width, width, bias=False)
         nn.init.uniform_(self.qkv, -1 / math.sqrt(width), 1 / math.sqrt(width))
@@ -82,7 +84,7 @@ class Attention(nn.Module):
 
 @final
 class MLP(nn.Module):
-    """Four times wider, with the activation (√2 · relu(x))², which keeps the variance."""
+    """An MLP that is four times wider inside, with the activation (√2 · relu(x))², which preserves the variance."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -95,12 +97,12 @@ class MLP(nn.Module):
 
 
 def normalized(x: Tensor) -> Tensor:
-    """x at RMS 1 over its last dimension."""
+    """Scale x to RMS 1 over its last dimension."""
     return F.rms_norm(x, (x.shape[-1],))
 
 
 def with_rotary_positions(x: Tensor) -> Tensor:
-    """Rotary positions (arXiv 2104.09864) for x of shape (batch, heads, length, size): pairs (i, i + size/2)."""
+    """Apply rotary positions (arXiv 2104.09864) to x of shape (batch, heads, length, size) in pairs (i, i + size/2)."""
     *_, length, size = x.shape
     frequencies = 10_000.0 ** (-torch.arange(0, size, 2, device=x.device) / size)
     angles = torch.arange(length, device=x.device).outer(frequencies)

@@ -1,4 +1,4 @@
-"""The GPT recipe: one dial, the size; visible lines derive the rest (arXiv 2512.08217, Sec. 3.1)."""
+"""The GPT recipe. Its size is the only dial, and visible lines derive the rest (arXiv 2512.08217, Sec. 3.1)."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -14,16 +14,16 @@ from steadydecay.recipes.gpt.model import GPT
 from steadydecay.recipes.recipe import Batch, Recipe
 from steadydecay.recipes.tokens import TokenData, TokenPiece, TokenStream, batch, validation_batches, window_count
 
-# More than any tokenizer of today has; a log may say anything.
+# Larger than the vocabulary of any tokenizer today; a log may contain any number.
 LARGEST_VOCABULARY = 10**8
 MOST_TOKENS = 10**15
-# mini: the settings of the demo, tuned on the embedded text (docs/log.md). 124m: the paper's, one epoch of 100B tokens.
+# mini: the demo's settings, tuned on the embedded text (docs/log.md). 124m: the paper's, one epoch of 100B tokens.
 SIZES: dict[str, dict[str, Any]] = {
     "mini": {"layers": 3, "heads": 2, "width": 128, "length": 128, "batch_size": 16, "steps": 600},
     "small": {"layers": 6, "heads": 6, "width": 384, "length": 256, "batch_size": 32, "steps": 5_000},
     "124m": {"layers": 12, "heads": 6, "width": 768, "length": 1024, "batch_size": 256, "steps": 381_469},
 }
-# By size, then by family of optimizers. Only Scion's at 124m are the paper's; Adam's there are GPT-2's usual ones.
+# By size, then by optimizer family. At 124m only Scion's settings are the paper's; Adam's are usual for GPT-2.
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     "mini": {
         "scion": {"lr": 0.03, "output_lr": 0.6, "decay_per_step": 0.015},
@@ -50,24 +50,24 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
         "muon": {"lr": 0.02, "output_lr": 6e-4, "decay_per_step": 2e-4},
     },
 }
-# The paper's one epoch, in GPT-2's tokens (50,257, filled up to a multiple of 128).
+# One epoch as in the paper, in GPT-2's tokens (50,257, padded to a multiple of 128).
 MEANT_DATA: dict[str, dict[str, Any]] = {
     "124m": {"meant_data": "FineWeb-Edu's 100BT sample", "vocabulary_size": 50_304, "train_tokens": 100_000_000_000},
 }
-# Sequences in memory at once in an evaluation: the logits of the paper's batch of 256 would take 53 GB.
+# The number of sequences evaluated at once: the logits of the paper's batch of 256 would take 53 GB.
 EVALUATION_ROWS = 16
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class GPTRecipe(Recipe):
-    """A GPT on tokens. Fields as in `Recipe`, and:
+    """A GPT trained on tokens. It has the fields of `Recipe` and these:
 
     Attributes:
-        data: text file or folder, `.bin` shard or folder of them; None is the standard library's text.
-        layers, heads, width: of the transformer.
-        length: tokens per sequence.
-        evaluation_batches: most validation batches of `batch_size` per evaluation.
+        data: A text file or folder, or a `.bin` shard or folder of shards. None is the standard library's own text.
+        layers, heads, width: The size of the transformer.
+        length: The number of tokens per sequence.
+        evaluation_batches: The largest number of validation batches of `batch_size` per evaluation.
     """
 
     SIZES = SIZES
@@ -103,7 +103,7 @@ class GPTRecipe(Recipe):
         if not isinstance(size, int) or not 1 <= size <= LARGEST_VOCABULARY:
             return None
         tokens = decided.get("train_tokens")
-        # Logs of older versions do not say how many there were. A broadcast zero takes no memory.
+        # Logs of older versions do not record the number of tokens. A broadcast zero takes no memory.
         count = self.length + 1
         if isinstance(tokens, int) and count <= tokens <= MOST_TOKENS:
             count = tokens
@@ -128,5 +128,5 @@ class GPTRecipe(Recipe):
 
 
 def gpt_recipe(size: str, optimizer: str, given: Mapping[str, Any]) -> GPTRecipe:
-    """The GPT of a size under an optimizer; as `recipe_for`."""
+    """Return the GPT recipe of a size and an optimizer, as `recipe_for` does."""
     return recipe_for(GPTRecipe, size, optimizer, given)

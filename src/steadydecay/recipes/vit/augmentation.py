@@ -1,4 +1,4 @@
-"""How training images are changed, on the device that trains: a pure function of (seed, step), so that runs resume."""
+"""Augment training images on the device that trains, as a pure function of (seed, step), so that runs resume."""
 
 import hashlib
 import math
@@ -12,28 +12,28 @@ from torch.nn import functional as F
 from steadydecay.recipes.recipe import Batch
 
 RANDOM_OPERATIONS = 2
-# Of kornia's 30.
+# The magnitude on kornia's scale to 30.
 RANDOM_MAGNITUDE = 10
 MIXUP = 0.2
-# RandAugment draws one pair of operations for all that it is given, and a batch needs many.
+# RandAugment draws one pair of operations per call, and a batch needs many.
 IMAGES_PER_DRAW = 8
 
 
 class Augmentation(Protocol):
-    """A change of training images."""
+    """An augmentation of training images."""
 
     def __call__(self, batch: Batch, seed: int, rank: int, world_size: int) -> Batch:
-        """What the model is called with.
+        """Return the arguments with which the model is called.
 
         Args:
-            batch: the rank's share: images, uint8 (rows, channels, height, width), and labels.
-            seed: of the whole batch, of all ranks.
-            rank, world_size: the rank and how many there are.
+            batch: The rank's share: images, uint8 of shape (rows, channels, height, width), and labels.
+            seed: The seed of the whole batch, over all ranks.
+            rank, world_size: This rank and the number of ranks.
         """
         ...
 
     def __str__(self) -> str:
-        """In words, for the run's record."""
+        """Describe the augmentation in words, for the run's record."""
         ...
 
 
@@ -52,13 +52,13 @@ class Unchanged:
 @final
 @dataclass(frozen=True)
 class SmallMoves:
-    """Each image turned, zoomed and shifted a little, and mirrored half of the time if that keeps its class.
+    """Rotate, scale and shift each image a little, and mirror half of the images if that preserves their class.
 
     Attributes:
-        turn: largest angle in degrees.
-        zoom: largest change of size as a share, of each axis apart.
-        shift: largest shift as a share of each side.
-        flip: mirror left and right.
+        turn: The largest angle in degrees.
+        zoom: The largest relative change of size, of each axis separately.
+        shift: The largest shift as a share of each side.
+        flip: Whether to mirror left and right.
     """
 
     turn: float = 0.0
@@ -68,12 +68,12 @@ class SmallMoves:
 
     def __call__(self, batch: Batch, seed: int, rank: int, world_size: int) -> Batch:
         images, *others = batch
-        # On the host and for all ranks: each image moves alike, whichever device and however many ranks there are.
+        # Drawn on the host and for all ranks, so that an image moves alike on any device and with any number of ranks.
         of_all = torch.rand(world_size, len(images), 6, generator=torch.Generator().manual_seed(seed))
         return self.moved(images, 2 * of_all[rank].to(images.device) - 1), *others
 
     def moved(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Images as floats in 0…1, moved by draws (rows, 6) in -1…1 as shares of the largest turn, zoom and shift."""
+        """Move float images in 0…1 by draws (rows, 6) in -1…1, as shares of the largest turn, zoom and shift."""
         return warped(images, self._affine_maps(draws, *images.shape[2:]))
 
     def _affine_maps(self, draws: Tensor, height: int, width: int) -> Tensor:
@@ -82,7 +82,7 @@ class SmallMoves:
         stretch_x, stretch_y = (torch.exp(one * math.log1p(self.zoom)) for one in (zoom_x, zoom_y))
         if self.flip:
             stretch_x = stretch_x * (2 * (mirror < 0) - 1)
-        # Coordinates run from -1 to 1 along each side, whatever its length: a turn is one of pixels.
+        # Coordinates run from -1 to 1 along each side, whatever its length, but a rotation is one of pixels.
         aspect = height / width
         first = torch.stack([angle.cos() * stretch_x, -angle.sin() * stretch_y * aspect, 2 * self.shift * shift_x], 1)
         second = torch.stack([angle.sin() * stretch_x / aspect, angle.cos() * stretch_y, 2 * self.shift * shift_y], 1)
@@ -99,7 +99,8 @@ class SmallMoves:
 @final
 @dataclass(frozen=True)
 class RandAugmentMixup:
-    """The paper's, for photographs: mirrored half of the time, RandAugment, Mixup; their crop comes with decoding."""
+    """The paper's augmentation of photographs: mirroring, RandAugment and Mixup. The random crop happens in
+    decoding."""
 
     def __call__(self, batch: Batch, seed: int, rank: int, world_size: int) -> Batch:
         from kornia.augmentation.auto import RandAugment
@@ -124,12 +125,12 @@ class RandAugmentMixup:
 
 
 def seed_of(*key: int) -> int:
-    """A seed for torch that differs for each key of whole numbers, in [0, 2⁶³)."""
+    """Return a seed for torch in [0, 2⁶³) that differs for each key of whole numbers."""
     return int.from_bytes(hashlib.sha256(" ".join(map(str, key)).encode()).digest()[:8], "big") >> 1
 
 
 def warped(images: Tensor, maps: Tensor) -> Tensor:
-    """Images in 0…1 seen through affine maps (rows, 2, 3) of the plane; beyond the border its pixels go on."""
+    """View images in 0…1 through affine maps (rows, 2, 3) of the plane. Pixels of the border continue beyond it."""
     images = images / 255 if images.dtype == torch.uint8 else images
     grid = F.affine_grid(maps.to(images.dtype), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)

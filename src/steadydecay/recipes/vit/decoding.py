@@ -1,4 +1,4 @@
-"""One image from its bytes to pixels: what the processes that decode import, so no torch."""
+"""Decode one image from bytes to pixels. The decoding processes import this module, so it does without torch."""
 
 import io
 import math
@@ -9,10 +9,10 @@ from typing import NamedTuple, final
 import numpy as np
 from PIL import Image
 
-# Of torchvision and Inception: tries of a random crop, and the range of its width over its height.
+# As in torchvision and Inception: the tries for a random crop, and the range of its width divided by its height.
 CROPS_TRIED = 10
 NARROWEST, WIDEST = 3 / 4, 4 / 3
-# Simple ViT evaluates 224 of 256 pixels.
+# Simple ViT evaluates the central 224 of 256 pixels.
 SHORTER_SIDE_OVER_CROP = 256 / 224
 DRAFT_OVER_SIDE = 2
 LONGEST_FAULT = 120
@@ -23,13 +23,13 @@ Box = tuple[float, float, float, float]
 @final
 @dataclass(frozen=True)
 class View:
-    """What is seen of an image: a square of `side` pixels.
+    """The part of an image that is seen: a square of `side` pixels.
 
     Attributes:
-        side: in pixels.
-        margin: of the centre crop: the shorter side of the image over the side, before the crop; 1 for none.
-        least_area: of a random crop, as a share of the image; 1 for the centre crop.
-        key: of the random crop: the same key, the same crop.
+        side: The side in pixels.
+        margin: For the centre crop, the image's shorter side relative to `side` before the crop; 1 crops nothing.
+        least_area: For a random crop, its least area as a share of the image; 1 selects the centre crop.
+        key: The key of the random crop. The same key gives the same crop.
     """
 
     side: int
@@ -39,14 +39,14 @@ class View:
 
 
 class Decoded(NamedTuple):
-    """Pixels, uint8 (3, side, side), or None with the reason why the image cannot be decoded."""
+    """Pixels, uint8 of shape (3, side, side), or None with the reason why the image cannot be decoded."""
 
     pixels: np.ndarray | None
     fault: str
 
 
 def decoded(content: bytes | Path, view: View) -> Decoded:
-    """The view of an image, in colour."""
+    """Decode the view of an image, in colour."""
     try:
         raw = content.read_bytes() if isinstance(content, Path) else content
         with Image.open(io.BytesIO(raw)) as image:
@@ -56,14 +56,14 @@ def decoded(content: bytes | Path, view: View) -> Decoded:
             across, down = image.width / width, image.height / height
             box = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
             seen = image.convert("RGB").resize((view.side, view.side), Image.Resampling.BILINEAR, box)
-    # Pillow's decoders raise what they like on a broken file.
+    # Pillow's decoders may raise anything for a damaged file.
     except Exception as error:
         return Decoded(None, f"{type(error).__name__}: {error}"[:LONGEST_FAULT])
     return Decoded(np.moveaxis(np.asarray(seen), 2, 0), "")
 
 
 def seen_box(width: int, height: int, view: View) -> Box:
-    """(left, upper, right, lower) in pixels of what a view shows of an image of this size.
+    """Return (left, upper, right, lower) in pixels of what a view shows of an image of this size.
 
     >>> seen_box(300, 200, View(100))
     (50.0, 0.0, 250.0, 200.0)
@@ -88,6 +88,6 @@ def _random_box(width: int, height: int, view: View) -> Box:
 
 
 def _decode_small(image: Image.Image, box: Box, side: int) -> None:
-    """Let a JPEG be decoded at a power of 2 below its size where that is still larger than what is seen of it."""
+    """Let a JPEG be decoded at a reduced size (a power of 2 smaller) that is still larger than what is seen of it."""
     enough = DRAFT_OVER_SIDE * side / min(box[2] - box[0], box[3] - box[1])
     image.draft("RGB", (math.ceil(image.width * enough), math.ceil(image.height * enough)))

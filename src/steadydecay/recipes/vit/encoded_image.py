@@ -8,9 +8,9 @@ class Encoded(NamedTuple):
     """An image as it is stored.
 
     Attributes:
-        name: for messages.
-        content: its bytes, or the file that holds them.
-        label: its class.
+        name: A name for messages.
+        content: The bytes of the image, or the file that contains them.
+        label: The class of the image.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Images in memory: scikit-learn's digits, arrays in an `.npz`, and their split by what is in each image."""
+"""Images in memory: scikit-learn's digits, arrays in an `.npz`, and their split by the content of each image."""
 
 import hashlib
 import zipfile
@@ -28,7 +28,7 @@ class Splits(NamedTuple):
 
 
 def digits() -> Splits:
-    """The 1,797 handwritten digits that come with scikit-learn, 8 × 8 in grey, split by their hash.
+    """Load the 1,797 handwritten digits of scikit-learn, 8 × 8 in grey, split by their hash.
 
     Raises:
         ValueError: scikit-learn is not installed.
@@ -37,8 +37,8 @@ def digits() -> Splits:
         from sklearn.datasets import load_digits
     except ImportError:
         raise ValueError(
-            "data is None, the digits that come with scikit-learn, which is not installed: install steadydecay[vit], "
-            f"or give --data: {WANTED}, a folder of images, or parquet files"
+            "data is None, which is the digits of scikit-learn, but scikit-learn is not installed; install "
+            f"steadydecay[vit], or give --data with {WANTED}, a folder of images, or parquet files"
         ) from None
     content: Any = load_digits()
     pixels = np.round(content.images * (255 / LARGEST_DIGIT_PIXEL)).astype(np.uint8)
@@ -46,22 +46,24 @@ def digits() -> Splits:
 
 
 def read_npz(path: Path, classes: int | None) -> Splits:
-    """Training and validation images of an `.npz`: its `val_images` and `val_labels`, or one in five by hash.
+    """Read an `.npz`. It is validated on its `val_images` and `val_labels` or, without them, on one image in five.
 
     Args:
-        path: with `images` (n, h, w) or (n, h, w, c), in 0…255, and `labels` (n,), whole numbers from 0.
-        classes: every label is below it; None for those that are there.
+        path: A file with `images` of shape (n, h, w) or (n, h, w, c) in 0…255, and `labels` of shape (n,), whole
+            numbers from 0.
+        classes: The number of classes, which every label must be below. None takes it from the labels.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: no `.npz`, an array that is missing, broken, empty, or of another shape, type or range.
+        OSError: The file cannot be read.
+        ValueError: The file is not an `.npz`, or an array is missing, damaged, empty, or of another shape, type or
+            range.
     """
     arrays = _arrays_of(path)
     for name in ("images", "labels"):
         if name not in arrays:
-            raise ValueError(f"{path} holds {', '.join(arrays) or 'nothing'}, and no {name}; legal is {WANTED}")
+            raise ValueError(f"{path} contains {', '.join(arrays) or 'nothing'}, but no {name}; it must be {WANTED}")
     if ("val_images" in arrays) != ("val_labels" in arrays):
-        raise ValueError(f"{path} holds one of val_images and val_labels; legal are both, or neither")
+        raise ValueError(f"{path} contains only one of val_images and val_labels; give both of them or neither")
     images = _checked_images(f"images of {path}", arrays["images"])
     labels = checked_labels(f"labels of {path}", arrays["labels"], len(images), classes)
     if "val_images" not in arrays:
@@ -69,7 +71,7 @@ def read_npz(path: Path, classes: int | None) -> Splits:
     others = _checked_images(f"val_images of {path}", arrays["val_images"])
     if others.shape[1:] != images.shape[1:]:
         raise ValueError(
-            f"val_images of {path} are {_size(others)}, and images are {_size(images)}; legal is one size for both"
+            f"val_images of {path} are {_size(others)}, but images are {_size(images)}; both must have one size"
         )
     known = classes or int(labels.max()) + 1
     of_others = checked_labels(f"val_labels of {path}", arrays["val_labels"], len(others), known, alone=False)
@@ -77,10 +79,10 @@ def read_npz(path: Path, classes: int | None) -> Splits:
 
 
 def split_by_hash(images: ImagesInMemory) -> Splits:
-    """One image in five, by the hash of its pixels, is for validation: an image that is there twice is on one side.
+    """Use one image in five for validation, by the hash of its pixels, so that duplicates are in the same split.
 
     Raises:
-        ValueError: one side is empty.
+        ValueError: One split is empty.
     """
     hashes = [hashlib.sha256(image.numpy().tobytes()).digest() for image in images.images]
     is_validation = torch.tensor([int.from_bytes(one, "big") % VALIDATION_ONE_IN == 0 for one in hashes])
@@ -90,7 +92,7 @@ def split_by_hash(images: ImagesInMemory) -> Splits:
     if not len(train) or not len(validation):
         raise ValueError(
             f"the {len(images)} images split by their hashes into {len(train)} for training and {len(validation)} for "
-            f"validation; legal is one or more of each: give more images that differ, or a validation split of your own"
+            "validation, and neither may be empty; give more different images, or a validation split of your own"
         )
     return Splits(train, validation)
 
@@ -98,42 +100,42 @@ def split_by_hash(images: ImagesInMemory) -> Splits:
 def _arrays_of(path: Path) -> dict[str, np.ndarray]:
     try:
         with open_plain(path) as file:
-            # Never pickles: an array of objects would run what is in it.
+            # Never unpickle: an array of objects would run the code in it.
             content = np.load(file, allow_pickle=False)
             if isinstance(content, np.ndarray):
-                raise ValueError(f"it is a single array of shape {content.shape}: save it with np.savez")
+                raise ValueError(f"it contains a single array of shape {content.shape}; save it with np.savez")
             return {name: content[name] for name in content.files}
     except (ValueError, zipfile.BadZipFile, EOFError, KeyError, zlib.error) as error:
         is_of_objects = "allow_pickle" in str(error) and zipfile.is_zipfile(path)
-        why = "it holds an array of objects, which is never loaded: make it an array of numbers" * is_of_objects
-        raise ValueError(f"{path} cannot be read ({why or error}); legal is {WANTED}") from None
+        why = "it contains an array of objects, which is never loaded; make it an array of numbers" * is_of_objects
+        raise ValueError(f"{path} cannot be read ({why or error}); it must be {WANTED}") from None
 
 
 def _checked_images(name: str, images: np.ndarray) -> np.ndarray:
-    """Images as uint8 (n, h, w, c)."""
+    """Return the images as uint8 of shape (n, h, w, c)."""
     if images.ndim not in (3, 4):
-        raise ValueError(f"{name} have shape {images.shape}; legal is (n, h, w) or (n, h, w, c)")
+        raise ValueError(f"{name} have the shape {images.shape}; it must be (n, h, w) or (n, h, w, c)")
     images = images[..., None] if images.ndim == 3 else images
     count, height, width, channels = images.shape
     if not count:
-        raise ValueError(f"{name} have shape {images.shape}, which is no image; legal is one or more")
+        raise ValueError(f"{name} have the shape {images.shape}, which contains no image; give at least one")
     if not 1 <= channels <= MOST_CHANNELS:
-        remedy = "the channels come last: np.moveaxis(images, 1, -1) brings them there"
-        raise ValueError(f"{name} have {channels} channels; legal is 1 to {MOST_CHANNELS}: {remedy}")
+        remedy = "channels come last, where np.moveaxis(images, 1, -1) moves them"
+        raise ValueError(f"{name} have {channels} channels; they must have 1 to {MOST_CHANNELS}: {remedy}")
     if min(height, width) < FEWEST_PIXELS:
-        raise ValueError(f"{name} are {height} × {width}; legal is {FEWEST_PIXELS} pixels or more on each side")
+        raise ValueError(f"{name} are {height} × {width}; each side must have at least {FEWEST_PIXELS} pixels")
     return images if images.dtype == np.uint8 else _as_bytes(name, images)
 
 
 def _as_bytes(name: str, images: np.ndarray) -> np.ndarray:
     if images.dtype.kind not in "iuf":
-        raise ValueError(f"{name} have dtype {images.dtype}; legal are whole numbers or floats in 0…255")
+        raise ValueError(f"{name} have the dtype {images.dtype}; they must be whole numbers or floats in 0…255")
     low, high = images.min(), images.max()
     # NaN is in no range.
     if not (low >= 0 and high <= 255):
-        raise ValueError(f"{name} range from {low:g} to {high:g}; legal is 0…255")
+        raise ValueError(f"{name} range from {low:g} to {high:g}; they must be in 0…255")
     if images.dtype.kind == "f" and high <= 1:
-        raise ValueError(f"{name} are floats up to {high:g}; legal is 0…255: multiply what is in 0…1 by 255")
+        raise ValueError(f"{name} are floats up to {high:g}; they must be in 0…255: multiply floats in 0…1 by 255")
     return np.rint(images).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""What a model of images is trained and validated on, wherever the images are."""
+"""The image data that a model is trained and validated on, wherever the images are stored."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,36 +13,36 @@ from steadydecay.recipes.vit.augmentation import Augmentation
 
 
 class ImageSplit(Protocol):
-    """One split of the data. Batches are images, uint8 (rows, channels, height, width), and labels, int64 (rows,)."""
+    """A split of the data. Its batches are images, uint8 (rows, channels, height, width), and labels, int64 (rows,)."""
 
     def __len__(self) -> int:
-        """How many images."""
+        """Return the number of images."""
         ...
 
     def training_batch(self, wanted: Sequence[range], seed: int) -> Batch:
-        """The images that come at the sequence numbers in `wanted[0]`; the ranges after it are asked for next.
+        """Return the images at the sequence numbers in `wanted[0]`. The other ranges will be asked for next.
 
-        Sequence numbers count over epochs, each of which has every image once, in an order that the seed decides.
+        Sequence numbers count over epochs. Each epoch has every image once, in an order that the seed decides.
         """
         ...
 
     def in_order(self, rows: int) -> Iterable[Batch]:
-        """All images, `rows` at a time, the same on every call."""
+        """Return all images in batches of `rows`, the same on every call."""
         ...
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """Both splits, and what is known of their images.
+    """Both splits, and what is known about their images.
 
     Attributes:
-        train, validation: splits without a common image.
-        image: (channels, height, width).
-        classes: labels are in [0, classes).
-        mean, std: of each channel, shape (channels,), in 0…1.
-        name: "digits" or the path as given; for the run log.
-        augmentation: that the recipe asks for, or that suits the data.
+        train, validation: The splits, which share no image.
+        image: The shape (channels, height, width).
+        classes: The number of classes. Labels are in [0, classes).
+        mean, std: The statistics of each channel in 0…1, of shape (channels,).
+        name: "digits" or the path as it was given, for the run log.
+        augmentation: The one that the recipe asks for, or one that suits the data.
     """
 
     train: ImageSplit
@@ -58,7 +58,7 @@ class ImageData:
 @final
 @dataclass(frozen=True, eq=False)
 class ImagesInMemory:
-    """A split whose images are there: uint8 (n, channels, height, width), with labels, int64 (n,)."""
+    """A split with images in memory: uint8 (n, channels, height, width), and labels, int64 (n,)."""
 
     images: Tensor
     labels: Tensor
@@ -77,7 +77,7 @@ class ImagesInMemory:
 @final
 @dataclass(frozen=True)
 class BlankImages:
-    """A split of `count` black images (channels, height, width) of class 0, for what depends on their size alone."""
+    """A split of `count` black images of class 0, for what depends only on the size (channels, height, width)."""
 
     image: tuple[int, int, int]
     count: int

@@ -1,4 +1,4 @@
-"""Folders of images, one folder for each class: what is in them, and which split it belongs to."""
+"""Image folders with one folder for each class: what is in them, and which split it belongs to."""
 
 import hashlib
 import os
@@ -15,14 +15,14 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 TRAIN_NAMES = ("train", "training")
 VALIDATION_NAMES = ("val", "valid", "validation", "test")
 VALIDATION_ONE_IN = 5
-NO_IMAGE = "that are no images by their names"
-NO_CLASS = "that stand in no folder of a class"
-NO_IMAGES = "folders without an image"
+NO_IMAGE = "without the suffix of an image"
+NO_CLASS = "outside any class folder"
+NO_IMAGES = "without an image inside"
 WANTED = "a folder with one folder of images for each class, or with such a folder named train and one named val"
 
 
 class ImageFile(NamedTuple):
-    """A file, below the folder of its class, and the number of the class."""
+    """A file, relative to the folder of its class, and the number of the class."""
 
     path: Path
     label: int
@@ -43,7 +43,7 @@ class FileSource:
         return shuffled(sequence, len(self), seed)
 
     def read(self, indices: Sequence[int]) -> list[Encoded]:
-        """Without their content, which the processes that decode read themselves."""
+        """Return images without their content, which the decoding processes read themselves."""
         return [Encoded(str(path), path, label) for path, label in (self.files[index] for index in indices)]
 
 
@@ -56,11 +56,11 @@ class FolderSplits(NamedTuple):
 
 
 def read_image_folder(folder: Path) -> FolderSplits:
-    """The images of a folder: those below train/ and val/ if it has both, else one in five validates, by its name.
+    """List the images of a folder, split into train/ and val/ or by file name, with one in five for validation.
 
     Raises:
-        OSError: a folder cannot be read.
-        ValueError: no image, one class, a class of the validation split that is not trained on, or an empty split.
+        OSError: A folder cannot be read.
+        ValueError: There is no image, only one class, a validation class that is not trained on, or an empty split.
     """
     train, validation = _named(folder, TRAIN_NAMES), _named(folder, VALIDATION_NAMES)
     if train is None or validation is None:
@@ -70,7 +70,8 @@ def read_image_folder(folder: Path) -> FolderSplits:
     _require_classes(train, classes)
     if unknown := sorted(set(names_of_others) - set(classes)):
         raise ValueError(
-            f"{validation} holds the class {unknown[0]!r}, and {train} does not; legal are classes that are trained on"
+            f"{validation} has the class {unknown[0]!r}, but {train} does not; every validation class must be trained "
+            "on"
         )
     numbers = {number: classes.index(name) for number, name in enumerate(names_of_others)}
     renumbered = tuple(ImageFile(path, numbers[label]) for path, label in others)
@@ -89,7 +90,7 @@ def _split_by_name(folder: Path) -> FolderSplits:
     if not train or not validation:
         raise ValueError(
             f"{folder} splits by the names of its {len(files)} images into {len(train)} for training and "
-            f"{len(validation)} for validation; legal is one or more of each: give more, or folders train and val"
+            f"{len(validation)} for validation, and neither may be empty; give more images, or folders train and val"
         )
     return FolderSplits(
         FileSource(f"the training split of {folder}", train),
@@ -104,16 +105,17 @@ def _is_validation_file(path: Path) -> bool:
 
 def _require_classes(folder: Path, classes: Sequence[str]) -> None:
     if not classes:
-        raise ValueError(f"{folder} holds no folder with an image; legal is {WANTED}")
+        raise ValueError(f"{folder} contains no folder with an image; it must be {WANTED}")
     if len(classes) == 1:
         raise ValueError(
-            f"{folder} holds images of the one class {classes[0]!r}; legal are two or more, for there is nothing to "
-            f"tell: {WANTED}"
+            f"{folder} contains images of only one class, {classes[0]!r}, but there must be at least two to tell "
+            "apart; "
+            f"give {WANTED}"
         )
 
 
 def _images_by_class(folder: Path) -> tuple[tuple[str, ...], tuple[ImageFile, ...]]:
-    """Names of the classes and files of all of them, both in order; one warning says what is left out."""
+    """Return the names of the classes and all files, both in order. One warning says what is left out."""
     left_out, by_class = LeftOut(), {}
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith("."):

@@ -24,18 +24,18 @@ LABEL_COLUMNS = ("label", "labels", "fine_label")
 TRAIN_NAMES = ("train",)
 VALIDATION_NAMES = ("val", "test")
 VALIDATION_ONE_IN = 5
-# Images are shuffled within as many row groups as hold so many: about 0.4 GB of ImageNet, read once in an epoch.
+# Images are shuffled within as many row groups as contain this number: about 0.4 GB of ImageNet, read once per epoch.
 WINDOW_ROWS = 4_096
 WANTED = "a column image of {bytes, path} or of bytes, and a column label of integers, as in ImageNet-1k"
 
 
 class RowGroup(NamedTuple):
-    """Rows that are read at once.
+    """Rows that are read together.
 
     Attributes:
-        path: of the file.
-        number: in the file.
-        kept: numbers of the rows in it that belong to the split, shape (n,).
+        path: The file.
+        number: The number of the row group in the file.
+        kept: The numbers of its rows that belong to the split, of shape (n,).
     """
 
     path: Path
@@ -44,7 +44,7 @@ class RowGroup(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Names of the columns of a file, and how many classes it says there are, or None."""
+    """The names of a file's columns, and the number of classes that it declares, or None."""
 
     image: str
     label: str
@@ -53,13 +53,13 @@ class Columns(NamedTuple):
 
 @final
 class ParquetSource:
-    """Rows of parquet files, read by row group. Shuffled within windows of row groups, and the windows themselves.
+    """Rows of parquet files, read by row group. Both the windows of row groups and the rows in them are shuffled.
 
     Args:
-        name: for messages.
-        groups: in a fixed order.
-        columns: of every file.
-        labels: of every row.
+        name: A name for messages.
+        groups: The row groups in a fixed order.
+        columns: The columns of every file.
+        labels: The label of every row.
     """
 
     def __init__(self, name: str, groups: Sequence[RowGroup], columns: Columns, labels: np.ndarray) -> None:
@@ -87,10 +87,10 @@ class ParquetSource:
         raise AssertionError("a row beyond its window")
 
     def read(self, indices: Sequence[int]) -> list[Encoded]:
-        """Images of these rows.
+        """Return the images of these rows.
 
         Raises:
-            ValueError: a row group cannot be read.
+            ValueError: A row group cannot be read.
         """
         places = [bisect_right(self._ends, index) for index in indices]
         with self._lock:
@@ -108,7 +108,7 @@ class ParquetSource:
         return int(kept[index - (self._ends[place] - len(kept))])
 
     def _windows(self, seed: int, epoch: int) -> tuple[list[int], list[tuple[int, ...]]]:
-        """Row groups in the order of an epoch, in windows, and where each window ends in the epoch."""
+        """Return the row groups in the order of an epoch, in windows, and where each window ends in the epoch."""
         order = sorted(range(len(self.groups)), key=lambda group: _hashed(seed, epoch, -1, group))
         windows, current, rows = [], [], 0
         for group in order:
@@ -127,7 +127,7 @@ class ParquetSource:
         return self._images_of[place]
 
     def _forget_but(self, used: set[int]) -> None:
-        # A batch may take from the end of one window and the beginning of the next.
+        # A batch may extend from the end of one window into the next.
         held = sum(len(self.groups[place].kept) for place in self._images_of)
         for place in list(self._images_of):
             if held <= 2 * WINDOW_ROWS or place in used:
@@ -137,7 +137,7 @@ class ParquetSource:
 
 
 class ParquetSplits(NamedTuple):
-    """Training and validation rows, and how many classes they have."""
+    """Training and validation rows, and their number of classes."""
 
     train: ParquetSource
     validation: ParquetSource
@@ -145,24 +145,24 @@ class ParquetSplits(NamedTuple):
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """The parquet files of a folder, or of its folder data, in order."""
+    """List the parquet files of a folder, or of its subfolder data, in order."""
     return sorted(folder.glob("*.parquet")) or sorted((folder / "data").glob("*.parquet"))
 
 
 def read_parquet(name: str, paths: Sequence[Path], classes: int | None) -> ParquetSplits:
-    """Training and validation rows of parquet files.
+    """Read training and validation rows of parquet files.
 
-    Files whose names begin with val validate, else those that begin with test, else one row in five, by the hash of
-    its number.
+    Files whose names begin with val are for validation or, without such files, those that begin with test. Without
+    either, one row in five is, by the hash of its number.
 
     Args:
-        name: of the data, for messages.
-        paths: one or more.
-        classes: every label is below it; None for what the files say, or else for those that are there.
+        name: The name of the data, for messages.
+        paths: At least one file.
+        classes: The number of classes. None takes it from the files' metadata or, without that, from the labels.
 
     Raises:
-        OSError: a file cannot be read.
-        ValueError: a file that is broken, lacks a column or has no row; a label outside its range.
+        OSError: A file cannot be read.
+        ValueError: A file is damaged, lacks a column or has no rows, or a label is outside its range.
     """
     validation = next(
         (found for start in VALIDATION_NAMES if (found := [one for one in paths if one.name.startswith(start)])), []
@@ -181,8 +181,8 @@ def _split_by_row(name: str, paths: Sequence[Path], classes: int | None) -> Parq
     is_validation = np.array([_hashed(row) % VALIDATION_ONE_IN == 0 for row in range(len(whole))])
     if is_validation.all() or not is_validation.any():
         raise ValueError(
-            f"{name} has {len(whole)} rows, which do not split into training and validation: give more of them, or "
-            "files that begin with train and with val"
+            f"{name} has {len(whole)} rows, too few to split into training and validation; give more, or files that "
+            "begin with train and with val"
         )
     train, validation = (
         ParquetSource(f"the {split} split of {name}", _kept(whole.groups, chosen), whole.columns, whole.labels[chosen])
@@ -192,7 +192,7 @@ def _split_by_row(name: str, paths: Sequence[Path], classes: int | None) -> Parq
 
 
 def _kept(groups: Sequence[RowGroup], chosen: np.ndarray) -> list[RowGroup]:
-    """The row groups with those of their rows that are chosen, of all rows in order."""
+    """Return the row groups with those of their rows that are chosen; `chosen` counts all rows in order."""
     starts = accumulate((len(group.kept) for group in groups), initial=0)
     found = [
         group._replace(kept=group.kept[chosen[start : start + len(group.kept)]])
@@ -211,13 +211,16 @@ def _source(name: str, paths: Sequence[Path], classes: int | None, *, alone: boo
         found, of_file, own = _read_labels(path)
         columns = columns or own
         if own[:2] != columns[:2]:
-            raise ValueError(f"{path} has columns {own[0]}, {own[1]}, and {paths[0]} {columns[0]}, {columns[1]}")
+            raise ValueError(
+                f"{path} has the columns {own[0]}, {own[1]}, but {paths[0]} has {columns[0]}, {columns[1]}; "
+                "all files must have the same columns"
+            )
         groups += found
         labels.append(of_file)
     assert columns is not None
     together = np.concatenate(labels)
     if not len(together):
-        raise ValueError(f"{name} has no row; legal is one or more")
+        raise ValueError(f"{name} has no rows; it must have at least one")
     known = classes if classes is not None else columns.classes
     return ParquetSource(
         name, groups, columns, checked_labels(f"labels of {name}", together, len(together), known, alone=alone)
@@ -235,10 +238,10 @@ def _read_labels(path: Path) -> tuple[list[RowGroup], np.ndarray, Columns]:
             labels = file.read(columns=[columns.label])[columns.label]
     except pyarrow.ArrowInvalid as error:
         raise ValueError(
-            f"{path} is no whole parquet file ({_first_line(error)}): fetch it or write it again"
+            f"{path} is not a complete parquet file ({_first_line(error)}); download it or write it again"
         ) from None
     if labels.null_count:
-        raise ValueError(f"labels of {path} lack {labels.null_count} values; legal is one for each image")
+        raise ValueError(f"labels of {path} lack {labels.null_count} values; each image must have a label")
     return [group for group in groups if len(group.kept)], labels.to_numpy(), columns
 
 
@@ -246,15 +249,15 @@ def _columns(path: Path, schema: Any) -> Columns:
     image = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
     label = next((name for name in LABEL_COLUMNS if name in schema.names), None)
     if image is None or label is None:
-        raise ValueError(f"{path} has columns {', '.join(schema.names)}; legal is {WANTED}")
+        raise ValueError(f"{path} has the columns {', '.join(schema.names)}; it must have {WANTED}")
     kind = str(schema.field(image).type)
     if not (kind.startswith("struct<bytes: binary") or kind in ("binary", "large_binary")):
-        raise ValueError(f"{path} has the column {image} of type {kind}; legal is {WANTED}")
+        raise ValueError(f"{path} has the column {image} of type {kind}; it must have {WANTED}")
     return Columns(image, label, _said_classes(schema, label))
 
 
 def _said_classes(schema: Any, label: str) -> int | None:
-    """How many classes Hugging Face's description of the columns names."""
+    """Return the number of classes that Hugging Face's description of the columns declares."""
     try:
         content = json.loads((schema.metadata or {})[b"huggingface"])
         return len(content["info"]["features"][label]["names"]) or None
@@ -268,12 +271,12 @@ def _read_images(group: RowGroup, column: str) -> Any:
             return file.read_row_group(group.number, columns=[column])[column].combine_chunks()
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise ValueError(
-            f"row group {group.number} of {group.path} cannot be read ({_first_line(error)}): fetch the file again"
+            f"row group {group.number} of {group.path} cannot be read ({_first_line(error)}); download the file again"
         ) from None
 
 
 def _content(value: Any) -> bytes:
-    """The bytes of an image; none, which no decoder takes, where only a path is stored."""
+    """Return the bytes of an image. If only a path is stored there are none, and decoding fails."""
     return (value.get("bytes") if isinstance(value, dict) else value) or b""
 
 

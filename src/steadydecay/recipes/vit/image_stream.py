@@ -1,4 +1,4 @@
-"""Images that are decoded as they are needed, in processes of their own, ahead of the training step."""
+"""Decode images when they are needed, in separate processes and ahead of the training step."""
 
 import multiprocessing
 import os
@@ -20,10 +20,10 @@ from steadydecay.recipes.vit.decoding import SHORTER_SIDE_OVER_CROP, Decoded, Vi
 from steadydecay.recipes.vit.encoded_image import Encoded
 from steadydecay.recipes.vit.image_data import ImagesInMemory
 
-# Of the area of an image; the paper's.
+# The least area of a random crop as a share of the image, as in the paper.
 LEAST_CROP = 0.05
 MOST_FAULTY_SHARE = 0.01
-# Images that a process is handed at once.
+# The number of images that a process is given at a time.
 CHUNK = 8
 READERS = 2
 LARGEST_IN_MEMORY = 4 * 2**30
@@ -34,25 +34,25 @@ class ImageSource(Protocol):
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """A name for messages."""
         ...
 
     def __len__(self) -> int:
-        """How many."""
+        """Return the number of images."""
         ...
 
     def training_order(self, sequence: int, seed: int) -> int:
-        """The index of the image that is `sequence`-th in training; each comes once in an epoch."""
+        """Return the index of the image at place `sequence` of the training order. Each image occurs once per epoch."""
         ...
 
     def read(self, indices: Sequence[int]) -> list[Encoded]:
-        """The images at these indices; called from several threads."""
+        """Return the images at these indices. Several threads may call this at the same time."""
         ...
 
 
 @final
 class Faults:
-    """The images of a split that cannot be decoded: named once each; more than 1 % of the split are an error."""
+    """The images of a split that cannot be decoded. Each is named once, and more than 1 % of the split are an error."""
 
     def __init__(self, name: str, images: int) -> None:
         self._name, self._images = name, images
@@ -65,7 +65,7 @@ class Faults:
         """Count an image.
 
         Raises:
-            ValueError: there are too many now.
+            ValueError: Too many images cannot be decoded.
         """
         if name in self._faulty:
             return
@@ -74,15 +74,15 @@ class Faults:
         if count > MOST_FAULTY_SHARE * self._images:
             shown = "; ".join(f"{one} ({why})" for one, why in list(self._faulty.items())[:5])
             raise ValueError(
-                f"{count} of the {self._images:,} images of {self._name} cannot be decoded; legal is at most "
-                f"{MOST_FAULTY_SHARE:.0%}: {shown}. Fetch these again or take them away"
+                f"{count} of the {self._images:,} images of {self._name} cannot be decoded, but at most "
+                f"{MOST_FAULTY_SHARE:.0%} may be damaged: {shown}. Download these again or remove them."
             )
-        warnings.warn(f"skipped {name}: {fault} ({count} skipped of {self._images:,})", stacklevel=2)
+        warnings.warn(f"Skipped {name}: {fault} ({count} skipped of {self._images:,})", stacklevel=2)
 
 
 @final
 class Decoders:
-    """Processes that decode; they start when the first image is asked for."""
+    """Processes that decode images. They start when the first image is asked for."""
 
     def __init__(self) -> None:
         local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -90,33 +90,34 @@ class Decoders:
 
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
-        # Not forked: this process has threads by now.
+        # Not forked, because this process has threads by now.
         return ProcessPoolExecutor(self.count, multiprocessing.get_context("spawn"), helper_process.begin)
 
     def decode(self, images: Sequence[Encoded], views: Sequence[View]) -> list[Decoded]:
-        """In order.
+        """Decode images in order.
 
         Raises:
-            OSError: a process was killed.
+            OSError: A process was killed.
         """
         try:
             contents = [image.content for image in images]
             return list(self._pool.map(decoded, contents, views, chunksize=CHUNK))
         except BrokenProcessPool:
             raise OSError(
-                "a process that decodes images was ended from outside, as happens where memory is short: give the same "
-                "command again, and the run resumes from its last checkpoint"
+                "a process that decodes images was killed, as happens when memory runs out; run the same command "
+                "again, and "
+                "the run resumes from its last checkpoint"
             ) from None
 
 
 @final
 class ImageStream:
-    """A split whose images are decoded when they are needed, and a little ahead.
+    """A split whose images are decoded when they are needed, and slightly ahead.
 
     Args:
-        source: where they are.
-        side: of the square that the model sees, in pixels.
-        decoders: the processes; both splits may share them.
+        source: The encoded images.
+        side: The side in pixels of the square that the model sees.
+        decoders: The decoding processes, which both splits may share.
     """
 
     def __init__(self, source: ImageSource, side: int, decoders: Decoders) -> None:
@@ -140,7 +141,7 @@ class ImageStream:
         return DecodedInOrder(self, rows)
 
     def read_ahead(self, indices: Sequence[int], views: Sequence[View]) -> Future[Batch]:
-        """`batch_of`, begun at once."""
+        """Start `batch_of` at once and return its future."""
         return self._readers.submit(self.batch_of, indices, views)
 
     def _cropped(self, sequences: range, seed: int) -> Batch:
@@ -148,13 +149,13 @@ class ImageStream:
         views = [View(self.side, least_area=LEAST_CROP, key=(seed % 2**64, sequence)) for sequence in sequences]
         images, labels = self.batch_of(indices, views)
         if not len(labels):
-            raise ValueError(f"no image of a batch of {self.source.name} can be decoded; legal is one or more")
-        # A step has as many images as it says: the first whole ones stand for those that are skipped.
+            raise ValueError(f"no image of a batch of {self.source.name} can be decoded; at least one must be readable")
+        # A step needs its full number of images, so the first whole ones replace those that are skipped.
         rows = torch.arange(len(sequences)) % len(labels)
         return images[rows], labels[rows]
 
     def batch_of(self, indices: Sequence[int], views: Sequence[View]) -> Batch:
-        """The images at these indices that can be decoded, and their labels."""
+        """Return those images at these indices that can be decoded, and their labels."""
         read = self.source.read(indices)
         found = self.decoders.decode(read, views)
         for image, one in zip(read, found, strict=True):
@@ -169,9 +170,9 @@ class ImageStream:
 @final
 @dataclass(frozen=True)
 class DecodedInOrder:
-    """All images of a stream, seen whole, `rows` at a time: `MadeItems`, of which each rank decodes its own.
+    """All images of a stream, uncropped, in batches of `rows`. As `MadeItems`, each rank decodes only its own.
 
-    A batch of which no image can be decoded is left out as one iterates, and is empty at its place.
+    A batch with no image that can be decoded is left out of the iteration, and is empty when asked for by its place.
     """
 
     stream: ImageStream
@@ -184,7 +185,7 @@ class DecodedInOrder:
         return (batch for batch in self.at(range(len(self))) if len(batch[1]))
 
     def at(self, places: Sequence[int]) -> Iterator[Batch]:
-        """The batches at these places, in this order, decoded a little ahead."""
+        """Yield the batches at these places in order, decoding slightly ahead."""
         ahead: deque[Future[Batch]] = deque()
         for place in places:
             ahead.append(self._begun(place))
@@ -205,16 +206,17 @@ def _unless_empty(batch: Batch) -> Iterator[Batch]:
 
 
 def decoded_at_once(source: ImageSource, side: int, decoders: Decoders) -> ImagesInMemory:
-    """All images of a source: the largest square in the middle of each, at `side` pixels.
+    """Decode all images of a source: the largest central square of each, at `side` pixels.
 
     Raises:
-        ValueError: too many for memory, or more than 1 % of them cannot be decoded.
+        ValueError: The images do not fit into memory, or more than 1 % of them cannot be decoded.
     """
     if (size := len(source) * 3 * side**2) > LARGEST_IN_MEMORY:
         raise ValueError(
             f"image_size is {side}, at which the {len(source):,} images of {source.name} take {size / 2**30:.1f} GiB "
-            f"of memory; legal is {LARGEST_IN_MEMORY / 2**30:g}: give a smaller image_size, or "
-            "augmentation=photographs, which decodes them as it goes"
+            "of "
+            f"memory, but the limit is {LARGEST_IN_MEMORY / 2**30:g} GiB; give a smaller image_size, or "
+            "augmentation=photographs, which decodes images when they are needed"
         )
     stream = ImageStream(source, side, decoders)
     view = View(side)

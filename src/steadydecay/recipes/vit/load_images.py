@@ -1,4 +1,4 @@
-"""What a path names as images: the embedded digits, an `.npz`, parquet files, a folder of images."""
+"""Load image data from a path: the embedded digits, an `.npz`, parquet files, or a folder of images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,20 +21,20 @@ AUGMENTATIONS: dict[str, Augmentation | None] = {
     "moves_and_flips": replace(SMALL, flip=True),
     PHOTOGRAPHS: RandAugmentMixup(),
 }
-# Of images in files, where the recipe does not say.
+# The side of images from files, if the recipe does not set it.
 USUAL_SIDE = 32
 COLOURS = 3
 WANTED = "an .npz, a .parquet file or a folder of them, or a folder with one folder of images for each class"
 
 
 class Wishes(NamedTuple):
-    """What a recipe says of its images.
+    """What a recipe says about its images.
 
     Attributes:
-        augmentation: a key of `AUGMENTATIONS`; "auto" takes what suits the data, and "photographs" decodes files as
+        augmentation: A key of `AUGMENTATIONS`. "auto" chooses what suits the data, and "photographs" decodes files when
             they are needed.
-        image_size: side in pixels of images from files, None for the usual; arrays stay as large as they are.
-        classes: every label is below it; None for those that are there.
+        image_size: The side in pixels of images from files. None is the usual side. Arrays keep their size.
+        classes: The number of classes. None takes it from the labels.
     """
 
     augmentation: str
@@ -43,16 +43,16 @@ class Wishes(NamedTuple):
 
 
 def load_images(path: str | None, wishes: Wishes) -> ImageData:
-    """Image data from what `path` names.
+    """Load the image data that `path` names.
 
     Args:
-        path: None (scikit-learn's digits), an `.npz`, a `.parquet` file or a folder of them, a folder with one folder
-            of images for each class.
-        wishes: of the recipe.
+        path: None for scikit-learn's digits, an `.npz`, a `.parquet` file or a folder of them, or a folder with one
+            folder of images for each class.
+        wishes: What the recipe says about its images.
 
     Raises:
-        OSError: nothing is there, or it cannot be read.
-        ValueError: an empty path, an unknown augmentation, or data that cannot be trained on.
+        OSError: The path does not exist or cannot be read.
+        ValueError: The path is empty, the augmentation is unknown, or the data cannot be trained on.
     """
     if wishes.augmentation not in AUGMENTATIONS:
         raise ValueError(f"augmentation is {wishes.augmentation!r}{nearest(wishes.augmentation, AUGMENTATIONS)}")
@@ -64,25 +64,27 @@ def load_images(path: str | None, wishes: Wishes) -> ImageData:
         return _of_arrays(path, read_npz(source, wishes.classes), wishes)
     if source.suffix == ".parquet" or source.is_dir():
         return _of_files(path, source, wishes)
-    raise ValueError(f"data is {path!r}, a file that is neither .npz nor .parquet; legal is {WANTED}")
+    raise ValueError(f"data is {path!r}, which is neither an .npz nor a .parquet file; give {WANTED}")
 
 
 def _require_there(path: str, source: Path) -> None:
     if not path:
         raise ValueError(
-            "data is '', as an unset variable of a shell gives it; legal is a path (. for the current folder), or no "
-            "--data for the embedded digits"
+            "data is '', perhaps because a shell variable is not set. Give a path (. is the current folder), or omit "
+            "--data to train on the embedded digits."
         )
     if not source.exists():
-        raise FileNotFoundError(f"data is {path!r}, and nothing is there; legal is {WANTED}, or None for the digits")
+        raise FileNotFoundError(
+            f"data is {path!r}, which does not exist. Give {WANTED}, or omit it (None) to train on the digits."
+        )
 
 
 def _of_arrays(name: str, splits: Splits, wishes: Wishes) -> ImageData:
     if wishes.augmentation == PHOTOGRAPHS:
         others = ", ".join(one for one in AUGMENTATIONS if one != PHOTOGRAPHS)
         raise ValueError(
-            f"augmentation is {PHOTOGRAPHS!r}, which crops images from files as it decodes them; legal for the arrays "
-            f"of {name} are {others}"
+            f"augmentation is {PHOTOGRAPHS!r}, which crops images while it decodes them from files; for the arrays of "
+            f"{name} it must be one of {others}"
         )
     train = splits.train
     chosen = AUGMENTATIONS[wishes.augmentation] or suitable_moves(train.images, train.labels)
@@ -93,8 +95,8 @@ def _of_arrays(name: str, splits: Splits, wishes: Wishes) -> ImageData:
 
 
 def _moments(images: ImagesInMemory) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation of each channel in 0…1; a channel that is the same everywhere has deviation 1."""
-    # By how often each byte is there: no copy of the images as floats.
+    """Return mean and deviation of each channel in 0…1. A channel with one value everywhere has deviation 1."""
+    # Count how often each byte occurs, to avoid a copy of the images as floats.
     values = torch.arange(256, dtype=torch.float64) / 255
     channels = images.images.transpose(0, 1).flatten(1)
     shares = torch.stack([one.bincount(minlength=256) for one in channels]).double() / channels.shape[1]
@@ -104,14 +106,14 @@ def _moments(images: ImagesInMemory) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _of_files(name: str, source: Path, wishes: Wishes) -> ImageData:
-    # Decoding takes Pillow, parquet takes pyarrow: what has arrays needs neither.
+    # Decoding needs Pillow and parquet needs pyarrow, but data in arrays need neither.
     try:
         if wishes.augmentation == PHOTOGRAPHS:
             import kornia.augmentation  # noqa: F401
         from steadydecay.recipes.vit.image_parquet import parquet_files, read_parquet
         from steadydecay.recipes.vit.image_stream import Decoders, ImageStream, decoded_at_once
     except ImportError as error:
-        raise ValueError(f"data is {name!r}, which takes {error.name}: install steadydecay[vit]") from None
+        raise ValueError(f"data is {name!r}, which needs {error.name}; install steadydecay[vit]") from None
 
     paths = [source] if source.is_file() else parquet_files(source)
     splits = read_parquet(name, paths, wishes.classes) if paths else read_image_folder(source)
@@ -124,6 +126,6 @@ def _of_files(name: str, source: Path, wishes: Wishes) -> ImageData:
             wishes._replace(classes=classes),
         )
     train, validation = (ImageStream(one, side, decoders) for one in (splits.train, splits.validation))
-    # Simple ViT brings pixels to -1…1, and no statistics of the data are needed.
+    # Simple ViT scales pixels to -1…1, so no statistics of the data are needed.
     half = torch.full((COLOURS,), 0.5)
     return ImageData(train, validation, (COLOURS, side, side), classes, half, half, name, RandAugmentMixup())

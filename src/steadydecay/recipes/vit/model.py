@@ -10,28 +10,30 @@ from torch.nn import functional as F
 from steadydecay.recipes.overrides import nearest
 from steadydecay.theory.validation import require_in
 
-# Of the sin-cos positions; Simple ViT's.
+# The temperature of the sin-cos positions, as in Simple ViT.
 TEMPERATURE = 10_000.0
 NORMS: dict[str, type[nn.Module]] = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}
-# √2·GELU keeps about the variance of what goes through it.
+# √2·GELU approximately preserves the variance of its input.
 ACTIVATIONS: dict[str, float] = {"gelu": 1.0, "scaled_gelu": math.sqrt(2)}
 
 
 @final
 class ViT(nn.Module):
-    """Images to their class: patches, 2-D sin-cos positions, pre-norm blocks, the mean over patches, a linear head.
+    """A classifier of images with patches, 2-D sin-cos positions, pre-norm blocks, mean pooling and a linear head.
 
     Args:
-        image: (channels, height, width) of what it is called with.
-        classes: number of them.
-        patch: side of a patch in pixels; images are padded with their mean at the right and at the bottom to fit.
-        layers, heads, width: of the transformer; width is a multiple of 4 (sine and cosine of two axes) and of heads.
+        image: The shape (channels, height, width) of its input.
+        classes: The number of classes.
+        patch: The side of a patch in pixels. Images are padded with their mean on the right and at the bottom to fit.
+        layers, heads, width: The size of the transformer. The width must be a multiple of 4 (sine and cosine of two
+            axes) and of heads.
         norm: "layer" or "rms", both with gains.
         activation: "gelu" or "scaled_gelu", which is √2·GELU.
-        mean, std: of each channel of the training images in 0…1; images are brought to mean 0 and deviation 1.
+        mean, std: The statistics of each channel of the training images in 0…1, with which images are normalised to
+            mean 0 and deviation 1.
 
     Raises:
-        ValueError: a number below 1, a width that does not divide, an unknown norm or activation.
+        ValueError: A number is below 1, the width is not such a multiple, or the norm or activation is unknown.
     """
 
     pixel_mean: Tensor
@@ -57,7 +59,9 @@ class ViT(nn.Module):
         for name, value in {"patch": patch, "layers": layers, "heads": heads, "width": width}.items():
             require_in(name, value, 1, include_low=True)
         if width % math.lcm(4, heads):
-            raise ValueError(f"width is {width!r}; legal is a multiple of 4 and of heads = {heads} (sin-cos positions)")
+            raise ValueError(
+                f"width is {width!r}; it must be a multiple of 4 and of heads = {heads} (sin-cos positions)"
+            )
         _require_key("norm", norm, NORMS)
         _require_key("activation", activation, ACTIVATIONS)
         self.image, self.patch = image, patch
@@ -73,7 +77,7 @@ class ViT(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def logits(self, images: Tensor) -> Tensor:
-        """(batch, classes) of images (batch, channels, height, width): bytes in 0…255, or floats in 0…1."""
+        """Return (batch, classes) for images (batch, channels, height, width): bytes in 0…255, or floats in 0…1."""
         x = images / 255 if images.dtype == torch.uint8 else images
         x = in_patches((x - self.pixel_mean) / self.pixel_std, self.patch)
         x = self.patches(x) + self.positions
@@ -84,13 +88,15 @@ class ViT(nn.Module):
     def forward(
         self, images: Tensor, labels: Tensor, others: Tensor | None = None, share: Tensor | None = None
     ) -> Tensor | dict[str, Tensor]:
-        """Mean cross-entropy in nats; in an evaluation with "top1", the share of images whose class is found.
+        """Return the mean cross-entropy in nats; in an evaluation also "top1", the share of correctly classified
+        images.
 
         Args:
-            images: as in `logits`.
-            labels: (batch,) int64.
-            others, share: of Mixup: the class of the image that was mixed in, (batch,) int64, and the share of the
-                first image, (batch,) in 0…1. The targets are two-hot.
+            images: As in `logits`.
+            labels: The classes, int64 of shape (batch,).
+            others, share: For Mixup, the class of the image that was mixed in, int64 (batch,), and the share of the
+                first
+                image, (batch,) in 0…1. The targets are then two-hot.
         """
         logits = self.logits(images)
         if others is not None and share is not None:
@@ -102,7 +108,7 @@ class ViT(nn.Module):
 
 @final
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """Compute x + attention(norm(x)), then x + mlp(norm(x))."""
 
     def __init__(self, heads: int, width: int, norm: str, activation: str) -> None:
         super().__init__()
@@ -116,12 +122,12 @@ class Block(nn.Module):
 
 @final
 class Attention(nn.Module):
-    """Self-attention of all patches to all patches."""
+    """Self-attention between all patches."""
 
     def __init__(self, heads: int, width: int) -> None:
         super().__init__()
         self.heads = heads
-        # One parameter, three matrices: each gets an LMO of its own.
+        # One parameter holds three matrices, and each of them gets its own LMO.
         self.qkv = nn.Parameter(torch.empty(3, width, width))
         self.qkv_bias = nn.Parameter(torch.zeros(3 * width))
         self.projection = _linear(width, width)
@@ -136,7 +142,7 @@ class Attention(nn.Module):
 
 @final
 class MLP(nn.Module):
-    """Four times wider."""
+    """An MLP that is four times wider inside."""
 
     def __init__(self, width: int, activation: str) -> None:
         super().__init__()
@@ -148,9 +154,10 @@ class MLP(nn.Module):
 
 
 def in_patches(images: Tensor, patch: int) -> Tensor:
-    """(batch, patches, channels · patch²) of (batch, channels, height, width), row by row; padded with 0 to fit.
+    """Cut images (batch, channels, height, width) into (batch, patches, channels · patch²), row by row, padded with 0.
 
-    A linear layer on it is the patch convolution, with its kernel as one matrix, as the paper's Spectral norm takes it.
+    A linear layer on the result equals the patch convolution, with its kernel as one matrix, as the paper's Spectral
+    norm treats it.
     """
     *_, height, width = images.shape
     images = F.pad(images, (0, -width % patch, 0, -height % patch))
@@ -158,11 +165,11 @@ def in_patches(images: Tensor, patch: int) -> Tensor:
 
 
 def sine_cosine_positions(rows: int, columns: int, width: int) -> Tensor:
-    """(rows · columns, width): sine and cosine of the column and of the row at width/4 frequencies each.
+    """Return sines and cosines of column and row at width/4 frequencies each, of shape (rows · columns, width).
 
     Args:
-        rows, columns: of patches.
-        width: a multiple of 4.
+        rows, columns: The number of patches along each axis.
+        width: A multiple of 4.
     """
     quarter = width // 4
     frequencies = TEMPERATURE ** (-torch.arange(quarter) / max(1, quarter - 1))

@@ -1,4 +1,4 @@
-"""The ViT recipe: one dial, the size; visible lines derive the rest (arXiv 2512.08217, Sec. 3.2)."""
+"""The ViT recipe. Its size is the only dial, and visible lines derive the rest (arXiv 2512.08217, Sec. 3.2)."""
 
 import math
 import re
@@ -19,14 +19,14 @@ from steadydecay.recipes.vit.model import ViT
 
 # s16: the paper's, 90 epochs of ImageNet-1k. digits: for any small images, tuned on the embedded digits (docs/vit.md).
 SIZES: dict[str, dict[str, Any]] = {
-    # Matrices this small are slower in bfloat16 on a CPU, even one that is made for it.
+    # Matrices this small are slower in bfloat16 on a CPU, even on one with instructions for it.
     "digits": {"layers": 3, "heads": 2, "width": 64, "batch_size": 64, "steps": 1_000}
     | {"augmentation": AUTO, "precision": "float32"},
     "mini": {"layers": 6, "heads": 3, "width": 192, "batch_size": 128, "steps": 10_000, "augmentation": AUTO},
     "s16": {"layers": 12, "heads": 6, "width": 384, "batch_size": 1024, "steps": 112_603}
     | {"augmentation": PHOTOGRAPHS, "image_size": 224, "patch": 16},
 }
-# By size, then by family of optimizers. At s16 Scion's and Adam's are the paper's; the others there are guesses.
+# By size, then by optimizer family. At s16, Scion's and Adam's are the paper's; the others there are guesses.
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
     "digits": {
         "scion": {"lr": 0.012, "output_lr": 0.2, "decay_per_step": 0.004},
@@ -57,17 +57,17 @@ MEANT_DATA: dict[str, dict[str, Any]] = {
     "s16": {"meant_data": "ImageNet-1k", "images": "3 × 224 × 224", "classes_found": 1_000}
     | {"train_images": 1_281_167, "validation_images": 50_000},
 }
-# More than any data of today have; a log may say anything.
+# More classes than any data set has today; a log may contain any number.
 MOST_CLASSES, MOST_IMAGES = 10**6, 10**12
 PAPER_WARMUP_STEPS = 10_000
 MOST_PATCHES = 64
 EVALUATION_ROWS = 256
-# Batches that are decoded while the model is trained on the one before them.
+# The number of batches that are decoded while the model is trained on the one before them.
 BATCHES_AHEAD = 2
 
 
 def warmup_steps(values: Fields) -> int:
-    """The paper's at s16, of a long run; else the share that is usual for the optimizer."""
+    """Return the paper's warm-up for a long run at s16, or else the share that is usual for the optimizer."""
     usual = DERIVED["warmup_steps"](values)
     return min(PAPER_WARMUP_STEPS, values["steps"] // 3) if values["size"] == "s16" and usual else usual
 
@@ -75,18 +75,19 @@ def warmup_steps(values: Fields) -> int:
 @final
 @dataclass(frozen=True, kw_only=True)
 class ViTRecipe(Recipe):
-    """A ViT on images. Fields as in `Recipe`, and:
+    """A ViT trained on images. It has the fields of `Recipe` and these:
 
     Attributes:
-        data: an `.npz`, a folder of images, parquet files; None is scikit-learn's digits.
-        layers, heads, width: of the transformer.
-        patch: side of a patch in pixels; None for the smallest from 2 on with at most 64 patches.
+        data: An `.npz`, a folder of images, or parquet files. None is scikit-learn's digits.
+        layers, heads, width: The size of the transformer.
+        patch: The side of a patch in pixels. None is the smallest side, from 2 on, with at most 64 patches.
         norm: "layer" or "rms".
         activation: "gelu" or "scaled_gelu" (√2·GELU).
-        augmentation: "none", "moves", "moves_and_flips", "photographs" (the paper's), or "auto", which takes the small
-            moves that suit the images. The run's first record says what it was.
-        image_size: side in pixels of images from files; None is 32. Arrays stay as large as they are.
-        classes: every label is below it; None for those that are there.
+        augmentation: "none", "moves", "moves_and_flips", "photographs" (the paper's), or "auto", which chooses the
+            small
+            moves that suit the images. The run's first record says what was chosen.
+        image_size: The side in pixels of images from files. None is 32. Arrays keep their size.
+        classes: The number of classes. None takes it from the labels.
     """
 
     SIZES = SIZES
@@ -164,13 +165,14 @@ class ViTRecipe(Recipe):
 
 
 def _sides(images: Any) -> tuple[int, int, int] | None:
-    """(channels, height, width), as `decided_by` writes them; None where it is something else."""
+    """Return (channels, height, width) as `decided_by` writes them, or None if the value is something else."""
     found = re.fullmatch(r"([1-9]\d{0,4}) × ([1-9]\d{0,4}) × ([1-9]\d{0,4})", images if isinstance(images, str) else "")
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
 def small_patch(height: int, width: int) -> int:
-    """The smallest side of a patch from 2 on with which an image has at most 64 patches, the last ones padded.
+    """Return the smallest side of a patch, from 2 on, with which an image has at most 64 patches, including padded
+    ones.
 
     >>> small_patch(8, 8), small_patch(28, 28), small_patch(32, 64)
     (2, 4, 7)
@@ -182,5 +184,5 @@ def small_patch(height: int, width: int) -> int:
 
 
 def vit_recipe(size: str, optimizer: str, given: Mapping[str, Any]) -> ViTRecipe:
-    """The ViT of a size under an optimizer; as `recipe_for`."""
+    """Return the ViT recipe of a size and an optimizer, as `recipe_for` does."""
     return recipe_for(ViTRecipe, size, optimizer, given)

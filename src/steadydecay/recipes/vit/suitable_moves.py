@@ -1,4 +1,4 @@
-"""Which changes of an image keep its class: asked of the data, through the class of the nearest other image."""
+"""Find the augmentations that preserve an image's class, by asking the class of the nearest other image."""
 
 from dataclasses import replace
 
@@ -10,27 +10,28 @@ from steadydecay.recipes.vit.augmentation import SmallMoves
 
 QUERIES = 512
 REFERENCES = 4_096
-# Finer detail does not tell which image is nearest.
+# Finer detail does not help to find the nearest image.
 LARGEST_SIDE = 32
-# Of what the nearest image knows of the class beyond chance: a mirror image is as likely as the image where mirroring
-# keeps the class, but a small move, which keeps it too, takes pixels away from those of the nearest image.
+# A share of what the nearest image reveals about the class beyond chance: where mirroring preserves the class, a mirror
+# image is as likely as the image. A small move preserves it too, but removes pixels that the nearest image has.
 KEPT_BY_MIRRORING = 0.9
 KEPT_BY_SMALL_MOVES = 0.5
-# Standard errors above chance from which the nearest image knows anything.
+# How many standard errors above chance show that the nearest image reveals anything.
 KNOWN = 3.0
 SMALL = SmallMoves(turn=8.0, zoom=0.08, shift=1 / 16)
 
 
 def suitable_moves(images: Tensor, labels: Tensor) -> SmallMoves:
-    """The small moves that keep the class of these images; mirroring only where the data bear it out.
+    """Return the small moves that preserve the class of these images, with mirroring only if the data confirm it.
 
-    Where the nearest image says nothing of the class, turns, zooms and shifts are taken on trust, and mirroring is not.
+    If the nearest image reveals nothing about the class, rotation, scaling and shifts are used on trust, and mirroring
+    is not.
 
     Args:
-        images: uint8 (n, channels, height, width), n ≥ 2.
-        labels: int64 (n,).
+        images: uint8 of shape (n, channels, height, width), n ≥ 2.
+        labels: int64 of shape (n,).
     """
-    # Evenly spaced: data are often in the order of their classes.
+    # Evenly spaced, because data are often sorted by class.
     queries = torch.linspace(0, len(labels) - 1, min(QUERIES, len(labels))).long().unique()
     references = torch.linspace(0, len(labels) - 1, min(REFERENCES, len(labels))).long().unique()
     chance = float((labels.bincount() / len(labels)).square().sum())
@@ -55,7 +56,7 @@ def suitable_moves(images: Tensor, labels: Tensor) -> SmallMoves:
 
 
 def _nearest_has_label(images: Tensor, labels: Tensor, others: Tensor, of_others: Tensor, same: Tensor) -> float:
-    """The share of images whose nearest other has their label; `same` (images, others) is the image itself."""
+    """Return the share of images whose nearest other image has their label; `same` (images, others) marks the image."""
     distances = torch.cdist(_features(images), _features(others))
     nearest = distances.masked_fill(same, torch.inf).argmin(1)
     return float((of_others[nearest] == labels).double().mean())

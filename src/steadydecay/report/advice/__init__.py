@@ -1,6 +1,7 @@
-"""What numbers of a run mean and what to do about it, in words: pure functions that give a finding or None.
+"""What the numbers of a run mean and what to do about it: pure functions that return a finding or None.
 
-Notation as in `steadydecay.theory`: η is the share of the weight that one step takes away, λ PyTorch's weight_decay.
+The notation is that of `steadydecay.theory`: η is the share of the weight that one step removes, and λ is PyTorch's
+weight_decay.
 """
 
 from steadydecay.report.advice.decay_rule import correction_of, decay_exponent, is_corrected

@@ -1,21 +1,21 @@
-"""Which groups are corrected, and which should be."""
+"""Which parameter groups are corrected, and which of them should be."""
 
 import math
 from collections.abc import Sequence
 
 from steadydecay.report.advice.finding import APPENDIX_D, HOW_TO_CORRECT, Finding
 
-# Exponents p of η ∝ γ^p: 1 under constant λ, 2 under the correction.
+# The exponent p of η ∝ γ^p is 1 under constant λ and 2 under the correction.
 EXPONENT_TOLERANCE = 0.3
-# Below this fall of the learning rate the two rules can hardly be told apart, nor do they matter.
+# If the learning rate falls less than this, the two rules can hardly be told apart, and the difference hardly matters.
 SMALLEST_LR_FALL = 2.0
 CORRECTED_ROLES = ("hidden", "conv", "embedding", "vector", "router")
 
 
 def decay_exponent(lrs: Sequence[float], decays: Sequence[float]) -> float:
-    """p of η ∝ γ^p by least squares in logarithms: 1 under a constant λ, 2 under the correction.
+    """Fit p of η ∝ γ^p by least squares in logarithms: 1 under a constant λ, 2 under the correction.
 
-    NaN where the learning rate moves by less than a factor of 2, or there is no decay.
+    The result is NaN if the learning rate varies by less than a factor of 2, or if there is no decay.
 
     >>> round(decay_exponent([4.0, 2.0, 1.0], [0.16, 0.04, 0.01]), 6)
     2.0
@@ -29,35 +29,35 @@ def decay_exponent(lrs: Sequence[float], decays: Sequence[float]) -> float:
 
 
 def is_corrected(exponent: float) -> bool:
-    """Whether η ∝ γ² as far as the schedules tell; False for NaN."""
+    """Return whether η ∝ γ² as far as the schedules show. The result is False for NaN."""
     return abs(exponent - 2) < EXPONENT_TOLERANCE
 
 
 def correction_of(
     role: str, exponent: float, output_cosine: float = math.nan, norm_kept: float = math.nan
 ) -> Finding | None:
-    """Whether the decay of a role follows the learning rate as it should.
+    """Check whether the decay of a role follows the learning rate as it should.
 
     Args:
-        role: "hidden", "output", "embedding", "vector", "conv" or "router"; others give None.
-        exponent: `decay_exponent` of the run, or NaN.
-        output_cosine: mean cosine of update and weights of the output layer, or NaN.
-        norm_kept: norm at the end ÷ the largest of the second half of the run, or NaN.
+        role: "hidden", "output", "embedding", "vector", "conv" or "router". Other roles give None.
+        exponent: The `decay_exponent` of the run, or NaN.
+        output_cosine: The mean cosine of update and weights of the output layer, or NaN.
+        norm_kept: The norm at the end divided by the largest norm in the second half of the run, or NaN.
     """
     is_constant = abs(exponent - 1) < EXPONENT_TOLERANCE
-    law = f"The logged decay per step goes as the learning rate to the power {exponent:.2f}"
+    law = f"The logged decay per step is proportional to the learning rate to the power {exponent:.2f}"
     if role == "output":
         return _correction_of_output(law, is_constant, is_corrected(exponent), output_cosine)
     if role not in CORRECTED_ROLES or not is_constant:
         return None
     kept = (
-        f" The norm itself ended at {norm_kept:.0%} of its largest value in the second half."
+        f" The norm itself ended at {norm_kept:.0%} of its largest value in the second half of the run."
         if math.isfinite(norm_kept)
         else ""
     )
     return Finding(
         f"The decay of the {role} layers is not corrected",
-        f"{law} (1: constant weight_decay; 2: corrected), so the steady norm falls with it.{kept}",
+        f"{law} (constant weight_decay gives 1, the correction 2), so the steady norm falls with it.{kept}",
         f"Correct it: {HOW_TO_CORRECT}.",
     )
 
@@ -65,19 +65,21 @@ def correction_of(
 def _correction_of_output(law: str, is_constant: bool, is_wrong: bool, cosine: float) -> Finding | None:
     known = math.isfinite(cosine)
     measured = (
-        f" The mean cosine of its update and weights is {cosine:+.3f}: below 0, updates grow it." if known else ""
+        f" The mean cosine of its update and weights is {cosine:+.3f}; below 0, updates make the weights grow."
+        if known
+        else ""
     )
     if is_wrong:
         return Finding(
-            "The decay of the output layer is corrected, and should not be",
-            f"{law} (1: constant weight_decay; 2: corrected).{measured}",
+            "The decay of the output layer is corrected but should be constant",
+            f"{law} (constant weight_decay gives 1, the correction 2).{measured}",
             f'Set decay="constant" for the group of the output layer ({APPENDIX_D}).',
         )
     if is_constant:
         return Finding(
             "The output layer keeps its constant weight decay, as it should",
             f"{law}.{measured}",
-            f"Nothing. Its updates keep growing it, so the reason for a correction does not hold ({APPENDIX_D}).",
+            f"Nothing. Its updates keep growing it, so the reason for the correction does not apply ({APPENDIX_D}).",
             is_fine=True,
         )
     return None

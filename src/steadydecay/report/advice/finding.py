@@ -1,9 +1,9 @@
-"""What is found in the numbers of a run."""
+"""What was found in the numbers of a run."""
 
 from dataclasses import dataclass
 from typing import final
 
-# How a finding says what to do about an uncorrected decay, and where the exception is derived.
+# How findings tell the reader to correct a decay, and the source that derives the exception.
 HOW_TO_CORRECT = 'decay="corrected", ScionC or AdamC, or sd.correct_weight_decay(optimizer)'
 APPENDIX_D = "arXiv 2512.08217, Appendix D"
 
@@ -14,11 +14,11 @@ class Finding:
     """What the numbers of one run show, and what to do about it.
 
     Attributes:
-        title: what was found.
-        evidence: the numbers that led to it.
-        remedy: what to do, or that nothing is to be done.
-        is_fine: nothing is wrong.
-        is_of_layers: about single layers; findings about all of them come first.
+        title: What was found.
+        evidence: The numbers that led to the finding.
+        remedy: What to do, or that nothing needs to be done.
+        is_fine: Whether nothing is wrong.
+        is_of_layers: Whether it concerns single layers. Findings about all layers come first.
     """
 
     title: str
