@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 INSTALL := PIP_CONSTRAINT=$(CURDIR)/requirements.lock $(RUN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-gpu test-versions gpu-results check lint docs browser lock clean
+.PHONY: demo test test-gpu test-wheel test-versions gpu-results check lint docs browser lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -20,6 +20,10 @@ test: $(VENV)/.dev browser lint
 # Needs a CUDA device and a torch built for it; `--device cpu` above runs the same tests on what stands for one.
 test-gpu: $(VENV)/.dev
 	$(RUN)/pytest gpu_tests
+
+# The wheel in empty environments, with torch alone and with the extras that its commands and the examples name.
+test-wheel: $(VENV)/.dev
+	PIP_CONSTRAINT=$(CURDIR)/requirements.lock $(RUN)/python benchmarks/installed_wheel.py
 
 # The core tests on every torch and Python that can be had here, which takes an hour and many GB; writes docs/versions.md.
 test-versions: $(VENV)/.dev

@@ -1,4 +1,7 @@
-"""A loop under Accelerate, with gradient accumulation. Run it: python examples/accelerate_loop.py"""
+"""A loop under Accelerate, with gradient accumulation. Run it: python examples/accelerate_loop.py
+
+It needs the extra for Hugging Face: pip install 'steadydecay[hf]'.
+"""
 
 import torch
 from accelerate import Accelerator

@@ -1,4 +1,7 @@
-"""transformers.Trainer and one callback. Run it: python examples/huggingface_trainer.py"""
+"""transformers.Trainer and one callback. Run it: python examples/huggingface_trainer.py
+
+It needs the extra for Hugging Face: pip install 'steadydecay[hf]'.
+"""
 
 import tempfile
 

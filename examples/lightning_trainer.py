@@ -1,4 +1,7 @@
-"""Lightning's Trainer and one callback. Run it: python examples/lightning_trainer.py"""
+"""Lightning's Trainer and one callback. Run it: python examples/lightning_trainer.py
+
+It needs the extra for Lightning: pip install 'steadydecay[lightning]'.
+"""
 
 import logging
 import warnings

@@ -1,6 +1,8 @@
 """A recipe of your own: an MLP on a table, with the checkpoints, log, monitor and comparison of the library's recipes.
 
 python examples/own_recipe.py FOLDER, then: steadydecay report FOLDER
+
+It needs the extras of the command line and scikit-learn: pip install 'steadydecay[recipes,report,vit]'.
 """
 
 import sys

@@ -1,9 +1,11 @@
 """What the pages of the site show runs and prints what they say, and every picture is made by a command."""
 
 import importlib
+import re
 import shlex
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +25,7 @@ PAGES = sorted(
 SMALL = ["layers=1", "heads=1", "width=8", "length=8", "batch_size=2", "steps=2", "evaluation_batches=1"]
 # What a command leaves in the folder in which it is given.
 LEAVES = {"forecast": [], "train": ["runs"], "report": ["report.html", "runs"]}
+ITEM = re.compile(r"^ *(?:[-*]|\d+\.) ")
 # Commands that set up an environment or start many processes; what they name must exist.
 NOT_RUN_HERE = ("make", "pip", "torchrun")
 
@@ -47,6 +50,10 @@ def scripts() -> Iterator[dict[str, ModuleType]]:
         sys.path.remove(str(ROOT / "benchmarks"))
         for name in names:
             sys.modules.pop(name, None)
+
+
+def pages_of_the_site() -> list[Path]:
+    return [*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "examples").rglob("*.md")]
 
 
 def python_pages() -> list[str]:
@@ -96,6 +103,31 @@ def test_every_block_of_code_is_of_a_language_that_runs() -> None:
     for page in PAGES:
         text = (DOCS / page).read_text(encoding="utf-8")
         assert text.count("```") == 2 * sum(len(blocks_of(text, language)) for language in ("python", "sh")), page
+
+
+@pytest.mark.parametrize("page", sorted(str(path.relative_to(ROOT)) for path in pages_of_the_site()))
+def test_the_lists_and_equations_of_a_page_are_lists_and_equations_on_the_site(page: str) -> None:
+    assert misread_lines((ROOT / page).read_text(encoding="utf-8")) == []
+
+
+def test_what_a_forge_shows_as_a_list_and_the_site_does_not_is_found() -> None:
+    assert misread_lines("Text:\n- one\n- two") == ["- one"]
+    assert misread_lines("1. One\n   - below") == ["   - below"]
+    assert misread_lines("- one:\n\n      x = 1\n\n  More.") == ["      x = 1", "  More."]
+    assert misread_lines("Text:\n\n- one\n  more\n    - below\n\n        x = 1\n\n    More.\n\n```\n\n  x\n```") == []
+
+
+def misread_lines(markdown: str) -> list[str]:
+    """Lines that Python-Markdown reads as text: items without a blank line above, and depths that 4 does not divide."""
+    lines = re.sub(r"^```.*?^```", "", markdown, flags=re.MULTILINE | re.DOTALL).splitlines()
+    found = []
+    for above, line in pairwise(["", *lines]):
+        depth = len(line) - len(line.lstrip())
+        is_item = bool(ITEM.match(line))
+        interrupts = is_item and re.match(r"[^\s#]", above) and not ITEM.match(above)
+        if interrupts or (line.strip() and depth % 4 and (is_item or not above.strip())):
+            found.append(line)
+    return found
 
 
 def test_every_page_of_a_concept_has_the_picture_that_its_command_draws(
