@@ -72,7 +72,9 @@ def _buckets(
 ) -> Iterator[Bucket]:
     """Those of one dtype; `loads` is what each of the ranks has to do already, and is written to."""
     work = [_work(matrices[index]) for index in indices]
-    for bucket in dealt(work, ranks.size, ranks.size * BYTES_OF_A_RANK, loads):
+    pieces = matrices[indices[0]].pieces
+    replica_of = [tuple(place for dim, place in enumerate(at) if dim not in pieces) for at in ranks.coordinates]
+    for bucket in dealt(work, ranks.size, ranks.size * BYTES_OF_A_RANK, loads, replica_of):
         of_bucket = [(indices[place], owners) for place, owners in bucket]
         units = [_units(matrices[index], [ranks.coordinates[owner] for owner in owners]) for index, owners in of_bucket]
         yield Bucket([index for index, _ in of_bucket], units, sharers, dtype)
