@@ -8,7 +8,8 @@ import torch
 
 from steadydecay.groups.prediction import applied_decay, stepped_by
 from steadydecay.groups.settings import decay_of
-from steadydecay.recipes.carriers import CARRIERS, Carried, Moment
+from steadydecay.known_optimizers.update_momentum import AVERAGE
+from steadydecay.recipes.carriers import CARRIERS, Carried, Moment, MomentumRule
 from steadydecay.recipes.gpt.model import GPT
 from steadydecay.recipes.gpt.recipe import gpt_recipe
 from steadydecay.recipes.optimizers import OPTIMIZERS
@@ -18,6 +19,7 @@ from steadydecay.theory.steady_state import effective_lr
 
 PEAK = Carried(0.03, 0.9)
 STEPS = 10
+SCION = MomentumRule(AVERAGE, nesterov=False)
 
 
 def quantity(exponent: float, carried: Carried) -> float:
@@ -38,7 +40,7 @@ FOLLOWS = {
 @pytest.mark.parametrize("name", CARRIERS)
 @pytest.mark.parametrize("share", [1.0, 0.9, 0.5, 0.25, 0.05, 0.0])
 def test_its_quantity_follows_the_share(name: str, share: float) -> None:
-    carried = CARRIERS[name](Moment(share, 0.5), PEAK, False)
+    carried = CARRIERS[name](Moment(share, 0.5), PEAK, SCION)
     assert carried.lr >= 0 and 0 <= carried.momentum < 1
     follows = FOLLOWS[name]
     assert follows(carried) == pytest.approx(share * follows(PEAK), rel=1e-9, abs=1e-12)
@@ -46,14 +48,14 @@ def test_its_quantity_follows_the_share(name: str, share: float) -> None:
 
 @pytest.mark.parametrize("name", ["momentum", "root", "ratio"])
 def test_the_lr_stays_until_momentum_is_used_up(name: str) -> None:
-    early, late = (CARRIERS[name](Moment(share, 0.5), PEAK, False) for share in (0.9, 0.01))
+    early, late = (CARRIERS[name](Moment(share, 0.5), PEAK, SCION) for share in (0.9, 0.01))
     assert early.lr == PEAK.lr and 0 < early.momentum < PEAK.momentum
     assert late.lr < PEAK.lr and late.momentum == 0
 
 
 @pytest.mark.parametrize(("progress", "momentum"), [(0.0, 0.9), (0.5, 0.45), (1.0, 0.0)])
 def test_linear_momentum_goes_to_none(progress: float, momentum: float) -> None:
-    carried = CARRIERS["linear_momentum"](Moment(1.0, progress), PEAK, False)
+    carried = CARRIERS["linear_momentum"](Moment(1.0, progress), PEAK, SCION)
     assert carried.momentum == pytest.approx(momentum)
 
 
@@ -72,7 +74,7 @@ def test_a_run_writes_what_its_carrier_says_and_resumes_it(name: str) -> None:
     optimizer, schedule = built("scionc", carrier=name)
     start, decay = Carried(hidden(optimizer)["lr"], 0.9), decay_of(hidden(optimizer))
     for step in range(STEPS):
-        expected = CARRIERS[name](Moment(cosine(step, STEPS), step / STEPS), start, False)
+        expected = CARRIERS[name](Moment(cosine(step, STEPS), step / STEPS), start, SCION)
         group = hidden(optimizer)
         assert (group["lr"], group["momentum"]) == pytest.approx(tuple(expected))
         # Eq. 4, which ScionC follows through either of them.
@@ -85,6 +87,20 @@ def test_a_run_writes_what_its_carrier_says_and_resumes_it(name: str) -> None:
             optimizer, schedule = twin, twin_schedule
         optimizer.step()
         schedule.step()
+
+
+@pytest.mark.parametrize("carrier", ["momentum", "both"])
+def test_under_sgd_one_minibatch_in_all_adds_lr_over_one_minus_momentum(carrier: str) -> None:
+    optimizer, schedule = built("sgdw", carrier=carrier, warmup_steps=0)
+    peak = quantity(1.0, carried_by(optimizer))
+    for step in range(STEPS):
+        assert quantity(1.0, carried_by(optimizer)) == pytest.approx(cosine(step, STEPS) * peak)
+        optimizer.step()
+        schedule.step()
+
+
+def carried_by(optimizer: torch.optim.Optimizer) -> Carried:
+    return Carried(hidden(optimizer)["lr"], hidden(optimizer)["momentum"])
 
 
 @pytest.mark.parametrize("optimizer", ["scionc", "scion", "adamc"])

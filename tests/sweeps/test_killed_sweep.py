@@ -1,5 +1,6 @@
 """A real sweep in local processes: a killed sweep costs nothing that had finished, a killed worker an attempt."""
 
+import re
 from pathlib import Path
 
 import psutil
@@ -35,5 +36,7 @@ def test_the_whole_sweep_and_then_a_worker_are_killed_and_every_trial_ends_once(
     assert [row.status for row in rows] == ["finished"] * TRIALS
     assert sum(row.attempts for row in rows) == TRIALS + 1, "the killed worker's trial was tried twice"
     shown = out.with_suffix(".out").read_text()
-    assert f"12 trials, of which an earlier command has ended {len(ended)}." in shown
+    found = re.search(r"12 trials, of which an earlier command has ended (\d+)\.", shown)
+    # A worker may have ended its trial after the sweep was killed, which wrote the table.
+    assert found and len(ended) <= int(found[1]) <= len(ended) + 2
     assert "The sweep has 12 trials: 12 finished." in shown

@@ -79,7 +79,7 @@ def test_ctrl_c_ends_the_sweep_and_leaves_the_cluster(cluster: Any, text: Path, 
     wait_until(lambda: bool(training(head)), sweep)
     tasks = training(head)
     sweep.send_signal(signal.SIGINT)
-    assert sweep.wait(timeout=60) == 2
+    assert sweep.wait(timeout=SECONDS) == 2, out.with_suffix(".err").read_text()
     assert out.with_suffix(".err").read_text().splitlines()[-1].startswith("steadydecay: stopped by Ctrl-C;")
     assert raylet_of(head).is_running()
     assert psutil.wait_procs(tasks, timeout=10)[1] == []

@@ -43,6 +43,6 @@ FIG11 = Experiment(
     claim="When momentum falls with the learning rate, decay that follows γ_eff² keeps ‖θ‖ and ‖g‖ steady; decay that "
     "follows γ² alone does not.",
     paper="ViT-S/16, 90 epochs: with λ ∝ γ alone ‖θ‖ and ‖g‖ swing drastically.",
-    parts=of_both_kinds(variants, CRITERIA, examine, vit=3, gpt=3),
+    parts=of_both_kinds(variants, CRITERIA, examine, vit=8, gpt=8),
     paper_kind="vit",
 )

@@ -109,6 +109,6 @@ FIG2 = Experiment(
     title="the learning rate that is best for each momentum",
     claim="The best γ_eff is the same for every momentum, and the best γ is not.",
     paper="ViT-S/16, ScionC: the accuracy over γ_eff peaks at the same place for every momentum.",
-    parts=of_both_kinds(variants, CRITERIA, examine, vit=3, gpt=3),
+    parts=of_both_kinds(variants, CRITERIA, examine, vit=6, gpt=6),
     paper_kind="vit",
 )

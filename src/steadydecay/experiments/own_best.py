@@ -109,6 +109,9 @@ OWN_BEST = Experiment(
     title="each optimizer at its own best",
     claim="At its own best learning rate and decay, no corrected optimizer is worse than the one that it corrects.",
     paper="Not in the paper, which sweeps the decay of Scion and ScionC on a ViT (Tables 3 to 5).",
-    parts=[Part("gpt", CRITERIA, examine, variants, seeds=2, may_lack_runs=True)],
+    parts=[
+        Part(kind, CRITERIA, examine, variants, seeds=seeds, may_lack_runs=True)
+        for kind, seeds in {"vit": 3, "gpt": 4}.items()
+    ],
     paper_kind="gpt",
 )

@@ -7,6 +7,7 @@ also matches two other quantities, γ/√α and γ/α, to show that they are not
 from collections.abc import Callable
 from typing import NamedTuple
 
+from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.recipes.overrides import nearest
 from steadydecay.schedules.effective_lr import lr_and_momentum
 
@@ -30,35 +31,47 @@ class Carried(NamedTuple):
     momentum: float
 
 
-Carrier = Callable[[Moment, Carried, bool], Carried]
+class MomentumRule(NamedTuple):
+    """How an optimizer's momentum enters its effective learning rate.
+
+    Attributes:
+        known: the convention of the optimizer, from the table of known optimizers.
+        nesterov: whether the update looks ahead by one gradient.
+    """
+
+    known: UpdateMomentum
+    nesterov: bool
 
 
-def by_lr(moment: Moment, peak: Carried, nesterov: bool) -> Carried:
+Carrier = Callable[[Moment, Carried, MomentumRule], Carried]
+
+
+def by_lr(moment: Moment, peak: Carried, rule: MomentumRule) -> Carried:
     """γ follows the share, and β stays."""
     return Carried(moment.share * peak.lr, peak.momentum)
 
 
-def by_momentum(moment: Moment, peak: Carried, nesterov: bool) -> Carried:
+def by_momentum(moment: Moment, peak: Carried, rule: MomentumRule) -> Carried:
     """γ_eff follows the share through β, as far as 0, and then through γ (Sec. 2.2, Fig. 3)."""
-    return Carried(*lr_and_momentum(moment.share, *peak, nesterov, "momentum"))
+    return Carried(*lr_and_momentum(moment.share, *peak, rule.nesterov, "momentum", rule.known))
 
 
-def by_both(moment: Moment, peak: Carried, nesterov: bool) -> Carried:
+def by_both(moment: Moment, peak: Carried, rule: MomentumRule) -> Carried:
     """γ_eff follows the share, half through γ and half through β."""
-    return Carried(*lr_and_momentum(moment.share, *peak, nesterov, "both"))
+    return Carried(*lr_and_momentum(moment.share, *peak, rule.nesterov, "both", rule.known))
 
 
-def by_root(moment: Moment, peak: Carried, nesterov: bool) -> Carried:
+def by_root(moment: Moment, peak: Carried, rule: MomentumRule) -> Carried:
     """γ/√α follows the share through β (Appendix C.1), which is close to γ_eff but is not it."""
     return _matched(moment.share, peak, exponent=0.5)
 
 
-def by_ratio(moment: Moment, peak: Carried, nesterov: bool) -> Carried:
+def by_ratio(moment: Moment, peak: Carried, rule: MomentumRule) -> Carried:
     """γ/α follows the share through β, which is right for SGD and not for Scion (Appendix C.2)."""
     return _matched(moment.share, peak, exponent=1.0)
 
 
-def by_linear_momentum(moment: Moment, peak: Carried, nesterov: bool) -> Carried:
+def by_linear_momentum(moment: Moment, peak: Carried, rule: MomentumRule) -> Carried:
     """γ follows the share while α rises linearly to 1, so that γ_eff falls first (Appendix C.3, Fig. 11)."""
     alpha = 1 - peak.momentum
     return Carried(moment.share * peak.lr, 1 - (alpha + (1 - alpha) * moment.progress))

@@ -5,8 +5,10 @@ from typing import Any, final
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from steadydecay.groups.settings import Group
 from steadydecay.known_optimizers.table import known_optimizer
-from steadydecay.recipes.carriers import Carried, Carrier, Moment, carrier_named
+from steadydecay.known_optimizers.update_momentum import UpdateMomentum
+from steadydecay.recipes.carriers import Carried, Carrier, Moment, MomentumRule, carrier_named
 from steadydecay.recipes.optimizers import LR_SQUARED
 from steadydecay.recipes.recipe import Recipe
 from steadydecay.schedules.shapes import cosine
@@ -64,9 +66,11 @@ class RunSchedule:
                     group["weight_decay"] = decay * moment.share
         if self._recipe.carrier != "lr":
             for group, lr in zip(self._optimizer.param_groups, self.base_lrs, strict=True):
-                peak, nesterov = Carried(lr, self._recipe.momentum), bool(group.get("nesterov", False))
-                group["lr"], momentum = self._carrier(moment, peak, nesterov)
-                group.update(_written(self._optimizer, group, momentum))
+                known = _momentum_of(self._optimizer, group)
+                rule = MomentumRule(known, bool(group.get("nesterov", False)))
+                group["lr"], momentum = self._carrier(moment, Carried(lr, self._recipe.momentum), rule)
+                assert known.written is not None
+                group.update(known.written(group, momentum))
 
     def state_dict(self) -> dict[str, Any]:
         """That of the learning rate's schedule, as it was before there was another; the others under a key of it."""
@@ -93,10 +97,10 @@ def _carrier(optimizer: Optimizer, recipe: Recipe) -> Carrier:
     return carrier
 
 
-def _written(optimizer: Optimizer, group: dict[str, Any], momentum: float) -> dict[str, Any]:
+def _momentum_of(optimizer: Optimizer, group: Group) -> UpdateMomentum:
     known = known_optimizer(optimizer, group)
-    assert known is not None and known.momentum is not None and known.momentum.written is not None
-    return known.momentum.written(group, momentum)
+    assert known is not None and known.momentum is not None
+    return known.momentum
 
 
 def _steady_norms(optimizer: Optimizer, recipe: Recipe) -> list[SteadyNorm]:

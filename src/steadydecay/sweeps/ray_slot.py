@@ -35,6 +35,7 @@ class RaySlot:
         self._task = ray.remote(**options)(train_on_node)
         name = f"{socket.gethostname()}:{sweep.resolve()}"
         self._origin = Origin(name, str(Path.cwd()), max(1, int(resources["CPU"])))
+        self._is_ended = False
 
     def train(self, recipe: Recipe, folder: Path) -> Ending:
         """As `train_trial`; the log in `folder` is replaced when the trial ends.
@@ -46,6 +47,9 @@ class RaySlot:
         import ray
         from ray.exceptions import RayError, RayTaskError
 
+        # Once the driver has left the cluster, Ray would start a new one here for this task.
+        if self._is_ended:
+            raise TaskDiedError("the sweep has ended")
         try:
             ending, files = ray.get(self._task.remote(recipe, self._origin))
         except RayTaskError as error:
@@ -58,4 +62,5 @@ class RaySlot:
         return ending
 
     def end(self) -> None:
-        """Nothing: Ray ends the tasks of a driver that leaves."""
+        """Start no further task. Ray itself ends the tasks of a driver that leaves."""
+        self._is_ended = True
