@@ -20,11 +20,14 @@ from forked import alone, on_ranks
 PROGRAM = Path(__file__).parents[1] / "examples/many_gpus/sharded_checkpoint.py"
 
 
-def losses(ranks: int, strategy: str, folder: Path, *, steps: int = 2, save: str = "sync") -> dict[int, float]:
-    """By step."""
+def shown(ranks: int, strategy: str, folder: Path, *, steps: int = 2, save: str = "sync") -> str:
     given = (run_program, save, strategy, str(folder), str(steps))
-    shown = on_ranks(ranks, *given) if ranks > 1 else alone(*given)
-    return {int(step): float(loss) for step, loss in re.findall(r"^step (\d+): loss ([\d.]+)$", shown, re.M)}
+    return on_ranks(ranks, *given) if ranks > 1 else alone(*given)
+
+
+def losses(text: str) -> dict[int, float]:
+    """By step."""
+    return {int(step): float(loss) for step, loss in re.findall(r"^step (\d+): loss ([\d.]+)$", text, re.M)}
 
 
 def run_program(save: str, *arguments: str) -> None:
@@ -35,14 +38,19 @@ def run_program(save: str, *arguments: str) -> None:
 
 def test_a_folder_of_parts_moves_between_numbers_of_ranks_and_strategies(tmp_path: Path) -> None:
     """Four whole models save their state in a thread, two parts of one go on and save, then one process."""
-    moved = losses(4, "ddp", tmp_path / "moved", save="async")
-    moved |= losses(2, "fsdp", tmp_path / "moved")
-    moved |= losses(1, "one", tmp_path / "moved")
-    expected = losses(1, "one", tmp_path / "one", steps=6)
-    assert list(moved) == list(expected) == list(range(1, 7))
+    moved = shown(4, "ddp", tmp_path / "moved", save="async")
+    moved += shown(2, "fsdp", tmp_path / "moved")
+    moved += shown(1, "one", tmp_path / "moved")
+    whole = shown(1, "one", tmp_path / "one", steps=6)
+    # What `sd.watch` has seen moves along: its steps, and the trends that its verdicts are made of.
+    watched = re.findall(r"^watched (.*)$", moved, re.M)
+    assert [one.split(" ", 1)[0] for one in watched] == ["2", "4", "6"]
+    assert watched[-1:] == re.findall(r"^watched (.*)$", whole, re.M)
+    found, expected = losses(moved), losses(whole)
+    assert list(found) == list(expected) == list(range(1, 7))
     assert len(set(expected.values())) == 6
     for step, loss in expected.items():
-        assert abs(moved[step] - loss) < 1e-5, step
+        assert abs(found[step] - loss) < 1e-5, step
 
 
 def test_a_flat_state_dict_as_torchtitan_takes_it_holds_all_that_groups_say() -> None:

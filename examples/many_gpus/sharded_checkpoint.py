@@ -9,6 +9,7 @@ The losses equal those of a single process. SAVE=async writes the folders while 
 """
 
 import gc
+import io
 import os
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
 import steadydecay as sd
+from steadydecay.monitor.watch import Watch
 from steadydecay.schedules.shapes import cosine
 
 # Its functions are public, although its names do not say so.
@@ -62,9 +64,12 @@ def built(strategy: str) -> tuple[nn.Module, torch.optim.Optimizer, LambdaLR]:
     return model, optimizer, LambdaLR(optimizer, lambda step: cosine(step, STEPS, 0))
 
 
-def state_of(model: nn.Module, optimizer: torch.optim.Optimizer, schedule: LambdaLR) -> dict[str, Any]:
+def state_of(model: nn.Module, optimizer: torch.optim.Optimizer, schedule: LambdaLR, watch: Watch) -> dict[str, Any]:
     weights, state = get_state_dict(model, optimizer)
-    return {"model": weights, "optimizer": state, "schedule": schedule.state_dict()}
+    # One piece of bytes, for a new watch does not know yet which tensors it will have; it is alike on all ranks.
+    watched = io.BytesIO()
+    torch.save(watch.state_dict(), watched)
+    return {"model": weights, "optimizer": state, "schedule": schedule.state_dict(), "watch": watched.getvalue()}
 
 
 def save(folder: Path, *parts: Any) -> None:
@@ -76,12 +81,13 @@ def save_while_training(folder: Path, *parts: Any) -> Any:
     return dcp.async_save(state_of(*parts), checkpoint_id=folder)
 
 
-def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: LambdaLR) -> None:
+def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: LambdaLR, watch: Watch) -> None:
     """Let each rank read its part, whatever number of ranks and strategy saved it."""
-    saved = state_of(model, optimizer, schedule)
+    saved = state_of(model, optimizer, schedule, watch)
     dcp.load(saved, checkpoint_id=folder)
     set_state_dict(model, optimizer, model_state_dict=saved["model"], optim_state_dict=saved["optimizer"])
     schedule.load_state_dict(saved["schedule"])
+    watch.load_state_dict(torch.load(io.BytesIO(saved["watch"]), weights_only=True))
 
 
 def batch_of(step: int, rank: int, ranks: int) -> Tensor:
@@ -93,7 +99,9 @@ def batch_of(step: int, rank: int, ranks: int) -> Tensor:
 def train(strategy: str, folder: Path, steps: int) -> None:
     is_alone = strategy == "one"
     rank, ranks = (0, 1) if is_alone else (dist.get_rank(), dist.get_world_size())
-    model, optimizer, schedule = parts = built(strategy)
+    model, optimizer, schedule = built(strategy)
+    watch = sd.watch(optimizer)
+    parts = (model, optimizer, schedule, watch)
     earlier = sorted(folder.glob("step-*"))
     if earlier:
         load(earlier[-1], *parts)
@@ -109,6 +117,8 @@ def train(strategy: str, folder: Path, steps: int) -> None:
             dist.all_reduce(mean)
         if rank == 0:
             print(f"step {step + 1}: loss {mean.item():.6f}", flush=True)
+    if rank == 0:
+        print(f"watched {watch.measured_step} steps: {watch.verdicts()}", flush=True)
     name = folder / f"step-{schedule.last_epoch:06d}"
     if os.environ.get("SAVE") == "async" and not is_alone:
         save_while_training(name, *parts).result()

@@ -12,7 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
 from steadydecay.integrations.output_groups import groups_beside_output
-from steadydecay.tensors.total_norms import gradient_norms, total_norm, weight_norms
+from steadydecay.parallel.total_norms import gradient_norms, total_norm, weight_norms
 
 
 def model() -> nn.Module:

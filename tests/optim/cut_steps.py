@@ -375,6 +375,27 @@ def _skipped(build: Callable[[Groups], torch.optim.Optimizer]) -> dict[str, Any]
     return {"counts": counts, "is_finite": all(bool(whole(weight).isfinite().all()) for weight in weights)}
 
 
+def of_compiled() -> Differences:
+    """Rank 0 compiles its step and the others do not; they exchange alike, and the weights are as uncompiled."""
+    rows = layouts()["rows"]
+    builds = {"scion": SCIONS["corrected"], "lion": without_norms(OTHERS["lion"])}
+    builds["adamc"] = without_norms(lambda groups: sd.AdamC(groups, 0.05, weight_decay=0.5))
+
+    def compiled(build: Callable[[Groups], torch.optim.Optimizer]) -> Callable[[Groups], torch.optim.Optimizer]:
+        def built(groups: Groups) -> torch.optim.Optimizer:
+            optimizer = build(groups)
+            if dist.get_rank() == 0:
+                cast(Any, optimizer).step = torch.compile(optimizer.step)
+            return optimizer
+
+        return built
+
+    return {
+        name: difference(stepped(rows, compiled(build)).weights, stepped(rows, build).weights)
+        for name, build in builds.items()
+    }
+
+
 SECTIONS: dict[str, Callable[[], Any]] = {
     "layouts": of_layouts,
     "gradients": of_gradients,
@@ -382,6 +403,7 @@ SECTIONS: dict[str, Callable[[], Any]] = {
     "experts": of_experts,
     "replicas": of_replicas,
     "nonfinite": of_nonfinite,
+    "compiled": of_compiled,
 }
 
 

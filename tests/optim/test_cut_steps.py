@@ -57,3 +57,7 @@ def test_replicas_share_state_and_are_saved_whole_or_not_at_all(found: dict[str,
 def test_a_nan_in_the_part_of_one_rank_is_skipped_by_all(found: dict[str, dict[str, Any]]) -> None:
     for name, skipped in found["nonfinite"].items():
         assert (name, skipped) == (name, {"counts": [{"group_0.0": 1}] * RANKS, "is_finite": True})
+
+
+def test_a_rank_that_compiles_its_step_exchanges_as_the_others_do(found: dict[str, dict[str, Any]]) -> None:
+    assert found["compiled"] == {"scion": 0, "lion": 0, "adamc": 0}

@@ -23,6 +23,20 @@ def test_fewer_matrices_than_ranks_leave_ranks_idle() -> None:
     assert owners_of([], 4) == []
 
 
+# Large and small matrices as in 12 layers of GPT-2; in order of the ranks, the first of 8 replicas got 1.8 shares.
+@pytest.mark.parametrize("replicas", [1, 2, 4, 8])
+def test_replicas_of_eight_ranks_get_the_same_share(replicas: int) -> None:
+    costs = [45] * 24 + [15] * 48
+    replica_of = [rank // 8 for rank in range(8 * replicas)]
+    shares, loads = [0] * replicas, [0] * len(replica_of)
+    for cost, owner in zip(costs, owners_of(costs, len(replica_of), loads, replica_of), strict=True):
+        shares[replica_of[owner]] += cost
+    assert max(shares) == sum(costs) / replicas
+    in_order = [0] * len(replica_of)
+    owners_of(costs, len(replica_of), in_order)
+    assert sorted(loads) == sorted(in_order)
+
+
 @pytest.mark.parametrize("counts", [[1] * 10, [3, 1, 4, 1, 5], [0, 8], []])
 def test_buckets_are_the_whole_list_in_order(counts: list[int]) -> None:
     indices = range(len(counts))

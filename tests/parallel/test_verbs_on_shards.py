@@ -49,6 +49,13 @@ def test_every_measure(layout: str, found: Found) -> None:
             assert measures == pytest.approx(found[0]["watch"][layout]["records"][name], rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_norms_of_all_groups_take_one_collective_for_each_group_of_ranks(layout: str, found: Found) -> None:
+    for of_rank in found:
+        assert of_rank["norms"][layout]["difference"] < 1e-14
+        assert of_rank["norms"][layout]["collectives"] == [GROUPS.get(layout, 2)] * 2
+
+
 # Under "tp" no matrix that is cut needs the cold iteration.
 @pytest.mark.parametrize("layout", OF_ALL_RANKS)
 def test_products_of_cut_matrices_take_one_collective_or_two_where_both_sides_are_cut(

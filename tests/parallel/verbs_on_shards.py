@@ -8,6 +8,7 @@ from typing import Any
 import adams_on_shards
 import faults_on_shards
 import groups_on_shards
+import norms_on_shards
 import rules_on_shards
 import torch.distributed as dist
 import watch_on_shards
@@ -30,6 +31,7 @@ def main(out: Path) -> None:
         "low precision": adams_on_shards.of_low_precision(meshes),
         "watch": {layout: watch_on_shards.of_layout(layout, meshes) for layout in LAYOUTS}
         | {"replicas": watch_on_shards.of_replicas()},
+        "norms": {layout: norms_on_shards.of_layout(layout, meshes) for layout in LAYOUTS},
         "groups": groups_on_shards.of_wrappings(meshes),
         "filled": {layout: groups_on_shards.filled(layout, meshes) for layout in LAYOUTS},
         "generators": groups_on_shards.generators_after(meshes),

@@ -134,5 +134,5 @@ def test_a_network_that_fails_is_an_error_a_person_can_read(monkeypatch: pytest.
 
 def test_json_lines_in_utf16_are_refused_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes('{"text": "a"}\n'.encode("utf-16"))
-    with pytest.raises(ValueError, match=r"a\.jsonl is in UTF-16 \\(use iconv .*\); it must be text, JSON lines or parquet"):
+    with pytest.raises(ValueError, match=r"a\.jsonl is in UTF-16 \(use iconv .*\); it must be text, JSON lines"):
         source_files(str(tmp_path / "a.jsonl"))

@@ -13,7 +13,7 @@ from steadydecay.groups.selection import Where
 from steadydecay.integrations.trainer_correction import TrainerCorrection
 from steadydecay.integrations.trainer_watch import TrainerWatch
 from steadydecay.monitor.chosen import Patterns
-from steadydecay.tensors.total_norms import gradient_norms, weight_norms
+from steadydecay.parallel.total_norms import gradient_norms, weight_norms
 
 WATCH_STATE = "steadydecay_watch.pt"
 

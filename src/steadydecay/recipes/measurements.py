@@ -6,7 +6,7 @@ from collections import defaultdict
 import torch
 
 from steadydecay.groups.prediction import applied_decay, predicted_norm_sq, stepped_by
-from steadydecay.tensors.total_norms import NormMeasure, norms_by_group
+from steadydecay.parallel.total_norms import NormMeasure, norms_by_group
 
 
 def norms_by_role(optimizer: torch.optim.Optimizer, measure: NormMeasure) -> dict[str, dict[str, float]]:

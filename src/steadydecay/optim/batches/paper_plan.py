@@ -57,7 +57,8 @@ def plan_of(
     found_of = {weight: _matrices(weight, group, like) for weight in dict.fromkeys(weights)}
     found = [found_of[weight] for weight in weights]
     ranks = len(group.ranks)
-    buckets = dealt([_work(one, like) for one in found], ranks, ranks * bucket_bytes, loads)
+    replica_of = weights[0].replica_classes(group)
+    buckets = dealt([_work(one, like) for one in found], ranks, ranks * bucket_bytes, loads, replica_of)
     return [together((found[index], owners) for index, owners in bucket) for bucket in buckets]
 
 

@@ -118,20 +118,34 @@ def _add_matrices(cost: StepCost, weights: Sequence[LaidOutWeight], limits: Limi
     for weight in weights:
         if weight.is_of_matrices and weight.shared:
             sharing[weight.mesh, weight.known, weight.shared].append(weight)
-    for (mesh, _, shared), of_mesh in sharing.items():
+    loads_of_ranks = [0] * len(cost.multiplications)
+    # In the order of real owners: small groups first, counting the work that each rank already has.
+    for (mesh, _, shared), of_mesh in sorted(sharing.items(), key=_group_size):
         alike: dict[Any, list[LaidOutWeight]] = defaultdict(list)
         update_dtypes = {weight: update_dtype(weight, like) for weight in dict.fromkeys(of_mesh)}
         for weight in of_mesh:
             alike[weight.dtype, update_dtypes[weight], weight.cut].append(weight)
         for group in groups_along(mesh, shared):
-            _add_group(cost, alike, group, limits, like)
+            loads = [loads_of_ranks[rank] for rank in group.ranks]
+            _add_group(cost, alike, group, limits, like, loads)
+            for rank, load in zip(group.ranks, loads, strict=True):
+                loads_of_ranks[rank] = load
+
+
+def _group_size(sharing: tuple[Any, Any]) -> int:
+    (mesh, _, shared), _ = sharing
+    return math.prod(mesh[dim] for dim in shared)
 
 
 def _add_group(
-    cost: StepCost, alike: Mapping[Any, Sequence[LaidOutWeight]], group: RankGroup, limits: Limits, like: Tensor
+    cost: StepCost,
+    alike: Mapping[Any, Sequence[LaidOutWeight]],
+    group: RankGroup,
+    limits: Limits,
+    like: Tensor,
+    loads: list[int],
 ) -> None:
-    """Add the cost of a group of ranks, whose owners are assigned over all of its plans."""
-    loads: list[int] = []
+    """Add the cost of a group of ranks, whose owners are assigned over all of its plans. `loads` is written to."""
     for (dtype, of_update, _), weights in alike.items():
         plan = plan_of(weights, group, limits.bucket_bytes, like, loads)
         for matrices, owners in together(pair for bucket in plan for pair in bucket.items()).items():

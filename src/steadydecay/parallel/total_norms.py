@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
+
+from steadydecay.parallel.shards import local_part, sharding_of, sum_over_ranks
 
 NormMeasure = Literal["weight_norm", "gradient_norm"]
 
@@ -25,14 +26,16 @@ def norms_by_group(groups: Sequence[Mapping[str, Any]], measure: NormMeasure) ->
     """Return the Frobenius norm over all parameters of each group, or over their gradients, on the device.
 
     Groups with the same role count as one group. A group without a role is named by its `name`, or else by its index
-    ("group_0"). A group without any tensor is omitted.
+    ("group_0"). A group without any tensor is omitted. Norms of sharded tensors take one collective per group of ranks
+    for all groups together, so every rank has to call this function.
     """
     tensors: dict[str, list[Tensor]] = defaultdict(list)
     for index, group in enumerate(groups):
         name = group.get("role") or group.get("name") or f"group_{index}"
         found = (parameter if measure == "weight_norm" else parameter.grad for parameter in group["params"])
         tensors[name] += [tensor for tensor in found if tensor is not None]
-    return {name: total_norm(of_group) for name, of_group in tensors.items() if of_group}
+    filled = {name: of_group for name, of_group in tensors.items() if of_group}
+    return dict(zip(filled, _total_norms(filled.values()), strict=True))
 
 
 def total_norm(tensors: Iterable[Tensor]) -> Tensor:
@@ -42,9 +45,22 @@ def total_norm(tensors: Iterable[Tensor]) -> Tensor:
     >>> total_norm([torch.tensor([3.0, 0.0], dtype=torch.bfloat16), torch.tensor([[4.0]])])
     tensor(5.)
     """
-    norms = [_norm(tensor.detach()) for tensor in tensors]
-    whole = [norm.full_tensor() if isinstance(norm, DTensor) else norm for norm in norms]
-    return torch.linalg.vector_norm(torch.stack([norm.to(whole[0].device) for norm in whole]))
+    (norm,) = _total_norms([list(tensors)])
+    return norm
+
+
+def _total_norms(of: Iterable[Sequence[Tensor]]) -> list[Tensor]:
+    """Return the norm of each sequence of tensors."""
+    norms = [[(tensor, _norm(local_part(tensor.detach()))) for tensor in tensors] for tensors in of]
+    squares = [(sharding, norm.square_()) for one in norms for tensor, norm in one if (sharding := sharding_of(tensor))]
+    sum_over_ranks((sharding.groups(), [square]) for sharding, square in squares)
+    for _, square in squares:
+        square.sqrt_()
+    return [_together([norm for _, norm in one]) for one in norms]
+
+
+def _together(norms: Sequence[Tensor]) -> Tensor:
+    return torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms]))
 
 
 def _norm(tensor: Tensor) -> Tensor:
