@@ -130,7 +130,7 @@ def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--size", "minni"], r"size is 'minni'; did you mean 'mini'\?"),
         (["--data", "absent"], r"data is 'absent', which does not exist\. Give a text file, .*"),
         (["--data", "empty.txt"], r"empty\.txt is empty; it must be text, .*"),
-        (["--data", "short.txt"], r"length is 16, but the training split of short\.txt holds 9 tokens, .*"),
+        (["--data", "short.txt"], r"length is 16, but the training split of short\.txt has 9 tokens, .*"),
         (["--data", "broken.bin"], r"broken\.bin has 7 bytes, but a token shard has a header of 1024 bytes"),
         (["--data", "emptyfolder"], r"emptyfolder contains no text; .*"),
         (["--data", ""], r"data is '', perhaps because a shell variable is not set\. Give a path \(\. is .*"),
@@ -149,7 +149,7 @@ def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--out", "short.txt"], r".*short\.txt.*"),
         (["--out", "short.txt/below"], r".*short\.txt.*"),
         (["widht=16"], r"override names 'widht', which is not a field; did you mean 'width'\?"),
-        (["width=x"], r"override width is 'x'; it must be int"),
+        (["width=x"], r"override width is 'x'; it must be of type int"),
         (["width"], r"override is 'width'; it must have the form name=value, such as lr=0\.03"),
         (["width=33"], r"width is 33; it must be a multiple of 2 · heads = 2 \(rotary pairs\)"),
         (["heads=0"], r"heads is 0; it must be in \[1, inf\)"),
@@ -159,7 +159,7 @@ def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["evaluate_every=0"], r"evaluate_every is 0; it must be in \[1, inf\)"),
         (["warmup_steps=3"], r"warmup_steps is 3; it must be in \[0, 3\): it is part of steps"),
         (["precision=fp8"], r"precision is 'fp8'; it must be one of 'auto', 'float32', 'bfloat16'"),
-        (["optimizer=adamw"], r"override names 'optimizer'; it must be .* \(--optimizer\)"),
+        (["optimizer=adamw"], r"override names 'optimizer', which .* \(--optimizer\)"),
     ],
 )
 def test_a_mistake_is_one_line(changes: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,7 +240,7 @@ def test_checkpoints_that_are_all_broken_are_said_so(capsys: pytest.CaptureFixtu
     capsys.readouterr()
     with pytest.warns(UserWarning, match="Skipped"):
         err = mistake(arguments, capsys)
-    assert err.startswith("steadydecay: none of the 1 checkpoints in run/checkpoints is whole; ")
+    assert err.startswith("steadydecay: none of the 1 checkpoints in run/checkpoints is whole, ")
 
 
 @pytest.mark.parametrize("names", ["scion,scionx", "scion, scionc", "", "scion,"])

@@ -25,7 +25,7 @@ def test_a_set_that_fits_says_beside_how_many() -> None:
 def test_a_set_that_does_not_fit_says_what_would(memory: int, remedy: str) -> None:
     with pytest.raises(ValueError, match=re.escape(remedy)) as error:
         require_room("gpt9", 1000, layers=4, block=200, memory=memory)
-    assert str(error.value).startswith("set 'gpt9' with 4 layers has 0.00 billion parameters; two optimizers")
+    assert str(error.value).startswith("set 'gpt9' with 4 layers has 0.00 billion parameters. Two optimizers")
 
 
 def test_the_remedy_fits_and_one_layer_more_does_not() -> None:

@@ -39,7 +39,7 @@ def test_a_run_in_words() -> None:
         ["tokens", "720,000 (720 k), 72 times the data"],
         ["FLOPs of the model", "3.6 MFLOP, forward and backward"],
         ["FLOPs of the optimizer", "3.6 MFLOP in matrix products"],
-        ["the optimizer's share", "50.03% of all FLOPs"],
+        ["share of the optimizer", "50.03% of all FLOPs"],
         ["checkpoints on disk", "24 kB: 2 of 12 kB"],
     ]
 

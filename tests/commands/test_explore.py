@@ -26,12 +26,12 @@ def test_a_taken_port_is_one_line_with_the_remedy(capsys: pytest.CaptureFixture[
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         err = mistake(["--port", str(port)], capsys)
-    assert re.fullmatch(rf"steadydecay: port is {port}, and 127\.0\.0\.1 refuses it .*--port 0 takes any.*\n", err)
+    assert re.fullmatch(rf"steadydecay: port is {port}, but 127\.0\.0\.1 refuses it .*--port 0 takes any.*\n", err)
 
 
 @pytest.mark.parametrize("port", ["-1", "65536"])
 def test_a_port_that_does_not_exist_is_one_line(port: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert re.fullmatch(rf"steadydecay: port is {port}, and .*0-65535.*\n", mistake(["--port", port], capsys))
+    assert re.fullmatch(rf"steadydecay: port is {port}, but .*0-65535.*\n", mistake(["--port", port], capsys))
 
 
 def test_without_marimo_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

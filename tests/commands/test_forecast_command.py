@@ -102,7 +102,7 @@ def test_a_wanted_rms_suggests_nothing_for_gains(optimizer: str, capsys: pytest.
 
 def test_an_rms_that_no_decay_gives_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     main(["forecast", "--shape", "8x8", "--lr", "0.03", "--steps", "50", "--wanted-rms", "9"])
-    said = "8x8: No constant or corrected decay leads to an RMS of 9, because even without decay it ends at only  "
+    said = "8x8: No constant or corrected decay leads to an RMS of 9, because even without decay it ends at only "
     assert said in capsys.readouterr().out
 
 
@@ -171,7 +171,7 @@ def test_figures_are_written_where_asked(run: Path, capsys: pytest.CaptureFixtur
 def test_a_run_too_short_for_its_steady_state_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--shape", "8x8", "--lr", "0.1", "--decay-per-step", "0.001", "--schedule", "constant"]
     main(["forecast", *options, "--steps", "500"])
-    assert "8x8: the run is 1 time constants 1/(2η) long and ends before its steady state" in capsys.readouterr().out
+    assert "1 time constants 1/(2η) long, and ends before its steady state" in capsys.readouterr().out
     main(["forecast", *options, "--steps", "5000"])
     assert "time constants" not in capsys.readouterr().out
 
@@ -205,10 +205,10 @@ def test_one_step_is_a_run() -> None:
         (["--beta2", "2"], "beta2 is 2.0; it must be in [0, 1)"),
         (["--steps", "0"], "steps is 0; it must be in [1, "),
         (["--warmup", "600"], "warmup is 600; it must be in [0, 600)"),
-        (["--schedule", "cosin"], "shape is 'cosin'; it must be 'cosine'"),
+        (["--schedule", "cosin"], "shape is 'cosin'; it must be one of 'cosine'"),
         (["--optimizer", "scoin"], "optimizer is 'scoin'; did you mean 'scion'"),
         (["--optimizer", "sgdw"], "optimizer is 'sgdw', whose updates are as large as the gradients"),
-        (["--weight-decay", "0.1"], "weight_decay=0.1 and decay_per_step=0.01 is given; give exactly one of"),
+        (["--weight-decay", "0.1"], "weight_decay=0.1 and decay_per_step=0.01 are given; give exactly one of"),
         (["--decay-per-step", "0.1", "--wanted-rms", "-1"], "wanted_rms is -1.0; it must be in (0, inf)"),
         (["--wanted-rms", "0"], "wanted_rms is 0.0; it must be in (0, inf)"),
         (["--wanted-rms", "nan"], "wanted_rms is nan"),
@@ -251,9 +251,9 @@ def test_a_mistake_is_one_line_that_names_the_argument(
             "model is 'lama', which is not a configuration",
         ),
         (["absent"], "folder is 'absent', which is not a folder; give"),
-        (["absent", "--nesterov"], "nesterovis given together with folder 'absent'"),
-        (["absent", "--shape", "4x4"], "shapeis given together with folder 'absent'"),
-        (["absent", "--init-rms", "0"], "init_rmsis given together with folder 'absent'"),
+        (["absent", "--nesterov"], "nesterov is given together with folder 'absent'"),
+        (["absent", "--shape", "4x4"], "shape is given together with folder 'absent'"),
+        (["absent", "--init-rms", "0"], "init_rms is given together with folder 'absent'"),
         (["empty"], "folder is 'empty', which contains no run.jsonl; give"),
         (["foreign"], "folder is 'foreign', whose log is not that of a steadydecay recipe: it lacks size"),
     ],

@@ -71,7 +71,7 @@ def test_another_tokenizer_has_its_own_vocabulary(capsys: pytest.CaptureFixture[
     main(["prepare", "text/ast.py", "--out", "shards", "--tokenizer", ".", "--shard-tokens", "20000", "--workers", "1"])
     shown = capsys.readouterr().out
     assert "The tokenizer . has 257 tokens. </s> (256) precedes each document." in shown
-    assert "No document is held out, because there are only 1: training will validate on the end" in shown
+    assert "No document is held out, because there are only 1. Training will validate on the end" in shown
     main(["prepare", "text/ast.py", "--out", "all of it", "--tokenizer", ".", "--holdout", "0", "--workers", "1"])
     shown = capsys.readouterr().out
     assert "No document is held out, as --holdout 0 says: training will validate" in shown

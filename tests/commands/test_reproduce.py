@@ -66,7 +66,7 @@ def test_results_of_another_version_are_left_alone(tmp_path: Path, capsys: pytes
         path.write_text(content)
         with pytest.raises(SystemExit):
             main(["reproduce", "fig7", "--out", str(tmp_path), "--runs", str(tmp_path / "runs")])
-        assert "this is version 1 of the results: move that folder away" in capsys.readouterr().err
+        assert "this release writes version 1 of the results. Move that folder away" in capsys.readouterr().err
         assert path.read_text() == content
 
 
@@ -75,7 +75,7 @@ def test_results_of_another_version_are_left_alone(tmp_path: Path, capsys: pytes
     [
         (["fig4", "stepz=3"], r"override names 'stepz', which is not a field; did you mean 'steps'\?"),
         (["fig4", "steps=0"], r"steps is 0; it must be in \[1, inf\).*"),
-        (["fig4", "--scale", "paper"], r"data is missing; at the paper's scale fig4 needs the data of gpt"),
+        (["fig4", "--scale", "paper"], r"data is missing; at the paper's scale, fig4 needs the data of gpt \(--data\)"),
         (["fig4", "--processes", "0"], r"processes is 0; it must be in \[1, inf\).*"),
         (["fig4", "--runs", "file"], r".*file.*"),
         (
@@ -119,7 +119,7 @@ def test_without_a_trained_run_earlier_results_stay(
     with pytest.raises(SystemExit):
         main(["reproduce", "fig4", "--data", "nowhere", "--out", str(tmp_path), "--runs", str(tmp_path / "runs")])
     assert "none of the 1 runs of fig4 could be trained" in (shown := capsys.readouterr().err)
-    assert shown.endswith("the first failed because: why\n") and verdict.read_text() == '{"version": 1}'
+    assert shown.endswith("The first one failed because: why\n") and verdict.read_text() == '{"version": 1}'
 
 
 def test_results_on_data_of_ones_own_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,5 +129,6 @@ def test_results_on_data_of_ones_own_are_kept_apart(tmp_path: Path, monkeypatch:
     for scale in ("embedded", "paper"):
         with pytest.raises(ZeroDivisionError):
             place = reproduction.Place(tmp_path, tmp_path)
-            reproduction.reproduce("fig4", EXPERIMENTS["fig4"], scale, place, lambda _: nullcontext(), {"data": "x"})
+            told = nullcontext(print)
+            reproduction.reproduce("fig4", EXPERIMENTS["fig4"], scale, place, lambda _, told=told: told, {"data": "x"})
     assert [folder.name for folder in folders] == ["embedded-changed", "paper"]

@@ -66,7 +66,7 @@ def test_a_list_names_whole_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "message"),
     [
         (["gpt", "--grid", "lrr=1"], "override names 'lrr', which is not a field; did you mean 'lr'?"),
-        (["gpt", "--grid", "lr=low"], "override lr is 'low'; it must be float"),
+        (["gpt", "--grid", "lr=low"], "override lr is 'low'; it must be of type float"),
         (["gpt", "--grid", "lr=0.1,-1"], "lr is -1.0; it must be in (0, inf)"),
         (["gpt", "--grid", "lr=0.1", "lr=0.2"], "lr is swept, but another argument gives it a single value"),
         (["gpt", "--grid", "steps=1,2", "--steps", "3"], "steps is swept, but another argument"),
@@ -149,7 +149,9 @@ def test_failed_trials_end_the_command_with_2_after_its_tables(
     assert stop.value.code == 2
     shown = capsys.readouterr()
     assert "The sweep has 2 trials: 1 finished, 1 failed.\nreport: out/report.html\n" in shown.out
-    assert shown.err.startswith("steadydecay: 1 of 2 trials failed, the first of them scionc-2-0 at attempt 1 (no such")
+    assert shown.err.startswith(
+        "steadydecay: 1 of 2 trials failed. The first of them is scionc-2-0 at attempt 1 (no such"
+    )
 
 
 def test_report_reads_a_sweep_s_folder(capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,7 +177,7 @@ def test_report_reads_a_sweep_s_folder(capsys: pytest.CaptureFixture[str]) -> No
     ("arguments", "message"),
     [
         (["sweep", "--over", "clip"], "over names 'clip', which is not a swept field"),
-        (["sweep", "--measure", "top5"], "measure is 'top5'; it must be val_loss, top1"),
+        (["sweep", "--measure", "top5"], "measure is 'top5'; it must be one of val_loss, top1"),
         (["sweep", "--measure", "top1"], "measure is 'top1', but no trial of this sweep measured it"),
         (["sweep", "--follow"], "follow is given for a sweep, whose report is one page and a table"),
         (["sweep", "--figure", "a.svg"], "figure is given for a sweep"),

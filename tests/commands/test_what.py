@@ -15,7 +15,7 @@ def test_without_a_size_it_is_the_first_of_the_recipe(recipe: str, size: str) ->
 
 
 def test_a_size_of_another_recipe_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"^size is '124m'; it must be digits, mini, s16"):
+    with pytest.raises(ValueError, match=r"^size is '124m'; it must be one of digits, mini, s16"):
         What("vit", size="124m").recipe_of("scionc", 0)
 
 

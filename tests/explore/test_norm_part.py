@@ -66,7 +66,7 @@ def test_a_corrected_norm_stays_where_the_constant_one_falls(rule: str) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_schedules_are_shares_of_their_peaks(shape: str) -> None:
     traces = drawn(PLAN._replace(shape=shape, rule="corrected"))
-    lr, decay = traces["lr γ ÷ its peak"].y, traces["decay η ÷ its peak"].y
+    lr, decay = traces["learning rate γ ÷ its peak"].y, traces["decay η ÷ its peak"].y
     assert list(lr) == pytest.approx([SHAPES[shape](step, 200, 0) for step in range(200)])
     assert max(decay) == 1
     assert [share**2 for share in lr] == pytest.approx(list(decay))

@@ -119,7 +119,7 @@ def test_a_model_on_the_meta_device_is_enough() -> None:
             {"decay_per_step": None},
             "no decay is given; give exactly one of weight_decay, decay_per_step and steady_norm_sq",
         ),
-        ({"weight_decay": 0.1}, "there is weight_decay=0.1 and decay_per_step=0.01; it must be one"),
+        ({"weight_decay": 0.1}, "weight_decay=0.1 and decay_per_step=0.01 are given; give exactly one"),
         ({"decay_per_step": None, "weight_decay": 10.0}, r"weight_decay is 10.0; it must be in \[0, 10.0\)"),
         (
             {"decay_per_step": None, "weight_decay": 3.0, "output_lr": 0.5},

@@ -94,7 +94,7 @@ def test_a_steady_state_below_one_update_and_gains_are_said_apart() -> None:
     planned = plan(50, "8x4", "8", "4")
     said = unreached(forecast_kinds(planned.kinds, planned.shares, wanted_rms=0.01))
     assert "8x4: No steady decay leads to an RMS of 0.01, because a single update is larger; lower lr." in said
-    assert said[-1] == "8, 4: no decay is suggested for gains and biases."
+    assert said[-1] == "8, 4: No decay is suggested for gains and biases."
 
 
 def test_a_wanted_rms_outside_its_range_is_named() -> None:
@@ -110,8 +110,8 @@ def test_nothing_is_said_of_layers_that_settle() -> None:
 def test_a_run_that_is_too_short_says_by_how_much() -> None:
     planned = plan(1000, "8x4", "16x4:output", decay_per_step=0.001)
     (said,) = advice(forecast_kinds(planned.kinds, planned.shares))
-    assert said.startswith("all layers: the run is 1 time constants 1/(2η) long and ends before its steady state")
-    assert said.endswith("takes 3: 3 times the steps or the decay.")
+    assert said.startswith("All layers: The run is 1 time constants 1/(2η) long, and ends before its steady state")
+    assert said.endswith("takes 3. It would need 3 times the steps or the decay.")
 
 
 def test_layers_without_decay_are_named_apart() -> None:

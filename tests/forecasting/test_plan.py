@@ -32,7 +32,7 @@ def test_shares_are_those_that_training_uses() -> None:
 @pytest.mark.parametrize(
     ("schedule", "steps", "warmup", "message"),
     [
-        ("cosin", 10, 0, "shape is 'cosin'; it must be 'cosine'"),
+        ("cosin", 10, 0, "shape is 'cosin'; it must be one of 'cosine'"),
         ("cosine", 0, 0, "steps is 0; it must be"),
         ("cosine", -5, 0, "steps is -5"),
         ("cosine", 10**9, 0, "steps is 1000000000; it must be"),

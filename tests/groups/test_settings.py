@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from steadydecay.groups import settings
 from steadydecay.groups.settings import decay_of, require_numbers, weight_decay_of_step, with_references
 from steadydecay.known_optimizers.update_momentum import AVERAGE
 
@@ -170,7 +171,8 @@ def test_numbers_that_became_illegal_are_refused_by_group(keys: dict[str, Any], 
         weight_decay_of_step({**group_with(), **keys}, AVERAGE, 3)
 
 
-def test_tensors_are_not_looked_at() -> None:
+def test_tensors_on_an_accelerator_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "_is_readable", lambda value: False)
     group = {**group_with(), "lr": torch.tensor(math.nan)}
     assert weight_decay_of_step(group, AVERAGE, 0).isnan()  # pyright: ignore[reportAttributeAccessIssue]
     require_numbers(group, 0)

@@ -68,7 +68,9 @@ def test_buffers_are_counted_by_name() -> None:
 def test_tensors_elsewhere_in_the_file_are_told() -> None:
     text = notes(layer(), elsewhere=("ema", "teacher"))
     assert "The weights are elsewhere in the file, so the tensors under 'ema', 'teacher' were not looked at." in text
-    assert "the tensors under 'a', 'b', 'c' and 1 more." in notes(layer(), elsewhere=("a", "b", "c", "d"))
+    assert "the tensors under 'a', 'b', 'c' and 1 more were not looked at." in notes(
+        layer(), elsewhere=("a", "b", "c", "d")
+    )
 
 
 def test_a_run_shorter_than_its_memory_says_so() -> None:

@@ -33,7 +33,7 @@ def test_what_torch_says_is_told_in_words(tmp_path: Path, said: str, monkeypatch
 
 def test_real_newer_protocols_are_told(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(2)}, tmp_path / "model.pt", pickle_protocol=4)
-    with pytest.raises(ValueError, match=r"is pickled in a newer protocol .*: save it again without pickle_protocol"):
+    with pytest.raises(ValueError, match=r"is pickled in a newer protocol .*; save it again without pickle_protocol"):
         load(tmp_path / "model.pt")
 
 

@@ -25,7 +25,9 @@ def built(name: str, model: nn.Module) -> Any:
 def test_the_correction_is_refused_and_no_norm_is_predicted(name: str) -> None:
     model = network()
     optimizer = built(name, model)
-    with pytest.raises(ValueError, match=f"group 0 of {name}: the weights are an average over all steps, .*; it must"):
+    with pytest.raises(
+        ValueError, match=f"group 0 of {name} cannot be corrected: the weights are an average over all steps, .*; use"
+    ):
         sd.correct_weight_decay(optimizer, where=lambda group: True)
     assert "reference_lr" not in optimizer.param_groups[0]
     with pytest.warns(UserWarning, match=rf"of {name}'s groups \[0\] does not act .* no norm is predicted"):

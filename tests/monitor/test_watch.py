@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import steadydecay as sd
+from steadydecay.groups import settings
 from steadydecay.monitor.watch import Watch, watch
 from steadydecay.recipes.optimizer_chain import OptimizerChain
 
@@ -737,7 +738,9 @@ class NoWaiting(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("is_tensor", [False, True])
-def test_no_step_reads_a_value_from_the_device(is_tensor: bool) -> None:
+def test_no_step_reads_a_value_from_the_device(is_tensor: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A tensor on the CPU stands for one on an accelerator, which no step reads.
+    monkeypatch.setattr(settings, "_is_readable", lambda value: False)
     parameters = parameters_of()
     optimizer = sd.SGDW(parameters, torch.tensor(LR) if is_tensor else LR, 0.9, weight_decay=0.5)
     handle = watch(optimizer, every=2)

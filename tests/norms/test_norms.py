@@ -585,7 +585,7 @@ def test_unknown_name_is_named_with_the_legal_ones(spec: NormSpec, value: str) -
 
 @pytest.mark.parametrize("spec", ["auto", {"name": "auto"}])
 def test_auto_for_three_dimensions_asks_which(spec: NormSpec) -> None:
-    with pytest.raises(ValueError, match=r"3 dimensions, .* norm='spectral' .* norm='spectral_conv'"):
+    with pytest.raises(ValueError, match=r"3 dimensions; .* norm='spectral' .* norm='spectral_conv'"):
         norm_for(spec, ndim=3)
 
 

@@ -181,7 +181,7 @@ def test_numbers_flags_and_pairs_of_other_packages_are_taken(kind: type[Optimize
 def test_a_tensor_lr_that_decays_more_than_the_weight_is_refused() -> None:
     optimizer, parameters = two_groups(sd.AdamC, {})
     optimizer.param_groups[1]["lr"] = torch.tensor(1e9)
-    with pytest.raises(ValueError, match=r"lr · weight_decay of group 1 is .*; it must be \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"lr · weight_decay of group 1 is .*; it must be in \[0, 1\)"):
         step(optimizer, parameters)
     assert all(map(torch.equal, parameters, weights()))
 

@@ -9,6 +9,7 @@ from test_contract import random_gradients, random_parameters, same_bits, values
 from torch import Tensor, nn
 
 import steadydecay as sd
+from steadydecay.groups import settings
 from steadydecay.optim.batches import elementwise_batches
 from steadydecay.optim.batches.elementwise_batches import Sizes
 from steadydecay.optim.decoupled_step import descend
@@ -112,8 +113,11 @@ def test_what_torchs_fused_sgd_cannot_take_goes_another_way(weight: Tensor) -> N
 
 @pytest.mark.parametrize("shapes", [[(4, 3), (6,)], [(300, 300)]], ids=["small", "large"])
 @over_optimizers
-def test_no_tensor_among_the_hyperparameters_is_looked_at(build: Build, shapes: list[tuple[int, ...]]) -> None:
-    """On a GPU that would wait for all that it has to do."""
+def test_no_tensor_on_an_accelerator_is_read(
+    build: Build, shapes: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading one would wait for all work of the device."""
+    monkeypatch.setattr(settings, "_is_readable", lambda value: False)
     optimizer = build(with_gradients(random_parameters(*shapes)), decay="corrected")
     group = optimizer.param_groups[0]
     group.update(lr=torch.tensor(0.1), weight_decay=torch.tensor(0.5))

@@ -166,7 +166,7 @@ def test_a_weight_whose_entries_cannot_be_written_one_by_one_is_refused(case: st
     """Else the step would end in torch's error when other groups have moved."""
     make, fault = UNWRITABLE[case]
     keys = {"lr": 0.1} if build is sd.Scion else {}
-    with pytest.raises(ValueError, match=rf"parameter 1 of its group, of shape \(2, 2\) .* it {fault}.*; legal"):
+    with pytest.raises(ValueError, match=rf"parameter 1 of its group, of shape \(2, 2\) .* it {fault}.*; it must be"):
         build([nn.Parameter(torch.ones(2, 2)), nn.Parameter(make())], **keys)
     if case != "sparse":
         build([nn.Parameter(torch.ones(2, 2)), nn.Parameter(make(), requires_grad=False)], **keys)

@@ -146,7 +146,7 @@ def test_temporaries_grow_with_what_a_rank_owns(ranks: int, counted: SimpleNames
 @pytest.mark.parametrize("ranks", RANKS)
 def test_replicas_keep_their_share_of_the_momentum(ranks: int) -> None:
     with one_rank_of(ranks):
-        weights = [nn.Parameter(torch.empty(()).expand(shape)) for shape in [*MATRICES, (VOCABULARY, WIDTH)]]
+        weights = [nn.Parameter(torch.empty(shape)) for shape in [*MATRICES, (VOCABULARY, WIDTH)]]
         optimizer = scion(weights, data_parallel_group=dist.group.WORLD)
         optimizer.fit_state()
         held = sum(state["momentum"].to_local().numel() for state in optimizer.state.values())

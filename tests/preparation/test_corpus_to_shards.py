@@ -211,7 +211,7 @@ def test_what_is_complete_is_checked_and_left(
     prepare(corpus_of(source, tokenizer), tmp_path, 1)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == times
     (tmp_path / "train_000001.bin").unlink()
-    with pytest.raises(ValueError, match=r"in 1 shards; the first is train_000001\.bin, with no tokens where the man"):
+    with pytest.raises(ValueError, match=r"in 1 shards\. The first is train_000001\.bin, with no tokens where the man"):
         prepare(corpus_of(source, tokenizer), tmp_path, 1)
     broken = tmp_path / "train_000000.bin"
     broken.write_bytes(broken.read_bytes()[:-1])
@@ -283,7 +283,7 @@ def test_shards_of_another_preparation_are_left_as_they_are(
             r"tokenizer sha256: '.*, now '000.*; tokenizer vocabulary_size",
         ),
         (replace(corpus, files=corpus.files[:2]), r"source files: 3, now 2"),
-        (replace(corpus, holdout=0.2), r"holdout: 0\.1, now 0\.2\); choose another folder \(--out\), or delete"),
+        (replace(corpus, holdout=0.2), r"holdout: 0\.1, now 0\.2\)\. Choose another folder \(--out\), or delete"),
         (replace(corpus, shard_tokens=901), r"shard_tokens: 900, now 901"),
         (replace(corpus, text_key="id"), r"text_key: 'text', now 'id'"),
     ):
@@ -319,7 +319,7 @@ def test_a_folder_that_holds_something_else_is_left_as_it_is(
             {"version": 2},
             r"token_shards\.json is a manifest of version 2; it must have version 1\. Prepare the corpus again in",
         ),
-        ({"version": 1}, r"token_shards\.json is not a manifest of token shards: prepare the corpus again in another"),
+        ({"version": 1}, r"token_shards\.json is not a manifest of token shards; prepare the corpus again in another"),
         ([], r"token_shards\.json is not a manifest"),
     ],
     ids=["version 2", "without fields", "a list"],

@@ -126,7 +126,7 @@ def test_a_tokenizer_without_an_end_of_text_is_refused(tmp_path: Path) -> None:
     path = str(write_tokenizer(tmp_path / "t.json", "[SEP]", size=300))
     with pytest.raises(ValueError, match=r"has no token <\|endoftext\|> or .* to put before each .*--end-of-text"):
         load_tokenizer(path)
-    with pytest.raises(ValueError, match=r"has no token \[EOS\] to stand"):
+    with pytest.raises(ValueError, match=r"has no token \[EOS\] to put before"):
         load_tokenizer(path, "[EOS]")
     assert load_tokenizer(path, "[SEP]").end_of_text_id == 300
 

@@ -127,7 +127,7 @@ def test_a_long_text_is_cut_after_lines_into_documents(
             '{"text": "a"}\n{"tex',
             r"line 2 of .*a\.jsonl is not JSON \(.*\); correct the line, or download the file again",
         ),
-        ('{"id": 1, "body": "a"}', r"line 1 of .*jsonl has no key 'text'; it has id, body: say with --text-key which"),
+        ('{"id": 1, "body": "a"}', r"line 1 of .*jsonl has no key 'text'; it has id, body. Say with --text-key which"),
         ('["text"]', r"line 1 of .*a\.jsonl has no key 'text'; it has a list"),
         ('{"text": ["a"]}', r"'text' in line 1 of .*a\.jsonl is a list; it must be a string or null"),
         ("[" * 100_000, r"line 1 of .*a\.jsonl is not JSON"),
@@ -169,7 +169,7 @@ def test_a_packed_file_that_is_cut_off_is_named(tmp_path: Path) -> None:
 def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", ["a"])
     file = source_file(tmp_path / "a.parquet")
-    with pytest.raises(SourceError, match=r"a\.parquet has no column 'body'; it has text, id: say with --text-key"):
+    with pytest.raises(SourceError, match=r"a\.parquet has no column 'body'; it has text, id. Say with --text-key"):
         require_readable(file, "body")
     write_parquet(tmp_path / "a.parquet", [["a"]], pa.list_(pa.string()))
     with pytest.raises(SourceError, match=r"the column 'text' of .* has the type list<.*>; it must contain strings"):

@@ -98,7 +98,7 @@ def test_a_whole_shard_of_another_version_or_length_is_refused(tmp_path: Path) -
     with pytest.raises(ShardError, match=r"train_000000\.bin is a shard of version 2; it must have version 1"):
         GrowingShards(tmp_path, "train", 10, 2, 5)
     write_shard(path, TOKENS[:9])
-    with pytest.raises(ShardError, match=r"train_000000\.bin has 9 tokens; it must be 10"):
+    with pytest.raises(ShardError, match=r"train_000000\.bin has 9 tokens, but 10 were written to it"):
         GrowingShards(tmp_path, "train", 10, 2, 5)
     path.write_bytes(whole)
     assert len(read_shard(path)) == 10

@@ -127,7 +127,7 @@ def test_a_network_that_fails_is_an_error_a_person_can_read(monkeypatch: pytest.
     with pytest.raises(OSError, match=r"hf://x cannot be listed \(connection refused\); check the URL and the"):
         source_files("hf://x")
     file = SourceFile("hf://x/a.parquet", "a.parquet", "parquet", 9)
-    message = r"hf://x/a\.parquet cannot be read \(connection lost\): .* the same command"
+    message = r"hf://x/a\.parquet cannot be read \(connection lost\); .* the same command"
     with pytest.raises(SourceError, match=message), opened(file):
         pass
 

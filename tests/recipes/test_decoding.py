@@ -93,6 +93,8 @@ def test_pixels_without_a_known_range_are_refused() -> None:
     assert pixels is None and "mode 'F' have no range that is known; save it with 8 or 16 bits" in fault
 
 
-@pytest.mark.parametrize(("content", "fault"), [(b"", "it is empty"), (b"text", "it is no image of a known format")])
+@pytest.mark.parametrize(
+    ("content", "fault"), [(b"", "it is empty"), (b"text", "it is not an image of a known format")]
+)
 def test_what_is_no_image_is_said_without_an_address(content: bytes, fault: str) -> None:
     assert decoded(content, View(8)) == (None, fault)

@@ -174,5 +174,5 @@ def test_a_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
         file.writestr("images.npy", b"no array")
         file.writestr("labels.npy", b"no array")
-    with pytest.raises(ValueError, match=r"images in it is not an array: save it with np\.savez"):
+    with pytest.raises(ValueError, match=r"images in it is not an array; save it with np\.savez"):
         read_npz(tmp_path / "a.npz", None)

@@ -90,7 +90,7 @@ def test_splits_are_known_by_their_usual_names_in_any_case(tmp_path: Path, train
 def test_a_training_folder_alone_is_split_and_what_stands_beside_it_is_named(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", ["a", "b"], 20)
     write_folder(tmp_path / "other", ["a", "b"], 1)
-    with pytest.warns(UserWarning, match="1 beside the folder that is trained on: other"):
+    with pytest.warns(UserWarning, match="1 beside the training folder: other"):
         found = read_image_folder(tmp_path)
     assert found.classes == ("a", "b") and len(found.train) + len(found.validation) == 40
 
@@ -105,7 +105,7 @@ def test_a_validation_folder_without_classes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "1.png").write_bytes(b"")
     with (
-        pytest.warns(UserWarning, match="in no folder of a class: 1.png"),
-        pytest.raises(ValueError, match="test holds no folder with an image, so there is nothing to validate with"),
+        pytest.warns(UserWarning, match="outside any class folder: 1.png"),
+        pytest.raises(ValueError, match="test has no class folder with an image, so there is nothing to validate with"),
     ):
         read_image_folder(tmp_path)

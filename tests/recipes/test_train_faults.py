@@ -411,7 +411,7 @@ SENTENCES = {
     "first": (0, r""),
     "checkpoints of mode 000": (2, r"steadydecay: \S+/checkpoints cannot be read \(Permission denied\), so its .*"),
     "the only checkpoint of mode 000": (2, r"(?s).*Skipped \S+: it cannot be read \(Permission denied\)\n.*\n"
-                                           r"steadydecay: none of the 1 checkpoints in \S+ is whole; .*"),
+                                           r"steadydecay: none of the 1 checkpoints in \S+ is whole, .*"),
     "checkpoints of mode 500": (2, r"steadydecay: the checkpoint of step 12 cannot be written to \S+/checkpoints "
                                    r"\(Permission denied\)\. Earlier checkpoints are unchanged\. .*"),
     "a run of mode 500": (2, r"steadydecay: .*Permission denied.*\S+/run.*"),

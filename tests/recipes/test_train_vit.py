@@ -138,6 +138,6 @@ def test_bad_data_leaves_an_earlier_run_as_it_was(squares: Path, tmp_path: Path)
     train(tiny(squares, steps=2), tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     np.savez(tmp_path.parent / "bad.npz", images=np.ones((9, 4, 4), dtype=np.uint8), labels=np.arange(9) - 1)
-    with pytest.raises(ValueError, match=r"labels of .*bad\.npz hold -1"):
+    with pytest.raises(ValueError, match=r"labels of .*bad\.npz contain -1"):
         train(tiny(tmp_path.parent / "bad.npz", steps=2), tmp_path, restart=True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -75,6 +75,6 @@ def test_a_log_without_anything_gives_a_picture_that_says_so(tmp_path: Path) -> 
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"holds no \*/run\.jsonl"):
+    with pytest.raises(ValueError, match=r"contains no \*/run\.jsonl"):
         write_picture(tmp_path, tmp_path / "picture.png")
     assert not (tmp_path / "picture.png").exists()

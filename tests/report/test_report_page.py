@@ -207,7 +207,7 @@ def test_the_page_is_replaced_at_once_and_a_wrong_place_is_an_error(tmp_path: Pa
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"holds no \*/run\.jsonl"):
+    with pytest.raises(ValueError, match=r"contains no \*/run\.jsonl"):
         write_report(tmp_path, tmp_path / "report.html")
 
 

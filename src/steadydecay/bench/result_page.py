@@ -103,7 +103,7 @@ def _notes(results: Sequence[Result]) -> list[str]:
     measured = {row.name for result in results for row in result.rows}
     faults = {f"- {row.name}: {fault}." for row, _ in _rows(results) for fault in row.faults}
     missing = {name: error for result in results for name, error in result.missing.items() if name not in measured}
-    return [*sorted(faults), *(f"- {name} was not measured: {error}." for name, error in sorted(missing.items())), ""]
+    return [*sorted(faults), *(f"- {name} is not measured: {error}." for name, error in sorted(missing.items())), ""]
 
 
 def _not_measured(results: Sequence[Result]) -> str:

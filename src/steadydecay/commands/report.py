@@ -21,11 +21,10 @@ from steadydecay.sweeps.sweep_terminal import print_sweep
 
 @dataclass
 class Report:
-    """Write a page about one or more runs, or follow them live. It says which run is better and why, and what to
-    change.
+    """Write a page about one or more runs, or follow them live.
 
-    For the folder of a sweep, the page shows a map of the loss over two of the swept fields, and the best setting with
-    its spread.
+    The page says which run is better and why, and what to change. For the folder of a sweep, it shows a map of the loss
+    over two of the swept fields, and the best setting with its spread.
     """
 
     runs: tyro.conf.Positional[tuple[GivenPath, ...]]

@@ -159,8 +159,9 @@ def _check_decay(given: Hyperparameters) -> None:
     names = ("weight_decay", "decay_per_step", "steady_norm_sq")
     chosen = [name for name in names if getattr(given, name) is not None]
     if len(chosen) != 1:
-        given_ones = " and ".join(f"{name}={getattr(given, name)!r}" for name in chosen) or "no decay"
-        raise ValueError(f"{given_ones} is given; give exactly one of weight_decay, decay_per_step and steady_norm_sq")
+        said = " and ".join(f"{name}={getattr(given, name)!r}" for name in chosen) + " are given"
+        wanted = "give exactly one of weight_decay, decay_per_step and steady_norm_sq"
+        raise ValueError(f"{said if chosen else 'no decay is given'}; {wanted}")
     largest_lr = max(given.lr, _output_lr(given))
     if given.weight_decay is not None:
         remedy = f"multiplied by lr={largest_lr!r}, it is the share that a step removes"

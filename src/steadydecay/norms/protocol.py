@@ -39,7 +39,7 @@ class Norm(Protocol):
     writes to its arguments, except `init_`. On a CPU, `lmo` may be called in several threads at once.
 
     The following members are optional. `fewest_dimensions` is the number of dimensions of one weight; a weight with
-    fewer cannot have this norm. `vector_dims` says that the LMO brings every vector along these (negative) dimensions
+    fewer is refused with a ValueError. `vector_dims` says that the LMO brings every vector along these (negative) dimensions
     to the length `vector_length(shape)`: () stands for every entry, and (-1,) for every row. Weights that are sharded
     then exchange only lengths, and large weights may be stepped in pieces. The other members are for speed:
     `lmo_of_each(gradients)` computes the LMOs of several gradients of one shape, in their dtype or a lower one,

@@ -13,42 +13,38 @@ REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 REAL_AND_COMPLEX = (*REAL, torch.complex64, torch.complex128)
 
 
-def require_dtypes(group: Mapping[str, Any], legal: Sequence[torch.dtype], optimizer_name: str) -> None:
-    """Raise ValueError unless each trainable weight of a group has a legal dtype.
+def require_steppable(group: Mapping[str, Any], legal: Sequence[torch.dtype], optimizer_name: str) -> None:
+    """Raise ValueError unless an optimizer can write the entries of each trainable weight of a group.
 
     A frozen weight may have any dtype, because it never has a gradient, such as the int8 weights of a quantised model.
+    It must be dense all the same, because Adam cannot even create the state of a sparse weight.
 
     Args:
         group: A group whose `params` is a list of tensors, or of pairs of name and tensor.
         legal: The dtypes that the optimizer can step.
         optimizer_name: The name of the optimizer, for the error.
     """
-    for name, entry in zip(weight_names(group), group["params"], strict=True):
+    # Names are built for the error alone, because there may be very many weights.
+    for position, entry in enumerate(group["params"]):
         weight = entry[1] if isinstance(entry, tuple) else entry
-        if isinstance(weight, Tensor) and weight.requires_grad and weight.dtype not in legal:
-            raise ValueError(_refusal(name, weight, legal, optimizer_name))
+        if not isinstance(weight, Tensor):
+            continue
+        if weight.requires_grad and weight.dtype not in legal:
+            raise ValueError(_refusal(_name(group, position), weight, legal, optimizer_name))
+        if (weight.requires_grad or weight.layout is not torch.strided) and (fault := _fault_of_entries(weight)):
+            raise ValueError(f"{_name(group, position)} cannot be stepped by {optimizer_name}: it {fault}")
 
 
-def require_own_entries(group: Mapping[str, Any], optimizer_name: str) -> None:
-    """ValueError unless each weight of a group is dense, and each that is trained has entries of their own.
-
-    Args:
-        group: as for `require_dtypes`.
-        optimizer_name: for the error.
-    """
-    for name, entry in zip(weight_names(group), group["params"], strict=True):
-        weight = entry[1] if isinstance(entry, tuple) else entry
-        # Adam's state of a sparse weight cannot even be made.
-        is_looked_at = isinstance(weight, Tensor) and (weight.requires_grad or weight.layout is not torch.strided)
-        fault = _fault_of_entries(weight) if is_looked_at else ""
-        if fault:
-            raise ValueError(f"{name} cannot be stepped by {optimizer_name}: it {fault}")
+def _name(group: Mapping[str, Any], position: int) -> str:
+    return list(weight_names(group))[position]
 
 
 def _fault_of_entries(weight: Tensor) -> str:
     if weight.layout is not torch.strided:
         return f"has the layout {weight.layout}; it must be a dense tensor: nn.Parameter(weight.to_dense())"
-    if any(size > 1 and not stride for size, stride in zip(weight.shape, weight.stride(), strict=True)):
+    if 0 in weight.stride() and any(
+        size > 1 and not stride for size, stride in zip(weight.shape, weight.stride(), strict=True)
+    ):
         return "has entries that share memory, as expand() makes them; it must be a tensor of its own: weight.clone()"
     if weight.is_neg() or weight.is_conj():
         return "is a view with another sign; it must be a tensor of its own: weight.resolve_neg().resolve_conj()"

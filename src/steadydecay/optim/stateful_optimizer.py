@@ -18,9 +18,8 @@ from steadydecay.optim.fitting_state import StateKeys, fingerprint, refit, requi
 from steadydecay.optim.legal_weights import (
     REAL_AND_COMPLEX,
     illegal_weights,
-    require_dtypes,
     require_no_gradient,
-    require_own_entries,
+    require_steppable,
 )
 from steadydecay.parallel.cuts import Cut, cut_of
 from steadydecay.parallel.presence import agree_on_gradients
@@ -74,8 +73,7 @@ class StatefulOptimizer(torch.optim.Optimizer):
         if "betas" in (settings := {**defaults, **given}):
             given["betas"] = as_pair(settings["betas"])
         require_types({**defaults, **given})
-        require_dtypes(given, self.steppable, type(self).__name__)
-        require_own_entries(given, type(self).__name__)
+        require_steppable(given, self.steppable, type(self).__name__)
         return self.checked(with_references(given, defaults, self.update_momentum)) | unsaid_reference(param_group)
 
     def fit_state(self) -> None:
