@@ -209,7 +209,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "lr": (lambda: weight_decay_schedule(-0.1, 0.1), "learning_rate is -0.1; it must be in [0, inf)"),
     "decay of everything": (
         lambda: weight_decay_schedule(0.5, 2.0),
-        "weight_decay is 2.0; it must be in [0, 2.0): each step at the reference lr=0.5 removes the share lr · weight_decay",
+        "weight_decay is 2.0; it must be in [0, 2.0): each step at the reference lr=0.5 removes the share",
     ),
     "a decay that is a schedule": (
         lambda: weight_decay_schedule(0.5, "0.1"),  # pyright: ignore[reportArgumentType]

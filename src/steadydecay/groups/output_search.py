@@ -60,7 +60,7 @@ def search_of(model: nn.Module, places: Sequence[Place], roles: Mapping[str, Rol
 
 
 def _with_siblings(ends: Sequence[Layer], outside: Sequence[Layer], lists: Collection[str]) -> list[Layer]:
-    """Add the layers of each list that has an end and in which none reads the one before, as heads at several scales."""
+    """Add all layers of a list that has an end and in which none reads the one before, as heads at several scales."""
     # A container that is the whole model is not a list of heads.
     homes = {path for layer in ends if (path := _home(layer)) in lists and path}
     found = {id(layer) for layer in ends}

@@ -39,9 +39,9 @@ class Norm(Protocol):
     writes to its arguments, except `init_`. On a CPU, `lmo` may be called in several threads at once.
 
     The following members are optional. `fewest_dimensions` is the number of dimensions of one weight; a weight with
-    fewer is refused with a ValueError. `vector_dims` says that the LMO brings every vector along these (negative) dimensions
-    to the length `vector_length(shape)`: () stands for every entry, and (-1,) for every row. Weights that are sharded
-    then exchange only lengths, and large weights may be stepped in pieces. The other members are for speed:
+    fewer is refused with a ValueError. `vector_dims` says that the LMO brings every vector along these (negative)
+    dimensions to the length `vector_length(shape)`: () stands for every entry, and (-1,) for every row. Weights that
+    are sharded then exchange only lengths, and large weights may be stepped in pieces. The other members are for speed:
     `lmo_of_each(gradients)` computes the LMOs of several gradients of one shape, in their dtype or a lower one,
     `lmo_dtype(gradient)` is the dtype of its results, and `lmo_cost(gradient)` is the cost of one of them.
     """
