@@ -60,4 +60,4 @@ def test_a_recipe_of_one_s_own_trains_in_fewer_than_60_lines_and_is_reported(
     shares = dict(re.findall(r"^(\w+): ([\d.]+)% of the rows", capsys.readouterr().out, re.M))
     assert shares.keys() == {"adamw", "scion", "scionc"} and all(float(share) > 90 for share in shares.values())
     write_report(tmp_path, tmp_path / "report.html")
-    assert "Accuracy at that step" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "The accuracy at that step" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -99,7 +99,7 @@ def test_a_trial_that_fails_is_tried_again_and_the_attempts_are_counted(tmp_path
     assert rows["1.0", 0].message == "RuntimeError: node lost"
     assert rows["1.0", 0].measures == {}
     error = FailedTrialsError([rows["1.0", 0]], 6)
-    assert str(error).startswith("1 of 6 trials failed, the first of them gpt-scionc-seed0-")
+    assert str(error).startswith("1 of 6 trials failed. The first of them is gpt-scionc-seed0-")
     # Failed ones are not ended for good.
     again = WritingSlot()
     assert all(row.status == "finished" for row in run(tmp_path / "b", again))
