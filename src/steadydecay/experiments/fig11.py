@@ -55,7 +55,7 @@ FIG11 = Experiment(
     parts=of_both_kinds(variants, CRITERIA, examine, vit=8, gpt=8),
     paper_kind="vit",
     why_not="On the digits ‖g‖ falls to about half from the middle to the end of every run, with constant momentum "
-    "too, because the ViT learns most of them. What the criterion measures is this fall, part of which the larger ‖g‖ of "
-    "η ∝ γ² makes up for. The last lines compare ‖g‖ with that under constant momentum instead. ImageNet (`--scale "
-    "paper`) is not learned so far.",
+    "too, because the ViT learns most of them. What the criterion measures is this fall, part of which the larger "
+    "‖g‖ of η ∝ γ² makes up for. The last lines compare ‖g‖ with that under constant momentum instead. ImageNet "
+    "(`--scale paper`) is not learned so far.",
 )
