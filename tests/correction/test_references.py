@@ -383,7 +383,7 @@ def test_what_a_scheduler_left_in_the_checkpoint_is_the_reference_without_a_word
 def test_a_higher_lr_of_the_checkpoint_is_the_reference() -> None:
     optimizer = adamw(0.001)
     correct(optimizer)
-    with pytest.warns(UserWarning, match=r"the largest lr that they had so far, 0\.05\."):
+    with pytest.warns(UserWarning, match=r"the largest lr seen so far, 0\.05\."):
         optimizer.load_state_dict(stepped(adamw(), 0.05))
     step(optimizer)
     assert optimizer.param_groups[0]["reference_lr"] == 0.05

@@ -291,9 +291,9 @@ def test_the_output_layer_is_left_to_its_decay() -> None:
         (
             {"steady_norm_sq": 2.0},
             "cautious",
-            r"steady_norm_sq=2\.0, which the rule 'cautious' cannot hold; set weight_decay",
+            r"steady_norm_sq=2\.0, which the rule 'cautious' does not support; set weight_decay",
         ),
-        ({"steady_norm_sq": 2.0}, "hyperball", r"steady_norm_sq=2\.0, which the rule 'hyperball' cannot hold"),
+        ({"steady_norm_sq": 2.0}, "hyperball", r"steady_norm_sq=2\.0, which the rule 'hyperball' does not support"),
         ({"weight_decay": -1.0}, "cautious", r"weight_decay of group 0 of AdamW is -1\.0; it must be in \[0, inf\)"),
     ],
 )

@@ -88,8 +88,8 @@ def test_time_constants_add_up_over_a_schedule_and_over_gaps_in_the_log() -> Non
     ("numbers", "title"),
     [
         ((1.0, 1.3, 40.0, 30.0), "The gradient norm rises at the end because the weight norm falls"),
-        ((1.0, 1.02, 40.0, 30.0), "The weight norm falls at the end and holds the gradient norm up"),
-        ((1.0, 0.9, 40.0, 30.0), "The weight norm falls at the end and holds the gradient norm up"),
+        ((1.0, 1.02, 40.0, 30.0), "The weight norm falls at the end and keeps the gradient norm from falling"),
+        ((1.0, 0.9, 40.0, 30.0), "The weight norm falls at the end and keeps the gradient norm from falling"),
         ((1.0, 2.0, 40.0, 30.0), "The gradient norm rises at the end by more than the falling weight norm explains"),
         ((1.0, 1.3, 40.0, 40.0), "The gradient norm rises at the end, but not because of the weight norm"),
         ((1.0, 1.3, 40.0, 50.0), "The gradient norm rises at the end, but not because of the weight norm"),
@@ -211,7 +211,7 @@ def test_weights_of_unknown_format_get_a_doubt_and_no_verdict() -> None:
 
 def test_updates_of_another_size_are_named_with_their_factor() -> None:
     text = words(advice.update_size({"a": 1.0, "b": 0.5, "c": 1.3, "d": math.nan, "e": 0.0, "f": math.inf}))
-    assert "is 0.50 in b" in text and "2 of 6" in text and "divide it by 0.25 for this layer" in text
+    assert "In b, updates are 0.50 times" in text and "2 of 6" in text and "divide it by 0.25 for this layer" in text
     assert "in all" not in words(advice.update_size({"b": 2.0, "a": 1.0}))
     assert advice.update_size({"a": 0.8, "b": 1.25, "c": math.nan}) is None
     assert advice.update_size({}) is None

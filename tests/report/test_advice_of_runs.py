@@ -105,7 +105,7 @@ def test_the_measured_size_of_updates_is_set_against_the_assumed_one(tmp_path: P
             }
             log.write("watch", step=index + 1, layers=layers)
     (finding,) = (one for one in findings_of(load_run(path, "run")) if "size" in one.title)
-    assert "is 0.50 in b." in finding.evidence
+    assert "In b, updates are 0.50 times" in finding.evidence
 
 
 def test_seeds_share_a_case_and_variants_a_finding(tmp_path: Path) -> None:

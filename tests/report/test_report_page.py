@@ -188,7 +188,7 @@ def test_a_log_of_a_time_without_a_monitor_is_shown_without_heat_maps(parsed: Pa
     assert list(tags.figures()) == [
         f"plot-{key}" for key in ("loss", "validation", "weight-norm", "gradient-norm", "lr", "decay")
     ]
-    assert "no heat map and verdicts" in tags.text and "#layers" not in [a.get("href") for _, a in tags.tags]
+    assert "and the verdicts are missing" in tags.text and "#layers" not in [a.get("href") for _, a in tags.tags]
 
 
 def test_a_live_page_may_ask_its_own_server(tmp_path: Path) -> None:

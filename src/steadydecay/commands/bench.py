@@ -24,10 +24,10 @@ class Bench:
     """
 
     set: str = "gpt-mini"
-    """The model whose shapes are stepped: gpt-mini, gpt2-small, gpt2-xl, vit-s16, llama-1b."""
+    """The model whose weight shapes are used: gpt-mini, gpt2-small, gpt2-xl, vit-s16, llama-1b."""
     only: list[str] = field(default_factory=list)
-    """The optimizers to time, by names or patterns such as 'scionc*' torch-muon. By default all of them are timed, and
-    ScionC always is."""
+    """The optimizers to time, by names or patterns such as 'scionc*' torch-muon. The default is all of them, and
+    ScionC is always timed."""
     repetitions: int = 7
     """How many steps of each optimizer are timed."""
     threads: int | None = None

@@ -35,9 +35,9 @@ class DryRun:
     dry_run: bool = False
     """Print what training would take (FLOPs, memory and hours) without training or writing any file."""
     gpus: list[int] = field(default_factory=list)
-    """With --dry-run, the numbers of GPUs to count for, such as --gpus 1 8. The default is 1 and 8."""
+    """With --dry-run, the numbers of GPUs to estimate for, such as --gpus 1 8. The default is 1 and 8."""
     flops: float = H100_FLOPS
-    """With --dry-run, the FLOP/s that one GPU could reach at most. It estimates the time if there is no measurement."""
+    """With --dry-run, the peak FLOP/s of one GPU, from which the time is estimated if there is no measurement."""
     utilisation: float = USUAL_UTILISATION
     """With --dry-run, the share of --flops that training reaches."""
 
@@ -45,7 +45,7 @@ class DryRun:
         """Raise ValueError if an option of the budget is given without --dry-run."""
         if (given := self._given()) and not self.dry_run:
             raise ValueError(
-                f"--{given[0]} is given without --dry-run, to which it belongs; add --dry-run or leave it out"
+                f"--{given[0]} is given without --dry-run, and works only with it; add --dry-run or leave it out"
             )
 
     def _given(self) -> list[str]:

@@ -32,8 +32,8 @@ class Forecast:
     """Predict the weight norms of a run before it is trained, under constant and under corrected weight decay."""
 
     folder: tyro.conf.Positional[Path | None] = None
-    """The folder of a run of `steadydecay train`, whose settings are forecast beside what it measured. Without it, the
-    other options describe a planned run."""
+    """The folder of a run of `steadydecay train`. The forecast uses its settings and is shown beside its measurements.
+    Without it, the other options describe a planned run."""
     shape: tyro.conf.UseAppendAction[list[str]] = field(default_factory=list)
     """The shape of layers, as d_out x d_in followed by role, norm and number of layers: 768x768, 3072x768:spectral,
     50304x768:output or 768x768:12. You may repeat this option, or use --model instead."""
@@ -69,8 +69,8 @@ class Forecast:
     init_rms: float | None = None
     """The RMS of all weights at the start. The default is that of steadydecay.init_, and 0 for adamw and lion."""
     wanted_rms: float | None = None
-    """Suggest the decay that gives this RMS at the end of the run, and at the steady state. If you give no other decay,
-    each rule is shown with the decay that ends there."""
+    """Suggest the decay with which the run ends at this RMS, and the decay whose steady state has it. If you give no
+    decay, each rule is shown with the first of them."""
     json: bool = False
     """Print one line of JSON instead of tables."""
     html: bool = False

@@ -36,8 +36,8 @@ class Reproduce:
     """
 
     name: tyro.conf.Positional[ExperimentName]
-    """The experiment. Figures and tables have the paper's numbers. seed003 compares AdamW with Adam-L2 on rare words;
-    nesterov and steady_norm come from the paper's third version."""
+    """The experiment. Figures and tables are numbered as in the paper. seed003 compares AdamW with Adam-L2 on rare
+    words; nesterov and steady_norm come from the paper's third version."""
     overrides: tyro.conf.Positional[tuple[str, ...]] = ()
     """Fields to change in all runs, written as name=value, such as steps=20. The results go to a folder whose name ends
     in -changed."""

@@ -76,7 +76,7 @@ def replacement_marks(
     if group.get("steady_norm_sq") is not None:
         asked = f"steady_norm_sq={group['steady_norm_sq']!r}"
         raise ValueError(
-            f"{name} has {asked}, which the rule {rule.replacement!r} cannot hold; set weight_decay instead"
+            f"{name} has {asked}, which the rule {rule.replacement!r} does not support; set weight_decay instead"
         )
     require_number(f"weight_decay of {name}", group.get("weight_decay", 0.0))
     weight_decay = float(group.get("weight_decay", 0.0))

@@ -187,8 +187,8 @@ def warn_of_guesses(optimizer: Optimizer, indices: Sequence[int], why: str, reme
     """Warn about groups whose reference is an lr that may be from the middle of a schedule."""
     lrs = ", ".join(f"{float(optimizer.param_groups[index]['reference_lr']):.3g}" for index in indices)
     warnings.warn(
-        f"{why}, and no scheduler tells its peak. The weight_decay of the groups {list(indices)} of "
-        f"{type(optimizer).__name__} is taken to belong to the largest lr that they had so far, {lrs}. If the peak of "
+        f"{why}, and no scheduler gives the peak lr. The weight_decay of the groups {list(indices)} of "
+        f"{type(optimizer).__name__} is assumed to belong to the largest lr seen so far, {lrs}. If the peak of "
         f"the schedule is higher, {remedy}",
         stacklevel=stacklevel,
     )

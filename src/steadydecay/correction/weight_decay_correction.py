@@ -234,7 +234,7 @@ class WeightDecayCorrection:
             why = why_momentum_is_unknown(self._optimizer, groups[unknown])
             warnings.warn(
                 f"{why}, so its momentum is assumed constant and only the lr changes its weight decay. If its momentum "
-                f"changes, make the optimizer known with steadydecay.register_optimizer",
+                f"changes, register the optimizer with steadydecay.register_optimizer",
                 stacklevel=4,
             )
 

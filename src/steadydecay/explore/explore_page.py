@@ -77,8 +77,8 @@ def _(NORM, controls_grid, mo, norm, norm_part, tabs):
     _text = """
     Starting from zero, updates make a weight grow and decay makes it shrink. After about 1/(2η) steps the two balance.
     Under a **constant λ**, this balance falls with the learning rate, and the norm follows it down. Choose the
-    **corrected** rule to see the norm stay. The points are a simulation of {entries} weights under pure noise, which
-    runs while you watch.
+    **corrected** rule to see the norm stay where it is. The points are a simulation of {entries} weights under pure
+    noise, which runs while you watch.
     """
     mo.vstack([mo.md(_text.format(entries=norm_part.DIMENSION)), controls_grid(norm)])
     return
@@ -96,8 +96,8 @@ def _(MOMENTUM, controls_grid, mo, momentum, tabs):
     mo.stop(tabs.value != MOMENTUM)
     _text = """
     Momentum repeats each gradient in later steps. If updates are normalised, it therefore raises the learning rate
-    that matters, the **effective learning rate** γ<sub>eff</sub>. See how steep it is near β = 1, and how momentum
-    alone can carry a whole schedule until β reaches 0.
+    that matters, the **effective learning rate** γ<sub>eff</sub>. See how steep it is near β = 1, and how
+    momentum alone can produce a whole schedule until β reaches 0.
     """
     mo.vstack([mo.md(_text), controls_grid(momentum)])
     return
@@ -111,7 +111,7 @@ def _(MOMENTUM, figures_grid, mo, momentum, momentum_part, tabs):
         {
             "Effective learning rate by momentum": momentum_part.effective_lr_figure(_lr, _beta, _nesterov),
             "What one minibatch adds in total": momentum_part.contribution_figure(_lr, _beta, _nesterov),
-            "One schedule of γ<sub>eff</sub>, carried in three ways": momentum_part.schedule_figure(
+            "One schedule of γ<sub>eff</sub>, produced in three ways": momentum_part.schedule_figure(
                 _lr, _beta, _nesterov, momentum.value["shape"]
             ),
         }

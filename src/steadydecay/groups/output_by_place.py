@@ -56,7 +56,7 @@ def _doubts_of_others(search: Search, chosen: Sequence[Layer], reason: str | Non
     """Yield layers that may be an output too: the last, and those that may be read by another, judging by sizes."""
     last = search.layers[-1]
     if chosen:
-        beside = f"although it may be an output beside {chosen[-1].path}, because sizes do not tell what reads it"
+        beside = f"although it may be an output beside {chosen[-1].path}, because sizes do not show what reads it"
         for layer in [*search.ends, *search.maybe_ends, *_ends_of_towers(search, chosen[-1])]:
             yield id(layer.weight), f"{beside}; {REMEDY}"
     if reason is not None:
@@ -80,6 +80,6 @@ def _why_not(search: Search, last: Layer, says_none: bool) -> str | None:
     if says_none or is_below(last.path, search.structure.encoders):
         return "the model says that it has no output layer"
     if last not in search.outside:
-        return "it stands in the last of several like layers"
+        return "it is in the last of several similar layers"
     is_normed = not last.is_linear and is_normalised(last, search.places)
     return "a normalisation comes after it" if is_normed else None

@@ -24,7 +24,7 @@ def stepped_by(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Kn
     known = known_optimizer(owner_of(optimizer, group), group)
     if known is None or known.momentum is None:
         raise LookupError(
-            f"{type(owner_of(optimizer, group)).__name__} is not known; steadydecay.register_optimizer makes it so"
+            f"{type(owner_of(optimizer, group)).__name__} is not known; register it with steadydecay.register_optimizer"
         )
     return known
 

@@ -58,7 +58,7 @@ def _indices(groups: Sequence[Mapping[str, Any]], item: Any) -> list[int]:
         found = [index for index, group in enumerate(groups) if group.get("role") == item]
         if not found:
             raise ValueError(
-                f"where has the role {item!r}, which no group has; it must be one of theirs: {_what_there_is(groups)}"
+                f"where has the role {item!r}, which no group has; it must be among these: {_what_there_is(groups)}"
             )
         return found
     refusal = f"where has {item!r}; it must be indices, roles, a predicate of a group, or None"

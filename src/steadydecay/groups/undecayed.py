@@ -45,7 +45,7 @@ def is_state_space(place: Place) -> bool:
 
 
 def _of_state_space(place: Place) -> str:
-    return "as the dynamics of a state-space model by name" if is_state_space(place) else ""
+    return "because its name is that of state-space dynamics" if is_state_space(place) else ""
 
 
 def _mark(parameter: Tensor) -> str:

@@ -43,9 +43,8 @@ def _missing_parts(run: Run) -> Iterator[str]:
         yield f"{run.name}: The run was not evaluated on validation data."
     if run.series and not run.of_layers("norm_ratio"):
         yield (
-            f"{run.name}: The log has no records of single layers, which the monitor writes, so there are no heat map "
-            "and "
-            "verdicts."
+            f"{run.name}: The log has no records of single layers from the monitor, so the heat map and the verdicts "
+            "are missing."
         )
 
 

@@ -94,8 +94,8 @@ WEIGHT_NORM = Measure(
     "Weight norm ‖θ‖ of the hidden layers",
     "weight norm ‖θ‖",
     """The size of the weights of all hidden layers together. The dotted line shows where it would settle if the
-    learning rate and decay of that step stayed forever. In a steady run the line is flat and near its dots. A line
-    that falls towards the end is the fault that the correction removes.""",
+    learning rate and decay stayed as they are at that step. In a steady run the line is flat and close to the dotted
+    one. A line that falls towards the end is the fault that the correction removes.""",
     lambda run: run.of_role("weight_norm", run.main_role),
     predict=steady_norm,
     from_zero=True,
@@ -104,8 +104,8 @@ GRADIENT_NORM = Measure(
     "gradient-norm",
     "Gradient norm ‖g‖ of the hidden layers (smoothed)",
     "gradient norm ‖g‖",
-    """How steep the loss is in the weights. Smaller weights have larger gradients in the same network, so a rise at
-    the end beside a falling weight norm comes from the shrinking weights, not from the data.""",
+    """How steeply the loss changes with the weights. Smaller weights have larger gradients in the same network, so a
+    rise at the end beside a falling weight norm comes from the shrinking weights, not from the data.""",
     lambda run: run.of_role("gradient_norm", run.main_role),
     is_noisy=True,
     is_log=True,
@@ -167,8 +167,9 @@ ALIGNMENT = Measure(
     "alignment",
     "Cosine of update and weights, hidden layers",
     "cosine",
-    """The direction of the steps: below 0 an update makes the weights longer, above 0 shorter. Momentum alone makes it
-    as negative as the dots show. On the dots, new gradients are independent of the weights, as theory assumes.""",
+    """The direction of the steps: below 0 an update makes the weights longer, above 0 shorter. The dotted
+    line shows how negative momentum alone makes it. On that line, new gradients are independent of the weights, as the
+    theory assumes.""",
     lambda run: run.of_group("update_cosine", run.main_role),
     predict=lambda run: expected_cosine(run, run.main_role),
     zero_line=True,
@@ -177,8 +178,8 @@ OUTPUT_ALIGNMENT = Measure(
     "output-alignment",
     "Cosine of update and weights, output layer",
     "cosine",
-    """If the line stays far below its dots, learning itself keeps growing this layer, and theory does not apply. That
-    is why its decay should stay constant instead of being corrected (arXiv 2512.08217, Appendix D).""",
+    """If the line stays far below the dotted one, learning itself keeps making this layer larger, and the theory does
+    not apply. That is why its decay should stay constant instead of being corrected (arXiv 2512.08217, Appendix D).""",
     lambda run: run.of_group("update_cosine", "output"),
     predict=lambda run: expected_cosine(run, "output"),
     zero_line=True,

@@ -57,8 +57,8 @@ def correction_of(
     )
     return Finding(
         f"The decay of the {role} layers is not corrected",
-        f"{law} (constant weight_decay gives 1, the correction 2), so the steady norm falls with it.{kept}",
-        f"Correct it: {HOW_TO_CORRECT}.",
+        f"{law} (constant weight_decay gives 1, the correction 2), so the steady norm falls with the schedule.{kept}",
+        f"To correct it, {HOW_TO_CORRECT}.",
     )
 
 
@@ -79,7 +79,7 @@ def _correction_of_output(law: str, is_constant: bool, is_wrong: bool, cosine: f
         return Finding(
             "The output layer keeps its constant weight decay, as it should",
             f"{law}.{measured}",
-            f"Nothing. Its updates keep growing it, so the reason for the correction does not apply ({APPENDIX_D}).",
+            f"Nothing. Its updates keep enlarging it, so the reason for the correction does not apply ({APPENDIX_D}).",
             is_fine=True,
         )
     return None

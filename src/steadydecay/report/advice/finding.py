@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import final
 
 # How findings tell the reader to correct a decay, and the source that derives the exception.
-HOW_TO_CORRECT = 'decay="corrected", ScionC or AdamC, or sd.correct_weight_decay(optimizer)'
+HOW_TO_CORRECT = 'set decay="corrected", use ScionC or AdamC, or call sd.correct_weight_decay(optimizer)'
 APPENDIX_D = "arXiv 2512.08217, Appendix D"
 
 

@@ -28,9 +28,9 @@ def gradient_rise(gradient_mid: float, gradient_end: float, norm_mid: float, nor
         f"{explained:.2f}. It went from {gradient_mid:.3g} to {gradient_end:.3g}, a factor of {rise:.2f}. The product "
         f"‖g‖·‖θ‖, in which the size of the weights cancels, changed by a factor of {rise * fall:.2f}."
     )
-    remedy = f"Let the decay follow the square of the learning rate: {HOW_TO_CORRECT}."
+    remedy = f"To let the decay follow the square of the learning rate, {HOW_TO_CORRECT}."
     if rise <= 1 + NOTABLE_CHANGE:
-        return Finding("The weight norm falls at the end and holds the gradient norm up", evidence, remedy)
+        return Finding("The weight norm falls at the end and keeps the gradient norm from falling", evidence, remedy)
     if rise * fall <= 1 + 2 * NOTABLE_CHANGE:
         return Finding("The gradient norm rises at the end because the weight norm falls", evidence, remedy)
     return Finding("The gradient norm rises at the end by more than the falling weight norm explains", evidence, remedy)

@@ -9,11 +9,11 @@ from steadydecay.theory import decay_for_norm, steady_norm_sq, time_constant
 
 CORRECTED_REMEDY = (
     "Their decay is corrected, so these changes have other causes: a start that is not forgotten yet, or updates that "
-    "change in size or direction. If only a few layers change a little, do nothing; otherwise train longer or decay "
-    "more."
+    "change in size or direction. If only a few layers change a little, do nothing; otherwise train longer or "
+    "increase the decay."
 )
 UNCORRECTED_REMEDY = (
-    "If layers are falling, correct the decay. If they are rising or not yet there, use more steps or decay."
+    "If norms are falling, correct the decay. If they are rising or not yet there, train longer or increase the decay."
 )
 
 

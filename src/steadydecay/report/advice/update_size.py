@@ -20,12 +20,10 @@ def update_size(ratios: Mapping[str, float]) -> Finding | None:
     if not off:
         return None
     worst = max(off, key=lambda name: abs(math.log(off[name])))
-    others = "" if len(off) == 1 else f", and outside of {low:g} to {high:g} in {len(off)} of {len(ratios)} in all"
+    others = "" if len(off) == 1 else f" The ratio is outside {low:g} to {high:g} in {len(off)} of {len(ratios)}."
     return Finding(
         "Updates do not have the size that theory assumes",
-        f"The measured size of the update divided by the assumed one is {off[worst]:.2f} in {worst}{others}. The "
-        "steady "
-        "norm scales with it.",
+        f"In {worst}, updates are {off[worst]:.2f} times as large as assumed.{others} The steady norm scales with it.",
         "The dotted lines in the pictures account for the measured size. If you set steady_norm_sq, divide it by "
         f"{off[worst] ** 2:.2g} for this layer.",
         is_of_layers=True,
