@@ -416,7 +416,7 @@ def test_a_file_takes_a_part_of_its_size_in_memory() -> None:
     least = peak_megabytes("small.safetensors")
     for path in ("large.safetensors", "large.pt"):
         assert Path(path).stat().st_size > 160 * 2**20
-        # What stays mapped, a weight of 8 MB beside it, and pieces in float64: 57 to 120 MB from run to run, because
-        # the kernel maps large pieces. A copy of the file would be 160 and more.
-        assert peak_megabytes(path) - least < 145
+        # What stays mapped, a weight of 8 MB beside it, and pieces in float64. The kernel may map more than was asked
+        # for, which changes from run to run; a copy of the file would be there each time.
+        assert any(peak_megabytes(path) - least < 120 for _ in range(3))
         Path(path).unlink()

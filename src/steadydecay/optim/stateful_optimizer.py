@@ -134,10 +134,10 @@ class StatefulOptimizer(torch.optim.Optimizer):
         """React to state that was added or removed."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As torch's, which reads some values of the groups before it calls `__setstate__`.
+        """Load a state as torch does, after a check, because torch reads some values before it calls `__setstate__`.
 
         Raises:
-            ValueError: state of other shapes or lacking some, or illegal values. Nothing has changed then.
+            ValueError: The state has other shapes or is incomplete, or a value is illegal. Nothing has changed.
         """
         _require_types_of_state(state_dict["param_groups"])
         super().load_state_dict(state_dict)

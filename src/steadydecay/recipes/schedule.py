@@ -5,12 +5,11 @@ from typing import Any, final
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from steadydecay.groups.settings import Group
 from steadydecay.known_optimizers.table import known_optimizer
-from steadydecay.known_optimizers.update_momentum import UpdateMomentum
 from steadydecay.recipes.carriers import Carried, Carrier, Moment, MomentumRule, carrier_named
 from steadydecay.recipes.optimizers import LR_SQUARED
 from steadydecay.recipes.recipe import Recipe
+from steadydecay.schedules.effective_lr import carrier_of
 from steadydecay.schedules.shapes import cosine
 from steadydecay.schedules.steady_norm import SteadyNorm
 
@@ -66,7 +65,7 @@ class RunSchedule:
                     group["weight_decay"] = decay * moment.share
         if self._recipe.carrier != "lr":
             for group, lr in zip(self._optimizer.param_groups, self.base_lrs, strict=True):
-                known = _momentum_of(self._optimizer, group)
+                known = carrier_of(self._optimizer, group)
                 rule = MomentumRule(known, bool(group.get("nesterov", False)))
                 group["lr"], momentum = self._carrier(moment, Carried(lr, self._recipe.momentum), rule)
                 assert known.written is not None
@@ -97,12 +96,6 @@ def _carrier(optimizer: Optimizer, recipe: Recipe) -> Carrier:
                     "learning rate; use carrier=lr, or an optimizer of Scion's family"
                 )
     return carrier
-
-
-def _momentum_of(optimizer: Optimizer, group: Group) -> UpdateMomentum:
-    known = known_optimizer(optimizer, group)
-    assert known is not None and known.momentum is not None
-    return known.momentum
 
 
 def _steady_norms(optimizer: Optimizer, recipe: Recipe) -> list[SteadyNorm]:

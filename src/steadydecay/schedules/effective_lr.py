@@ -124,7 +124,7 @@ def _scheduled(optimizer: Optimizer, group: Group, share: float, via: Via) -> tu
     lr = float(group.get("initial_lr", group["lr"]))
     if via == "lr":
         return share * lr, {}
-    carrier, momentum = _carrier_of(optimizer, group), _initial_momentum(optimizer, group)
+    carrier, momentum = carrier_of(optimizer, group), _initial_momentum(optimizer, group)
     assert carrier.written is not None
     new_lr, new_momentum = lr_and_momentum(share, lr, momentum, _looks_ahead(carrier, group), via, carrier)
     return new_lr, carrier.written(group, new_momentum)
@@ -132,12 +132,13 @@ def _scheduled(optimizer: Optimizer, group: Group, share: float, via: Via) -> tu
 
 def _initial_momentum(optimizer: Optimizer, group: Group) -> float:
     """Return β at the peak: the group's initial momentum, or its present one."""
-    given = group["initial_momentum"] if "initial_momentum" in group else _carrier_of(optimizer, group).read(group)
+    given = group["initial_momentum"] if "initial_momentum" in group else carrier_of(optimizer, group).read(group)
     require_in("momentum", float(given), 0, 1, include_low=True, remedy="PyTorch's convention is 0.9")
     return float(given)
 
 
-def _carrier_of(optimizer: Optimizer, group: Group) -> UpdateMomentum:
+def carrier_of(optimizer: Optimizer, group: Group) -> UpdateMomentum:
+    """Return the momentum of a group, of which it is known that it carries the effective learning rate."""
     known = known_optimizer(optimizer, group)
     assert known is not None and known.momentum is not None
     return known.momentum

@@ -67,7 +67,7 @@ def _nearest_has_label(images: Tensor, labels: Tensor, others: Tensor, of_others
 
 
 def _shrunk(images: Tensor) -> Tensor:
-    """In 0…1, with sides of at most `LARGEST_MOVED_SIDE`; a few at a time, for all as floats may be too large."""
+    """Return images in 0…1 with sides of at most `LARGEST_MOVED_SIDE`, a few at a time because all may not fit."""
     *_, height, width = images.shape
     shrink = max(1.0, max(height, width) / LARGEST_MOVED_SIDE)
     sides = max(1, round(height / shrink)), max(1, round(width / shrink))
